@@ -1,0 +1,66 @@
+# make            build the module and its helper into target/dist
+# make install    install them                    (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR)
+# make uninstall  remove them again
+# make check      every test; as root, installs what it lacks
+# make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
+# make bench      what a login and a sleeping session cost; as root
+
+PREFIX ?= /usr
+# Where libpam looks for modules: beside libpam itself, as Debian's multiarch and Fedora's lib64 have it.
+PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
+LIBEXECDIR ?= $(PREFIX)/libexec
+DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
+
+CARGO ?= cargo
+DIST := target/dist
+MODULE := $(DIST)/pam_idle_watchdog.so
+HELPER := $(DIST)/pam_idle_watchdog_helper
+# Compiled into the module: where it finds the helper.
+export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
+
+SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
+
+all: $(MODULE) $(HELPER)
+
+$(MODULE): $(SOURCES)
+	$(CARGO) build --locked --release --lib
+	install -D -m 0644 target/release/libpam_idle_watchdog.so $@
+
+# Static, and so in a cargo call of its own: rustc makes no cdylib of static code. At a fixed address
+# nothing is relocated at start, which would cost each sleeping helper pages of its own.
+$(HELPER): $(SOURCES)
+	$(CARGO) rustc --locked --release --no-default-features --target-dir target/helper \
+		--bin pam_idle_watchdog_helper -- -C target-feature=+crt-static -C relocation-model=static
+	install -D -m 0755 target/helper/release/pam_idle_watchdog_helper $@
+
+install: all
+	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
+	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
+	install -d $(DESTDIR)$(DOCDIR)/pam.d-examples
+	install -m 0644 README.md CHANGELOG.md SECURITY.md $(DESTDIR)$(DOCDIR)
+	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+
+# Take the line out of /etc/pam.d first: a line without its module fails the login.
+uninstall:
+	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+check:
+	sh tests/prepare "make check"
+	$(MAKE) all
+	sh tests/all
+
+demo:
+	sh tests/prepare "make demo"
+	$(MAKE) all
+	$(CARGO) run --locked --release --quiet --example demo
+
+bench:
+	sh tests/prepare "make bench"
+	$(MAKE) all
+	$(CARGO) bench --locked --bench cost
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all install uninstall check demo bench clean

@@ -1,0 +1,16 @@
+//! One per session, started by pam_idle_watchdog.so: see `pam_idle_watchdog::watch`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use pam_idle_watchdog::watch::run;
+
+fn main() -> ExitCode {
+    match run::main(std::env::args_os().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("pam_idle_watchdog_helper: {why}");
+            ExitCode::from(2)
+        }
+    }
+}

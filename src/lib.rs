@@ -1,0 +1,29 @@
+//! Ends login sessions nobody is typing at.
+//!
+//! The map, by who runs what:
+//!
+//! * [`policy`]: how the words of the PAM line become [`policy::Settings`]. Pure.
+//! * `module`: the guest inside sshd, login or su. Resolves the settings, starts the helper, waits
+//!   until it is armed. Only with the `module` feature; all that links libpam is there.
+//! * [`handoff`]: what passes between the two: command line, descriptors, status, signal.
+//! * [`watch`]: inside the helper. Judgement and schedule are pure; around them discovery of the
+//!   terminals, warning, ending and records.
+//! * [`record`]: one log entry, as both of them write it.
+//! * [`sys`]: one file per kernel interface. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
+//!
+//! The words used throughout: the *leader* is the process that opened the PAM session; a *member* is
+//! a process the end applies to; a *terminal* is a tty of the session's; the *limit* is how long a
+//! session may be idle; a *look* is one sampling of all terminals; a *record* is one log entry about
+//! a decision.
+
+#![deny(unsafe_code)]
+
+pub mod handoff;
+#[cfg(feature = "module")]
+#[allow(unsafe_code)]
+mod module;
+pub mod policy;
+pub mod record;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod watch;

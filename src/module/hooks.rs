@@ -1,0 +1,61 @@
+//! What libpam calls, and what it gets for an answer.
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+
+use pam::constants::{PamFlag, PamResultCode};
+use pam::module::{PamHandle, PamHooks};
+
+use super::guest::{self, Refusal};
+use crate::policy::OnError;
+use crate::sys::pam::{Level, log};
+
+struct IdleWatchdog;
+
+pam::pam_hooks!(IdleWatchdog);
+
+impl PamHooks for IdleWatchdog {
+    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        match guest::open(pamh, &args) {
+            Ok(true) => PamResultCode::PAM_SUCCESS,
+            Ok(false) => PamResultCode::PAM_IGNORE,
+            Err(Refusal { code, on_error, why }) => {
+                log(pamh, Level::Error, &why);
+                match on_error {
+                    OnError::Fail => code,
+                    OnError::Succeed => {
+                        log(pamh, Level::Error, "could-not guard this session; it goes on unguarded (onerr=succeed)");
+                        PamResultCode::PAM_SUCCESS
+                    }
+                }
+            }
+        }
+    }
+
+    fn sm_close_session(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        guest::close(pamh);
+        PamResultCode::PAM_SUCCESS
+    }
+
+    fn acct_mgmt(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        refuse(pamh, "account")
+    }
+
+    fn sm_authenticate(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        refuse(pamh, "auth")
+    }
+
+    fn sm_setcred(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        refuse(pamh, "auth")
+    }
+
+    fn sm_chauthtok(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        refuse(pamh, "password")
+    }
+}
+
+/// A line of another type is a mistake. Ignoring it could let somebody in: it fails.
+fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
+    log(pamh, Level::Error, &format!("is a session module: a line of type {kind} is a mistake, and fails"));
+    PamResultCode::PAM_SERVICE_ERR
+}

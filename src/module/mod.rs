@@ -1,0 +1,13 @@
+//! The guest inside sshd, login or su. It starts the helper, waits until that is armed, and says
+//! goodbye at the end. It never blocks longer than [`BUDGET`], starts no thread, and leaves nothing
+//! of the host's changed.
+
+mod guest;
+mod hooks;
+mod ours;
+mod spawn;
+
+use std::time::Duration;
+
+/// What a login may lose to us at most: starting the helper and its arming.
+const BUDGET: Duration = Duration::from_secs(2);

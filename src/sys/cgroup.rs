@@ -1,0 +1,172 @@
+//! Control groups: the session's scope, and the helper's way out of it.
+//!
+//! systemd keeps a login session in `session-ID.scope`, on the unified hierarchy or, on machines
+//! set up for version 1, on the named one (`name=systemd`). Hybrid machines have both.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use super::proc::Proc;
+
+/// Where a hierarchy may be mounted. systemd uses no other places (file-hierarchy(7)).
+const UNIFIED: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+const NAMED: &str = "/sys/fs/cgroup/systemd";
+
+/// The group the helpers move to, below the root of the hierarchy.
+const OWN: &str = "idle_watchdog";
+
+/// A hierarchy and a process's place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    unified: bool,
+    path: String,
+}
+
+/// The places of a process, from the text of `/proc/PID/cgroup` (cgroups(7)).
+fn places(text: &str) -> Vec<Place> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+            let unified = controllers.is_empty();
+            (unified || controllers == "name=systemd").then(|| Place { unified, path: path.to_owned() })
+        })
+        .collect()
+}
+
+impl Place {
+    /// Where its hierarchy is mounted, if it is.
+    fn mount(&self) -> Option<&'static Path> {
+        if !self.unified {
+            return Some(Path::new(NAMED)).filter(|mount| mount.is_dir());
+        }
+        let unified = |mount: &&Path| statfs(*mount).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+        UNIFIED.into_iter().map(Path::new).find(unified)
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        Some(self.mount()?.join(self.path.trim_start_matches('/')))
+    }
+
+    fn is_scope_of(&self, session: &str) -> bool {
+        let scope = format!("session-{session}.scope");
+        Path::new(&self.path).file_name().is_some_and(|name| *name == *scope)
+    }
+}
+
+/// The scope of one login session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope(PathBuf);
+
+impl Scope {
+    /// The scope a process sits in, if it is the one systemd made for `session`.
+    #[must_use]
+    pub fn of(proc: &Proc, pid: i32, session: &str) -> Option<Self> {
+        let places = places(&proc.cgroup(pid)?);
+        let scope = places.iter().filter(|place| place.is_scope_of(session)).find_map(Place::folder);
+        scope.map(Self)
+    }
+
+    /// Whether a process sits in some login session's scope.
+    #[must_use]
+    pub fn any(proc: &Proc, pid: i32) -> bool {
+        let in_scope = |place: &Place| {
+            place.path.split('/').any(|part| part.starts_with("session-") && part.ends_with(".scope"))
+        };
+        proc.cgroup(pid).is_some_and(|text| places(&text).iter().any(in_scope))
+    }
+
+    /// Whether two processes sit in the same scope.
+    #[must_use]
+    pub fn shared(proc: &Proc, one: i32, other: i32) -> bool {
+        Self::any(proc, one)
+            && proc.cgroup(one).zip(proc.cgroup(other)).is_some_and(|(a, b)| places(&a) == places(&b))
+    }
+
+    /// The processes in it, groups below it included.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
+            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
+        }
+        found
+    }
+}
+
+/// Moves this process to a group of the watchdogs' own, so that nobody signals it along with a session.
+///
+/// # Errors
+///
+/// When it could not be seen to have left.
+pub fn leave() -> io::Result<()> {
+    let own = format!("/{OWN}");
+    let me = nix::unistd::getpid().as_raw();
+    let now = || places(&Proc::default().cgroup(me).unwrap_or_default());
+    let mut moved = Ok(());
+    for place in now() {
+        if place.path == "/" || place.path == own {
+            continue;
+        }
+        let result = match place.mount() {
+            Some(mount) => enter(&mount.join(OWN)),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "its hierarchy is not mounted")),
+        };
+        moved = moved.and(result);
+    }
+    moved?;
+    if now().iter().all(|place| place.path == "/" || place.path == own) {
+        return Ok(());
+    }
+    Err(io::Error::other("still in the session's control group"))
+}
+
+fn enter(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    // "0" is the process that writes.
+    fs::write(folder.join("cgroup.procs"), "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_the_two_hierarchies_systemd_uses() {
+        let text = "12:pids:/user.slice/x\n1:name=systemd:/user.slice/a:b/session-3.scope\n0::/init.scope\n";
+        let found = places(text);
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().any(|p| !p.unified && p.is_scope_of("3")));
+        assert!(found.iter().any(|p| p.unified && p.path == "/init.scope"));
+    }
+
+    #[test]
+    fn a_scope_is_its_sessions_alone() {
+        let place = |path: &str| Place { unified: true, path: path.to_owned() };
+        assert!(place("/user.slice/user-0.slice/session-c1.scope").is_scope_of("c1"));
+        assert!(!place("/user.slice/session-12.scope").is_scope_of("1"));
+        assert!(!place("/user.slice/session-1.scope/below").is_scope_of("1"));
+        assert!(!place("/").is_scope_of(""));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".*\n?.*") {
+            for place in places(&text) {
+                let _ = place.is_scope_of(&text);
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The three clocks of a look, and the timers that end a sleep.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::{ClockId as Clock, clock_gettime};
+
+/// Nanoseconds: since boot, or since the epoch, as the context says. 292 years fit.
+pub type Nanos = i64;
+
+/// Nanoseconds in a second.
+pub const SECOND: Nanos = 1_000_000_000;
+
+/// Seconds and nanoseconds as one number; what does not fit is clamped.
+#[must_use]
+pub fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
+    seconds.saturating_mul(SECOND).saturating_add(nanoseconds)
+}
+
+/// One instant on the three clocks that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// `CLOCK_BOOTTIME`: never stepped, runs on while the machine is suspended. Idleness is counted on it.
+    pub boot: Nanos,
+    /// `CLOCK_MONOTONIC`: stands still while the machine is suspended. The warning window is counted on it.
+    pub mono: Nanos,
+    /// `CLOCK_REALTIME`: what the kernel stamps terminals with. Anybody with the privilege may step it.
+    pub wall: Nanos,
+}
+
+impl Moment {
+    /// Reads the clocks.
+    ///
+    /// The wall clock is read between two reads of the boot clock, again if the two are far apart:
+    /// being scheduled away there must not look like a step of the wall clock.
+    #[must_use]
+    pub fn now() -> Self {
+        const TRIES: usize = 8;
+        const TOGETHER: Nanos = SECOND / 1000;
+        let read = || (read(Clock::CLOCK_BOOTTIME), read(Clock::CLOCK_REALTIME), read(Clock::CLOCK_BOOTTIME));
+        let mut best = read();
+        for _ in 1..TRIES {
+            if best.2 - best.0 < TOGETHER {
+                break;
+            }
+            let again = read();
+            if again.2 - again.0 < best.2 - best.0 {
+                best = again;
+            }
+        }
+        let (before, wall, after) = best;
+        let boot = before + (after - before) / 2;
+        Self { boot, mono: self::read(Clock::CLOCK_MONOTONIC), wall }
+    }
+
+    /// Wall clock minus boot clock: constant until somebody steps the wall clock (slews move both).
+    #[must_use]
+    pub fn offset(&self) -> Nanos {
+        self.wall.saturating_sub(self.boot)
+    }
+}
+
+/// clock_gettime(2) does not fail for a clock the kernel knows, and these are older than pidfds.
+fn read(clock: Clock) -> Nanos {
+    clock_gettime(clock).map_or(0, |t| nanos(t.tv_sec(), t.tv_nsec()))
+}
+
+/// Ends a sleep at a time of the boot clock.
+#[derive(Debug)]
+pub struct Alarm(TimerFd);
+
+impl Alarm {
+    /// # Errors
+    ///
+    /// When the process or the system has no descriptor left.
+    pub fn new() -> Result<Self, Errno> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        TimerFd::new(ClockId::CLOCK_BOOTTIME, flags).map(Self)
+    }
+
+    /// Sets the time; one that has passed rings at once.
+    ///
+    /// # Errors
+    ///
+    /// None is known to happen with a time of ours.
+    pub fn set(&self, boot: Nanos) -> Result<(), Errno> {
+        // Zero would switch the timer off.
+        let boot = boot.max(1);
+        let at = TimeSpec::new(boot / SECOND, boot % SECOND);
+        self.0.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+    }
+
+    /// Takes the ring, so that the descriptor is quiet until the next one.
+    pub fn silence(&self) {
+        let _ = self.0.wait();
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Becomes readable when the wall clock is stepped (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)).
+#[derive(Debug)]
+pub struct StepWatch(TimerFd);
+
+impl StepWatch {
+    /// # Errors
+    ///
+    /// When the process or the system has no descriptor left.
+    pub fn new() -> Result<Self, Errno> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let watch = Self(TimerFd::new(ClockId::CLOCK_REALTIME, flags)?);
+        watch.arm()?;
+        Ok(watch)
+    }
+
+    /// Arms it anew. Each step makes it readable once.
+    ///
+    /// # Errors
+    ///
+    /// None is known to happen.
+    pub fn arm(&self) -> Result<(), Errno> {
+        // A time nobody lives to see: only the cancelling is wanted.
+        let never = TimeSpec::new(i64::MAX / SECOND, 0);
+        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+        self.0.set(Expiration::OneShot(never), flags)
+    }
+}
+
+impl AsFd for StepWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_clamped() {
+        assert_eq!(nanos(i64::MAX, 5), i64::MAX);
+        assert_eq!(nanos(i64::MIN, 0), i64::MIN);
+        assert_eq!(nanos(2, 5), 2_000_000_005);
+    }
+
+    #[test]
+    fn the_offset_is_steady_while_nobody_steps_the_clock() {
+        let (a, b) = (Moment::now(), Moment::now());
+        assert!(a.boot <= b.boot && a.mono <= b.mono);
+        assert!((a.offset() - b.offset()).abs() < SECOND / 200);
+    }
+}

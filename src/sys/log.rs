@@ -1,0 +1,96 @@
+//! The system log, from the helper: a socket that never blocks, and a queue that survives a restart
+//! of the log daemon.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io::Write;
+
+use once_cell::unsync::OnceCell;
+use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend, Severity};
+
+const IDENT: &str = "pam_idle_watchdog_helper";
+/// More records than any session makes while a log daemon restarts.
+const QUEUE: usize = 256;
+
+/// `<priority>ident[pid]: text`, without a time: every log daemon stamps what it receives, and the
+/// crate's own formatter stamps UTC where local time is expected (Geal/rust-syslog#95).
+#[derive(Clone)]
+struct Line;
+
+impl LogFormat<&str> for Line {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, text: &str) -> Result<(), Error> {
+        let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
+        write!(w, "<{priority}>{IDENT}[{}]: {text}", std::process::id()).map_err(Error::Write)
+    }
+}
+
+type Socket = Logger<LoggerBackend, Line>;
+
+/// Connects, and sees to it that a log daemon that hangs does not hang us.
+fn connect() -> Result<Socket, Error> {
+    let logger = syslog::unix(Line)?;
+    match &logger.backend {
+        LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
+        LoggerBackend::UnixStream(socket) => socket.get_ref().set_nonblocking(true)?,
+        LoggerBackend::Udp(..) | LoggerBackend::Tcp(..) => {}
+    }
+    Ok(logger)
+}
+
+/// Records on their way to the log daemon.
+#[derive(Default)]
+pub struct Log {
+    socket: OnceCell<Socket>,
+    waiting: VecDeque<(Severity, String)>,
+    lost: usize,
+}
+
+impl Log {
+    /// Sends a record, or keeps it for [`Log::flush`].
+    pub fn send(&mut self, severity: Severity, text: String) {
+        if self.waiting.len() == QUEUE {
+            self.waiting.pop_front();
+            self.lost += 1;
+        }
+        self.waiting.push_back((severity, text));
+        self.flush();
+    }
+
+    /// Sends what waits, as far as the log daemon takes it. Tells whether all is sent.
+    pub fn flush(&mut self) -> bool {
+        if self.lost > 0 {
+            let text = format!("{} earlier records were lost: the log daemon took none for too long", self.lost);
+            if self.deliver(Severity::LOG_ERR, &text) {
+                self.lost = 0;
+            }
+        }
+        while let Some((severity, text)) = self.waiting.pop_front() {
+            if !self.deliver(severity, &text) {
+                self.waiting.push_front((severity, text));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether records wait.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// One attempt on the socket we have, one on a new one: the daemon may have been restarted.
+    fn deliver(&mut self, severity: Severity, text: &str) -> bool {
+        (0..2).any(|_| {
+            if self.socket.get_or_try_init(connect).is_err() {
+                return false;
+            }
+            let Some(socket) = self.socket.get_mut() else { return false };
+            let sent = socket.formatter.format(&mut socket.backend, severity, text).is_ok();
+            if !sent {
+                self.socket.take();
+            }
+            sent
+        })
+    }
+}

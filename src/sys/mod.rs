@@ -1,0 +1,13 @@
+//! One file per kernel interface. Nothing here decides anything.
+
+pub mod cgroup;
+pub mod clock;
+pub mod devnode;
+pub mod guard;
+pub mod inherit;
+pub mod log;
+#[cfg(feature = "module")]
+pub mod pam;
+pub mod pidfd;
+pub mod proc;
+pub mod tty;

@@ -1,0 +1,79 @@
+//! The parts of libpam that pam-bindings does not wrap, or wraps unsafely.
+
+use std::ffi::{CStr, CString, c_char, c_int};
+
+use pam::module::{PamHandle, PamResult};
+
+/// syslog(3) priorities, in the words of the Linux-PAM module writers' guide.
+#[derive(Clone, Copy, Debug)]
+#[repr(i32)]
+pub enum Level {
+    /// Something is wrong and an administrator must act.
+    Error = libc::LOG_ERR,
+    /// Something an administrator may have meant otherwise.
+    Warning = libc::LOG_WARNING,
+    /// A decision.
+    Info = libc::LOG_INFO,
+    /// Asked for by `debug`.
+    Debug = libc::LOG_DEBUG,
+}
+
+// pam_modules.h, pam_ext.h. pam-bindings links the library.
+unsafe extern "C" {
+    fn pam_getenv(pamh: *mut PamHandle, name: *const c_char) -> *const c_char;
+    fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
+}
+
+/// Logs under the host's ident, as `pam_idle_watchdog(SERVICE:TYPE): text`, to the facility
+/// AUTHPRIV. The text must be printable; one with a NUL in it is not logged.
+pub fn log(pamh: &PamHandle, level: Level, text: &str) {
+    let Ok(text) = CString::new(text) else { return };
+    // SAFETY: the handle is libpam's own, borrowed for the call; the format takes one string.
+    unsafe { pam_syslog(pamh, level as c_int, c"%s".as_ptr(), text.as_ptr()) }
+}
+
+/// A variable of the PAM environment, which earlier modules of the stack set.
+#[must_use]
+pub fn env(pamh: &mut PamHandle, name: &CStr) -> Option<String> {
+    // SAFETY: the handle is libpam's own; the name is terminated.
+    let value = unsafe { pam_getenv(pamh, name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: libpam answers a terminated string of its own, which lives until the environment is
+    // changed; it is copied here.
+    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
+}
+
+/// The key of what [`keep`] stores. pam_get_data(3) knows no types, so the name must be ours alone.
+const STATE: &str = "pam_idle_watchdog.state";
+
+/// Keeps a value from open_session to close_session. Its type has no `Drop` of its own: libpam also
+/// frees it in forked children.
+///
+/// # Errors
+///
+/// As pam_set_data(3).
+pub fn keep(pamh: &mut PamHandle, state: State) -> PamResult<()> {
+    pamh.set_data(STATE, Box::new(state))
+}
+
+/// What [`keep`] stored last.
+#[must_use]
+pub fn kept(pamh: &PamHandle) -> Option<State> {
+    // SAFETY: the key is ours, and only `keep` stores under it, always a `State`.
+    unsafe { pamh.get_data::<State>(STATE) }.ok().copied()
+}
+
+/// The helper of an open session, by number and start time: a number alone may be somebody else's
+/// by the time the session closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// Its process number.
+    pub pid: i32,
+    /// Its start, as [`crate::sys::proc::Process::started`].
+    pub started: i64,
+}
+
+/// Whether a session is open, and who watches it.
+pub type State = Option<Helper>;

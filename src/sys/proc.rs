@@ -1,0 +1,264 @@
+//! `/proc/PID`, under a root that tests may put elsewhere. Everything read here may lie about names,
+//! vanish between two reads, or be hidden: each reader answers `None` or an error, never a guess.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::devnode::DeviceId;
+
+/// Clock ticks a second in `/proc/PID/stat`: `USER_HZ`, 100 on every Linux port glibc knows.
+const TICK: u64 = 1_000_000_000 / 100;
+
+/// A process as `/proc/PID/stat` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// Its parent's.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// Its session (setsid(2)).
+    pub session: i32,
+    /// Device number of its controlling terminal; 0 is none.
+    pub tty: u64,
+    /// The terminal's foreground process group; -1 is none.
+    pub foreground: i32,
+    /// When it was started, in nanoseconds of the boot clock, exact to 10 ms. With the number, an identity.
+    pub started: i64,
+    /// Dead already: zombie or going (`Z`, `X`).
+    pub dead: bool,
+}
+
+/// A `/proc` file system.
+#[derive(Clone, Debug)]
+pub struct Proc {
+    root: PathBuf,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Self::at("/proc")
+    }
+}
+
+impl Proc {
+    /// The one below `root`.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn path(&self, pid: i32, file: &str) -> PathBuf {
+        self.root.join(pid.to_string()).join(file)
+    }
+
+    fn text(&self, pid: i32, file: &str) -> Option<String> {
+        // A command name may be any bytes; what follows it is ASCII.
+        fs::read(self.path(pid, file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// All processes there are, in the order `/proc` lists them, read one by one as they are asked for.
+    pub fn processes(&self) -> impl Iterator<Item = Process> + '_ {
+        numbers(&self.root).filter_map(|pid| self.process(pid))
+    }
+
+    /// The numbers of all processes, the newest first.
+    ///
+    /// Numbers are given in turn and start over at the top: the newest is the one that
+    /// `/proc/loadavg` names last, and age grows with the distance below it.
+    #[must_use]
+    pub fn newest_first(&self) -> Vec<i32> {
+        let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
+        let newest: i32 = loadavg.split_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(i32::MAX);
+        let mut pids: Vec<i32> = numbers(&self.root).collect();
+        // Above the newest are the oldest of the round before.
+        pids.sort_by_key(|pid| (*pid > newest, newest.wrapping_sub(*pid)));
+        pids
+    }
+
+    /// One process; `None` when it is gone.
+    #[must_use]
+    pub fn process(&self, pid: i32) -> Option<Process> {
+        parse_stat(pid, &self.text(pid, "stat")?)
+    }
+
+    /// The audit session id, `None` when unset (4294967295) or unknown. Its owner cannot change it.
+    #[must_use]
+    pub fn audit_session(&self, pid: i32) -> Option<u32> {
+        let id: u32 = self.text(pid, "sessionid")?.trim().parse().ok()?;
+        (id != u32::MAX).then_some(id)
+    }
+
+    /// Real and effective user id, from the `Uid:` line of status. (The owner of the folder will not
+    /// do: it is root's for every process that is not dumpable.)
+    #[must_use]
+    pub fn uids(&self, pid: i32) -> Option<(u32, u32)> {
+        let status = self.text(pid, "status")?;
+        let mut ids = field(&status, "Uid:")?.split_whitespace().map(str::parse);
+        Some((ids.next()?.ok()?, ids.next()?.ok()?))
+    }
+
+    /// Whether the process ignores a signal, as `nohup` makes a job ignore SIGHUP.
+    #[must_use]
+    pub fn ignores(&self, pid: i32, signal: i32) -> bool {
+        let mask = || {
+            let status = self.text(pid, "status")?;
+            u64::from_str_radix(field(&status, "SigIgn:")?.trim(), 16).ok()
+        };
+        mask().is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+    }
+
+    /// Numbers of the ptys whose masters the process has open, each with the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
+    pub fn pty_masters(&self, pid: i32) -> io::Result<Vec<(i32, u32)>> {
+        let folder = self.path(pid, "fdinfo");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let info = match fs::read_to_string(folder.join(&name)) {
+                Ok(info) => info,
+                // Closed since it was listed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e),
+            };
+            if let Some(index) = field(&info, "tty-index:").and_then(|text| text.trim().parse().ok()) {
+                found.push((fd, index));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The sockets the process has open, by inode; empty where that may not be read.
+    #[must_use]
+    pub fn sockets(&self, pid: i32) -> Vec<u64> {
+        let folder = self.path(pid, "fd");
+        let links = fs::read_dir(folder).into_iter().flatten().flatten();
+        links.filter_map(|link| socket_inode(&fs::read_link(link.path()).ok()?)).collect()
+    }
+
+    /// Whether the process has a device open: the very one, not another with its number.
+    #[must_use]
+    pub fn has_open(&self, pid: i32, id: DeviceId) -> bool {
+        let links = fs::read_dir(self.path(pid, "fd")).into_iter().flatten().flatten();
+        links.filter_map(|link| fs::metadata(link.path()).ok())
+            .any(|meta| DeviceId { filesystem: meta.dev(), device: meta.rdev() } == id)
+    }
+
+    /// Whether the process's standard input is that very device.
+    #[must_use]
+    pub fn reads_from(&self, pid: i32, id: DeviceId) -> bool {
+        fs::metadata(self.path(pid, "fd/0"))
+            .is_ok_and(|meta| DeviceId { filesystem: meta.dev(), device: meta.rdev() } == id)
+    }
+
+    /// A path as the process sees it.
+    #[must_use]
+    pub fn seen_by(&self, pid: i32, path: &Path) -> PathBuf {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        self.path(pid, "root").join(relative)
+    }
+
+    /// The text of `/proc/PID/cgroup`.
+    #[must_use]
+    pub fn cgroup(&self, pid: i32) -> Option<String> {
+        self.text(pid, "cgroup")
+    }
+}
+
+/// The entries of a folder whose names are numbers.
+fn numbers(folder: &Path) -> impl Iterator<Item = i32> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// What follows a key at the start of a line.
+fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key))
+}
+
+fn socket_inode(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// proc_pid_stat(5). The command name stands in brackets and may itself hold brackets, blanks and
+/// newlines: the fields go on after the last closing one.
+fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    // proc_pid_stat(5) counts from one, and the state is its field 3.
+    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<i64>().ok());
+    let small = |field| number(field).and_then(|n| i32::try_from(n).ok());
+    let started = u64::try_from(number(22)?).ok()?.checked_mul(TICK)?;
+    Some(Process {
+        pid,
+        parent: small(4)?,
+        group: small(5)?,
+        session: small(6)?,
+        // The kernel prints new_encode_dev() as an int; rdev of stat(2) has the same bits for
+        // majors below 4096 and minors below 2^20.
+        tty: u64::from(u32::try_from(number(7)? & 0xffff_ffff).ok()?),
+        foreground: small(8)?,
+        started: i64::try_from(started).ok()?,
+        dead: matches!(*fields.first()?, "Z" | "X" | "x"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const REST: &str = "S 10 20 30 34819 40 4194304 1 2 3 4 5 6 7 8 20 0 1 0 1234 9 9";
+
+    #[test]
+    fn reads_its_own_stat() {
+        let me = nix::unistd::getpid().as_raw();
+        let process = Proc::default().process(me).unwrap();
+        assert_eq!(process.parent, nix::unistd::getppid().as_raw());
+        assert!(process.started > 0 && !process.dead);
+    }
+
+    #[test]
+    fn a_command_name_cannot_pass_for_fields() {
+        for name in ["a) 0 (b", "a) S 1 1 1 0 -1 (b", "\n) Z 1", ") )", "", "\u{fffd}"] {
+            let process = parse_stat(7, &format!("7 ({name}) {REST}\n")).unwrap();
+            let expected = Process {
+                pid: 7, parent: 10, group: 20, session: 30, tty: 34819, foreground: 40,
+                started: 12_340_000_000, dead: false,
+            };
+            assert_eq!(process, expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_or_mangled_stat_is_no_process() {
+        let whole = format!("7 (sh) {REST}");
+        let enough = whole.find(" 1234").unwrap() + " 1".len();
+        for cut in 0..enough {
+            assert_eq!(parse_stat(7, whole.get(..cut).unwrap()), None, "{cut}");
+        }
+        assert_eq!(parse_stat(7, "7 (sh) S x 20 30 0 -1"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_stat_makes_it_panic(text in ".*") {
+            let _ = parse_stat(1, &text);
+        }
+
+        #[test]
+        fn only_a_socket_link_is_a_socket(inode: u64, other in "[a-z_]{1,9}:\\[[0-9]{1,9}\\]?") {
+            prop_assert_eq!(socket_inode(Path::new(&format!("socket:[{inode}]"))), Some(inode));
+            prop_assume!(!other.starts_with("socket:"));
+            prop_assert_eq!(socket_inode(Path::new(&other)), None);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The terminal driver: what nobody has read yet, and which terminal belongs to a pty master.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, unlockpt};
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
+
+use super::devnode::{self, DeviceId};
+
+/// How many bytes wait in the terminal's input queue (`FIONREAD`); in canonical mode, of complete lines.
+///
+/// # Errors
+///
+/// When the node is gone or another device, or the line discipline does not tell.
+pub fn unread(path: &Path, id: DeviceId) -> io::Result<u32> {
+    let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD stores one int, and the pointer is to one that outlives the call.
+    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    u32::try_from(count).map_err(io::Error::other)
+}
+
+/// Writes a text, if the terminal takes it at once.
+///
+/// # Errors
+///
+/// `WouldBlock` when the terminal is stopped (^S) or full; others when it is gone or another device.
+pub fn write(path: &Path, id: DeviceId, text: &str) -> io::Result<()> {
+    let mut tty = devnode::open(path, id, OpenOptions::new().write(true))?;
+    match tty.write(text.as_bytes())? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a node is a terminal at all. The device must have been checked to be the one meant.
+#[must_use]
+pub fn is_terminal(path: &Path, id: DeviceId) -> bool {
+    devnode::open(path, id, OpenOptions::new().read(true))
+        .is_ok_and(|file| nix::unistd::isatty(&file).unwrap_or(false))
+}
+
+/// The terminal on the other side of a pty master, whatever path it has (`TIOCGPTPEER`, Linux 4.13).
+///
+/// # Errors
+///
+/// As ioctl(2); `ENOTTY` when the descriptor is no pty master.
+pub fn peer(master: &impl AsRawFd) -> io::Result<File> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes open(2) flags by value and touches no memory of ours.
+    let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a non-negative result is a new descriptor that nobody else owns.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Whether the kernel notes a read through `/dev/tty` on the terminal's own node (since Linux 6.5,
+/// and where that was backported). Tried out on a pty of our own, which for the moment becomes this
+/// process's controlling terminal; it must be a session leader without one, and block SIGHUP.
+///
+/// # Errors
+///
+/// When any of the steps fails; nothing is known then.
+pub fn notes_reads_through_dev_tty() -> io::Result<bool> {
+    let mut master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let slave = peer(&master)?;
+    let long_ago = TimeSpec::new(0, 0);
+    futimens(&slave, &long_ago, &long_ago)?;
+    // SAFETY: TIOCSCTTY takes an int by value and touches no memory of ours.
+    if unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut read = || -> io::Result<()> {
+        let mut tty = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/tty")?;
+        master.write_all(b"\n")?;
+        tty.read_exact(&mut [0])
+    };
+    let done = read();
+    // SAFETY: TIOCNOTTY takes no argument.
+    unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCNOTTY) };
+    done?;
+    Ok(devnode::of_file(&slave)?.1.atime != 0)
+}

@@ -1,0 +1,247 @@
+//! When a session's terminals last got input: a pure function of samples and time.
+//!
+//! The evidence is the terminal's `st_atime`, which the kernel moves when something *reads* it. It
+//! is coarse (8-second buckets), on a clock that may be stepped, and its owner may set it at will.
+//! The rules below make of it an upper bound for the last key's age that no clock step shortens,
+//! and that the owner can stretch [`CREDITS`] times at most.
+
+use std::collections::BTreeMap;
+
+use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::devnode::{DeviceId, Stamps};
+
+/// How many doubtful advances are believed in a session: honest people do run `mesg n`.
+pub const CREDITS: u8 = 3;
+
+/// The kernel rewrites a stamp only when the second leaves `second & !7` (`tty_update_time()` in
+/// drivers/tty/tty_io.c): a key leaves no trace in the rest of the bucket.
+const BUCKET: i64 = 8;
+
+/// The kernel stamps with a clock that is up to one tick behind: 10 ms at 100 Hz.
+const TICK: Nanos = SECOND / 100;
+
+/// A change of the offset between wall and boot clock above this is a step, not the jitter of
+/// reading them.
+const STEP: Nanos = SECOND / 200;
+
+/// How long after a step we have looked at the latest, unless the machine is starved.
+const STEP_LATENCY: Nanos = 2 * SECOND;
+
+/// A change time this old at a look is settled: any later change of the node shows as another one.
+/// A younger one may hide changes within the same tick of the kernel's clock.
+const SETTLED: Nanos = 2 * TICK;
+
+/// One terminal at one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The stamps on its node.
+    pub stamps: Stamps,
+    /// Bytes in its input queue that nobody has read, if that could be told.
+    pub unread: Option<u32>,
+    /// An inner pty, as sudo makes one. Its birth and its going are the user's to make, and never count.
+    pub inner: bool,
+    /// When the process was started that sshd put on the terminal, on the boot clock, where that was
+    /// looked up: a number used again for a new terminal is told from an old terminal by it.
+    pub born: Option<Nanos>,
+}
+
+/// What a look found besides activity; each is worth a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The stamp advanced and the node was changed as well: believed, at the cost of a credit.
+    Credited {
+        /// How many credits are left.
+        left: u8,
+    },
+    /// The same, with no credit left: not believed.
+    Disbelieved,
+    /// The stamp lies in the future and nobody set the clock back: forged, not believed.
+    Future,
+}
+
+/// What is known of one terminal since the last look.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    stamps: Stamps,
+    unread: Option<u32>,
+    inner: bool,
+    /// The change time was old enough at some look to vouch for the time after it.
+    settled: bool,
+    /// The boot-clock span in which the wall clock is in the stamp's bucket, now or, after a step
+    /// back, once more: a key in it leaves no trace.
+    blind: Option<(Nanos, Nanos)>,
+}
+
+/// The session's terminals and the last activity on any of them.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    terminals: BTreeMap<DeviceId, Known>,
+    last: Nanos,
+    looked: Moment,
+    credits: u8,
+}
+
+impl Activity {
+    /// A session that begins now. Its begin counts as activity.
+    #[must_use]
+    pub fn new(now: Moment) -> Self {
+        Self { terminals: BTreeMap::new(), last: now.boot, looked: now, credits: CREDITS }
+    }
+
+    /// When somebody was last active, on the boot clock: never earlier than the truth, and later by
+    /// less than 8 s and a tick unless the evidence was a doubtful one or a key that nobody read.
+    #[must_use]
+    pub fn last(&self) -> Nanos {
+        self.last
+    }
+
+    /// Whether a terminal was there at the last look.
+    #[must_use]
+    pub fn has_terminals(&self) -> bool {
+        self.terminals.values().any(|known| !known.inner)
+    }
+
+    /// What the node's change time was at the last look, for a terminal known then.
+    #[must_use]
+    pub fn change_time(&self, id: DeviceId) -> Option<Nanos> {
+        self.terminals.get(&id).map(|known| known.stamps.ctime)
+    }
+
+    /// When the last look was, on the boot clock.
+    #[must_use]
+    pub fn looked(&self) -> Nanos {
+        self.looked.boot
+    }
+
+    /// Takes one look's samples, of all terminals there are, and tells what was odd about them.
+    pub fn look(&mut self, now: Moment, samples: &BTreeMap<DeviceId, Sample>) -> Vec<(DeviceId, Doubt)> {
+        let look = Look { now, before: self.looked };
+        let mut doubts = Vec::new();
+        let mut last = self.last;
+        let gone = self.terminals.iter().any(|(id, known)| !known.inner && !samples.contains_key(id));
+        if gone {
+            last = now.boot;
+        }
+        let mut terminals = BTreeMap::new();
+        for (&id, sample) in samples {
+            let (known, active, doubt) = match self.terminals.get(&id) {
+                Some(known) => look.again(*known, sample, &mut self.credits),
+                None => look.first(sample),
+            };
+            terminals.insert(id, known);
+            last = last.max(active.unwrap_or(last));
+            doubts.extend(doubt.map(|doubt| (id, doubt)));
+        }
+        self.terminals = terminals;
+        self.last = last;
+        self.looked = now;
+        doubts
+    }
+}
+
+/// One look: the clocks now and at the look before.
+struct Look {
+    now: Moment,
+    before: Moment,
+}
+
+impl Look {
+    /// A terminal not seen before. Its birth is activity, and what its stamps say since.
+    fn first(&self, sample: &Sample) -> (Known, Option<Nanos>, Option<Doubt>) {
+        let Stamps { atime, ctime } = sample.stamps;
+        let active = (!sample.inner).then(|| self.read_at(atime.max(ctime)));
+        let blind = if self.is_future(atime) { None } else { self.passage(atime) };
+        (Known { blind, ..self.known(sample, None) }, active, None)
+    }
+
+    /// A terminal seen at the look before.
+    fn again(&self, known: Known, sample: &Sample, credits: &mut u8) -> (Known, Option<Nanos>, Option<Doubt>) {
+        if sample.born.is_some_and(|born| born > self.before.boot) {
+            return self.first(sample);
+        }
+        let stamp = sample.stamps.atime;
+        let node_still = sample.stamps.ctime == known.stamps.ctime && known.settled;
+        let (mut active, mut blind, mut doubt) = (None, None, None);
+        if stamp == known.stamps.atime {
+            blind = self.blind_still(&known);
+            // In the span no key leaves a trace: there may have been one until its end.
+            active = blind.filter(|(from, _)| self.now.boot >= *from).map(|(_, until)| until.min(self.now.boot));
+        } else if node_still {
+            // Only a read moves the one and not the other.
+            (active, blind) = (Some(self.read_at(stamp)), self.passage(stamp));
+        } else if self.is_future(stamp) {
+            doubt = Some(Doubt::Future);
+        } else if let Some(left) = credits.checked_sub(1) {
+            *credits = left;
+            (active, blind) = (Some(self.read_at(stamp)), self.passage(stamp));
+            doubt = Some(Doubt::Credited { left });
+        } else {
+            doubt = Some(Doubt::Disbelieved);
+        }
+        if known.unread.zip(sample.unread).is_some_and(|(before, now)| now > before) {
+            active = Some(self.now.boot);
+        }
+        blind = blind.filter(|(_, until)| self.now.boot < *until);
+        (Known { blind, ..self.known(sample, Some(&known)) }, active, doubt)
+    }
+
+    fn known(&self, sample: &Sample, before: Option<&Known>) -> Known {
+        let Sample { stamps, unread, inner, born: _ } = *sample;
+        // Settled once, a change time stays so: a step back only makes it look like the future's.
+        let still = before.is_some_and(|known| known.settled && known.stamps.ctime == stamps.ctime);
+        let settled = still || self.now.wall.saturating_sub(stamps.ctime) > SETTLED;
+        Known { stamps, unread, inner, settled, blind: None }
+    }
+
+    fn stepped(&self) -> bool {
+        self.now.offset().saturating_sub(self.before.offset()).saturating_abs() > STEP
+    }
+
+    /// The latest time, on the boot clock, at which the read may have happened that set a stamp
+    /// since the look before.
+    fn read_at(&self, stamp: Nanos) -> Nanos {
+        let end = bucket_end(stamp);
+        let old = end.saturating_sub(self.before.offset());
+        let new = end.saturating_sub(self.now.offset());
+        // We look right after a step: a stamp of the new clock is one of just now.
+        let just_now = self.now.boot - STEP_LATENCY..=self.now.boot + BUCKET * SECOND + TICK;
+        let unplaceable = old < self.before.boot;
+        if unplaceable || (self.stepped() && just_now.contains(&new)) {
+            return self.now.boot;
+        }
+        old.min(self.now.boot)
+    }
+
+    /// Whether a stamp was set to a time that neither the clock nor the clock before a step has reached.
+    fn is_future(&self, stamp: Nanos) -> bool {
+        let reached = self.now.boot.saturating_add(self.now.offset().max(self.before.offset()));
+        stamp > reached.saturating_add(SECOND)
+    }
+
+    /// The blind span of a stamp that did not move: the old one while nobody steps the clock, a new
+    /// one after a step. A forged stamp in the future has none.
+    fn blind_still(&self, known: &Known) -> Option<(Nanos, Nanos)> {
+        if !self.stepped() {
+            return known.blind;
+        }
+        let was_past = known.stamps.atime <= self.now.boot.saturating_add(self.before.offset());
+        if was_past || known.blind.is_some() { self.passage(known.stamps.atime) } else { None }
+    }
+
+    /// When the wall clock as it goes now is in a stamp's bucket, unless it has passed that: right
+    /// after a read, and once more after a step back.
+    fn passage(&self, stamp: Nanos) -> Option<(Nanos, Nanos)> {
+        let until = bucket_end(stamp).saturating_sub(self.now.offset());
+        let from = bucket_start(stamp).saturating_sub(self.now.offset());
+        (until > self.now.boot).then_some((from, until))
+    }
+}
+
+fn bucket_start(stamp: Nanos) -> Nanos {
+    stamp.div_euclid(SECOND * BUCKET).saturating_mul(SECOND * BUCKET)
+}
+
+/// When the last read of a stamp's bucket can have happened.
+fn bucket_end(stamp: Nanos) -> Nanos {
+    bucket_start(stamp).saturating_add(SECOND * BUCKET + TICK)
+}

@@ -1,0 +1,58 @@
+//! A stopgap for kernels that do not note reads through `/dev/tty` (before 6.5): there a person
+//! typing inside `sudo -i` moves only the stamp of the pty that sudo made.
+//!
+//! Such an *inner* pty counts only if the kernel was probed to need it, and only if nobody but sudo
+//! can have fed it: its master's holder has effective uid 0, and controlling terminal and standard
+//! input that are one of the session's terminals. `su --pty` fed by a loop through a pipe, and sudo
+//! inside a detached tmux, fail that.
+
+use std::io;
+
+use once_cell::sync::OnceCell;
+
+use super::terminals::Terminal;
+use crate::sys::devnode::{self, DeviceId, Stamps};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::{Proc, Process};
+use crate::sys::tty;
+
+/// The stamps of the inner ptys that count; none where the kernel does not need them.
+#[must_use]
+pub fn stamps(proc: &Proc, terminals: &[Terminal]) -> Vec<(DeviceId, Stamps)> {
+    if terminals.is_empty() || !kernel_needs_it() {
+        return Vec::new();
+    }
+    let holders = proc.processes().filter(|process| relays(proc, process, terminals));
+    holders.flat_map(|holder| slaves(proc, &holder)).collect()
+}
+
+/// Probed once; asked again at the next look where the probe failed (no descriptor left, say).
+fn kernel_needs_it() -> bool {
+    static NOTED: OnceCell<bool> = OnceCell::new();
+    let noted = NOTED.get_or_try_init(tty::notes_reads_through_dev_tty);
+    noted.is_ok_and(|noted| !noted)
+}
+
+/// Whether a process can only pass on what was typed at one of the terminals.
+fn relays(proc: &Proc, process: &Process, terminals: &[Terminal]) -> bool {
+    terminals.iter().any(|terminal| {
+        process.tty == terminal.id.device
+            && proc.uids(process.pid).is_some_and(|(_, effective)| effective == 0)
+            && proc.reads_from(process.pid, terminal.id)
+    })
+}
+
+/// The terminals behind the masters a process holds, by the masters themselves: their numbers may be
+/// another devpts instance's.
+fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
+    let Ok(pidfd) = PidFd::open(holder.pid) else { return Vec::new() };
+    // The number may have become somebody else's between listing and opening.
+    if proc.process(holder.pid).is_none_or(|now| now.started != holder.started) {
+        return Vec::new();
+    }
+    let masters = proc.pty_masters(holder.pid).unwrap_or_default();
+    let slave = |fd| -> io::Result<(DeviceId, Stamps)> {
+        devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?)
+    };
+    masters.into_iter().filter_map(|(fd, _)| slave(fd).ok()).collect()
+}

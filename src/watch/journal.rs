@@ -1,0 +1,85 @@
+//! Records of one session: the same prefix, the same first fields, one line a decision.
+
+use syslog::Severity;
+
+use super::terminals::Terminal;
+use crate::handoff::Session;
+use crate::record::Record;
+use crate::sys::log::Log;
+
+/// The session's records on their way to the system log.
+pub struct Journal {
+    log: Log,
+    /// As pam_syslog(3) writes it for the module, so that one grep finds both.
+    prefix: String,
+    session: Session,
+    audit: Option<u32>,
+    debug: bool,
+}
+
+impl Journal {
+    /// `debug` lets [`Journal::debug`] through.
+    #[must_use]
+    pub fn new(session: Session, audit: Option<u32>, debug: bool) -> Self {
+        let service: String = session.service.chars().filter(char::is_ascii_graphic).collect();
+        let prefix = format!("pam_idle_watchdog({service}:session): ");
+        Self { log: Log::default(), prefix, session, audit, debug }
+    }
+
+    /// A record of an event in this session, to be completed and given to one of the others.
+    #[must_use]
+    pub fn record(&self, event: &str) -> Record {
+        let Session { user, uid, rhost, id, .. } = &self.session;
+        Record::new(event)
+            .with("user", user)
+            .with_some("uid", *uid)
+            .with_some("rhost", rhost.as_ref())
+            .with_some("session", id.as_ref())
+            .with_some("audit", self.audit)
+    }
+
+    /// A decision.
+    pub fn info(&mut self, record: &Record) {
+        self.send(Severity::LOG_INFO, record);
+    }
+
+    /// A decision that ends something, or something odd.
+    pub fn notice(&mut self, record: &Record) {
+        self.send(Severity::LOG_NOTICE, record);
+    }
+
+    /// Something that could not be done.
+    pub fn error(&mut self, record: &Record) {
+        self.send(Severity::LOG_ERR, record);
+    }
+
+    /// What only `debug` asks for.
+    pub fn debug(&mut self, record: impl FnOnce(&Self) -> Record) {
+        if self.debug {
+            let record = record(self);
+            self.send(Severity::LOG_DEBUG, &record);
+        }
+    }
+
+    fn send(&mut self, severity: Severity, record: &Record) {
+        self.log.send(severity, format!("{}{record}", self.prefix));
+    }
+
+    /// Sends what the log daemon did not take yet. Tells whether all is sent.
+    pub fn flush(&mut self) -> bool {
+        self.log.flush()
+    }
+
+    /// Whether records wait for the log daemon.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.log.is_behind()
+    }
+}
+
+/// The names of terminals, as a field shows them.
+#[must_use]
+pub fn names(terminals: &[Terminal]) -> Option<String> {
+    let names: Vec<&str> = terminals.iter().map(|terminal| terminal.name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(","))
+}

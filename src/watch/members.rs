@@ -1,0 +1,302 @@
+//! Whom the end applies to.
+//!
+//! [`judge`] is the rule, pure; [`Standing`] is what the session is known by, found when the
+//! watchdog is armed; [`Standing::survey`] applies the one to the other and to all processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::terminals::Terminal;
+use crate::sys::cgroup::Scope;
+use crate::sys::proc::{Proc, Process};
+
+/// What sets the session apart from all others.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    leader: Process,
+    /// The leader was already inside a login session (su, sudo, login run from a shell): only its
+    /// descendants are its own.
+    nested: bool,
+    /// The scope systemd made for this session.
+    scope: Option<Scope>,
+    /// The leader's audit session id.
+    audit: Option<u32>,
+    /// pam_loginuid made that id for this session, and there is no scope to go by.
+    by_audit: bool,
+    /// Sockets the leader had open, the client's connection among them: who shares one is the
+    /// leader's own child, for sshd passes none of them on to what it starts.
+    sockets: BTreeSet<u64>,
+}
+
+/// One process, as far as the rule looks at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traits {
+    /// It is the leader.
+    pub leader: bool,
+    /// The leader is among its ancestors.
+    pub descendant: bool,
+    /// It is in the session's own scope.
+    pub in_scope: bool,
+    /// It has the session's own audit session id.
+    pub same_audit: bool,
+    /// It has another audit session id, of a login of its own.
+    pub other_audit: bool,
+    /// One of the session's terminals is its controlling terminal.
+    pub on_terminal: bool,
+    /// It has that very device open.
+    pub has_device: bool,
+    /// Its real user id is 0.
+    pub root: bool,
+}
+
+/// What the rule says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The end applies to it.
+    Member,
+    /// It looks like a member, and is left alone: somebody else's login, or a daemon.
+    Spared,
+    /// It has nothing to do with the session.
+    Stranger,
+}
+
+/// The rule.
+#[must_use]
+pub fn judge(nested: bool, t: Traits) -> Verdict {
+    if t.leader || t.descendant {
+        return Verdict::Member;
+    }
+    if nested {
+        return Verdict::Stranger;
+    }
+    if t.on_terminal && (t.has_device || t.in_scope || t.same_audit) {
+        return Verdict::Member;
+    }
+    if t.in_scope {
+        // A login through an sshd that was started from this session sits in the same scope.
+        return if t.other_audit { Verdict::Spared } else { Verdict::Member };
+    }
+    if t.same_audit {
+        // `service ssh restart` leaves a daemon with our id behind.
+        return if t.root { Verdict::Spared } else { Verdict::Member };
+    }
+    Verdict::Stranger
+}
+
+/// A process of the session's.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// The process.
+    pub process: Process,
+    /// It is the leader.
+    pub leader: bool,
+    /// It shares the leader's connection: sshd's own child.
+    pub connection: bool,
+    /// One of the session's terminals is its controlling terminal.
+    pub on_terminal: bool,
+}
+
+/// All processes, sorted out.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Those the end applies to.
+    pub members: Vec<Member>,
+    /// Those that look like it and are left alone.
+    pub spared: Vec<i32>,
+    /// Processes were started or vanished while we looked: somebody may have been missed.
+    pub unsettled: bool,
+}
+
+impl Standing {
+    /// Found when the watchdog is armed, right after the leader's stack set the session up.
+    #[must_use]
+    pub fn of(proc: &Proc, leader: &Process, session_id: Option<&str>) -> Self {
+        let parent = leader.parent;
+        let audit = proc.audit_session(leader.pid);
+        let own_audit = audit.filter(|id| proc.audit_session(parent) != Some(*id));
+        let same_audit = audit.is_some() && own_audit.is_none();
+        let same_scope = Scope::shared(proc, leader.pid, parent);
+        let same_session = proc.process(parent).is_some_and(|parent| parent.session == leader.session);
+        let nested = same_session || same_audit || (same_scope && own_audit.is_none());
+        let scope = session_id.and_then(|id| Scope::of(proc, leader.pid, id)).filter(|_| !same_scope);
+        let by_audit = own_audit.is_some() && scope.is_none();
+        Self { leader: *leader, nested, scope, audit, by_audit, sockets: BTreeSet::new() }
+    }
+
+    /// Notes the leader's sockets, by which sshd's own child is known. A login need not wait for it.
+    pub fn note_connection(&mut self, proc: &Proc) {
+        self.sockets = proc.sockets(self.leader.pid).into_iter().collect();
+    }
+
+    /// Whether the leader was already inside a login session.
+    #[must_use]
+    pub fn nested(&self) -> bool {
+        self.nested
+    }
+
+    /// The word in the record of arming: what tells the session's processes from others.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self { nested: true, .. } => "descendants",
+            Self { scope: Some(_), .. } => "scope",
+            Self { by_audit: true, .. } => "audit",
+            _ => "descendants,terminals",
+        }
+    }
+
+    /// Looks at all processes.
+    ///
+    /// The newest first: one that forks and exits all the time is met while it still is the one
+    /// listed. `visit` is told of each member at once.
+    pub fn survey(&self, proc: &Proc, terminals: &[Terminal], mut visit: impl FnMut(&Member)) -> Survey {
+        let in_scope: BTreeSet<i32> = self.scope.iter().flat_map(Scope::processes).collect();
+        let mut table = Table::new(proc);
+        // The leader's number may be somebody else's by now.
+        let leader_lives = table.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
+        let mut survey = Survey::default();
+        let me = nix::unistd::getpid().as_raw();
+        for (age, pid) in proc.newest_first().into_iter().enumerate() {
+            let Some(process) = table.get(pid) else {
+                survey.unsettled |= age < NEWEST;
+                continue;
+            };
+            if process.dead || pid == me {
+                continue;
+            }
+            let mut traits = self.traits(proc, &process, in_scope.contains(&pid), terminals);
+            if leader_lives {
+                traits.leader = pid == self.leader.pid;
+                traits.descendant = !traits.leader && table.descends(&process, self.leader.pid);
+            }
+            match judge(self.nested, traits) {
+                Verdict::Member => {
+                    let member = Member {
+                        process,
+                        leader: traits.leader,
+                        connection: !traits.leader && self.shares_connection(proc, pid),
+                        on_terminal: traits.on_terminal,
+                    };
+                    visit(&member);
+                    survey.members.push(member);
+                }
+                Verdict::Spared => survey.spared.push(pid),
+                Verdict::Stranger => {}
+            }
+        }
+        survey
+    }
+
+    /// The processes that share the leader's connection, whoever they are now the children of.
+    #[must_use]
+    pub fn connection_holders(&self, proc: &Proc) -> Vec<Process> {
+        proc.processes().filter(|p| !p.dead && p.pid != self.leader.pid && self.shares_connection(proc, p.pid)).collect()
+    }
+
+    fn shares_connection(&self, proc: &Proc, pid: i32) -> bool {
+        !self.sockets.is_empty() && proc.sockets(pid).iter().any(|inode| self.sockets.contains(inode))
+    }
+
+    /// All traits but those of kinship.
+    fn traits(&self, proc: &Proc, process: &Process, in_scope: bool, terminals: &[Terminal]) -> Traits {
+        let pid = process.pid;
+        let audit = proc.audit_session(pid);
+        let same_audit = self.by_audit && audit == self.audit;
+        let terminal = terminals.iter().find(|terminal| terminal.id.device == process.tty);
+        Traits {
+            leader: false,
+            descendant: false,
+            in_scope,
+            same_audit,
+            other_audit: audit.is_some() && audit != self.audit,
+            on_terminal: terminal.is_some(),
+            has_device: terminal.is_some_and(|terminal| proc.has_open(pid, terminal.id)),
+            root: same_audit && proc.uids(pid).is_some_and(|(real, _)| real == 0),
+        }
+    }
+}
+
+/// How many of the newest processes must not vanish under a survey that is to be believed.
+const NEWEST: usize = 64;
+
+/// Processes read during one survey, each once.
+struct Table<'a> {
+    proc: &'a Proc,
+    read: BTreeMap<i32, Option<Process>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(proc: &'a Proc) -> Self {
+        Self { proc, read: BTreeMap::new() }
+    }
+
+    fn get(&mut self, pid: i32) -> Option<Process> {
+        *self.read.entry(pid).or_insert_with(|| self.proc.process(pid))
+    }
+
+    /// Whether `ancestor` is among a process's ancestors.
+    fn descends(&mut self, process: &Process, ancestor: i32) -> bool {
+        // Numbers are used again while we read: a chain longer than any real one is a broken one.
+        const DEEP: usize = 4096;
+        let mut parent = process.parent;
+        for _ in 0..DEEP {
+            if parent == ancestor {
+                return true;
+            }
+            match self.get(parent) {
+                Some(next) if parent > 1 => parent = next.parent,
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Traits = Traits {
+        leader: false, descendant: false, in_scope: false, same_audit: false, other_audit: false,
+        on_terminal: false, has_device: false, root: false,
+    };
+
+    #[test]
+    fn the_leader_and_its_descendants_are_members_always() {
+        for nested in [false, true] {
+            assert_eq!(judge(nested, Traits { leader: true, ..NONE }), Verdict::Member);
+            assert_eq!(judge(nested, Traits { descendant: true, root: true, ..NONE }), Verdict::Member);
+            let login_below = Traits { descendant: true, in_scope: true, other_audit: true, ..NONE };
+            assert_eq!(judge(nested, login_below), Verdict::Member);
+        }
+    }
+
+    #[test]
+    fn a_nested_session_never_touches_the_outer_one() {
+        let outer_shell = Traits { in_scope: true, same_audit: true, on_terminal: true, has_device: true, ..NONE };
+        assert_eq!(judge(true, outer_shell), Verdict::Stranger);
+    }
+
+    #[test]
+    fn the_scope_holds_all_but_other_peoples_logins() {
+        assert_eq!(judge(false, Traits { in_scope: true, ..NONE }), Verdict::Member);
+        assert_eq!(judge(false, Traits { in_scope: true, root: true, ..NONE }), Verdict::Member);
+        let other = Traits { in_scope: true, other_audit: true, ..NONE };
+        assert_eq!(judge(false, other), Verdict::Spared);
+        assert_eq!(judge(false, Traits { on_terminal: true, ..other }), Verdict::Member);
+    }
+
+    #[test]
+    fn without_a_scope_a_daemon_of_roots_is_spared() {
+        assert_eq!(judge(false, Traits { same_audit: true, ..NONE }), Verdict::Member);
+        assert_eq!(judge(false, Traits { same_audit: true, root: true, ..NONE }), Verdict::Spared);
+        let at_terminal = Traits { same_audit: true, root: true, on_terminal: true, ..NONE };
+        assert_eq!(judge(false, at_terminal), Verdict::Member);
+    }
+
+    #[test]
+    fn a_terminals_number_alone_makes_no_member() {
+        assert_eq!(judge(false, Traits { on_terminal: true, ..NONE }), Verdict::Stranger);
+        assert_eq!(judge(false, Traits { on_terminal: true, has_device: true, ..NONE }), Verdict::Member);
+        assert_eq!(judge(false, Traits { other_audit: true, ..NONE }), Verdict::Stranger);
+    }
+}

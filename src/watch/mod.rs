@@ -1,0 +1,16 @@
+//! Inside the helper: from *armed* to *gone*.
+//!
+//! [`activity`] and [`schedule`] decide, and see the world only through their arguments; [`members`]
+//! decides whom the end applies to. The others fetch and do: [`terminals`] finds the terminals and
+//! samples them, [`notice`] writes on them, [`ending`] ends, [`journal`] records, [`run`] is the loop.
+#![forbid(unsafe_code)]
+
+pub mod activity;
+pub mod ending;
+pub mod inner;
+pub mod journal;
+pub mod members;
+pub mod notice;
+pub mod run;
+pub mod schedule;
+pub mod terminals;

@@ -1,0 +1,43 @@
+//! What the person at the terminal reads. A terminal that takes no text at once gets none: nothing
+//! may hold up the end.
+
+use std::time::Duration;
+
+use super::terminals::Terminal;
+use crate::policy::duration;
+use crate::sys::tty;
+
+/// Says that the session ends, when, and what prevents it.
+#[must_use]
+pub fn warning(idle: Duration, left: Duration) -> String {
+    let (idle, left) = (duration::print(idle), duration::print(left));
+    // A key that only a busy program holds back is seen at Enter alone: so that is what is asked for.
+    format!("\r\n\x07*** No key pressed for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n")
+}
+
+/// Says why the session ends.
+#[must_use]
+pub fn reason(idle: Duration, limit: Duration) -> String {
+    let (idle, limit) = (duration::print(idle), duration::print(limit));
+    format!("\r\n\x07*** This session has been idle for {idle} (the limit is {limit}) and has been ended. ***\r\n")
+}
+
+/// Writes a text on the terminals; answers the names of those that took none.
+#[must_use]
+pub fn write(terminals: &[Terminal], text: &str) -> Vec<Terminal> {
+    let deaf = terminals.iter().filter(|terminal| tty::write(&terminal.path, terminal.id, text).is_err());
+    deaf.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_say_how_long_when_and_what_to_do() {
+        let text = warning(Duration::from_secs(840), Duration::from_secs(60));
+        assert!(text.contains("14m") && text.contains("ends in 1m") && text.contains("press Enter"));
+        let text = reason(Duration::from_secs(903), Duration::from_secs(900));
+        assert!(text.contains("idle for 15m3s (the limit is 15m)"));
+    }
+}

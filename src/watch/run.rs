@@ -1,0 +1,347 @@
+//! The helper from start to end: arm, then sleep and look, then leave.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::activity::{Activity, Doubt};
+use super::ending::{Ladder, Outcome, Reach};
+use super::journal::{Journal, names};
+use super::members::Standing;
+use super::notice;
+use super::schedule::{Action, Schedule, Shown};
+use super::terminals::{Finder, Terminal};
+use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, REFUSED, STATUS_FD};
+use crate::policy::Kill;
+use crate::record::Record;
+use crate::sys::cgroup::{self, Scope};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch};
+use crate::sys::devnode::DeviceId;
+use crate::sys::guard::{self, Signals};
+use crate::sys::inherit;
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+
+/// How long a helper whose session is over waits for a log daemon that takes no records.
+const LINGER: Nanos = 60 * SECOND;
+/// How often records are offered to it again.
+const RETRY: Nanos = SECOND;
+
+/// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
+/// leader's pidfd and the status pipe.
+///
+/// # Errors
+///
+/// Why it is not armed. The module has been told too, if there is one.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    let not_started = |_: io::Error| "is started by pam_idle_watchdog.so, not by hand".to_owned();
+    let leader = PidFd::from(inherit::take(LEADER_FD).map_err(not_started)?);
+    let mut status = File::from(inherit::take(STATUS_FD).map_err(not_started)?);
+    let armed = Assignment::from_args(args)
+        .map_err(|e| e.to_string())
+        .and_then(|assignment| Watchdog::arm(assignment, leader));
+    match armed {
+        Ok(mut watchdog) => {
+            // A module that gave up waiting kills us: there is nobody to tell then.
+            let told = status.write_all(&[ARMED]);
+            drop(status);
+            told.map_err(|e| format!("the module is gone: {e}"))?;
+            watchdog.note_arming();
+            watchdog.watch();
+            watchdog.linger();
+            Ok(())
+        }
+        Err(why) => {
+            let _ = status.write_all(&[&[REFUSED], why.as_bytes()].concat());
+            Err(why)
+        }
+    }
+}
+
+/// Why the helper woke up.
+enum Event {
+    /// It is time to look, or somebody stepped the clock.
+    Look,
+    /// The leader closed its PAM session.
+    Closed,
+    /// The leader is gone and has said nothing.
+    LeaderGone,
+}
+
+struct Watchdog {
+    assignment: Assignment,
+    proc: Proc,
+    leader: PidFd,
+    standing: Standing,
+    finder: Finder,
+    journal: Journal,
+    activity: Activity,
+    schedule: Schedule,
+    terminals: Vec<Terminal>,
+    /// Forgeries not believed so far; the first of a session is on record.
+    disbelieved: usize,
+    signals: Signals,
+    alarm: Alarm,
+    steps: StepWatch,
+}
+
+impl Watchdog {
+    fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
+        let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
+        guard::settle();
+        let timer = |e: Errno| format!("cannot make a timer: {e}");
+        let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
+        let proc = Proc::default();
+        let session = &assignment.session;
+        let process = proc.process(session.leader).filter(|_| !leader.has_exited());
+        let process = process.ok_or("the leader is not to be seen in /proc")?;
+        let standing = Standing::of(&proc, &process, session.id.as_deref());
+        let me = nix::unistd::getpid().as_raw();
+        // In the scope the user could have logind stop us along with his processes.
+        let confined = Scope::any(&proc, me);
+        match cgroup::leave() {
+            Err(e) if confined => return Err(format!("cannot leave the session's control group: {e}")),
+            // Outside a scope nobody but root sends signals by control group.
+            _ => {}
+        }
+        let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
+        let audit = proc.audit_session(process.pid);
+        let journal = Journal::new(session.clone(), audit, assignment.debug);
+        let now = Moment::now();
+        let mut watchdog = Self {
+            activity: Activity::new(now),
+            schedule: Schedule::new(assignment.limit, assignment.warn, assignment.kill == Kill::None),
+            assignment, proc, leader, standing, finder, journal,
+            terminals: Vec::new(), disbelieved: 0, signals, alarm, steps,
+        };
+        watchdog.look().map(drop)?;
+        Ok(watchdog)
+    }
+
+    /// What a login need not wait for.
+    fn note_arming(&mut self) {
+        self.standing.note_connection(&self.proc);
+        let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
+        let record = self.record("armed")
+            .with("limit", limit.as_secs())
+            .with("warn", warn.as_secs())
+            .with("grace", grace.as_secs())
+            .with("kill", kill.word())
+            .with("terminals", self.finder.way().word())
+            .with("members", self.standing.word());
+        self.journal.info(&record);
+    }
+
+    /// From *armed* to the end of the session, by whoever.
+    fn watch(&mut self) {
+        loop {
+            match self.sleep() {
+                Event::Closed => return self.journal.debug(|journal| journal.record("closed")),
+                Event::LeaderGone => return self.take_over(),
+                Event::Look => match self.look() {
+                    Ok(Some(Action::End)) => return self.end(),
+                    Ok(_) => {}
+                    Err(why) => self.could_not(&why),
+                },
+            }
+        }
+    }
+
+    /// Sleeps until something is to be done.
+    fn sleep(&mut self) -> Event {
+        loop {
+            let mut fds = [
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.leader.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
+            ];
+            // No event comes of a log daemon's return.
+            let timeout = if self.journal.is_behind() { milliseconds(RETRY) } else { PollTimeout::NONE };
+            let woken = poll(&mut fds, timeout);
+            let [_, leader, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
+            self.journal.flush();
+            if woken.is_err() {
+                continue;
+            }
+            // Before the leader's exit: it says goodbye first and exits then.
+            if self.signals.came_from(self.assignment.session.leader, CLOSE_SIGNAL) {
+                return Event::Closed;
+            }
+            if leader {
+                return Event::LeaderGone;
+            }
+            if step {
+                if let Err(e) = self.steps.arm() {
+                    self.could_not(&format!("watch for steps of the clock: {e}"));
+                }
+            }
+            if alarm {
+                self.alarm.silence();
+            }
+            if alarm || step {
+                return Event::Look;
+            }
+        }
+    }
+
+    /// Looks once, and does what is due but the end.
+    fn look(&mut self) -> Result<Option<Action>, String> {
+        // The time first: what is stamped while we sample must not look older than the look.
+        let now = Moment::now();
+        self.terminals = self.finder.find();
+        let samples = self.finder.sample(&self.terminals, &self.activity);
+        let doubts = self.activity.look(now, &samples);
+        for (id, doubt) in doubts {
+            self.record_doubt(id, doubt);
+        }
+        let shown = Shown { last: self.activity.last(), terminals: self.activity.has_terminals() };
+        let (action, wake) = self.schedule.next(now, shown);
+        self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
+        match action {
+            Some(Action::Warn) => self.warn(),
+            Some(Action::Resume) => {
+                let record = self.idle_record("resumed");
+                self.journal.info(&record);
+            }
+            Some(Action::Report) => self.report(),
+            Some(Action::End) | None => {}
+        }
+        let idle = self.idle();
+        let tty = names(&self.terminals);
+        self.journal.debug(|journal| {
+            journal.record("look").with_some("tty", tty).with("idle", idle.as_secs())
+                .with("next", wake.saturating_sub(now.boot) / SECOND)
+        });
+        Ok(action)
+    }
+
+    fn warn(&mut self) {
+        let Assignment { warn, quiet, .. } = self.assignment;
+        let deaf = self.tell(&notice::warning(self.idle(), warn));
+        let record = self.idle_record("warned").with("left", warn.as_secs());
+        let record = if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", deaf) };
+        self.journal.info(&record);
+    }
+
+    /// Writes on the terminals, unless told not to; answers who did not take it.
+    fn tell(&self, text: &str) -> Option<String> {
+        if self.assignment.quiet {
+            return None;
+        }
+        names(&notice::write(&self.terminals, text))
+    }
+
+    fn end(&mut self) {
+        let nested = self.standing.nested();
+        let Some(reach) = Reach::of(self.assignment.kill, nested) else { return };
+        let idle = self.idle_record("ending");
+        let reason = notice::reason(self.idle(), self.assignment.limit);
+        self.climb(reach, idle, &reason);
+    }
+
+    /// The leader is gone without a word: sshd's child and a shell may be left, connected and in no
+    /// PAM session. A nested leader leaves nothing that the outer watchdog does not guard.
+    fn take_over(&mut self) {
+        for holder in self.standing.connection_holders(&self.proc) {
+            let held = self.finder.held_by(holder.pid);
+            self.terminals.extend(held.into_iter().filter(|new| self.terminals.iter().all(|old| old.id != new.id))
+                .collect::<Vec<_>>());
+        }
+        self.terminals.retain(Terminal::is_there);
+        let record = self.idle_record("orphaned");
+        let leave = self.standing.nested() || self.terminals.is_empty() || self.assignment.kill == Kill::None;
+        if leave {
+            return self.journal.notice(&record.with("left", "alone"));
+        }
+        self.climb(Reach::Orphans, record, "\r\n*** The login service of this session has died: the session is ended. ***\r\n");
+    }
+
+    fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
+        let ladder = Ladder::new(&self.proc, &self.standing, &self.terminals, reach);
+        let spared = numbers(ladder.spared());
+        let begin = begin.with("members", ladder.members()).with_some("spared", spared);
+        self.journal.notice(&begin);
+        let deaf = self.tell(reason);
+        let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.grace);
+        let record = self.idle_record("ended")
+            .with("hup", hup)
+            .with("term", term)
+            .with("kill", kill)
+            .with_some("forbidden", (forbidden > 0).then_some(forbidden))
+            .with_some("unwritten", deaf)
+            .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
+            .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()));
+        if survivors.is_empty() { self.journal.notice(&record) } else { self.journal.error(&record) }
+    }
+
+    fn report(&mut self) {
+        let reach = Reach::Session;
+        let ladder = Ladder::new(&self.proc, &self.standing, &self.terminals, reach);
+        let record = self.idle_record("would-end")
+            .with("members", ladder.members())
+            .with_some("spared", numbers(ladder.spared()));
+        self.journal.notice(&record);
+    }
+
+    fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
+        let tty = self.terminals.iter().find(|terminal| terminal.id == id).map(|terminal| terminal.name.clone());
+        let record = self.record("tampering").with_some("tty", tty);
+        let record = match doubt {
+            Doubt::Credited { left } => record.with("stamp", "doubtful").with("believed", "yes").with("credits", left),
+            Doubt::Disbelieved | Doubt::Future => {
+                self.disbelieved += 1;
+                if self.disbelieved > 1 {
+                    return;
+                }
+                let stamp = if doubt == Doubt::Future { "future" } else { "doubtful" };
+                record.with("stamp", stamp).with("believed", "no")
+            }
+        };
+        self.journal.notice(&record);
+    }
+
+    fn could_not(&mut self, what: &str) {
+        let record = self.record("could-not").with("what", what);
+        self.journal.error(&record);
+    }
+
+    fn record(&self, event: &str) -> Record {
+        self.journal.record(event)
+    }
+
+    /// A record with the terminals, the idle time and the limit.
+    fn idle_record(&self, event: &str) -> Record {
+        self.record(event)
+            .with_some("tty", names(&self.terminals))
+            .with("idle", self.idle().as_secs())
+            .with("limit", self.assignment.limit.as_secs())
+    }
+
+    fn idle(&self) -> Duration {
+        let idle = Moment::now().boot.saturating_sub(self.activity.last());
+        Duration::from_nanos(u64::try_from(idle).unwrap_or(0))
+    }
+
+    /// A log daemon that is just being restarted still gets the last records.
+    fn linger(&mut self) {
+        let until = Moment::now().mono.saturating_add(LINGER);
+        while !self.journal.flush() && Moment::now().mono < until {
+            let _ = poll(&mut [], milliseconds(RETRY));
+        }
+    }
+}
+
+fn milliseconds(nanos: Nanos) -> PollTimeout {
+    PollTimeout::try_from(nanos / 1_000_000).unwrap_or(PollTimeout::MAX)
+}
+
+fn numbers(pids: &[i32]) -> Option<String> {
+    let texts: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(","))
+}

@@ -1,0 +1,207 @@
+//! Which terminals belong to the session, found anew at each look.
+//!
+//! Neither utmp nor logind knows them all, and `PAM_TTY` under sshd is the word `ssh`. The leader
+//! knows: sshd's keeps the master of each pty it made open, login's and su's has a controlling
+//! terminal. A pty whose master some other process holds (tmux, script, a loop of the user's) is no
+//! terminal of the session: input there is the user's to make up.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::activity::{Activity, Sample};
+use super::inner;
+use crate::sys::devnode::{self, DeviceId};
+use crate::sys::proc::{Proc, Process};
+use crate::sys::tty;
+
+/// What sshd gives as `PAM_TTY`, before any pty exists.
+const SSH: &str = "ssh";
+
+/// One terminal of the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// As records show it: `pts/3`, `tty1`.
+    pub name: String,
+    /// Its node, as this process reaches it.
+    pub path: PathBuf,
+    /// The very device, whatever node stands at the path later.
+    pub id: DeviceId,
+}
+
+impl Terminal {
+    /// The terminal at a path of the leader's, if there is one.
+    fn at(proc: &Proc, leader: i32, path: &Path) -> Option<Self> {
+        // The leader may have a devpts of its own. Where its root may not be looked into, or it is
+        // gone, ours is the one it had when it started us.
+        let theirs = proc.seen_by(leader, path);
+        let (path, (id, _)) = [theirs, path.to_owned()].into_iter()
+            .find_map(|path| devnode::stat(&path).ok().map(|found| (path, found)))?;
+        let text = path.to_string_lossy();
+        let name = text.rsplit_once("/dev/").map_or(&*text, |(_, name)| name).to_owned();
+        Some(Self { name, path, id })
+    }
+
+    /// Whether the very device is still there.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        devnode::stat(&self.path).is_ok_and(|(id, _)| id == self.id)
+    }
+}
+
+/// How a leader's terminals are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// They are the leader's own, noted when it opened the session.
+    Own,
+    /// Those whose masters the leader holds.
+    Masters,
+    /// Those of the sessions that the leader's own processes started: where its descriptors may not
+    /// be read, as in a container without `CAP_SYS_PTRACE`.
+    Sessions,
+}
+
+impl Way {
+    /// The word in the record of arming.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Masters => "masters",
+            Self::Sessions => "sessions",
+        }
+    }
+}
+
+/// Finds a session's terminals and samples them.
+#[derive(Clone, Debug)]
+pub struct Finder {
+    proc: Proc,
+    leader: i32,
+    way: Way,
+    own: Vec<Terminal>,
+}
+
+impl Finder {
+    /// At open_session: the leader's own terminals are noted now, for util-linux login gives its
+    /// controlling terminal up once the session runs.
+    #[must_use]
+    pub fn new(proc: Proc, leader: &Process, tty: Option<&str>) -> Self {
+        let mut own: Vec<Terminal> = Vec::new();
+        if tty != Some(SSH) {
+            let named = tty.map(|name| Path::new("/dev").join(name.trim_start_matches("/dev/")));
+            let controlling = (leader.tty != 0).then(|| devnode::path_of(leader.tty)).flatten();
+            for path in named.into_iter().chain(controlling) {
+                let terminal = Terminal::at(&proc, leader.pid, &path)
+                    .filter(|terminal| tty::is_terminal(&terminal.path, terminal.id));
+                own.extend(terminal.filter(|new| own.iter().all(|old| old.id != new.id)));
+            }
+        }
+        let way = match proc.pty_masters(leader.pid) {
+            _ if !own.is_empty() => Way::Own,
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Way::Sessions,
+            _ => Way::Masters,
+        };
+        Self { proc, leader: leader.pid, way, own }
+    }
+
+    /// How the terminals are found.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The terminals there are now.
+    #[must_use]
+    pub fn find(&self) -> Vec<Terminal> {
+        match self.way {
+            Way::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
+            Way::Masters => self.held_by(self.leader),
+            Way::Sessions => self.of_started_sessions(),
+        }
+    }
+
+    /// The terminals whose masters a process holds.
+    #[must_use]
+    pub fn held_by(&self, holder: i32) -> Vec<Terminal> {
+        let masters = self.proc.pty_masters(holder).unwrap_or_default();
+        self.unique(masters.into_iter().map(|(_, index)| PathBuf::from(format!("/dev/pts/{index}"))))
+    }
+
+    fn of_started_sessions(&self) -> Vec<Terminal> {
+        let table: Vec<Process> = self.proc.processes().collect();
+        let started = started_by_host(&table, self.leader);
+        self.unique(started.filter_map(|process| devnode::path_of(process.tty)))
+    }
+
+    fn unique(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<Terminal> {
+        let mut found: BTreeMap<DeviceId, Terminal> = BTreeMap::new();
+        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader, &path)) {
+            found.entry(terminal.id).or_insert(terminal);
+        }
+        found.into_values().collect()
+    }
+
+    /// Samples the terminals for one look.
+    #[must_use]
+    pub fn sample(&self, terminals: &[Terminal], before: &Activity) -> BTreeMap<DeviceId, Sample> {
+        let mut samples = BTreeMap::new();
+        for Terminal { path, id, .. } in terminals {
+            let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else { continue };
+            let changed = before.change_time(*id).is_some_and(|ctime| ctime != stamps.ctime);
+            let born = if changed { self.born(*id) } else { None };
+            let unread = tty::unread(path, *id).ok();
+            samples.insert(*id, Sample { stamps, unread, inner: false, born });
+        }
+        for (id, stamps) in inner::stamps(&self.proc, terminals) {
+            samples.entry(id).or_insert(Sample { stamps, unread: None, inner: true, born: None });
+        }
+        samples
+    }
+
+    /// When sshd started the session on a terminal. Asked only when the node was changed: a pts
+    /// number may have been freed and used again between two looks.
+    fn born(&self, id: DeviceId) -> Option<i64> {
+        if self.way == Way::Own {
+            return None;
+        }
+        let table: Vec<Process> = self.proc.processes().collect();
+        let started = started_by_host(&table, self.leader).filter(|process| process.tty == id.device);
+        started.map(|process| process.started).max()
+    }
+}
+
+/// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
+/// children, or children of a child that has no terminal itself, as sshd's unprivileged one.
+/// Nobody else can put a process there.
+fn started_by_host(table: &[Process], leader: i32) -> impl Iterator<Item = &Process> {
+    let of_host = move |pid: i32| {
+        pid == leader || table.iter().any(|p| p.pid == pid && p.parent == leader && p.tty == 0)
+    };
+    table.iter().filter(move |p| p.tty != 0 && p.session == p.pid && !p.dead && of_host(p.parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: i32, parent: i32, session: i32, tty: u64) -> Process {
+        Process { pid, parent, group: session, session, tty, foreground: session, started: 0, dead: false }
+    }
+
+    #[test]
+    fn only_sshd_starts_sessions() {
+        let table = [
+            process(100, 1, 100, 0),         // the leader
+            process(101, 100, 100, 0),       // sshd's unprivileged child
+            process(110, 101, 110, 34816),   // the shell it started
+            process(111, 110, 111, 34817),   // a pty of the user's own
+            process(120, 101, 120, 0),       // ssh host command
+            process(121, 120, 121, 34818),   // a pty that one made
+            process(130, 100, 130, 34819),   // a root shell of an old sshd's leader
+            process(131, 130, 131, 34820),   // a pty that one made
+        ];
+        let found: Vec<i32> = started_by_host(&table, 100).map(|p| p.pid).collect();
+        assert_eq!(found, [110, 130]);
+    }
+}
