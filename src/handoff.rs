@@ -73,7 +73,8 @@ impl Assignment {
     /// The assignment for a session, unless the settings exempt it.
     #[must_use]
     pub fn new(session: Session, settings: &Settings) -> Option<Self> {
-        let Settings { limit, warn, grace, kill, on_error: OnError::Fail | OnError::Succeed, quiet, debug } = *settings;
+        let Settings { limit, warn, grace, kill, on_error: OnError::Fail | OnError::Succeed, quiet, debug } =
+            *settings;
         Some(Self { session, limit: limit?, warn, grace, kill, quiet, debug })
     }
 
@@ -123,7 +124,10 @@ impl Assignment {
                 Long("protocol") => {
                     let version: u32 = parser.value()?.parse()?;
                     if version != PROTOCOL {
-                        return Err(format!("protocol {version} is not spoken, this helper speaks {PROTOCOL}").into());
+                        return Err(format!(
+                            "protocol {version} is not spoken, this helper speaks {PROTOCOL}"
+                        )
+                        .into());
                     }
                     protocol = Some(version);
                 }

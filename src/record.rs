@@ -53,7 +53,10 @@ mod tests {
 
     #[test]
     fn plain_values_stay_plain() {
-        let record = Record::new("armed").with("user", "alice").with("tty", "pts/0,pts/1").with_some("rhost", None::<u8>);
+        let record = Record::new("armed")
+            .with("user", "alice")
+            .with("tty", "pts/0,pts/1")
+            .with_some("rhost", None::<u8>);
         assert_eq!(record.to_string(), "armed user=alice tty=pts/0,pts/1");
     }
 

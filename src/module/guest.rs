@@ -43,7 +43,11 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         why: Record::new("could-not").with("what", why).to_string(),
     };
     if libpam::kept(pamh).flatten().is_some() {
-        libpam::log(pamh, Level::Warning, "another line of this stack guards the session already; this one is ignored");
+        libpam::log(
+            pamh,
+            Level::Warning,
+            "another line of this stack guards the session already; this one is ignored",
+        );
         return Ok(false);
     }
     let service = pamh.get_item::<Service>().ok().flatten().map(|item| text(&item)).unwrap_or_default();
@@ -58,7 +62,11 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let session = describe(pamh, service).ok_or_else(|| could_not("no user is named".to_owned()))?;
     let Some(assignment) = Assignment::new(session, &settings) else {
         let user = pamh.get_item::<UserName>().ok().flatten().map(|item| text(&item));
-        libpam::log(pamh, Level::Info, &Record::new("exempt").with_some("user", user).with("limit", "off").to_string());
+        libpam::log(
+            pamh,
+            Level::Info,
+            &Record::new("exempt").with_some("user", user).with("limit", "off").to_string(),
+        );
         return Ok(false);
     };
     let path = CString::new(HELPER).map_err(|e| could_not(e.to_string()))?;
@@ -74,7 +82,9 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
 
 /// Tells the helper that the session closes. It may be ending the session just now: then it goes on.
 pub fn close(pamh: &mut PamHandle) {
-    let Some(helper) = libpam::kept(pamh).flatten() else { return };
+    let Some(helper) = libpam::kept(pamh).flatten() else {
+        return;
+    };
     // Said once: what closes again, or opens anew in this transaction, finds no helper.
     let forgotten = libpam::keep(pamh, None).is_ok();
     let told = find(helper).is_some_and(|pidfd| pidfd.send(CLOSE_SIGNAL).is_ok());
@@ -100,7 +110,12 @@ fn describe(pamh: &mut PamHandle, service: String) -> Option<Session> {
         service,
         user,
         uid,
-        rhost: pamh.get_item::<RHost>().ok().flatten().map(|item| text(&item)).filter(|host| !host.is_empty()),
+        rhost: pamh
+            .get_item::<RHost>()
+            .ok()
+            .flatten()
+            .map(|item| text(&item))
+            .filter(|host| !host.is_empty()),
         id: libpam::env(pamh, c"XDG_SESSION_ID"),
         tty: pamh.get_item::<Tty>().ok().flatten().map(|item| text(&item)),
     })

@@ -24,7 +24,11 @@ impl PamHooks for IdleWatchdog {
                 match on_error {
                     OnError::Fail => code,
                     OnError::Succeed => {
-                        log(pamh, Level::Error, "could-not guard this session; it goes on unguarded (onerr=succeed)");
+                        log(
+                            pamh,
+                            Level::Error,
+                            "could-not guard this session; it goes on unguarded (onerr=succeed)",
+                        );
                         PamResultCode::PAM_SUCCESS
                     }
                 }

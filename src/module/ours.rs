@@ -43,7 +43,8 @@ mod tests {
         for service in ["cron", "crond", "atd", "systemd-user"] {
             assert!(exception(service, None, None).is_some(), "{service}");
         }
-        for class in ["greeter", "lock-screen", "background", "background-light", "manager", "manager-early"] {
+        for class in ["greeter", "lock-screen", "background", "background-light", "manager", "manager-early"]
+        {
             assert!(exception("gdm", Some(class), None).is_some(), "{class}");
         }
         for kind in ["x11", "wayland", "mir"] {

@@ -63,8 +63,11 @@ impl<E: Into<io::Error>> From<E> for Failure {
 /// Starts the helper and waits until it is armed.
 pub fn start(path: &CStr, args: &[String], budget: Duration) -> Result<Helper, Failure> {
     let due = Moment::now().mono.saturating_add(Nanos::try_from(budget.as_nanos()).unwrap_or(Nanos::MAX));
-    let args: Vec<CString> = args.iter().map(|arg| CString::new(arg.as_str()))
-        .collect::<Result<_, _>>().map_err(io::Error::from)?;
+    let args: Vec<CString> = args
+        .iter()
+        .map(|arg| CString::new(arg.as_str()))
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::from)?;
     // Of ourselves, so that there is no doubt whom it is a descriptor of.
     let leader = PidFd::open(nix::unistd::getpid().as_raw())?;
     let (status, child_end) = pipe2(OFlag::O_CLOEXEC)?;
@@ -192,8 +195,11 @@ fn stack() -> (Vec<MaybeUninit<u128>>, *mut c_void) {
 
 /// Starts the process; answers its number.
 fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Result<i32, Failure> {
-    let argv: Vec<*const c_char> = std::iter::once(path).chain(args.iter().map(CString::as_c_str))
-        .map(CStr::as_ptr).chain([ptr::null()]).collect();
+    let argv: Vec<*const c_char> = std::iter::once(path)
+        .chain(args.iter().map(CString::as_c_str))
+        .map(CStr::as_ptr)
+        .chain([ptr::null()])
+        .collect();
     let (_between, between_top) = stack();
     let (_helper, helper_top) = stack();
     let mut plan = Plan {
@@ -218,7 +224,9 @@ fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Resul
     let reaped = cloned.map(|child| {
         // SAFETY: waitpid writes nothing through a null pointer. __WALL: a child without an exit
         // signal is seen by nobody else's wait.
-        while unsafe { libc::waitpid(child, ptr::null_mut(), libc::__WALL) } < 0 && Errno::last() == Errno::EINTR {}
+        while unsafe { libc::waitpid(child, ptr::null_mut(), libc::__WALL) } < 0
+            && Errno::last() == Errno::EINTR
+        {}
     });
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     reaped?;
@@ -307,15 +315,29 @@ unsafe fn reset_limits() {
     const NONE: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     const FREE: libc::rlimit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     let limits = [
-        (libc::RLIMIT_CPU, &FREE), (libc::RLIMIT_FSIZE, &FREE), (libc::RLIMIT_DATA, &FREE),
-        (libc::RLIMIT_AS, &FREE), (libc::RLIMIT_RSS, &FREE), (libc::RLIMIT_NPROC, &FREE),
-        (libc::RLIMIT_MEMLOCK, &FREE), (libc::RLIMIT_SIGPENDING, &FREE), (libc::RLIMIT_RTTIME, &FREE),
-        (libc::RLIMIT_NOFILE, &OPEN), (libc::RLIMIT_STACK, &STACK), (libc::RLIMIT_CORE, &NONE),
+        (libc::RLIMIT_CPU, &FREE),
+        (libc::RLIMIT_FSIZE, &FREE),
+        (libc::RLIMIT_DATA, &FREE),
+        (libc::RLIMIT_AS, &FREE),
+        (libc::RLIMIT_RSS, &FREE),
+        (libc::RLIMIT_NPROC, &FREE),
+        (libc::RLIMIT_MEMLOCK, &FREE),
+        (libc::RLIMIT_SIGPENDING, &FREE),
+        (libc::RLIMIT_RTTIME, &FREE),
+        (libc::RLIMIT_NOFILE, &OPEN),
+        (libc::RLIMIT_STACK, &STACK),
+        (libc::RLIMIT_CORE, &NONE),
     ];
     // SAFETY: the limits outlive the calls. What a container forbids stays as it is.
     unsafe {
         for (resource, limit) in limits {
-            libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(limit), ptr::null_mut::<libc::rlimit>());
+            libc::syscall(
+                libc::SYS_prlimit64,
+                0,
+                resource,
+                ptr::from_ref(limit),
+                ptr::null_mut::<libc::rlimit>(),
+            );
         }
         let normal = libc::sched_param { sched_priority: 0 };
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);

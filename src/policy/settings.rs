@@ -147,9 +147,7 @@ impl Draft {
             ("onerr", Some(text)) => write_once(&mut self.on_error, word, on_error(text)?),
             ("quiet", None) => write_once(&mut self.quiet, word, true),
             ("debug", None) => write_once(&mut self.debug, word, true),
-            ("timeout" | "warn" | "grace" | "kill" | "onerr", None) => {
-                Err(format!("expected {key}=VALUE"))
-            }
+            ("timeout" | "warn" | "grace" | "kill" | "onerr", None) => Err(format!("expected {key}=VALUE")),
             ("quiet" | "debug", Some(_)) => Err(format!("{key} takes no value")),
             _ => Err("unknown; expected one of timeout= warn= grace= kill= onerr= quiet debug".to_owned()),
         }

@@ -44,7 +44,8 @@ impl Place {
         if !self.unified {
             return Some(Path::new(NAMED)).filter(|mount| mount.is_dir());
         }
-        let unified = |mount: &&Path| statfs(*mount).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+        let unified =
+            |mount: &&Path| statfs(*mount).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 

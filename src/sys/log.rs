@@ -59,7 +59,8 @@ impl Log {
     /// Sends what waits, as far as the log daemon takes it. Tells whether all is sent.
     pub fn flush(&mut self) -> bool {
         if self.lost > 0 {
-            let text = format!("{} earlier records were lost: the log daemon took none for too long", self.lost);
+            let text =
+                format!("{} earlier records were lost: the log daemon took none for too long", self.lost);
             if self.deliver(Severity::LOG_ERR, &text) {
                 self.lost = 0;
             }
@@ -85,7 +86,9 @@ impl Log {
             if self.socket.get_or_try_init(connect).is_err() {
                 return false;
             }
-            let Some(socket) = self.socket.get_mut() else { return false };
+            let Some(socket) = self.socket.get_mut() else {
+                return false;
+            };
             let sent = socket.formatter.format(&mut socket.backend, severity, text).is_ok();
             if !sent {
                 self.socket.take();

@@ -122,7 +122,9 @@ impl Proc {
         let mut found = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let name = entry?.file_name();
-            let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
             let info = match fs::read_to_string(folder.join(&name)) {
                 Ok(info) => info,
                 // Closed since it was listed.
@@ -148,7 +150,8 @@ impl Proc {
     #[must_use]
     pub fn has_open(&self, pid: i32, id: DeviceId) -> bool {
         let links = fs::read_dir(self.path(pid, "fd")).into_iter().flatten().flatten();
-        links.filter_map(|link| fs::metadata(link.path()).ok())
+        links
+            .filter_map(|link| fs::metadata(link.path()).ok())
             .any(|meta| DeviceId { filesystem: meta.dev(), device: meta.rdev() } == id)
     }
 
@@ -231,8 +234,14 @@ mod tests {
         for name in ["a) 0 (b", "a) S 1 1 1 0 -1 (b", "\n) Z 1", ") )", "", "\u{fffd}"] {
             let process = parse_stat(7, &format!("7 ({name}) {REST}\n")).unwrap();
             let expected = Process {
-                pid: 7, parent: 10, group: 20, session: 30, tty: 34819, foreground: 40,
-                started: 12_340_000_000, dead: false,
+                pid: 7,
+                parent: 10,
+                group: 20,
+                session: 30,
+                tty: 34819,
+                foreground: 40,
+                started: 12_340_000_000,
+                dead: false,
             };
             assert_eq!(process, expected, "{name:?}");
         }

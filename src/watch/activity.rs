@@ -79,13 +79,15 @@ pub struct Activity {
     last: Nanos,
     looked: Moment,
     credits: u8,
+    /// The last look was one that [`Activity::settles`] asked for.
+    settling: bool,
 }
 
 impl Activity {
     /// A session that begins now. Its begin counts as activity.
     #[must_use]
     pub fn new(now: Moment) -> Self {
-        Self { terminals: BTreeMap::new(), last: now.boot, looked: now, credits: CREDITS }
+        Self { terminals: BTreeMap::new(), last: now.boot, looked: now, credits: CREDITS, settling: false }
     }
 
     /// When somebody was last active, on the boot clock: never earlier than the truth, and later by
@@ -113,8 +115,18 @@ impl Activity {
         self.looked.boot
     }
 
+    /// When to look once more, on the boot clock, because a node was changed right before the last
+    /// look (login hands the terminal over just then): until it has settled an honest read cannot be
+    /// told from a forged one. Not twice in a row: whoever changes it all the time is not run after.
+    #[must_use]
+    pub fn settles(&self) -> Option<Nanos> {
+        let unsettled = !self.settling && self.terminals.values().any(|known| !known.settled);
+        unsettled.then(|| self.looked.boot.saturating_add(2 * SETTLED))
+    }
+
     /// Takes one look's samples, of all terminals there are, and tells what was odd about them.
     pub fn look(&mut self, now: Moment, samples: &BTreeMap<DeviceId, Sample>) -> Vec<(DeviceId, Doubt)> {
+        self.settling = self.settles().is_some_and(|due| now.boot >= due);
         let look = Look { now, before: self.looked };
         let mut doubts = Vec::new();
         let mut last = self.last;
@@ -155,7 +167,12 @@ impl Look {
     }
 
     /// A terminal seen at the look before.
-    fn again(&self, known: Known, sample: &Sample, credits: &mut u8) -> (Known, Option<Nanos>, Option<Doubt>) {
+    fn again(
+        &self,
+        known: Known,
+        sample: &Sample,
+        credits: &mut u8,
+    ) -> (Known, Option<Nanos>, Option<Doubt>) {
         if sample.born.is_some_and(|born| born > self.before.boot) {
             return self.first(sample);
         }
@@ -164,8 +181,10 @@ impl Look {
         let (mut active, mut blind, mut doubt) = (None, None, None);
         if stamp == known.stamps.atime {
             blind = self.blind_still(&known);
-            // In the span no key leaves a trace: there may have been one until its end.
-            active = blind.filter(|(from, _)| self.now.boot >= *from).map(|(_, until)| until.min(self.now.boot));
+            // In the span no key leaves a trace: there may have been one until its end, or until a
+            // step cut it short.
+            let begun = [known.blind, blind].into_iter().flatten().filter(|(from, _)| self.now.boot >= *from);
+            active = begun.map(|(_, until)| until.min(self.now.boot)).max();
         } else if node_still {
             // Only a read moves the one and not the other.
             (active, blind) = (Some(self.read_at(stamp)), self.passage(stamp));
@@ -178,7 +197,11 @@ impl Look {
         } else {
             doubt = Some(Doubt::Disbelieved);
         }
-        if known.unread.zip(sample.unread).is_some_and(|(before, now)| now > before) {
+        // What waits in the queue came after the look before if there is more of it than then, and
+        // may have if something was read in between. When, nobody knows: as late as now.
+        let grew = known.unread.zip(sample.unread).is_some_and(|(before, now)| now > before);
+        let refilled = active.is_some() && sample.unread.is_some_and(|now| now > 0);
+        if grew || refilled {
             active = Some(self.now.boot);
         }
         blind = blind.filter(|(_, until)| self.now.boot < *until);

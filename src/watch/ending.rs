@@ -100,8 +100,14 @@ impl<'a> Ladder<'a> {
     #[must_use]
     pub fn new(proc: &'a Proc, standing: &'a Standing, terminals: &'a [Terminal], reach: Reach) -> Self {
         let mut ladder = Self {
-            proc, standing, terminals, reach,
-            held: Vec::new(), spared: Vec::new(), killed: BTreeSet::new(), outcome: Outcome::default(),
+            proc,
+            standing,
+            terminals,
+            reach,
+            held: Vec::new(),
+            spared: Vec::new(),
+            killed: BTreeSet::new(),
+            outcome: Outcome::default(),
         };
         let mut held = Vec::new();
         let survey = ladder.survey(|member| held.extend(Held::new(proc, member)));
@@ -290,7 +296,8 @@ fn wait_for_exit(held: &mut Vec<Held>, until: Nanos) {
         if left <= 0 {
             return;
         }
-        let mut fds: Vec<PollFd> = held.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
+        let mut fds: Vec<PollFd> =
+            held.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
         // Rounded up, so as not to spin through the last millisecond.
         let timeout = PollTimeout::try_from(left / 1_000_000 + 1).unwrap_or(PollTimeout::MAX);
         if poll(&mut fds, timeout).is_err() {

@@ -45,14 +45,15 @@ fn relays(proc: &Proc, process: &Process, terminals: &[Terminal]) -> bool {
 /// The terminals behind the masters a process holds, by the masters themselves: their numbers may be
 /// another devpts instance's.
 fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
-    let Ok(pidfd) = PidFd::open(holder.pid) else { return Vec::new() };
+    let Ok(pidfd) = PidFd::open(holder.pid) else {
+        return Vec::new();
+    };
     // The number may have become somebody else's between listing and opening.
     if proc.process(holder.pid).is_none_or(|now| now.started != holder.started) {
         return Vec::new();
     }
     let masters = proc.pty_masters(holder.pid).unwrap_or_default();
-    let slave = |fd| -> io::Result<(DeviceId, Stamps)> {
-        devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?)
-    };
+    let slave =
+        |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
     masters.into_iter().filter_map(|(fd, _)| slave(fd).ok()).collect()
 }

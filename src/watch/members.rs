@@ -189,7 +189,9 @@ impl Standing {
     /// The processes that share the leader's connection, whoever they are now the children of.
     #[must_use]
     pub fn connection_holders(&self, proc: &Proc) -> Vec<Process> {
-        proc.processes().filter(|p| !p.dead && p.pid != self.leader.pid && self.shares_connection(proc, p.pid)).collect()
+        proc.processes()
+            .filter(|p| !p.dead && p.pid != self.leader.pid && self.shares_connection(proc, p.pid))
+            .collect()
     }
 
     fn shares_connection(&self, proc: &Proc, pid: i32) -> bool {
@@ -256,8 +258,14 @@ mod tests {
     use super::*;
 
     const NONE: Traits = Traits {
-        leader: false, descendant: false, in_scope: false, same_audit: false, other_audit: false,
-        on_terminal: false, has_device: false, root: false,
+        leader: false,
+        descendant: false,
+        in_scope: false,
+        same_audit: false,
+        other_audit: false,
+        on_terminal: false,
+        has_device: false,
+        root: false,
     };
 
     #[test]
@@ -272,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_nested_session_never_touches_the_outer_one() {
-        let outer_shell = Traits { in_scope: true, same_audit: true, on_terminal: true, has_device: true, ..NONE };
+        let outer_shell =
+            Traits { in_scope: true, same_audit: true, on_terminal: true, has_device: true, ..NONE };
         assert_eq!(judge(true, outer_shell), Verdict::Stranger);
     }
 

@@ -12,14 +12,18 @@ use crate::sys::tty;
 pub fn warning(idle: Duration, left: Duration) -> String {
     let (idle, left) = (duration::print(idle), duration::print(left));
     // A key that only a busy program holds back is seen at Enter alone: so that is what is asked for.
-    format!("\r\n\x07*** No key pressed for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n")
+    format!(
+        "\r\n\x07*** No key pressed for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
+    )
 }
 
 /// Says why the session ends.
 #[must_use]
 pub fn reason(idle: Duration, limit: Duration) -> String {
     let (idle, limit) = (duration::print(idle), duration::print(limit));
-    format!("\r\n\x07*** This session has been idle for {idle} (the limit is {limit}) and has been ended. ***\r\n")
+    format!(
+        "\r\n\x07*** This session has been idle for {idle} (the limit is {limit}) and has been ended. ***\r\n"
+    )
 }
 
 /// Writes a text on the terminals; answers the names of those that took none.

@@ -105,7 +105,9 @@ impl Watchdog {
         // In the scope the user could have logind stop us along with his processes.
         let confined = Scope::any(&proc, me);
         match cgroup::leave() {
-            Err(e) if confined => return Err(format!("cannot leave the session's control group: {e}")),
+            Err(e) if confined => {
+                return Err(format!("cannot leave the session's control group: {e}"));
+            }
             // Outside a scope nobody but root sends signals by control group.
             _ => {}
         }
@@ -116,8 +118,17 @@ impl Watchdog {
         let mut watchdog = Self {
             activity: Activity::new(now),
             schedule: Schedule::new(assignment.limit, assignment.warn, assignment.kill == Kill::None),
-            assignment, proc, leader, standing, finder, journal,
-            terminals: Vec::new(), disbelieved: 0, signals, alarm, steps,
+            assignment,
+            proc,
+            leader,
+            standing,
+            finder,
+            journal,
+            terminals: Vec::new(),
+            disbelieved: 0,
+            signals,
+            alarm,
+            steps,
         };
         watchdog.look().map(drop)?;
         Ok(watchdog)
@@ -127,7 +138,8 @@ impl Watchdog {
     fn note_arming(&mut self) {
         self.standing.note_connection(&self.proc);
         let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
-        let record = self.record("armed")
+        let record = self
+            .record("armed")
             .with("limit", limit.as_secs())
             .with("warn", warn.as_secs())
             .with("grace", grace.as_secs())
@@ -202,6 +214,7 @@ impl Watchdog {
         }
         let shown = Shown { last: self.activity.last(), terminals: self.activity.has_terminals() };
         let (action, wake) = self.schedule.next(now, shown);
+        let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
         self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
         match action {
             Some(Action::Warn) => self.warn(),
@@ -215,7 +228,10 @@ impl Watchdog {
         let idle = self.idle();
         let tty = names(&self.terminals);
         self.journal.debug(|journal| {
-            journal.record("look").with_some("tty", tty).with("idle", idle.as_secs())
+            journal
+                .record("look")
+                .with_some("tty", tty)
+                .with("idle", idle.as_secs())
                 .with("next", wake.saturating_sub(now.boot) / SECOND)
         });
         Ok(action)
@@ -239,7 +255,9 @@ impl Watchdog {
 
     fn end(&mut self) {
         let nested = self.standing.nested();
-        let Some(reach) = Reach::of(self.assignment.kill, nested) else { return };
+        let Some(reach) = Reach::of(self.assignment.kill, nested) else {
+            return;
+        };
         let idle = self.idle_record("ending");
         let reason = notice::reason(self.idle(), self.assignment.limit);
         self.climb(reach, idle, &reason);
@@ -250,8 +268,11 @@ impl Watchdog {
     fn take_over(&mut self) {
         for holder in self.standing.connection_holders(&self.proc) {
             let held = self.finder.held_by(holder.pid);
-            self.terminals.extend(held.into_iter().filter(|new| self.terminals.iter().all(|old| old.id != new.id))
-                .collect::<Vec<_>>());
+            self.terminals.extend(
+                held.into_iter()
+                    .filter(|new| self.terminals.iter().all(|old| old.id != new.id))
+                    .collect::<Vec<_>>(),
+            );
         }
         self.terminals.retain(Terminal::is_there);
         let record = self.idle_record("orphaned");
@@ -259,7 +280,11 @@ impl Watchdog {
         if leave {
             return self.journal.notice(&record.with("left", "alone"));
         }
-        self.climb(Reach::Orphans, record, "\r\n*** The login service of this session has died: the session is ended. ***\r\n");
+        self.climb(
+            Reach::Orphans,
+            record,
+            "\r\n*** The login service of this session has died: the session is ended. ***\r\n",
+        );
     }
 
     fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
@@ -269,7 +294,8 @@ impl Watchdog {
         self.journal.notice(&begin);
         let deaf = self.tell(reason);
         let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.grace);
-        let record = self.idle_record("ended")
+        let record = self
+            .idle_record("ended")
             .with("hup", hup)
             .with("term", term)
             .with("kill", kill)
@@ -283,17 +309,21 @@ impl Watchdog {
     fn report(&mut self) {
         let reach = Reach::Session;
         let ladder = Ladder::new(&self.proc, &self.standing, &self.terminals, reach);
-        let record = self.idle_record("would-end")
+        let record = self
+            .idle_record("would-end")
             .with("members", ladder.members())
             .with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&record);
     }
 
     fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
-        let tty = self.terminals.iter().find(|terminal| terminal.id == id).map(|terminal| terminal.name.clone());
+        let tty =
+            self.terminals.iter().find(|terminal| terminal.id == id).map(|terminal| terminal.name.clone());
         let record = self.record("tampering").with_some("tty", tty);
         let record = match doubt {
-            Doubt::Credited { left } => record.with("stamp", "doubtful").with("believed", "yes").with("credits", left),
+            Doubt::Credited { left } => {
+                record.with("stamp", "doubtful").with("believed", "yes").with("credits", left)
+            }
             Doubt::Disbelieved | Doubt::Future => {
                 self.disbelieved += 1;
                 if self.disbelieved > 1 {

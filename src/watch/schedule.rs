@@ -34,9 +34,14 @@ pub enum Action {
 enum State {
     Watching,
     /// Warned at this time of the monotonic clock, about activity that ended then.
-    Warned { at: Nanos, last: Nanos },
+    Warned {
+        at: Nanos,
+        last: Nanos,
+    },
     /// Reported, about activity that ended then.
-    Reported { last: Nanos },
+    Reported {
+        last: Nanos,
+    },
 }
 
 /// The course of one session.
@@ -62,12 +67,18 @@ impl Schedule {
     pub fn next(&mut self, now: Moment, shown: Shown) -> (Option<Action>, Nanos) {
         match self.state {
             State::Watching => self.watch(now, shown),
-            State::Warned { last, .. } | State::Reported { last } if shown.last > last || !shown.terminals => {
+            State::Warned { last, .. } | State::Reported { last }
+                if shown.last > last || !shown.terminals =>
+            {
                 let resumed = matches!(self.state, State::Warned { .. }).then_some(Action::Resume);
                 self.state = State::Watching;
                 let (action, wake) = self.watch(now, shown);
                 // A resumption is a look of its own: what else is due follows at once.
-                if resumed.is_some() && action.is_some() { (resumed, now.boot) } else { (resumed.or(action), wake) }
+                if resumed.is_some() && action.is_some() {
+                    (resumed, now.boot)
+                } else {
+                    (resumed.or(action), wake)
+                }
             }
             State::Warned { at, .. } => self.wait_out(now, shown, at),
             State::Reported { .. } => (None, now.boot.saturating_add(self.limit)),

@@ -35,7 +35,8 @@ impl Terminal {
         // The leader may have a devpts of its own. Where its root may not be looked into, or it is
         // gone, ours is the one it had when it started us.
         let theirs = proc.seen_by(leader, path);
-        let (path, (id, _)) = [theirs, path.to_owned()].into_iter()
+        let (path, (id, _)) = [theirs, path.to_owned()]
+            .into_iter()
             .find_map(|path| devnode::stat(&path).ok().map(|found| (path, found)))?;
         let text = path.to_string_lossy();
         let name = text.rsplit_once("/dev/").map_or(&*text, |(_, name)| name).to_owned();
@@ -147,7 +148,9 @@ impl Finder {
     pub fn sample(&self, terminals: &[Terminal], before: &Activity) -> BTreeMap<DeviceId, Sample> {
         let mut samples = BTreeMap::new();
         for Terminal { path, id, .. } in terminals {
-            let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else { continue };
+            let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
+                continue;
+            };
             let changed = before.change_time(*id).is_some_and(|ctime| ctime != stamps.ctime);
             let born = if changed { self.born(*id) } else { None };
             let unread = tty::unread(path, *id).ok();
@@ -192,14 +195,14 @@ mod tests {
     #[test]
     fn only_sshd_starts_sessions() {
         let table = [
-            process(100, 1, 100, 0),         // the leader
-            process(101, 100, 100, 0),       // sshd's unprivileged child
-            process(110, 101, 110, 34816),   // the shell it started
-            process(111, 110, 111, 34817),   // a pty of the user's own
-            process(120, 101, 120, 0),       // ssh host command
-            process(121, 120, 121, 34818),   // a pty that one made
-            process(130, 100, 130, 34819),   // a root shell of an old sshd's leader
-            process(131, 130, 131, 34820),   // a pty that one made
+            process(100, 1, 100, 0),       // the leader
+            process(101, 100, 100, 0),     // sshd's unprivileged child
+            process(110, 101, 110, 34816), // the shell it started
+            process(111, 110, 111, 34817), // a pty of the user's own
+            process(120, 101, 120, 0),     // ssh host command
+            process(121, 120, 121, 34818), // a pty that one made
+            process(130, 100, 130, 34819), // a root shell of an old sshd's leader
+            process(131, 130, 131, 34820), // a pty that one made
         ];
         let found: Vec<i32> = started_by_host(&table, 100).map(|p| p.pid).collect();
         assert_eq!(found, [110, 130]);
