@@ -59,35 +59,36 @@ impl Place {
     }
 }
 
+/// Where a process sits in the hierarchies systemd uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places(Vec<Place>);
+
+impl Places {
+    /// Reads them; none when the process is gone.
+    #[must_use]
+    pub fn of(proc: &Proc, pid: i32) -> Self {
+        Self(proc.cgroup(pid).map(|text| places(&text)).unwrap_or_default())
+    }
+
+    /// Whether they are in some login session's scope.
+    #[must_use]
+    pub fn in_scope(&self) -> bool {
+        let scope = |part: &str| part.starts_with("session-") && part.ends_with(".scope");
+        self.0.iter().any(|place| place.path.split('/').any(scope))
+    }
+
+    /// The scope they are in, if it is the one systemd made for `session`.
+    #[must_use]
+    pub fn scope_of(&self, session: &str) -> Option<Scope> {
+        self.0.iter().filter(|place| place.is_scope_of(session)).find_map(Place::folder).map(Scope)
+    }
+}
+
 /// The scope of one login session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(PathBuf);
 
 impl Scope {
-    /// The scope a process sits in, if it is the one systemd made for `session`.
-    #[must_use]
-    pub fn of(proc: &Proc, pid: i32, session: &str) -> Option<Self> {
-        let places = places(&proc.cgroup(pid)?);
-        let scope = places.iter().filter(|place| place.is_scope_of(session)).find_map(Place::folder);
-        scope.map(Self)
-    }
-
-    /// Whether a process sits in some login session's scope.
-    #[must_use]
-    pub fn any(proc: &Proc, pid: i32) -> bool {
-        let in_scope = |place: &Place| {
-            place.path.split('/').any(|part| part.starts_with("session-") && part.ends_with(".scope"))
-        };
-        proc.cgroup(pid).is_some_and(|text| places(&text).iter().any(in_scope))
-    }
-
-    /// Whether two processes sit in the same scope.
-    #[must_use]
-    pub fn shared(proc: &Proc, one: i32, other: i32) -> bool {
-        Self::any(proc, one)
-            && proc.cgroup(one).zip(proc.cgroup(other)).is_some_and(|(a, b)| places(&a) == places(&b))
-    }
-
     /// The processes in it, groups below it included.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {
@@ -103,31 +104,26 @@ impl Scope {
     }
 }
 
-/// Moves this process to a group of the watchdogs' own, so that nobody signals it along with a session.
+/// Moves this process, which sits at `from`, to a group of the watchdogs' own, so that nobody signals
+/// it along with a session.
 ///
 /// # Errors
 ///
 /// When it could not be seen to have left.
-pub fn leave() -> io::Result<()> {
+pub fn leave(proc: &Proc, from: &Places) -> io::Result<()> {
     let own = format!("/{OWN}");
-    let me = nix::unistd::getpid().as_raw();
-    let now = || places(&Proc::default().cgroup(me).unwrap_or_default());
-    let mut moved = Ok(());
-    for place in now() {
-        if place.path == "/" || place.path == own {
-            continue;
-        }
-        let result = match place.mount() {
-            Some(mount) => enter(&mount.join(OWN)),
-            None => Err(io::Error::new(io::ErrorKind::NotFound, "its hierarchy is not mounted")),
-        };
-        moved = moved.and(result);
-    }
-    moved?;
-    if now().iter().all(|place| place.path == "/" || place.path == own) {
+    let inside = |places: &Places| places.0.iter().any(|place| place.path != "/" && place.path != own);
+    if !inside(from) {
         return Ok(());
     }
-    Err(io::Error::other("still in the session's control group"))
+    for place in from.0.iter().filter(|place| place.path != "/" && place.path != own) {
+        let mount = place.mount().ok_or_else(|| io::Error::other("its hierarchy is not mounted"))?;
+        enter(&mount.join(OWN))?;
+    }
+    if inside(&Places::of(proc, nix::unistd::getpid().as_raw())) {
+        return Err(io::Error::other("still in the session's control group"));
+    }
+    Ok(())
 }
 
 fn enter(folder: &Path) -> io::Result<()> {

@@ -11,6 +11,8 @@ use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend, Severity};
 const IDENT: &str = "pam_idle_watchdog_helper";
 /// More records than any session makes while a log daemon restarts.
 const QUEUE: usize = 256;
+/// How often a record is offered to a daemon that took earlier ones, at intervals of the caller's.
+const TRIES: u32 = 60;
 
 /// `<priority>ident[pid]: text`, without a time: every log daemon stamps what it receives, and the
 /// crate's own formatter stamps UTC where local time is expected (Geal/rust-syslog#95).
@@ -43,6 +45,10 @@ pub struct Log {
     socket: OnceCell<Socket>,
     waiting: VecDeque<(Severity, String)>,
     lost: usize,
+    /// The daemon has taken a record before: there is one on this machine.
+    heard: bool,
+    /// How many failures more are worth another try.
+    tries: u32,
 }
 
 impl Log {
@@ -53,11 +59,12 @@ impl Log {
             self.lost += 1;
         }
         self.waiting.push_back((severity, text));
+        self.tries = if self.heard { TRIES } else { 1 };
         self.flush();
     }
 
-    /// Sends what waits, as far as the log daemon takes it. Tells whether all is sent.
-    pub fn flush(&mut self) -> bool {
+    /// Sends what waits, as far as the log daemon takes it.
+    pub fn flush(&mut self) {
         if self.lost > 0 {
             let text =
                 format!("{} earlier records were lost: the log daemon took none for too long", self.lost);
@@ -68,16 +75,18 @@ impl Log {
         while let Some((severity, text)) = self.waiting.pop_front() {
             if !self.deliver(severity, &text) {
                 self.waiting.push_front((severity, text));
-                return false;
+                self.tries = self.tries.saturating_sub(1);
+                return;
             }
+            self.heard = true;
         }
-        true
     }
 
-    /// Whether records wait.
+    /// Whether records wait and are worth another try soon: a daemon that is being restarted comes
+    /// back within [`TRIES`]. What waits longer is offered again with the next record.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        !self.waiting.is_empty()
+        self.tries > 0 && !self.waiting.is_empty()
     }
 
     /// One attempt on the socket we have, one on a new one: the daemon may have been restarted.

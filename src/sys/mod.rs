@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod devnode;
 pub mod guard;
+pub mod heap;
 pub mod inherit;
 pub mod log;
 #[cfg(feature = "module")]

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ impl Proc {
 
     fn text(&self, pid: i32, file: &str) -> Option<String> {
         // A command name may be any bytes; what follows it is ASCII.
-        fs::read(self.path(pid, file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        read(&self.path(pid, file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// All processes there are, in the order `/proc` lists them, read one by one as they are asked for.
@@ -174,6 +174,18 @@ impl Proc {
     pub fn cgroup(&self, pid: i32) -> Option<String> {
         self.text(pid, "cgroup")
     }
+}
+
+/// Reads a file of `/proc`, which has no size to go by, in one piece as far as a page goes.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let mut bytes = vec![0; 4096];
+    let count = file.read(&mut bytes)?;
+    bytes.truncate(count);
+    if count == 4096 {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// The entries of a folder whose names are numbers.

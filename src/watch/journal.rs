@@ -65,12 +65,12 @@ impl Journal {
         self.log.send(severity, format!("{}{record}", self.prefix));
     }
 
-    /// Sends what the log daemon did not take yet. Tells whether all is sent.
-    pub fn flush(&mut self) -> bool {
-        self.log.flush()
+    /// Sends what the log daemon did not take yet.
+    pub fn flush(&mut self) {
+        self.log.flush();
     }
 
-    /// Whether records wait for the log daemon.
+    /// Whether records wait that are worth another try soon.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.log.is_behind()

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::terminals::Terminal;
-use crate::sys::cgroup::Scope;
+use crate::sys::cgroup::{Places, Scope};
 use crate::sys::proc::{Proc, Process};
 
 /// What sets the session apart from all others.
@@ -107,17 +107,18 @@ pub struct Survey {
 }
 
 impl Standing {
-    /// Found when the watchdog is armed, right after the leader's stack set the session up.
+    /// Found when the watchdog is armed, right after the leader's stack set the session up. `places`
+    /// are the leader's.
     #[must_use]
-    pub fn of(proc: &Proc, leader: &Process, session_id: Option<&str>) -> Self {
+    pub fn of(proc: &Proc, leader: &Process, places: &Places, session_id: Option<&str>) -> Self {
         let parent = leader.parent;
         let audit = proc.audit_session(leader.pid);
         let own_audit = audit.filter(|id| proc.audit_session(parent) != Some(*id));
         let same_audit = audit.is_some() && own_audit.is_none();
-        let same_scope = Scope::shared(proc, leader.pid, parent);
+        let same_scope = places.in_scope() && Places::of(proc, parent) == *places;
         let same_session = proc.process(parent).is_some_and(|parent| parent.session == leader.session);
         let nested = same_session || same_audit || (same_scope && own_audit.is_none());
-        let scope = session_id.and_then(|id| Scope::of(proc, leader.pid, id)).filter(|_| !same_scope);
+        let scope = session_id.and_then(|id| places.scope_of(id)).filter(|_| !same_scope);
         let by_audit = own_audit.is_some() && scope.is_none();
         Self { leader: *leader, nested, scope, audit, by_audit, sockets: BTreeSet::new() }
     }

@@ -19,17 +19,16 @@ use super::terminals::{Finder, Terminal};
 use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, REFUSED, STATUS_FD};
 use crate::policy::Kill;
 use crate::record::Record;
-use crate::sys::cgroup::{self, Scope};
+use crate::sys::cgroup::{self, Places};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch};
 use crate::sys::devnode::DeviceId;
 use crate::sys::guard::{self, Signals};
+use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 
-/// How long a helper whose session is over waits for a log daemon that takes no records.
-const LINGER: Nanos = 60 * SECOND;
-/// How often records are offered to it again.
+/// How often records are offered again to a log daemon that took none.
 const RETRY: Nanos = SECOND;
 
 /// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
@@ -100,22 +99,19 @@ impl Watchdog {
         let session = &assignment.session;
         let process = proc.process(session.leader).filter(|_| !leader.has_exited());
         let process = process.ok_or("the leader is not to be seen in /proc")?;
-        let standing = Standing::of(&proc, &process, session.id.as_deref());
-        let me = nix::unistd::getpid().as_raw();
-        // In the scope the user could have logind stop us along with his processes.
-        let confined = Scope::any(&proc, me);
-        match cgroup::leave() {
-            Err(e) if confined => {
-                return Err(format!("cannot leave the session's control group: {e}"));
-            }
-            // Outside a scope nobody but root sends signals by control group.
+        // We were started where the leader is. In its scope the user could have logind stop us along
+        // with his processes; elsewhere nobody but root signals by control group.
+        let places = Places::of(&proc, nix::unistd::getpid().as_raw());
+        let standing = Standing::of(&proc, &process, &places, session.id.as_deref());
+        match cgroup::leave(&proc, &places) {
+            Err(e) if places.in_scope() => return Err(format!("cannot leave the session's control group: {e}")),
             _ => {}
         }
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
         let audit = proc.audit_session(process.pid);
         let journal = Journal::new(session.clone(), audit, assignment.debug);
         let now = Moment::now();
-        let mut watchdog = Self {
+        Ok(Self {
             activity: Activity::new(now),
             schedule: Schedule::new(assignment.limit, assignment.warn, assignment.kill == Kill::None),
             assignment,
@@ -129,14 +125,13 @@ impl Watchdog {
             signals,
             alarm,
             steps,
-        };
-        watchdog.look().map(drop)?;
-        Ok(watchdog)
+        })
     }
 
     /// What a login need not wait for.
     fn note_arming(&mut self) {
         self.standing.note_connection(&self.proc);
+        self.finder.choose_way();
         let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
         let record = self
             .record("armed")
@@ -151,6 +146,10 @@ impl Watchdog {
 
     /// From *armed* to the end of the session, by whoever.
     fn watch(&mut self) {
+        // The first look is due at once.
+        if let Err(e) = self.alarm.set(0) {
+            self.could_not(&format!("set the alarm: {e}"));
+        }
         loop {
             match self.sleep() {
                 Event::Closed => return self.journal.debug(|journal| journal.record("closed")),
@@ -166,6 +165,7 @@ impl Watchdog {
 
     /// Sleeps until something is to be done.
     fn sleep(&mut self) -> Event {
+        heap::trim();
         loop {
             let mut fds = [
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -177,7 +177,9 @@ impl Watchdog {
             let timeout = if self.journal.is_behind() { milliseconds(RETRY) } else { PollTimeout::NONE };
             let woken = poll(&mut fds, timeout);
             let [_, leader, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
-            self.journal.flush();
+            if woken == Ok(0) {
+                self.journal.flush();
+            }
             if woken.is_err() {
                 continue;
             }
@@ -360,9 +362,9 @@ impl Watchdog {
 
     /// A log daemon that is just being restarted still gets the last records.
     fn linger(&mut self) {
-        let until = Moment::now().mono.saturating_add(LINGER);
-        while !self.journal.flush() && Moment::now().mono < until {
+        while self.journal.is_behind() {
             let _ = poll(&mut [], milliseconds(RETRY));
+            self.journal.flush();
         }
     }
 }

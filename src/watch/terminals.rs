@@ -98,12 +98,16 @@ impl Finder {
                 own.extend(terminal.filter(|new| own.iter().all(|old| old.id != new.id)));
             }
         }
-        let way = match proc.pty_masters(leader.pid) {
-            _ if !own.is_empty() => Way::Own,
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Way::Sessions,
-            _ => Way::Masters,
-        };
+        let way = if own.is_empty() { Way::Masters } else { Way::Own };
         Self { proc, leader: leader.pid, way, own }
+    }
+
+    /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
+    pub fn choose_way(&mut self) {
+        let masters = self.proc.pty_masters(self.leader);
+        if self.way == Way::Masters && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+            self.way = Way::Sessions;
+        }
     }
 
     /// How the terminals are found.

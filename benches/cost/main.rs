@@ -1,0 +1,309 @@
+//! What a login and a sleeping session cost, side by side in one run. As root: `make bench`.
+//!
+//! The floor of a login is `vfork` + `execve` + one byte of the same helper, which refuses its
+//! arguments and so does nothing; the floor of a sleeping process is one of bare assembly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod pam;
+mod table;
+
+use std::env;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::pty::openpty;
+use pam_idle_watchdog::handoff::{LEADER_FD, STATUS_FD};
+use pam_idle_watchdog::sys::pidfd::PidFd;
+
+use pam::Transaction;
+use table::{Table, kib, milliseconds};
+
+const HELPER: &str = "/usr/libexec/pam_idle_watchdog_helper";
+const LOGINS: usize = 300;
+const SLEEPERS: usize = 200;
+/// Long enough that nothing is due while we measure.
+const ARGS: &str = "timeout=1h";
+
+fn main() {
+    if env::args().nth(1).as_deref() == Some("typist") {
+        return typist(env::args().nth(2).as_deref() == Some("typing"));
+    }
+    if env::var_os("IDLE_WATCHDOG_BENCH_INSIDE").is_none() {
+        return enter_namespace();
+    }
+    let confdir = write_stacks();
+    login(&confdir);
+    memory(&confdir);
+    wakeups();
+    fs::remove_dir_all(confdir).unwrap();
+}
+
+/// Runs this program again where the helper is at its place and there is a log, both private.
+fn enter_namespace() {
+    let dist = env::var("IDLE_WATCHDOG_BUILD_DIR")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/dist").to_owned());
+    let setup = format!(
+        "set -e; mkdir -p /usr/libexec; mount -t tmpfs bench /usr/libexec; \
+         cp {dist}/pam_idle_watchdog_helper {HELPER}; \
+         exec \"$0\" inside"
+    );
+    let error = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &setup])
+        .arg(env::current_exe().unwrap())
+        .env("IDLE_WATCHDOG_BENCH_INSIDE", &dist)
+        .exec();
+    panic!("cannot run unshare(1), which needs root: {error}");
+}
+
+/// One service file a stack.
+fn write_stacks() -> PathBuf {
+    let dist = env::var("IDLE_WATCHDOG_BENCH_INSIDE").unwrap();
+    let confdir = env::temp_dir().join(format!("idle-watchdog-bench-{}", std::process::id()));
+    fs::create_dir(&confdir).unwrap();
+    let ours = format!("session required {dist}/pam_idle_watchdog.so {ARGS}");
+    for (name, line) in [("empty", ""), ("ours", &ours), ("pam_exec", "session required pam_exec.so /bin/true")] {
+        let stack = format!("account required pam_permit.so\nsession required pam_permit.so\n{line}\n");
+        fs::write(confdir.join(name), stack).unwrap();
+    }
+    confdir
+}
+
+#[allow(clippy::disallowed_methods)] // a benchmark measures time
+fn clock() -> Instant {
+    Instant::now()
+}
+
+fn login(confdir: &Path) {
+    let mut stacks = [("empty", Vec::new()), ("ours", Vec::new()), ("pam_exec", Vec::new())];
+    let mut floor = Vec::new();
+    // In turn, so that a slow moment of the machine falls on all alike.
+    for _ in 0..LOGINS {
+        for (service, times) in &mut stacks {
+            let mut transaction = Transaction::start(service, confdir);
+            let begin = clock();
+            transaction.open_session();
+            times.push(begin.elapsed());
+        }
+        floor.push(bare_start());
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let floor_median = median(&mut floor);
+    let mut table = Table::new(
+        &format!("A login: pam_open_session, {LOGINS} each, in turn"),
+        &["stack", "median ms", "90 % ms", "of the floor"],
+    );
+    let mut rows: Vec<_> = stacks.into_iter().map(|(name, times)| (name, times)).collect();
+    rows.push(("floor: vfork + exec + a byte", floor));
+    for (name, mut times) in rows {
+        let half = median(&mut times);
+        let ratio = half.as_secs_f64() / floor_median.as_secs_f64();
+        table.row(&[name, &milliseconds(half), &milliseconds(times[times.len() * 9 / 10]), &format!("{ratio:.2}")]);
+    }
+    table.print();
+}
+
+/// Starts the helper with arguments it refuses, as fast as the C library can, and waits for its byte.
+fn bare_start() -> Duration {
+    let leader = PidFd::open(std::process::id().try_into().unwrap()).unwrap();
+    let (mut status, child_end) = std::io::pipe().unwrap();
+    let mut places = pam::FileActions::new();
+    places.duplicate(leader.as_raw_fd(), LEADER_FD);
+    places.duplicate(child_end.as_raw_fd(), STATUS_FD);
+    places.null(2);
+    let begin = clock();
+    let pid = places.spawn(HELPER, &["--protocol=0"]);
+    drop(child_end);
+    status.read_exact(&mut [0]).unwrap();
+    let time = begin.elapsed();
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+    time
+}
+
+fn memory(confdir: &Path) {
+    let mut table = Table::new(
+        &format!("A sleeping process, {SLEEPERS} of them: memory, system-wide, and its own share"),
+        &["process", "KiB system-wide", "KiB PSS"],
+    );
+    let assembly = assembly_sleeper(confdir);
+    for round in 1..=2 {
+        if let Some(program) = &assembly {
+            let (each, pss) = weigh(|| Sleepers::Bare((0..SLEEPERS).map(|_| bare_sleeper(program)).collect()));
+            table.row(&[&format!("floor: bare assembly ({round})"), &kib(each), &kib(pss)]);
+        }
+        let (each, pss) = weigh(|| {
+            Sleepers::Ours((0..SLEEPERS).map(|_| {
+                let mut transaction = Transaction::start("ours", confdir);
+                transaction.open_session();
+                transaction
+            }).collect())
+        });
+        table.row(&[&format!("helper ({round})"), &kib(each), &kib(pss)]);
+    }
+    table.print();
+}
+
+enum Sleepers {
+    Bare(Vec<Child>),
+    /// Dropping a transaction closes its session.
+    Ours(#[allow(dead_code)] Vec<Transaction>),
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        if let Self::Bare(children) = self {
+            for child in children {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        }
+    }
+}
+
+/// Bytes for each of the sleepers: of the whole system, and of their own by PSS.
+fn weigh(start: impl FnOnce() -> Sleepers) -> (f64, f64) {
+    settle();
+    let before = used();
+    let sleepers = start();
+    settle();
+    let after = used();
+    let pids = self::sleepers();
+    assert_eq!(pids.len(), SLEEPERS);
+    let pss: u64 = pids.iter().map(|pid| field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum();
+    drop(sleepers);
+    wait_until("the sleepers are gone", || self::sleepers().is_empty());
+    let each = |bytes: f64| bytes / SLEEPERS as f64;
+    (each(after as f64 - before as f64), each(pss as f64 * 1024.0))
+}
+
+/// Bytes in use that are no cache.
+fn used() -> u64 {
+    let kib = |key| field("/proc/meminfo", key);
+    1024 * (kib("MemTotal:") - kib("MemFree:") - kib("Buffers:") - kib("Cached:") - kib("SReclaimable:"))
+}
+
+fn field(path: &str, key: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The sleepers of this process: its children by their program, the helpers by their arguments.
+fn sleepers() -> Vec<i32> {
+    let me = std::process::id();
+    let ours = |pid: &i32| {
+        let file = |name| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let words = file("cmdline");
+        words.starts_with(HELPER.as_bytes()) && String::from_utf8_lossy(&words).contains(&format!("--leader={me}\0"))
+            || file("comm") == b"sleeper\n"
+    };
+    fs::read_dir("/proc").unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(ours)
+        .collect()
+}
+
+/// Lets what was started come to rest: memory freed by others trickles back late.
+fn settle() {
+    pause(Duration::from_secs(2));
+}
+
+#[allow(clippy::disallowed_methods)] // time is what is waited for
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = clock();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        pause(Duration::from_millis(20));
+    }
+}
+
+fn assembly_sleeper(dir: &Path) -> Option<PathBuf> {
+    if !cfg!(target_arch = "x86_64") {
+        return None;
+    }
+    let (source, program) = (dir.join("sleeper.s"), dir.join("sleeper"));
+    fs::write(&source, ".globl _start\n_start: mov $34, %eax\nsyscall\njmp _start\n").unwrap();
+    let built = Command::new("gcc").args(["-nostdlib", "-static", "-o"]).arg(&program).arg(&source).status();
+    built.is_ok_and(|status| status.success()).then_some(program)
+}
+
+fn bare_sleeper(program: &Path) -> Child {
+    Command::new(program).stdin(Stdio::null()).spawn().unwrap()
+}
+
+/// Ten minutes of two sessions, one idle and one typed at, and how often their helpers woke up.
+fn wakeups() {
+    let seconds: u64 = env::var("IDLE_WATCHDOG_BENCH_SECONDS").map_or(600, |text| text.parse().unwrap());
+    println!("Wake-ups: two sessions for {seconds} s, limit 2m, kill=none. Please wait ...");
+    let mut table = Table::new(
+        &format!("Wake-ups of a sleeping helper in {seconds} s, limit 120 s"),
+        &["session", "wake-ups", "looks allowed"],
+    );
+    let start = |how: &str| {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["typist", how])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut byte = [0];
+        while child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+            line.push(byte[0].into());
+        }
+        (child, line.parse::<i32>().unwrap())
+    };
+    let sessions = ["idle", "typing"].map(|how| (how, start(how)));
+    pause(Duration::from_secs(2));
+    let switches = |pid: i32| field(&format!("/proc/{pid}/status"), "voluntary_ctxt_switches:");
+    let before = sessions.each_ref().map(|(_, (_, pid))| switches(*pid));
+    pause(Duration::from_secs(seconds));
+    let after = sessions.each_ref().map(|(_, (_, pid))| switches(*pid));
+    for (n, (how, (mut child, _))) in sessions.into_iter().enumerate() {
+        table.row(&[how, &(after[n] - before[n]).to_string(), &(seconds / 120).to_string()]);
+        child.stdin.take();
+        child.wait().unwrap();
+    }
+    table.print();
+}
+
+/// A leader with one terminal, as sshd's: typed at once a second, or not, until its input ends.
+fn typist(typing: bool) {
+    let dist = env::var("IDLE_WATCHDOG_BENCH_INSIDE").unwrap();
+    let confdir = env::temp_dir().join(format!("idle-watchdog-typist-{}", std::process::id()));
+    fs::create_dir(&confdir).unwrap();
+    let line = format!("session required {dist}/pam_idle_watchdog.so timeout=2m kill=none\n");
+    fs::write(confdir.join("sshd"), format!("account required pam_permit.so\n{line}")).unwrap();
+    let pty = openpty(None, None).unwrap();
+    let mut reader = Command::new("cat").stdin(Stdio::from(pty.slave)).stdout(Stdio::null()).spawn().unwrap();
+    let mut transaction = Transaction::start("sshd", &confdir);
+    transaction.open_session();
+    let helper = sleepers()[0];
+    println!("{helper}");
+    let mut master = fs::File::from(pty.master);
+    let stdin = std::io::stdin();
+    loop {
+        let mut fds = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&stdin), nix::poll::PollFlags::POLLIN)];
+        if nix::poll::poll(&mut fds, 1000u16).unwrap() > 0 {
+            break;
+        }
+        if typing {
+            master.write_all(b"x\n").unwrap();
+        }
+    }
+    drop(transaction);
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    fs::remove_dir_all(confdir).unwrap();
+}
