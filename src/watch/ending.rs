@@ -132,14 +132,19 @@ impl<'a> Ladder<'a> {
     #[must_use]
     pub fn climb(mut self, grace: Duration) -> Outcome {
         let held = std::mem::take(&mut self.held);
-        for one in &held {
-            // Interactive shells ignore SIGTERM, and hang up at SIGHUP.
-            if !one.member.leader && one.member.process.tty != 0 {
+        let mut others = Vec::new();
+        for one in held.iter().filter(|one| !one.member.leader) {
+            // Interactive shells ignore SIGTERM, and hang up at SIGHUP; what ignores that, and what
+            // has no terminal to lose, is asked to terminate.
+            let Process { pid, tty, .. } = one.member.process;
+            if tty != 0 && !self.proc.ignores(pid, SIGHUP) {
                 self.outcome.hup += usize::from(self.ask(one, SIGHUP));
+            } else {
+                others.push(one);
             }
         }
-        for one in &held {
-            if !one.member.leader && one.member.process.tty == 0 && self.reach != Reach::Connection {
+        if self.reach != Reach::Connection {
+            for one in others {
                 self.outcome.term += usize::from(self.ask(one, SIGTERM));
             }
         }
@@ -185,6 +190,9 @@ impl<'a> Ladder<'a> {
             }
             if survey.members.is_empty() && (!survey.unsettled || empty >= EMPTY_SURVEYS) {
                 return;
+            }
+            if held.is_empty() {
+                pause(ROUND);
             }
         }
     }
@@ -287,6 +295,11 @@ impl<'a> Ladder<'a> {
             }
         }
     }
+}
+
+/// Lets others run, where there is nobody whose exit could be waited for.
+fn pause(time: Nanos) {
+    let _ = poll(&mut [], PollTimeout::try_from(time / 1_000_000).unwrap_or(PollTimeout::ZERO));
 }
 
 /// Drops who has exited, until nobody is left or time is up (of the monotonic clock).

@@ -26,11 +26,24 @@ pub fn stamps(proc: &Proc, terminals: &[Terminal]) -> Vec<(DeviceId, Stamps)> {
     holders.flat_map(|holder| slaves(proc, &holder)).collect()
 }
 
-/// Probed once; asked again at the next look where the probe failed (no descriptor left, say).
+/// Told by the kernel's version, or else tried out: the change was backported. Tried once, and again
+/// at the next look where that failed (no descriptor left, say).
 fn kernel_needs_it() -> bool {
     static NOTED: OnceCell<bool> = OnceCell::new();
-    let noted = NOTED.get_or_try_init(tty::notes_reads_through_dev_tty);
+    let noted = NOTED.get_or_try_init(|| match kernel_version() {
+        Some(version) if version >= NOTES_READS => Ok(true),
+        _ => tty::notes_reads_through_dev_tty(),
+    });
     noted.is_ok_and(|noted| !noted)
+}
+
+/// The first kernel that notes reads through `/dev/tty` (commit 360c11e2258c).
+const NOTES_READS: (u32, u32) = (6, 5);
+
+fn kernel_version() -> Option<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// Whether a process can only pass on what was typed at one of the terminals.
