@@ -66,7 +66,9 @@ fn write_stacks() -> PathBuf {
     let confdir = env::temp_dir().join(format!("idle-watchdog-bench-{}", std::process::id()));
     fs::create_dir(&confdir).unwrap();
     let ours = format!("session required {dist}/pam_idle_watchdog.so {ARGS}");
-    for (name, line) in [("empty", ""), ("ours", &ours), ("pam_exec", "session required pam_exec.so /bin/true")] {
+    for (name, line) in
+        [("empty", ""), ("ours", &ours), ("pam_exec", "session required pam_exec.so /bin/true")]
+    {
         let stack = format!("account required pam_permit.so\nsession required pam_permit.so\n{line}\n");
         fs::write(confdir.join(name), stack).unwrap();
     }
@@ -100,12 +102,17 @@ fn login(confdir: &Path) {
         &format!("A login: pam_open_session, {LOGINS} each, in turn"),
         &["stack", "median ms", "90 % ms", "of the floor"],
     );
-    let mut rows: Vec<_> = stacks.into_iter().map(|(name, times)| (name, times)).collect();
+    let mut rows: Vec<_> = stacks.into();
     rows.push(("floor: vfork + exec + a byte", floor));
     for (name, mut times) in rows {
         let half = median(&mut times);
         let ratio = half.as_secs_f64() / floor_median.as_secs_f64();
-        table.row(&[name, &milliseconds(half), &milliseconds(times[times.len() * 9 / 10]), &format!("{ratio:.2}")]);
+        table.row(&[
+            name,
+            &milliseconds(half),
+            &milliseconds(times[times.len() * 9 / 10]),
+            &format!("{ratio:.2}"),
+        ]);
     }
     table.print();
 }
@@ -113,7 +120,7 @@ fn login(confdir: &Path) {
 /// Starts the helper with arguments it refuses, as fast as the C library can, and waits for its byte.
 fn bare_start() -> Duration {
     let leader = PidFd::open(std::process::id().try_into().unwrap()).unwrap();
-    let (mut status, child_end) = std::io::pipe().unwrap();
+    let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let mut places = pam::FileActions::new();
     places.duplicate(leader.as_raw_fd(), LEADER_FD);
     places.duplicate(child_end.as_raw_fd(), STATUS_FD);
@@ -121,7 +128,7 @@ fn bare_start() -> Duration {
     let begin = clock();
     let pid = places.spawn(HELPER, &["--protocol=0"]);
     drop(child_end);
-    status.read_exact(&mut [0]).unwrap();
+    fs::File::from(status).read_exact(&mut [0]).unwrap();
     let time = begin.elapsed();
     nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     time
@@ -135,15 +142,20 @@ fn memory(confdir: &Path) {
     let assembly = assembly_sleeper(confdir);
     for round in 1..=2 {
         if let Some(program) = &assembly {
-            let (each, pss) = weigh(|| Sleepers::Bare((0..SLEEPERS).map(|_| bare_sleeper(program)).collect()));
+            let (each, pss) =
+                weigh(|| Sleepers::Bare((0..SLEEPERS).map(|_| bare_sleeper(program)).collect()));
             table.row(&[&format!("floor: bare assembly ({round})"), &kib(each), &kib(pss)]);
         }
         let (each, pss) = weigh(|| {
-            Sleepers::Ours((0..SLEEPERS).map(|_| {
-                let mut transaction = Transaction::start("ours", confdir);
-                transaction.open_session();
-                transaction
-            }).collect())
+            Sleepers::Ours(
+                (0..SLEEPERS)
+                    .map(|_| {
+                        let mut transaction = Transaction::start("ours", confdir);
+                        transaction.open_session();
+                        transaction
+                    })
+                    .collect(),
+            )
         });
         table.row(&[&format!("helper ({round})"), &kib(each), &kib(pss)]);
     }
@@ -201,10 +213,12 @@ fn sleepers() -> Vec<i32> {
     let ours = |pid: &i32| {
         let file = |name| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
         let words = file("cmdline");
-        words.starts_with(HELPER.as_bytes()) && String::from_utf8_lossy(&words).contains(&format!("--leader={me}\0"))
+        words.starts_with(HELPER.as_bytes())
+            && String::from_utf8_lossy(&words).contains(&format!("--leader={me}\0"))
             || file("comm") == b"sleeper\n"
     };
-    fs::read_dir("/proc").unwrap()
+    fs::read_dir("/proc")
+        .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
         .filter(ours)
         .collect()
@@ -294,7 +308,8 @@ fn typist(typing: bool) {
     let mut master = fs::File::from(pty.master);
     let stdin = std::io::stdin();
     loop {
-        let mut fds = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&stdin), nix::poll::PollFlags::POLLIN)];
+        let mut fds =
+            [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&stdin), nix::poll::PollFlags::POLLIN)];
         if nix::poll::poll(&mut fds, 1000u16).unwrap() > 0 {
             break;
         }

@@ -43,8 +43,13 @@ impl Transaction {
         let mut handle = ptr::null_mut();
         // SAFETY: all strings are terminated; libpam copies them and the conversation.
         unsafe {
-            let started =
-                pam_start_confdir(service.as_ptr(), c"root".as_ptr(), &conversation, confdir.as_ptr(), &mut handle);
+            let started = pam_start_confdir(
+                service.as_ptr(),
+                c"root".as_ptr(),
+                &conversation,
+                confdir.as_ptr(),
+                &mut handle,
+            );
             assert_eq!(started, 0, "pam_start_confdir");
             assert_eq!(pam_set_item(handle, PAM_TTY, c"ssh".as_ptr().cast()), 0);
             assert_eq!(pam_acct_mgmt(handle, 0), 0, "pam_acct_mgmt");
@@ -89,7 +94,8 @@ impl FileActions {
     pub fn null(&mut self, to: c_int) {
         let path = c"/dev/null".as_ptr();
         // SAFETY: the structure is initialised and the path is copied.
-        assert_eq!(unsafe { libc::posix_spawn_file_actions_addopen(&mut self.0, to, path, libc::O_RDWR, 0) }, 0);
+        let added = unsafe { libc::posix_spawn_file_actions_addopen(&mut self.0, to, path, libc::O_RDWR, 0) };
+        assert_eq!(added, 0);
     }
 
     pub fn spawn(&self, path: &str, args: &[&str]) -> c_int {
@@ -101,7 +107,14 @@ impl FileActions {
         let mut pid = 0;
         // SAFETY: argv and environment are terminated by null and outlive the call.
         let done = unsafe {
-            libc::posix_spawn(&mut pid, words[0].as_ptr(), &self.0, ptr::null(), argv.as_ptr(), environment.as_ptr())
+            libc::posix_spawn(
+                &mut pid,
+                words[0].as_ptr(),
+                &self.0,
+                ptr::null(),
+                argv.as_ptr(),
+                environment.as_ptr(),
+            )
         };
         assert_eq!(done, 0, "posix_spawn");
         pid

@@ -20,12 +20,17 @@ impl Table {
 
     pub fn print(&self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |n: usize| self.rows.iter().filter_map(|row| row.get(n)).map(String::len).max().unwrap_or(0);
+        let width =
+            |n: usize| self.rows.iter().filter_map(|row| row.get(n)).map(String::len).max().unwrap_or(0);
         println!("\n{}", self.title);
         for row in &self.rows {
             let cells = (0..columns).map(|n| {
                 let cell = row.get(n).map_or("", String::as_str);
-                if n == 0 { format!("  {cell:<w$}", w = width(n)) } else { format!("{cell:>w$}", w = width(n)) }
+                if n == 0 {
+                    format!("  {cell:<w$}", w = width(n))
+                } else {
+                    format!("{cell:>w$}", w = width(n))
+                }
             });
             println!("{}", cells.collect::<Vec<_>>().join("  "));
         }

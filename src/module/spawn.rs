@@ -310,6 +310,7 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
 ///
 /// Only in a child.
 unsafe fn reset_limits() {
+    const URGENT: c_int = -20;
     const OPEN: libc::rlimit = libc::rlimit { rlim_cur: 65_536, rlim_max: 65_536 };
     const STACK: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
     const NONE: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -342,6 +343,8 @@ unsafe fn reset_limits() {
         let normal = libc::sched_param { sched_priority: 0 };
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+        // Last, for a container may forbid it: who keeps all processors busy must not delay his end.
+        libc::setpriority(libc::PRIO_PROCESS, 0, URGENT);
     }
 }
 

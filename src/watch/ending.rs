@@ -1,6 +1,6 @@
 //! The end: a ladder of requests, each rung bounded, and whoever is left is killed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,13 +8,17 @@ use nix::errno::Errno;
 use nix::libc::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::members::{Member, Standing, Survey};
+use super::members::{Member, Survey};
 use super::terminals::Terminal;
+use super::watched::Watched;
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 
+/// How long sshd has to pass the reason on to the person's screen, and the connection to end with the
+/// shells, before the connection is cut.
+const HEARING: Nanos = SECOND / 4;
 /// How long the last rung goes on. A process that SIGKILL has reached and that is still there then
 /// hangs in the kernel.
 const KILLING: Nanos = 10 * SECOND;
@@ -70,9 +74,7 @@ pub struct Outcome {
 
 /// An end in preparation: who it applies to is known and held.
 pub struct Ladder<'a> {
-    proc: &'a Proc,
-    standing: &'a Standing,
-    terminals: &'a [Terminal],
+    session: &'a Watched,
     reach: Reach,
     held: Vec<Held>,
     spared: Vec<i32>,
@@ -84,6 +86,15 @@ pub struct Ladder<'a> {
 struct Held {
     member: Member,
     pidfd: PidFd,
+}
+
+/// What one survey of the last rung came to.
+struct Round {
+    killed: Vec<Held>,
+    leader: Option<Held>,
+    /// Somebody was there and gone before it could be held.
+    missed: bool,
+    survey: Survey,
 }
 
 impl Held {
@@ -98,11 +109,9 @@ impl Held {
 impl<'a> Ladder<'a> {
     /// Finds and holds whom the end applies to. Nobody is touched yet.
     #[must_use]
-    pub fn new(proc: &'a Proc, standing: &'a Standing, terminals: &'a [Terminal], reach: Reach) -> Self {
+    pub fn new(session: &'a Watched, reach: Reach) -> Self {
         let mut ladder = Self {
-            proc,
-            standing,
-            terminals,
+            session,
             reach,
             held: Vec::new(),
             spared: Vec::new(),
@@ -110,7 +119,7 @@ impl<'a> Ladder<'a> {
             outcome: Outcome::default(),
         };
         let mut held = Vec::new();
-        let survey = ladder.survey(|member| held.extend(Held::new(proc, member)));
+        let survey = ladder.survey(|member| held.extend(Held::new(&session.proc, member)));
         ladder.spared = survey.spared;
         ladder.held = held;
         ladder
@@ -131,125 +140,125 @@ impl<'a> Ladder<'a> {
     /// Climbs it. A signal that is forbidden means the next rung, and so does time running out.
     #[must_use]
     pub fn climb(mut self, grace: Duration) -> Outcome {
-        let held = std::mem::take(&mut self.held);
-        let mut others = Vec::new();
-        for one in held.iter().filter(|one| !one.member.leader) {
-            // Interactive shells ignore SIGTERM, and hang up at SIGHUP; what ignores that, and what
-            // has no terminal to lose, is asked to terminate.
-            let Process { pid, tty, .. } = one.member.process;
-            if tty != 0 && !self.proc.ignores(pid, SIGHUP) {
-                self.outcome.hup += usize::from(self.ask(one, SIGHUP));
-            } else {
-                others.push(one);
+        let mut outcome = Outcome::default();
+        let mut held = std::mem::take(&mut self.held);
+        let hanging: BTreeSet<i32> =
+            held.iter().map(|one| &one.member).filter(|m| self.hangs_up(m)).map(|m| m.process.pid).collect();
+        for one in held.iter().filter(|one| hanging.contains(&one.member.process.pid)) {
+            outcome.hup += usize::from(ask(one, SIGHUP, &mut outcome.forbidden));
+        }
+        // sshd passes on what was written on the terminals, and if a shell's end closes the
+        // connection, it leaves in its own way.
+        wait_for_exit(&mut held, after(Moment::now(), HEARING));
+        held.retain(|one| self.reach != Reach::Connection || one.member.leader);
+        for leader in [false, true] {
+            let asked =
+                |one: &&Held| one.member.leader == leader && !hanging.contains(&one.member.process.pid);
+            for one in held.iter().filter(asked) {
+                outcome.term += usize::from(ask(one, SIGTERM, &mut outcome.forbidden));
             }
         }
-        if self.reach != Reach::Connection {
-            for one in others {
-                self.outcome.term += usize::from(self.ask(one, SIGTERM));
-            }
-        }
-        for one in held.iter().filter(|one| one.member.leader) {
-            self.outcome.term += usize::from(self.ask(one, SIGTERM));
-        }
+        self.outcome = outcome;
         let grace = Nanos::try_from(grace.as_nanos()).unwrap_or(Nanos::MAX);
-        self.wait_for_all(held, Moment::now().mono.saturating_add(grace));
-        self.kill_all();
+        let left = self.wait_for_all(held, after(Moment::now(), grace));
+        self.kill_all(left);
         self.outcome.kill = self.killed.len();
         self.outcome
     }
 
-    /// A request to leave, and SIGCONT behind it: a stopped process would not hear it.
-    fn ask(&mut self, one: &Held, signal: i32) -> bool {
-        let asked = self.send(one, signal);
-        self.send(one, SIGCONT);
-        asked
-    }
-
-    fn send(&mut self, one: &Held, signal: i32) -> bool {
-        match one.pidfd.send(signal) {
-            Ok(()) => true,
-            Err(e) => {
-                self.outcome.forbidden += usize::from(e.raw_os_error() == Some(Errno::EPERM as i32));
-                false
-            }
-        }
+    /// Whether SIGHUP is what makes a process leave: it has a terminal to lose. One that ignores the
+    /// signal is asked to terminate, as those are that have none.
+    fn hangs_up(&self, member: &Member) -> bool {
+        let Process { pid, tty, .. } = member.process;
+        // Interactive shells ignore SIGTERM, and hang up at SIGHUP.
+        !member.leader
+            && tty != 0
+            && self.reach != Reach::Connection
+            && !self.session.proc.ignores(pid, SIGHUP)
     }
 
     /// Waits until everybody is gone, those included who were started on the way out, say by a
-    /// shell's exit trap.
-    fn wait_for_all(&self, mut held: Vec<Held>, until: Nanos) {
+    /// shell's exit trap. Answers who is left.
+    fn wait_for_all(&self, mut held: Vec<Held>, until: Nanos) -> Vec<Held> {
         let mut empty = 0;
         while Moment::now().mono < until {
             wait_for_exit(&mut held, until);
             if !held.is_empty() {
                 continue;
             }
-            let survey = self.survey(|member| held.extend(Held::new(self.proc, member)));
+            let survey = self.survey(|member| held.extend(Held::new(&self.session.proc, member)));
             if survey.members.is_empty() {
                 empty += 1;
             }
             if survey.members.is_empty() && (!survey.unsettled || empty >= EMPTY_SURVEYS) {
-                return;
+                break;
             }
             if held.is_empty() {
                 pause(ROUND);
             }
         }
+        held
     }
 
-    /// Kills, found anew until none is found, everybody but the leader; then the leader, if the end
+    /// Kills who is left and whoever is found anew, until none is found; the leader last, if the end
     /// of all others did not make it leave.
-    fn kill_all(&mut self) {
-        let until = Moment::now().mono.saturating_add(KILLING);
-        let mut leader_until = None;
+    fn kill_all(&mut self, left: Vec<Held>) {
+        // Who sat on a terminal that is gone by now is not found again, and is known all the same.
+        for one in left.iter().filter(|one| !one.member.leader) {
+            self.kill(one);
+        }
+        let until = after(Moment::now(), KILLING);
+        let mut leader_due = None;
         let mut empty = 0;
         loop {
-            let mut held = Vec::new();
-            let proc = self.proc;
-            let mut seen = false;
-            let mut leader = None;
-            let mut reached = Vec::new();
-            let survey = self.survey(|member| {
-                let Some(one) = Held::new(proc, member) else {
-                    seen = true;
-                    return;
-                };
-                if member.leader {
-                    leader = Some(one);
-                } else {
-                    // At once: a process that forks and exits all the time is not there for long.
-                    let sent = one.pidfd.send(SIGKILL);
-                    reached.push((member.process, sent.is_ok()));
-                    held.push(one);
-                }
-            });
-            for (process, sent) in reached {
-                self.note_killed(process, sent);
-            }
-            let now = Moment::now().mono;
-            if now >= until {
+            let Round { mut killed, leader, missed, survey } = self.kill_found();
+            let now = Moment::now();
+            if now.mono >= until {
                 self.outcome.survivors = survey.members.iter().map(|member| member.process.pid).collect();
                 return;
             }
-            if seen || !held.is_empty() {
-                (empty, leader_until) = (0, None);
-                wait_for_exit(&mut held, until.min(now + ROUND));
-                continue;
-            }
-            if let Some(leader) = leader {
-                let due = *leader_until.get_or_insert(now + LEADER);
-                if now >= due {
-                    let sent = leader.pidfd.send(SIGKILL).is_ok();
-                    self.note_killed(leader.member.process, sent);
+            if missed || !killed.is_empty() {
+                (empty, leader_due) = (0, None);
+                wait_for_exit(&mut killed, until.min(after(now, ROUND)));
+            } else if let Some(leader) = leader {
+                let due = *leader_due.get_or_insert(after(now, LEADER));
+                if now.mono >= due {
+                    self.kill(&leader);
                 }
-                wait_for_exit(&mut vec![leader], due.max(now + ROUND));
-                continue;
-            }
-            empty += 1;
-            if !survey.unsettled || empty >= EMPTY_SURVEYS {
-                return;
+                wait_for_exit(&mut vec![leader], due.max(after(now, ROUND)));
+            } else {
+                empty += 1;
+                if !survey.unsettled || empty >= EMPTY_SURVEYS {
+                    return;
+                }
             }
         }
+    }
+
+    /// One survey. Whoever is found is killed at once, for a process that forks and exits all the
+    /// time is not there for long; the leader is only noted.
+    fn kill_found(&mut self) -> Round {
+        let (mut found, mut leader, mut missed) = (Vec::new(), None, false);
+        let proc = &self.session.proc;
+        let survey = self.survey(|member| match Held::new(proc, member) {
+            Some(one) if member.leader => leader = Some(one),
+            Some(one) => {
+                let sent = one.pidfd.send(SIGKILL).is_ok();
+                found.push((one, sent));
+            }
+            None => missed = true,
+        });
+        let mut killed = Vec::new();
+        for (one, sent) in found {
+            self.note_killed(one.member.process, sent);
+            killed.push(one);
+        }
+        Round { killed, leader, missed, survey }
+    }
+
+    fn kill(&mut self, one: &Held) {
+        let sent = one.pidfd.send(SIGKILL).is_ok();
+        self.note_killed(one.member.process, sent);
     }
 
     fn note_killed(&mut self, process: Process, sent: bool) {
@@ -262,39 +271,52 @@ impl<'a> Ladder<'a> {
 
     /// A survey of those within reach.
     fn survey(&self, mut visit: impl FnMut(&Member)) -> Survey {
-        let mut survey = self.standing.survey(self.proc, self.terminals, |member| {
+        let Watched { proc, standing, finder, leader, terminals } = self.session;
+        let holders = match self.reach {
+            Reach::Orphans => standing.connection_holders(proc),
+            _ => Vec::new(),
+        };
+        let pids: Vec<i32> = holders.iter().map(|process| process.pid).collect();
+        let ours = |terminal: &Terminal| finder.is_ours(terminal, !leader.has_exited(), &pids);
+        let mut survey = standing.survey(proc, terminals, ours, |member| {
             if self.reaches(member) {
                 visit(member);
             }
         });
         survey.members.retain(|member| self.reaches(member));
-        if self.reach == Reach::Orphans {
-            let met: BTreeMap<i32, ()> = survey.members.iter().map(|m| (m.process.pid, ())).collect();
-            for process in self.standing.connection_holders(self.proc) {
-                if !met.contains_key(&process.pid) {
-                    let member = Member { process, leader: false, connection: true, on_terminal: false };
-                    visit(&member);
-                    survey.members.push(member);
-                }
-            }
+        let met: BTreeSet<i32> = survey.members.iter().map(|member| member.process.pid).collect();
+        for process in holders.into_iter().filter(|process| !met.contains(&process.pid)) {
+            let member = Member { process, leader: false, connection: true, on_terminal: false };
+            visit(&member);
+            survey.members.push(member);
         }
         survey
     }
 
     fn reaches(&self, member: &Member) -> bool {
-        let Process { pid, group, session, foreground, .. } = member.process;
         match self.reach {
             Reach::Session => true,
             Reach::Connection => member.leader || member.connection,
             Reach::Orphans => member.connection || member.on_terminal,
             Reach::Tty => {
-                // What the kernel hangs up when a terminal goes: the session leader and the
-                // foreground group. `nohup` and its like ask to be left alone.
-                let seated = member.on_terminal && (pid == session || group == foreground);
-                member.leader || member.connection || (seated && !self.proc.ignores(pid, SIGHUP))
+                // `nohup` and its like ask to be left alone.
+                let sits = member.on_terminal && !self.session.proc.ignores(member.process.pid, SIGHUP);
+                member.leader || member.connection || sits
             }
         }
     }
+}
+
+/// A request to leave, and SIGCONT behind it: a stopped process would not hear it. Whether it was sent.
+fn ask(one: &Held, signal: i32, forbidden: &mut usize) -> bool {
+    let asked = one.pidfd.send(signal);
+    *forbidden += usize::from(asked.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
+    let _ = one.pidfd.send(SIGCONT);
+    asked.is_ok()
+}
+
+fn after(now: Moment, time: Nanos) -> Nanos {
+    now.mono.saturating_add(time)
 }
 
 /// Lets others run, where there is nobody whose exit could be waited for.

@@ -42,7 +42,7 @@ pub struct Traits {
     pub other_audit: bool,
     /// One of the session's terminals is its controlling terminal.
     pub on_terminal: bool,
-    /// It has that very device open.
+    /// It has that very device open, and the device is still the session's.
     pub has_device: bool,
     /// Its real user id is 0.
     pub root: bool,
@@ -148,8 +148,16 @@ impl Standing {
     /// Looks at all processes.
     ///
     /// The newest first: one that forks and exits all the time is met while it still is the one
-    /// listed. `visit` is told of each member at once.
-    pub fn survey(&self, proc: &Proc, terminals: &[Terminal], mut visit: impl FnMut(&Member)) -> Survey {
+    /// listed. `visit` is told of each member at once. `ours` tells whether a terminal still is the
+    /// session's: asked after a process was seen on it, for a number may be given to the next login
+    /// the moment it is free.
+    pub fn survey(
+        &self,
+        proc: &Proc,
+        terminals: &[Terminal],
+        ours: impl Fn(&Terminal) -> bool,
+        mut visit: impl FnMut(&Member),
+    ) -> Survey {
         let in_scope: BTreeSet<i32> = self.scope.iter().flat_map(Scope::processes).collect();
         let mut table = Table::new(proc);
         // The leader's number may be somebody else's by now.
@@ -168,6 +176,10 @@ impl Standing {
             if leader_lives {
                 traits.leader = pid == self.leader.pid;
                 traits.descendant = !traits.leader && table.descends(&process, self.leader.pid);
+            }
+            if traits.on_terminal && judge(self.nested, traits) == Verdict::Stranger {
+                let on = |t: &&Terminal| t.id.device == process.tty && proc.has_open(pid, t.id) && ours(t);
+                traits.has_device = terminals.iter().any(|terminal| on(&terminal));
             }
             match judge(self.nested, traits) {
                 Verdict::Member => {
@@ -199,20 +211,19 @@ impl Standing {
         !self.sockets.is_empty() && proc.sockets(pid).iter().any(|inode| self.sockets.contains(inode))
     }
 
-    /// All traits but those of kinship.
+    /// All traits but those of kinship, and that of the very device.
     fn traits(&self, proc: &Proc, process: &Process, in_scope: bool, terminals: &[Terminal]) -> Traits {
         let pid = process.pid;
         let audit = proc.audit_session(pid);
         let same_audit = self.by_audit && audit == self.audit;
-        let terminal = terminals.iter().find(|terminal| terminal.id.device == process.tty);
         Traits {
             leader: false,
             descendant: false,
             in_scope,
             same_audit,
             other_audit: audit.is_some() && audit != self.audit,
-            on_terminal: terminal.is_some(),
-            has_device: terminal.is_some_and(|terminal| proc.has_open(pid, terminal.id)),
+            on_terminal: terminals.iter().any(|terminal| terminal.id.device == process.tty),
+            has_device: false,
             root: same_audit && proc.uids(pid).is_some_and(|(real, _)| real == 0),
         }
     }

@@ -14,3 +14,4 @@ pub mod notice;
 pub mod run;
 pub mod schedule;
 pub mod terminals;
+pub mod watched;

@@ -15,7 +15,8 @@ use super::journal::{Journal, names};
 use super::members::Standing;
 use super::notice;
 use super::schedule::{Action, Schedule, Shown};
-use super::terminals::{Finder, Terminal};
+use super::terminals::{Finder, Way};
+use super::watched::Watched;
 use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, REFUSED, STATUS_FD};
 use crate::policy::Kill;
 use crate::record::Record;
@@ -74,14 +75,10 @@ enum Event {
 
 struct Watchdog {
     assignment: Assignment,
-    proc: Proc,
-    leader: PidFd,
-    standing: Standing,
-    finder: Finder,
+    session: Watched,
     journal: Journal,
     activity: Activity,
     schedule: Schedule,
-    terminals: Vec<Terminal>,
     /// Forgeries not believed so far; the first of a session is on record.
     disbelieved: usize,
     signals: Signals,
@@ -104,7 +101,9 @@ impl Watchdog {
         let places = Places::of(&proc, nix::unistd::getpid().as_raw());
         let standing = Standing::of(&proc, &process, &places, session.id.as_deref());
         match cgroup::leave(&proc, &places) {
-            Err(e) if places.in_scope() => return Err(format!("cannot leave the session's control group: {e}")),
+            Err(e) if places.in_scope() => {
+                return Err(format!("cannot leave the session's control group: {e}"));
+            }
             _ => {}
         }
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
@@ -115,12 +114,8 @@ impl Watchdog {
             activity: Activity::new(now),
             schedule: Schedule::new(assignment.limit, assignment.warn, assignment.kill == Kill::None),
             assignment,
-            proc,
-            leader,
-            standing,
-            finder,
+            session: Watched { proc, standing, finder, leader, terminals: Vec::new() },
             journal,
-            terminals: Vec::new(),
             disbelieved: 0,
             signals,
             alarm,
@@ -130,8 +125,8 @@ impl Watchdog {
 
     /// What a login need not wait for.
     fn note_arming(&mut self) {
-        self.standing.note_connection(&self.proc);
-        self.finder.choose_way();
+        self.session.standing.note_connection(&self.session.proc);
+        self.session.finder.choose_way();
         let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
         let record = self
             .record("armed")
@@ -139,8 +134,8 @@ impl Watchdog {
             .with("warn", warn.as_secs())
             .with("grace", grace.as_secs())
             .with("kill", kill.word())
-            .with("terminals", self.finder.way().word())
-            .with("members", self.standing.word());
+            .with("terminals", self.session.finder.way().word())
+            .with("members", self.session.standing.word());
         self.journal.info(&record);
     }
 
@@ -169,7 +164,7 @@ impl Watchdog {
         loop {
             let mut fds = [
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.leader.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.session.leader.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
@@ -208,8 +203,8 @@ impl Watchdog {
     fn look(&mut self) -> Result<Option<Action>, String> {
         // The time first: what is stamped while we sample must not look older than the look.
         let now = Moment::now();
-        self.terminals = self.finder.find();
-        let samples = self.finder.sample(&self.terminals, &self.activity);
+        self.session.terminals = self.session.finder.find();
+        let samples = self.session.finder.sample(&self.session.terminals, &self.activity);
         let doubts = self.activity.look(now, &samples);
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
@@ -228,7 +223,7 @@ impl Watchdog {
             Some(Action::End) | None => {}
         }
         let idle = self.idle();
-        let tty = names(&self.terminals);
+        let tty = names(&self.session.terminals);
         self.journal.debug(|journal| {
             journal
                 .record("look")
@@ -252,11 +247,11 @@ impl Watchdog {
         if self.assignment.quiet {
             return None;
         }
-        names(&notice::write(&self.terminals, text))
+        names(&notice::write(&self.session.terminals, text))
     }
 
     fn end(&mut self) {
-        let nested = self.standing.nested();
+        let nested = self.session.standing.nested();
         let Some(reach) = Reach::of(self.assignment.kill, nested) else {
             return;
         };
@@ -268,17 +263,17 @@ impl Watchdog {
     /// The leader is gone without a word: sshd's child and a shell may be left, connected and in no
     /// PAM session. A nested leader leaves nothing that the outer watchdog does not guard.
     fn take_over(&mut self) {
-        for holder in self.standing.connection_holders(&self.proc) {
-            let held = self.finder.held_by(holder.pid);
-            self.terminals.extend(
-                held.into_iter()
-                    .filter(|new| self.terminals.iter().all(|old| old.id != new.id))
-                    .collect::<Vec<_>>(),
-            );
+        // Only who still holds a master vouches for a terminal: those of the last look may be
+        // somebody else's by now.
+        if self.session.finder.way() != Way::Own {
+            let holders = self.session.standing.connection_holders(&self.session.proc);
+            self.session.terminals =
+                holders.iter().flat_map(|holder| self.session.finder.held_by(holder.pid)).collect();
         }
-        self.terminals.retain(Terminal::is_there);
         let record = self.idle_record("orphaned");
-        let leave = self.standing.nested() || self.terminals.is_empty() || self.assignment.kill == Kill::None;
+        let leave = self.session.standing.nested()
+            || self.session.terminals.is_empty()
+            || self.assignment.kill == Kill::None;
         if leave {
             return self.journal.notice(&record.with("left", "alone"));
         }
@@ -290,11 +285,10 @@ impl Watchdog {
     }
 
     fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
-        let ladder = Ladder::new(&self.proc, &self.standing, &self.terminals, reach);
-        let spared = numbers(ladder.spared());
-        let begin = begin.with("members", ladder.members()).with_some("spared", spared);
+        let ladder = Ladder::new(&self.session, reach);
+        let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
-        let deaf = self.tell(reason);
+        let deaf = if ladder.members() > 0 { self.tell(reason) } else { None };
         let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.grace);
         let record = self
             .idle_record("ended")
@@ -305,12 +299,15 @@ impl Watchdog {
             .with_some("unwritten", deaf)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
             .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()));
-        if survivors.is_empty() { self.journal.notice(&record) } else { self.journal.error(&record) }
+        if survivors.is_empty() {
+            self.journal.notice(&record);
+        } else {
+            self.journal.error(&record);
+        }
     }
 
     fn report(&mut self) {
-        let reach = Reach::Session;
-        let ladder = Ladder::new(&self.proc, &self.standing, &self.terminals, reach);
+        let ladder = Ladder::new(&self.session, Reach::Session);
         let record = self
             .idle_record("would-end")
             .with("members", ladder.members())
@@ -319,8 +316,12 @@ impl Watchdog {
     }
 
     fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
-        let tty =
-            self.terminals.iter().find(|terminal| terminal.id == id).map(|terminal| terminal.name.clone());
+        let tty = self
+            .session
+            .terminals
+            .iter()
+            .find(|terminal| terminal.id == id)
+            .map(|terminal| terminal.name.clone());
         let record = self.record("tampering").with_some("tty", tty);
         let record = match doubt {
             Doubt::Credited { left } => {
@@ -350,7 +351,7 @@ impl Watchdog {
     /// A record with the terminals, the idle time and the limit.
     fn idle_record(&self, event: &str) -> Record {
         self.record(event)
-            .with_some("tty", names(&self.terminals))
+            .with_some("tty", names(&self.session.terminals))
             .with("idle", self.idle().as_secs())
             .with("limit", self.assignment.limit.as_secs())
     }

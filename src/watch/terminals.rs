@@ -133,6 +133,14 @@ impl Finder {
         self.unique(masters.into_iter().map(|(_, index)| PathBuf::from(format!("/dev/pts/{index}"))))
     }
 
+    /// Whether a terminal found earlier still is the session's. The leader's own are while it lives;
+    /// the others while their masters are held, by the leader or, when that has died, by `holders`.
+    #[must_use]
+    pub fn is_ours(&self, terminal: &Terminal, leader_lives: bool, holders: &[i32]) -> bool {
+        let among = |found: Vec<Terminal>| found.iter().any(|now| now.id == terminal.id);
+        (leader_lives && among(self.find())) || holders.iter().any(|pid| among(self.held_by(*pid)))
+    }
+
     fn of_started_sessions(&self) -> Vec<Terminal> {
         let table: Vec<Process> = self.proc.processes().collect();
         let started = started_by_host(&table, self.leader);

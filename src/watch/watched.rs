@@ -1,0 +1,21 @@
+//! What is known of the session that is watched.
+
+use super::members::Standing;
+use super::terminals::{Finder, Terminal};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+
+/// The session, as far as the end has to know it.
+#[derive(Debug)]
+pub struct Watched {
+    /// Where processes are looked up.
+    pub proc: Proc,
+    /// What tells its processes from others.
+    pub standing: Standing,
+    /// What tells its terminals from others.
+    pub finder: Finder,
+    /// The leader, dead or alive.
+    pub leader: PidFd,
+    /// The terminals it had at the last look.
+    pub terminals: Vec<Terminal>,
+}

@@ -1,0 +1,105 @@
+//! 10: the course of an ordinary session.
+
+use crate::promise::*;
+use crate::support::log::LOG_AUTHPRIV;
+use crate::support::sshd::Sshd;
+use crate::support::{ENDED_TEXT, SOON, WARNING_TEXT, now, secs, until};
+
+/// How much later a line may reach our log daemon than it was written, on a loaded machine.
+const LOG_DELAY: std::time::Duration = std::time::Duration::from_millis(300);
+
+#[test]
+fn an_idle_session_is_ended_within_the_promise() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.run("nohup sleep 1000 >/dev/null 2>&1 &");
+
+    let exit = assert_ended_on_time(&sshd, &alice);
+    assert_ne!(exit.code(), 0);
+    alice.expect(WARNING_TEXT, secs(1));
+    alice.expect(ENDED_TEXT, secs(1));
+
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+    assert_no_helper_left(&sshd, secs(2));
+    assert_pam_closed(&sshd, "alice");
+    assert_eq!(sshd.leaders(), []);
+}
+
+#[test]
+fn every_decision_is_on_record_once() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.run("tty");
+    assert_ended_on_time(&sshd, &alice);
+
+    let ended = sshd.log.wait_for_event("ended", "alice", SOON);
+    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
+    let uid = sshd.uid("alice").to_string();
+    for event in ["armed", "warned", "ending", "ended"] {
+        let records = sshd.log.events(event, "alice");
+        let [record] = records.as_slice() else {
+            panic!("{} records of {event}; the log:\n{}", records.len(), sshd.log);
+        };
+        assert_eq!(record.field("uid"), Some(&*uid), "{}", record.text);
+        assert_eq!(record.field("rhost"), Some("127.0.0.1"), "{}", record.text);
+        assert_eq!(record.field("limit"), Some("10"), "{}", record.text);
+        assert!(record.text.contains("pam_idle_watchdog(sshd:session): "), "{}", record.text);
+        assert_eq!(record.priority.map(|(facility, _)| facility), Some(LOG_AUTHPRIV));
+    }
+    let ending = &sshd.log.events("ending", "alice")[0];
+    let terminal = ending.field("tty").expect("a terminal");
+    assert!(alice.shows(terminal), "{terminal} is not what tty said:\n{}", alice.screen());
+    let idle: u64 = ending.field("idle").unwrap().parse().unwrap();
+    assert!((10..=19).contains(&idle), "{}", ending.text);
+}
+
+#[test]
+fn the_end_comes_after_the_whole_warning() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.expect(WARNING_TEXT, PAST_THE_PROMISE);
+    let shown = now();
+    let exit = assert_ended_on_time(&sshd, &alice);
+    let notice = exit.at - shown;
+    assert!(notice + LOG_DELAY >= WARN, "{notice:?} of warning; the log:\n{}", sshd.log);
+}
+
+#[test]
+fn who_types_is_never_ended() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    let typist = alice.keep_typing(secs(2));
+    assert!(alice.exit(PAST_THE_PROMISE + LIMIT).is_none(), "the log:\n{}", sshd.log);
+    typist.stop();
+    assert_untouched(&sshd, "alice");
+    alice.wait_for_shell();
+}
+
+#[test]
+fn a_key_in_the_warning_window_cancels_it() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    let warned = sshd.log.wait_for_event("warned", "alice", PAST_THE_PROMISE);
+    alice.expect(WARNING_TEXT, secs(2));
+    alice.type_keys("\r");
+    let resumed = sshd.log.wait_for_event("resumed", "alice", WARN + secs(1));
+    assert!(resumed.at > warned.at);
+    assert_eq!(sshd.log.events("ending", "alice").len(), 0, "the log:\n{}", sshd.log);
+    // And the course begins anew.
+    assert_ended_on_time(&sshd, &alice);
+    assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn enter_cancels_the_warning_though_nobody_reads_it() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.type_line("sleep 1000");
+    sshd.log.wait_for_event("warned", "alice", PAST_THE_PROMISE);
+    alice.type_keys("\r");
+    sshd.log.wait_for_event("resumed", "alice", WARN + secs(1));
+    assert!(alice.exit(until(alice.last_key() + LIMIT)).is_none(), "the log:\n{}", sshd.log);
+    // It was one key: the session is idle again from there.
+    let exit = alice.exit(PAST_THE_PROMISE);
+    assert!(exit.is_some(), "never ended; the log:\n{}", sshd.log);
+}

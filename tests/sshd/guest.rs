@@ -1,0 +1,139 @@
+//! 16: what the helper holds, and that sshd is as it was before.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::promise::*;
+use crate::support::SOON;
+use crate::support::process::{self, Process};
+use crate::support::sshd::{Builder, Sshd};
+
+/// Does what pam_systemd and logind do: moves the leader into a scope of its own. Runs from
+/// pam_exec, whose parent is the leader.
+const MAKE_SCOPE: &str = r#"#!/bin/sh
+set -eu
+[ "$PAM_TYPE" = open_session ] || exit 0
+dir=${0%/*}
+while read -r _ mountpoint type options _; do
+    case $type,$options in
+    cgroup2,* | cgroup,*name=systemd*)
+        slice=$mountpoint/${dir##*/}.slice
+        scope=$slice/session-t1.scope
+        mkdir -p "$scope"
+        # For the end of the test, innermost first.
+        printf '%s\n' "$scope" "$slice" >>"$dir/cgroups"
+        echo "$PPID" >"$scope/cgroup.procs"
+        ;;
+    esac
+done </proc/self/mounts
+"#;
+
+const IN_SCOPE: [&str; 2] = [
+    "session required pam_exec.so quiet @DIR@/make-scope",
+    "session required pam_env.so readenv=1 envfile=@DIR@/scope-env conffile=/dev/null",
+];
+
+/// Starts an sshd whose sessions have a scope, as with systemd.
+fn with_scope(builder: Builder) -> Sshd {
+    let sshd = builder.before(&IN_SCOPE).start();
+    sshd.script("make-scope", MAKE_SCOPE);
+    sshd.script("scope-env", "XDG_SESSION_ID=t1\n");
+    sshd
+}
+
+fn links(process: &Process) -> Vec<String> {
+    let mut links: Vec<_> = fs::read_dir(process.file("fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .map(|link| link.display().to_string())
+        .collect();
+    links.sort();
+    links
+}
+
+#[test]
+fn the_helper_holds_nothing_of_the_session() {
+    let sshd = with_scope(Sshd::with(OPTIONS));
+    let alice = sshd.login("alice");
+    let (helper, leader) = (sshd.helper(), sshd.leader());
+    let of_the_leader = links(&leader);
+
+    assert!(leader.text("cgroup").contains("session-t1.scope"), "the scope is real");
+    assert!(!helper.text("cgroup").contains("session-t1.scope"), "{}", helper.text("cgroup"));
+    assert_eq!(helper.text("environ"), "");
+    assert_eq!(fs::read_link(helper.file("cwd")).unwrap().to_str(), Some("/"));
+    assert_eq!(helper.tty, 0);
+    assert_eq!(helper.sid, helper.pid, "a session of its own");
+    assert_ne!(helper.ppid, leader.pid);
+    assert_eq!(helper.status("Uid").split_whitespace().collect::<Vec<_>>(), ["0"; 4]);
+
+    let mut pidfds = 0;
+    for link in links(&helper) {
+        match link.as_str() {
+            "anon_inode:[pidfd]" => pidfds += 1,
+            "/dev/null"
+            | "anon_inode:[timerfd]"
+            | "anon_inode:[signalfd]"
+            | "anon_inode:[eventpoll]"
+            | "anon_inode:[eventfd]" => {}
+            // To the log daemon, its own.
+            socket if socket.starts_with("socket:[") => {
+                assert!(!of_the_leader.contains(&link), "{socket} is the leader's");
+                let inode = socket.trim_start_matches("socket:[").trim_end_matches(']');
+                let unix = helper.text("net/unix");
+                assert!(unix.split_whitespace().any(|w| w == inode), "{socket} of what kind?");
+            }
+            other => panic!("the helper holds {other}"),
+        }
+    }
+    assert_eq!(pidfds, 1, "the leader's");
+    assert_ended_on_time(&sshd, &alice);
+}
+
+#[test]
+fn a_scope_without_audit_session_tells_the_members() {
+    let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
+    let alice = sshd.login("alice");
+    let daemon = "exit if fork; setsid; exit if fork; sleep 1000";
+    alice.run(&format!("perl -MPOSIX -e '{daemon}' </dev/null >/dev/null 2>&1"));
+    assert!(sshd.processes_of("alice").iter().any(|p| p.comm == "perl"));
+    assert_ended_on_time(&sshd, &alice);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+}
+
+/// What PAM modules may spoil in the process that calls them. Numbers of sockets, pipes and
+/// terminals differ from login to login.
+fn leaders_state(sshd: &Sshd) -> BTreeMap<&'static str, String> {
+    let leader = sshd.leader();
+    let digits = |c: char| c.is_ascii_digit();
+    let descriptors: Vec<_> = links(&leader).iter().map(|l| l.replace(digits, "")).collect();
+    let children: Vec<_> = leader
+        .text(&format!("task/{}/children", leader.pid))
+        .split_whitespace()
+        .map(|pid| Process::read(pid.parse().unwrap()).map(|p| (p.comm, p.state)))
+        .collect();
+    let mut state = BTreeMap::from([
+        ("descriptors", format!("{descriptors:#?}")),
+        ("children", format!("{children:?}")),
+        ("cwd", fs::read_link(leader.file("cwd")).unwrap().display().to_string()),
+        ("limits", leader.text("limits")),
+    ]);
+    for field in ["SigIgn", "SigCgt", "SigBlk", "Umask", "Threads"] {
+        state.insert(field, leader.status(field));
+    }
+    state
+}
+
+#[test]
+fn sshd_is_as_before() {
+    let plain = Sshd::without_watchdog().start();
+    let watched = Sshd::with(OPTIONS).start();
+    for user in ["alice", "root"] {
+        let clients = [plain.login(user), watched.login(user)];
+        assert_eq!(leaders_state(&plain), leaders_state(&watched), "{user}");
+        drop(clients);
+        for sshd in [&plain, &watched] {
+            assert_eq!(process::wait_none(|| sshd.leaders(), SOON), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Activity that nobody's keys made.
+
+use crate::promise::*;
+use crate::support::SOON;
+
+/// Doubtful stamps are credited that often in a session.
+const CREDITS: u32 = 3;
+
+/// Reads a pty of the user's own for ever and types into it itself. With a number, a pty of
+/// that number. `automaton MASTER SLAVES [NUMBER]`
+pub const AUTOMATON: &str = r#"#!/usr/bin/perl
+use POSIX ();
+my ($ptmx, $slaves, $wanted) = @ARGV;
+my (@masters, $number);
+do {
+    open(my $master, '+<', $ptmx) or die "$ptmx: $!";
+    push @masters, $master;
+    my $unlocked = pack('i', 0);
+    ioctl($master, 0x40045431, $unlocked) or die "TIOCSPTLCK: $!";
+    my $answer = pack('i', 0);
+    ioctl($master, 0x80045430, $answer) or die "TIOCGPTN: $!";
+    $number = unpack('i', $answer);
+} until !defined $wanted || $number >= $wanted;
+die "have $number, not $wanted" if defined $wanted && $number != $wanted;
+if (!fork) {
+    POSIX::setsid();
+    # Without O_NOCTTY: this becomes the controlling terminal.
+    open(my $slave, '+<', "$slaves/$number") or die "$slaves/$number: $!";
+    close $_ for @masters;
+    1 while <$slave>;
+    exit;
+}
+print "automaton at $number\n";
+while (1) { syswrite $masters[-1], "\n"; sleep 1 }
+"#;
+
+#[test]
+fn touching_the_terminal_in_a_loop_buys_three_credits_and_no_more() {
+    let town = Town::awake();
+    town.alice.run("t=$(tty); while sleep 1; do touch -a $t; done &");
+    // A credited stamp may be as late as the look that sees it.
+    let deadline = gone_by(town.alice.last_key()) + CREDITS * LATEST;
+    let log = town.sshd.log.clone();
+    town.assert_all_by(deadline);
+    let tampering = log.events("tampering", "alice");
+    assert!(!tampering.is_empty(), "not on record; the log:\n{log}");
+}
+
+#[test]
+fn a_stamp_in_the_future_buys_nothing() {
+    let town = Town::awake();
+    // After the last key, as reading one sets the stamp right, and after the first look.
+    town.alice.run("(sleep 8; touch -a -d 2099-01-01 $(tty)) &");
+    let log = town.sshd.log.clone();
+    town.assert_promise();
+    let tampering = log.events("tampering", "alice");
+    assert!(!tampering.is_empty(), "not on record; the log:\n{log}");
+}
+
+#[test]
+fn a_stamp_kept_in_the_future_buys_nothing() {
+    let town = Town::awake();
+    town.alice.run("t=$(tty); while sleep 1; do touch -a -d 2099-01-01 $t; done &");
+    town.assert_promise();
+}
+
+#[test]
+fn an_automaton_on_a_pty_of_ones_own_is_no_activity() {
+    let town = Town::awake();
+    let automaton = town.sshd.script("automaton", AUTOMATON);
+    town.alice.type_line(&format!("{} /dev/ptmx /dev/pts", automaton.display()));
+    town.alice.expect("automaton at", SOON);
+    town.assert_promise();
+}
+
+#[test]
+fn su_with_a_pty_fed_through_a_pipe_is_no_activity() {
+    let town = Town::awake();
+    town.alice.type_line("(while sleep 1; do echo fed; done) | su --pty alice -c cat");
+    town.alice.expect("fed\r", SOON);
+    town.assert_promise();
+}
+
+#[test]
+fn a_terminal_of_our_number_in_another_devpts_is_no_activity() {
+    let town = Town::awake();
+    let automaton = town.sshd.script("automaton", AUTOMATON);
+    let line = format!("{} /dev/pts2/ptmx /dev/pts2 $(tty | tr -dc 0-9)", automaton.display());
+    town.alice.type_line(&line);
+    town.alice.expect("automaton at", SOON);
+    town.assert_promise();
+}

@@ -1,0 +1,102 @@
+//! Processes that do not want to go.
+
+use crate::promise::*;
+use crate::support::SOON;
+
+/// `chain SETSID DELAY SECONDS`: after DELAY each process forks a child and exits at once, so
+/// that whoever looks for it finds a process that is no more.
+const CHAIN: &str = r#"#!/usr/bin/perl
+use POSIX ();
+my ($setsid, $delay, $seconds) = @ARGV;
+$SIG{HUP} = $SIG{TERM} = $SIG{INT} = 'IGNORE';
+exit if fork;
+POSIX::setsid() if $setsid;
+sleep $delay;
+my $end = time + $seconds;
+for (my $hops = 0; time < $end && $hops < 100_000; $hops++) {
+    my $child = fork;
+    exit if $child;
+    POSIX::setsid() if defined $child && $setsid;
+}
+"#;
+
+/// `tree DEPTH SECONDS`: every process keeps three children and replaces those that go.
+const TREE: &str = r#"#!/usr/bin/perl
+my ($depth, $seconds) = @ARGV;
+my $end = time + $seconds;
+$SIG{HUP} = $SIG{TERM} = $SIG{INT} = 'IGNORE';
+sub grow {
+    my $depth = shift;
+    my $children = 0;
+    while (time < $end) {
+        if ($depth > 0 && $children < 3) {
+            my $child = fork;
+            if (defined $child && !$child) { grow($depth - 1); exit }
+            $children++ if $child;
+        } elsif ($depth > 0) {
+            $children-- if wait > 0;
+        } else {
+            sleep 1;
+        }
+    }
+}
+exit if fork;
+grow($depth);
+"#;
+
+/// Later than any test of this file looks.
+const LIFETIME: u32 = 40;
+
+#[test]
+fn traps_do_not_help() {
+    let town = Town::awake();
+    town.alice.run("trap '' HUP TERM INT; sh -c 'while :; do sleep 1; done' & nohup sleep 1000 &");
+    town.assert_promise();
+}
+
+#[test]
+fn daemons_do_not_escape() {
+    let town = Town::awake();
+    let daemon = "$SIG{HUP}=$SIG{TERM}=\"IGNORE\"; exit if fork; setsid; exit if fork; sleep 1000";
+    town.alice.run(&format!("perl -MPOSIX -e '{daemon}'"));
+    town.alice.run("setsid -f sleep 1000");
+    let daemons = town.sshd.processes_of("alice");
+    assert!(daemons.iter().any(|p| p.comm == "perl" && p.ppid == 1), "{daemons:#?}");
+    town.assert_promise();
+}
+
+/// From a second before the session may end until well past the promise.
+fn assert_chain_ends(setsid: &str) {
+    let town = Town::awake();
+    let chain = town.sshd.script("chain", CHAIN);
+    town.alice.run(&format!("{} {setsid} 9 16", chain.display()));
+    town.assert_promise();
+}
+
+#[test]
+fn a_chain_of_forks_ends() {
+    assert_chain_ends("0");
+}
+
+#[test]
+fn a_chain_of_sessions_ends() {
+    assert_chain_ends("1");
+}
+
+#[test]
+fn a_tree_that_grows_again_ends() {
+    let town = Town::awake();
+    let tree = town.sshd.script("tree", TREE);
+    town.alice.run(&format!("{} 3 {LIFETIME}", tree.display()));
+    town.assert_promise();
+}
+
+#[test]
+fn stopped_processes_end() {
+    let town = Town::awake();
+    town.alice.run("sleep 1000 & kill -STOP $!");
+    // The shell and the user's own sshd as well.
+    town.alice.type_line("(sleep 1; kill -STOP $PPID) & echo stop''ping; kill -STOP $$");
+    town.alice.expect("stopping", SOON);
+    town.assert_promise();
+}

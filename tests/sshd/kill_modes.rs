@@ -1,0 +1,98 @@
+//! 14: what `kill=` leaves alive.
+
+use std::time::Instant;
+
+use crate::promise::*;
+use crate::support::client::Client;
+use crate::support::log::Line;
+use crate::support::process::Process;
+use crate::support::sshd::Sshd;
+use crate::support::{SOON, WARNING_TEXT, secs};
+
+/// A job that outlives its terminal, and a detached tmux with a job in it.
+fn start_detached_work(sshd: &Sshd, alice: &Client) {
+    alice.run("nohup sleep 1001 >/dev/null 2>&1 &");
+    alice.run(&format!("tmux -S {}/tmux new-session -d 'sleep 1002'", sshd.home("alice").display()));
+    let started = detached_work(sshd);
+    assert_eq!(started.len(), 3, "{started:#?}");
+}
+
+/// What `start_detached_work` started, whatever is left of it.
+fn detached_work(sshd: &Sshd) -> Vec<Process> {
+    let is_work = |process: &Process| {
+        let command = std::fs::read(process.file("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        // The server renames itself; the shell that tmux runs the job by gives way to it.
+        process.comm.starts_with("tmux: server")
+            || command.starts_with("sleep 1001")
+            || command.starts_with("sleep 1002")
+    };
+    let deadline = crate::support::now() + secs(5);
+    loop {
+        let work: Vec<_> = sshd.processes_of("alice").into_iter().filter(&is_work).collect();
+        if work.len() == 3 || crate::support::now() > deadline {
+            return work;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// The record of the end, once the helper has gone and can touch nobody any more.
+fn wait_for_the_end(sshd: &Sshd, alice: &Client) -> (Line, Instant) {
+    let exit = assert_ended_on_time(sshd, alice);
+    assert_pam_closed(sshd, "alice");
+    let ended = sshd.log.wait_for_event("ended", "alice", GRACE + secs(5));
+    assert_no_helper_left(sshd, GRACE + secs(5));
+    (ended, exit.at)
+}
+
+#[test]
+fn kill_tty_ends_the_terminal_and_spares_detached_work() {
+    let sshd = Sshd::with("timeout=10s warn=4s grace=2s kill=tty debug").start();
+    let alice = sshd.login("alice");
+    let mut attached = sshd.processes_of("alice");
+    assert_eq!(attached.len(), 2, "sshd and the shell: {attached:#?}");
+    start_detached_work(&sshd, &alice);
+    alice.type_line("perl -e '$| = 1; print \"in the fore\", \"ground\"; sleep 1003'");
+    alice.expect("in the foreground", SOON);
+    attached.extend(sshd.processes_of("alice").into_iter().filter(|p| p.comm == "perl"));
+    assert_eq!(attached.len(), 3, "and the program in front: {attached:#?}");
+    wait_for_the_end(&sshd, &alice);
+    assert_eq!(detached_work(&sshd).len(), 3, "the log:\n{}", sshd.log);
+    let mut left = sshd.processes_of("alice");
+    left.retain(|process| attached.iter().any(|other| other.pid == process.pid));
+    assert_eq!(left, [], "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn kill_connection_spares_detached_work() {
+    let sshd = Sshd::with("timeout=10s warn=4s grace=2s kill=connection debug").start();
+    let alice = sshd.login("alice");
+    start_detached_work(&sshd, &alice);
+    wait_for_the_end(&sshd, &alice);
+    assert_eq!(detached_work(&sshd).len(), 3, "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn kill_session_spares_neither() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    start_detached_work(&sshd, &alice);
+    wait_for_the_end(&sshd, &alice);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+}
+
+#[test]
+fn kill_none_touches_nobody_and_says_who_would_have_been_ended() {
+    let sshd = Sshd::with("timeout=10s warn=4s grace=2s kill=none debug").start();
+    let alice = sshd.login("alice");
+    let record = sshd.log.wait_for_event("would-end", "alice", PAST_THE_PROMISE);
+    let idle = record.at - alice.last_key();
+    assert!((LIMIT..LATEST).contains(&idle), "after {idle:?}; the log:\n{}", sshd.log);
+    assert!(alice.exit(GRACE + secs(2)).is_none(), "the log:\n{}", sshd.log);
+    assert!(!alice.shows(WARNING_TEXT), "{}", alice.screen());
+    assert_eq!(sshd.log.events("ended", "alice").len(), 0);
+    alice.wait_for_shell();
+    alice.type_line("exit");
+    assert!(alice.exit(SOON).is_some());
+}

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Runs one private sshd. Started by tests/support/sshd.rs as
+#
+#     unshare --mount --propagation private sh launch.sh DIR PORT host|own
+#
+# Everything below DIR was prepared by the caller. What is mounted here is seen by this
+# process and its descendants only; the host's /etc, /dev, /run and /var/log stay as they are.
+#
+# Standard input is a lifeline. When it ends, however the caller died, every process of the
+# namespace is killed and DIR removed.
+set -eu
+umask 022
+dir=$1
+port=$2
+terminals=$3
+
+for file in passwd shadow group pam.d; do
+    mount --bind "$dir/etc/$file" "/etc/$file"
+done
+
+mount -t tmpfs -o mode=755 run /run
+mkdir /run/sshd
+mount -t tmpfs -o mode=755 log /var/log
+touch /var/log/lastlog /var/log/wtmp /run/utmp
+
+mkdir -p /usr/libexec
+mount --bind "$dir/libexec" /usr/libexec
+
+# A /dev of our own, for a /dev/log of our own. The terminals are the host's, as sshd's would be,
+# unless a test needs to know which number comes next.
+dev=$dir/dev
+mount -t tmpfs -o mode=755 dev "$dev"
+mkdir "$dev/pts" "$dev/pts2" "$dev/shm"
+case $terminals in
+host) mount --bind /dev/pts "$dev/pts" ;;
+own) mount -t devpts -o newinstance,ptmxmode=666,mode=620 pts "$dev/pts" ;;
+esac
+mount -t tmpfs -o mode=1777 shm "$dev/shm"
+# What a container would have: pts numbers that start anew.
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 pts2 "$dev/pts2"
+for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0' 'ptmx 5 2'; do
+    # shellcheck disable=SC2086 # three words on purpose
+    set -- $node
+    mknod -m 666 "$dev/$1" c "$2" "$3"
+done
+ln -s /proc/self/fd "$dev/fd"
+ln -s /proc/self/fd/0 "$dev/stdin"
+ln -s /proc/self/fd/1 "$dev/stdout"
+ln -s /proc/self/fd/2 "$dev/stderr"
+touch "$dev/log"
+mount --bind "$dir/log" "$dev/log"
+mount --move "$dev" /dev
+
+# A session of its own, as a service has. setsid does not fork here: sh without job control
+# makes no process groups.
+setsid /usr/sbin/sshd -D -e -f "$dir/sshd_config" -p "$port" </dev/null &
+echo "sshd is $!" >&2
+
+# Only the lifeline matters from here on.
+set +e
+while read -r _; do :; done
+
+sweep() {
+    found=
+    for process in /proc/[0-9]*; do
+        pid=${process#/proc/}
+        if [ "$pid" != $$ ] && [ "$process/ns/mnt" -ef /proc/$$/ns/mnt ]; then
+            found=yes
+            kill -KILL "$pid" 2>/dev/null
+        fi
+    done
+    [ -n "$found" ]
+}
+while sweep; do sleep 0.02; done
+
+# Scopes that a test made, innermost first.
+if [ -f "$dir/cgroups" ]; then
+    while read -r cgroup; do rmdir "$cgroup" 2>/dev/null; done <"$dir/cgroups"
+fi
+rm -rf "$dir"

@@ -1,0 +1,132 @@
+//! What `/proc` tells about the processes of a private sshd.
+
+use std::fs;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{now, until};
+
+/// The helper's command name as the kernel cuts it.
+pub const HELPER_COMM: &str = "pam_idle_watchd";
+
+/// A process, as it was when looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: i32,
+    pub comm: String,
+    pub state: char,
+    pub ppid: i32,
+    pub sid: i32,
+    pub tty: i32,
+    pub uid: u32,
+    /// In ticks since boot: with the pid, what identifies a process.
+    pub started: u64,
+}
+
+impl Process {
+    /// Reads `/proc/PID`; none where there is no such process any more.
+    pub fn read(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(") ")?;
+        let comm = head.split_once('(')?.1.to_owned();
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<i32>().ok();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        Some(Self {
+            pid,
+            comm,
+            state: fields.first()?.chars().next()?,
+            ppid: number(1)?,
+            sid: number(3)?,
+            tty: number(4)?,
+            started: fields.get(19)?.parse().ok()?,
+            uid: status_field(&status, "Uid")?.split_whitespace().next()?.parse().ok()?,
+        })
+    }
+
+    /// The file `name` in this process's `/proc` folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.pid))
+    }
+
+    /// The text of a file in this process's `/proc` folder.
+    pub fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name} of {self:?}: {error}"))
+    }
+
+    /// A field of `/proc/PID/status`.
+    pub fn status(&self, field: &str) -> String {
+        status_field(&self.text("status"), field)
+            .unwrap_or_else(|| panic!("no {field} in the status of {self:?}"))
+    }
+
+    /// Sends `signal`.
+    pub fn kill(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).unwrap_or_else(|e| panic!("{signal} {self:?}: {e}"));
+    }
+
+    /// Waits until the process has ended; the moment, or none at the deadline.
+    pub fn wait_gone(&self, deadline: Instant) -> Option<Instant> {
+        let Some(pidfd) = pidfd_open(self.pid) else {
+            return Some(now());
+        };
+        // The number may have passed to another process before it was opened.
+        if Self::read(self.pid).is_none_or(|other| other.started != self.started) {
+            return Some(now());
+        }
+        let mut ready = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(until(deadline)).expect("a poll timeout");
+        let ended = poll(&mut ready, timeout).expect("poll a pidfd") == 1;
+        ended.then(now)
+    }
+}
+
+/// All processes there are, zombies too.
+pub fn all() -> Vec<Process> {
+    fs::read_dir("/proc")
+        .expect("read /proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(Process::read)
+        .collect()
+}
+
+/// Waits until `list` finds no process; what is left at the deadline.
+pub fn wait_none(list: impl Fn() -> Vec<Process>, timeout: Duration) -> Result<(), Vec<Process>> {
+    let deadline = now() + timeout;
+    loop {
+        let left = list();
+        let Some(first) = left.first() else {
+            return Ok(());
+        };
+        // An ended process stays listed until it is reaped: its pidfd cannot tell, the
+        // reaper's schedule can, so give way to it.
+        if first.wait_gone(deadline).is_none() {
+            return Err(left);
+        }
+        std::thread::yield_now();
+        if until(deadline).is_zero() {
+            let left = list();
+            return if left.is_empty() { Ok(()) } else { Err(left) };
+        }
+    }
+}
+
+fn status_field(status: &str, field: &str) -> Option<String> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .map(|value| value.trim().to_owned())
+}
+
+fn pidfd_open(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just made this descriptor for us alone, close-on-exec.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,296 @@
+//! A private sshd: own mount namespace, own `/etc/pam.d`, users, log daemon and helper.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::SOON;
+use super::client::Client;
+use super::log::Log;
+use super::process::{self, HELPER_COMM, Process};
+use super::tree::{uid_of, write, write_tree};
+
+/// The users that exist besides root, in this namespace only.
+pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// What stands at the helper's place.
+#[derive(Clone, Copy, Debug)]
+pub enum Helper {
+    /// The one that was built.
+    Real,
+    /// None.
+    Missing,
+    /// The one that was built, without its execute permission.
+    NotExecutable,
+    /// A shell script.
+    Script(&'static str),
+}
+
+/// What a private sshd is to be like.
+pub struct Builder {
+    pub(super) options: Option<String>,
+    pub(super) loginuid: bool,
+    pub(super) terminals: &'static str,
+    pub(super) before: Vec<String>,
+    pub(super) helper: Helper,
+}
+
+impl Builder {
+    fn new(options: Option<&str>) -> Self {
+        let options = options.map(str::to_owned);
+        Self { options, loginuid: true, terminals: "host", before: Vec::new(), helper: Helper::Real }
+    }
+
+    /// Gives the sessions no audit session of their own.
+    pub fn without_loginuid(mut self) -> Self {
+        self.loginuid = false;
+        self
+    }
+
+    /// Gives it terminals whose numbers nobody else takes: they start at 0.
+    pub fn own_terminals(mut self) -> Self {
+        self.terminals = "own";
+        self
+    }
+
+    /// PAM lines before ours. `@DIR@` stands for the sshd's private folder.
+    pub fn before(mut self, lines: &[&str]) -> Self {
+        self.before = lines.iter().map(|line| (*line).to_owned()).collect();
+        self
+    }
+
+    /// Puts something else at the helper's place.
+    pub fn helper(mut self, helper: Helper) -> Self {
+        self.helper = helper;
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(self) -> Sshd {
+        Sshd::launch(&self)
+    }
+}
+
+/// A running private sshd. Dropping it ends every process that came from it.
+pub struct Sshd {
+    /// What sshd, PAM modules and the helper have logged.
+    pub log: Log,
+    /// Its private folder.
+    pub dir: PathBuf,
+    pub port: u16,
+    launcher: Child,
+    pid: i32,
+    uid_base: u32,
+    _folder: Folder,
+}
+
+/// A folder that goes with its owner, even where that never came to start the launcher.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(path: &Path) -> Self {
+        fs::DirBuilder::new().mode(0o755).create(path).expect("make the private folder");
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Sshd {
+    /// An sshd whose session stack has our line with `options`.
+    pub fn with(options: &str) -> Builder {
+        Builder::new(Some(options))
+    }
+
+    /// An sshd whose session stack has no line of ours.
+    pub fn without_watchdog() -> Builder {
+        Builder::new(None).helper(Helper::Missing)
+    }
+
+    fn launch(builder: &Builder) -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "these tests start a private sshd in a mount namespace: run them as root"
+        );
+        // Number and uids of this sshd differ from those of the ones beside it: the kernel
+        // counts the processes of a uid over all namespaces.
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let uid_base = 20_000 + (process % 100) * 256 + u32::from(serial % 64) * 4;
+        let dir = std::env::temp_dir().join(format!("idle-watchdog-{process}-{serial}"));
+        let folder = Folder::make(&dir);
+
+        let log = Log::default();
+        write_tree(&dir, builder, uid_base);
+        log.listen(&dir.join("log"));
+        // Everybody may log, as at the real /dev/log.
+        fs::set_permissions(dir.join("log"), fs::Permissions::from_mode(0o666)).unwrap();
+
+        let port = free_port();
+        let mut launcher = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh"])
+            .arg(dir.join("launch.sh"))
+            .arg(&dir)
+            .arg(port.to_string())
+            .arg(builder.terminals)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Out of the way of a Ctrl-C: the launcher cleans up when we are gone.
+            .process_group(0)
+            .spawn()
+            .expect("run unshare");
+        log.follow(launcher.stderr.take().unwrap());
+        log.wait_for("sshd listening", |line| line.text.starts_with("Server listening"), SOON);
+        let started = log.wait_for("sshd's pid", |l| l.text.starts_with("sshd is "), SOON);
+        let pid = started.text["sshd is ".len()..].parse().expect("a pid");
+        Self { log, dir, port, launcher, pid, uid_base, _folder: folder }
+    }
+
+    /// The uid of a test user.
+    pub fn uid(&self, user: &str) -> u32 {
+        uid_of(user, self.uid_base)
+    }
+
+    /// A test user's home folder.
+    pub fn home(&self, user: &str) -> PathBuf {
+        self.dir.join("home").join(user)
+    }
+
+    /// An ssh client for `user`, without a command or terminal yet.
+    pub fn ssh(&self, user: &str) -> Command {
+        self.ssh_at(self.port, user)
+    }
+
+    /// The same for another sshd with our keys.
+    pub fn ssh_at(&self, port: u16, user: &str) -> Command {
+        let mut ssh = self.client_program_at(port, "ssh", "-p");
+        ssh.arg("-l").arg(user).arg("127.0.0.1");
+        ssh
+    }
+
+    /// `ssh`, `scp` or `sftp` with the options that make it talk to this sshd and to no
+    /// configuration of the host's. `port_option` is what this program calls its port.
+    pub fn client_program(&self, program: &str, port_option: &str) -> Command {
+        self.client_program_at(self.port, program, port_option)
+    }
+
+    fn client_program_at(&self, port: u16, program: &str, port_option: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-F", "none"]);
+        for option in [
+            "BatchMode=yes",
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "LogLevel=ERROR",
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+        ] {
+            command.args(["-o", option]);
+        }
+        command
+            .arg("-i")
+            .arg(self.dir.join("user_key"))
+            .arg(port_option)
+            .arg(port.to_string())
+            .env("TERM", "dumb")
+            .process_group(0);
+        command
+    }
+
+    /// Logs `user` in on a terminal and waits for the shell.
+    pub fn login(&self, user: &str) -> Client {
+        let mut command = self.ssh(user);
+        command.arg("-tt");
+        let client = Client::on_terminal(command);
+        client.wait_for_first_shell();
+        client
+    }
+
+    /// The listening sshd.
+    pub fn daemon(&self) -> Process {
+        Process::read(self.pid).expect("sshd runs")
+    }
+
+    /// All processes that came from this sshd, and itself.
+    pub fn processes(&self) -> Vec<Process> {
+        let namespace = |pid: i32| {
+            let metadata = fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        let ours = namespace(self.pid).expect("sshd runs");
+        let launcher = self.launcher.id() as i32;
+        process::all()
+            .into_iter()
+            .filter(|process| process.pid != launcher && namespace(process.pid) == Some(ours))
+            .collect()
+    }
+
+    /// The processes of `user`.
+    pub fn processes_of(&self, user: &str) -> Vec<Process> {
+        let uid = self.uid(user);
+        self.processes().into_iter().filter(|process| process.uid == uid).collect()
+    }
+
+    /// The leaders: sshd's children that called PAM for a session.
+    pub fn leaders(&self) -> Vec<Process> {
+        self.processes().into_iter().filter(|process| process.ppid == self.pid).collect()
+    }
+
+    /// The leader, where there is one session.
+    pub fn leader(&self) -> Process {
+        let leaders = self.leaders();
+        assert_eq!(leaders.len(), 1, "one leader: {leaders:?}");
+        leaders[0].clone()
+    }
+
+    /// The helpers.
+    pub fn helpers(&self) -> Vec<Process> {
+        self.processes().into_iter().filter(|process| process.comm == HELPER_COMM).collect()
+    }
+
+    /// The helper, where there is one session.
+    pub fn helper(&self) -> Process {
+        let helpers = self.helpers();
+        assert_eq!(helpers.len(), 1, "one helper: {helpers:?}\n{}", self.log);
+        helpers[0].clone()
+    }
+
+    /// Writes an executable script into the private folder; the path.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        write(&path, text, 0o755);
+        path
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // The launcher does the work: the end of its input tells it to, see launch.sh.
+        drop(self.launcher.stdin.take());
+        Log::hang_up(&self.dir.join("log"));
+        let _ = self.launcher.wait();
+    }
+}
+
+/// A free port, below those that the kernel gives to clients. No two calls get the same.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() as u16 % 100) * 100;
+    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed))
+        .take(1000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}

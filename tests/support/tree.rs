@@ -1,0 +1,140 @@
+//! The files of a private sshd: users, PAM stacks, keys, configuration, helper.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::build_dir;
+use super::sshd::{Builder, Helper, USERS};
+
+const LAUNCH: &str = include_str!("launch.sh");
+
+/// Writes everything that `launch.sh` expects below `dir`.
+pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
+    for folder in ["etc", "etc/pam.d", "home", "home/root", "libexec", "dev"] {
+        fs::DirBuilder::new().mode(0o755).create(dir.join(folder)).unwrap();
+    }
+    write(&dir.join("launch.sh"), LAUNCH, 0o755);
+    write_users(dir, uid_base);
+    write_stack(dir, builder);
+    install_helper(dir, builder.helper);
+
+    for key in ["host_key", "user_key"] {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(dir.join(key))
+            .stdin(Stdio::null())
+            .status()
+            .expect("run ssh-keygen");
+        assert!(made.success(), "ssh-keygen: {made}");
+    }
+    let here = dir.display();
+    let config = format!(
+        "ListenAddress 127.0.0.1\n\
+         HostKey {here}/host_key\n\
+         AuthorizedKeysFile {here}/user_key.pub\n\
+         StrictModes no\n\
+         UsePAM yes\n\
+         PasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\n\
+         PermitRootLogin prohibit-password\n\
+         PidFile none\n\
+         PrintMotd no\n\
+         PrintLastLog no\n\
+         MaxStartups 500\n\
+         LogLevel VERBOSE\n\
+         Subsystem sftp internal-sftp\n"
+    );
+    write(&dir.join("sshd_config"), &config, 0o644);
+}
+
+/// The host's users, and ours; root with a shell and home of the tests.
+fn write_users(dir: &Path, uid_base: u32) {
+    let host = |file: &str| fs::read_to_string(Path::new("/etc").join(file)).unwrap_or_default();
+    let here = dir.display();
+    let mut passwd = format!("root:x:0:0:root:{here}/home/root:/bin/sh\n");
+    let mut shadow = String::from("root:*:19000:0:99999:7:::\n");
+    let mut group = host("group");
+    for (text, file) in [(&mut passwd, "passwd"), (&mut shadow, "shadow")] {
+        for line in host(file).lines().filter(|line| !line.starts_with("root:")) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    for user in USERS {
+        let uid = uid_of(user, uid_base);
+        passwd.push_str(&format!("{user}:x:{uid}:{uid}::{here}/home/{user}:/bin/sh\n"));
+        shadow.push_str(&format!("{user}:*:19000:0:99999:7:::\n"));
+        group.push_str(&format!("{user}:x:{uid}:\n"));
+        let home = dir.join("home").join(user);
+        fs::DirBuilder::new().mode(0o700).create(&home).unwrap();
+        chown(&home, Some(uid), Some(uid)).unwrap();
+    }
+    write(&dir.join("etc/passwd"), &passwd, 0o644);
+    write(&dir.join("etc/shadow"), &shadow, 0o600);
+    write(&dir.join("etc/group"), &group, 0o644);
+}
+
+fn write_stack(dir: &Path, builder: &Builder) {
+    let mut sshd = String::from(
+        "auth required pam_permit.so\n\
+         account required pam_permit.so\n",
+    );
+    if builder.loginuid {
+        sshd.push_str("session required pam_loginuid.so\n");
+    }
+    for line in &builder.before {
+        sshd.push_str(&line.replace("@DIR@", &dir.display().to_string()));
+        sshd.push('\n');
+    }
+    if let Some(options) = &builder.options {
+        let module = build_dir().join("pam_idle_watchdog.so");
+        assert!(module.exists(), "{} is missing: run make first", module.display());
+        sshd.push_str(&format!("session required {} {options}\n", module.display()));
+    }
+    // Says "session closed" when PAM is closed properly.
+    sshd.push_str("session required pam_unix.so\n");
+    write(&dir.join("etc/pam.d/sshd"), &sshd, 0o644);
+
+    let permit = "auth sufficient pam_permit.so\n\
+                  account required pam_permit.so\n\
+                  session required pam_permit.so\n";
+    for service in ["su", "su-l"] {
+        write(&dir.join("etc/pam.d").join(service), permit, 0o644);
+    }
+    let deny = "auth required pam_deny.so\n\
+                account required pam_deny.so\n\
+                session required pam_deny.so\n";
+    write(&dir.join("etc/pam.d/other"), deny, 0o644);
+}
+
+fn install_helper(dir: &Path, helper: Helper) {
+    let place = dir.join("libexec/pam_idle_watchdog_helper");
+    let copy = |mode| {
+        let built = build_dir().join("pam_idle_watchdog_helper");
+        fs::copy(&built, &place).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
+        fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    match helper {
+        Helper::Real => copy(0o755),
+        Helper::NotExecutable => copy(0o644),
+        Helper::Script(text) => write(&place, text, 0o755),
+        Helper::Missing => {}
+    }
+}
+
+/// The uid of a user of `base`'s namespace.
+pub fn uid_of(user: &str, base: u32) -> u32 {
+    match USERS.iter().position(|known| *known == user) {
+        Some(index) => base + index as u32,
+        None if user == "root" => 0,
+        None => panic!("no test user is called {user}"),
+    }
+}
+
+/// Writes a file with a mode.
+pub fn write(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
