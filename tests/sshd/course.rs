@@ -1,8 +1,9 @@
 //! 10: the course of an ordinary session.
 
 use crate::promise::*;
-use crate::support::log::LOG_AUTHPRIV;
+use crate::support::log::{LOG_AUTHPRIV, Log};
 use crate::support::sshd::Sshd;
+use crate::support::tree::our_line;
 use crate::support::{ENDED_TEXT, SOON, WARNING_TEXT, now, secs, until};
 
 /// How much later a line may reach our log daemon than it was written, on a loaded machine.
@@ -102,4 +103,47 @@ fn enter_cancels_the_warning_though_nobody_reads_it() {
     // It was one key: the session is idle again from there.
     let exit = alice.exit(PAST_THE_PROMISE);
     assert!(exit.is_some(), "never ended; the log:\n{}", sshd.log);
+}
+
+#[test]
+fn a_restarted_log_daemon_loses_no_record() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    sshd.log.wait_for_event("armed", "alice", SOON);
+    // Down from before the warning until after the end.
+    let socket = sshd.dir.join("log");
+    Log::hang_up(&socket);
+    std::fs::remove_file(&socket).unwrap();
+    assert_ended_on_time(&sshd, &alice);
+    assert_eq!(sshd.log.events("warned", "alice").len(), 0, "the log daemon was down");
+    sshd.log.listen(&socket);
+    sshd.log.wait_for_event("ended", "alice", SOON);
+    for event in ["warned", "ending", "ended"] {
+        assert_eq!(sshd.log.events(event, "alice").len(), 1, "{event}; the log:\n{}", sshd.log);
+    }
+    assert_no_helper_left(&sshd, secs(2));
+}
+
+#[test]
+fn a_second_line_in_the_stack_is_ignored_on_record() {
+    let second = our_line("timeout=1h");
+    let sshd = Sshd::with(OPTIONS).before(&[second.trim_end()]).start();
+    let alice = sshd.login("alice");
+    let ignored = sshd.log.wait_for("the second line", |line| line.text.contains("another line"), SOON);
+    assert!(ignored.text.contains("pam_idle_watchdog(sshd:session)"), "{}", ignored.text);
+    assert_eq!(sshd.helpers().len(), 1);
+    assert_eq!(sshd.log.events("armed", "alice")[0].field("limit"), Some("3600"));
+    alice.type_line("exit");
+    assert!(alice.exit(SOON).is_some());
+    assert_no_helper_left(&sshd, secs(2));
+}
+
+#[test]
+fn an_exempt_session_is_on_record_and_has_no_helper() {
+    let sshd = Sshd::with("timeout=off").start();
+    let alice = sshd.login("alice");
+    sshd.log.wait_for_event("exempt", "alice", SOON);
+    assert_eq!(sshd.helpers(), []);
+    alice.type_line("exit");
+    assert!(alice.exit(SOON).is_some());
 }

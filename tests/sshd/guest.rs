@@ -137,3 +137,13 @@ fn sshd_is_as_before() {
         }
     }
 }
+
+#[test]
+fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
+    let sshd = Sshd::with(OPTIONS).without_ptrace().start();
+    let alice = sshd.login("alice");
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_eq!(armed.field("terminals"), Some("sessions"), "{}", armed.text);
+    assert_ended_on_time(&sshd, &alice);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+}

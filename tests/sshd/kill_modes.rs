@@ -20,12 +20,10 @@ fn start_detached_work(sshd: &Sshd, alice: &Client) {
 /// What `start_detached_work` started, whatever is left of it.
 fn detached_work(sshd: &Sshd) -> Vec<Process> {
     let is_work = |process: &Process| {
-        let command = std::fs::read(process.file("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).replace('\0', " ");
         // The server renames itself; the shell that tmux runs the job by gives way to it.
         process.comm.starts_with("tmux: server")
-            || command.starts_with("sleep 1001")
-            || command.starts_with("sleep 1002")
+            || process.is_running("sleep 1001")
+            || process.is_running("sleep 1002")
     };
     let deadline = crate::support::now() + secs(5);
     loop {
@@ -53,10 +51,13 @@ fn kill_tty_ends_the_terminal_and_spares_detached_work() {
     let mut attached = sshd.processes_of("alice");
     assert_eq!(attached.len(), 2, "sshd and the shell: {attached:#?}");
     start_detached_work(&sshd, &alice);
+    alice.run("sleep 1004 &");
     alice.type_line("perl -e '$| = 1; print \"in the fore\", \"ground\"; sleep 1003'");
     alice.expect("in the foreground", SOON);
-    attached.extend(sshd.processes_of("alice").into_iter().filter(|p| p.comm == "perl"));
-    assert_eq!(attached.len(), 3, "and the program in front: {attached:#?}");
+    attached.extend(
+        sshd.processes_of("alice").into_iter().filter(|p| p.comm == "perl" || p.is_running("sleep 1004")),
+    );
+    assert_eq!(attached.len(), 4, "and the programs in front and behind: {attached:#?}");
     wait_for_the_end(&sshd, &alice);
     assert_eq!(detached_work(&sshd).len(), 3, "the log:\n{}", sshd.log);
     let mut left = sshd.processes_of("alice");

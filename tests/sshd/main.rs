@@ -1,14 +1,15 @@
 //! Ring 2: a private sshd and real ssh clients on loopback, no systemd. Needs root.
 //!
-//! | module | promises of issue A |
+//! | module | what it shows |
 //! |---|---|
-//! | [`course`] | 10: ended, spared, warned, resumed |
-//! | [`connections`] | 11, 12: several terminals, root, none at all |
-//! | [`hostile`] | 13: a user who does not want to be ended |
-//! | [`kill_modes`] | 14: what `kill=` leaves alive |
-//! | [`leader`] | 15: the leader's end, and a helper that does not come up |
-//! | [`guest`] | 16: what the helper and sshd are like meanwhile |
-//! | [`load`] | 17: fifty at once |
+//! | [`course`] | ended, spared, warned, resumed, recorded |
+//! | [`connections`] | several terminals, root, none at all |
+//! | [`hostile`] | a user who does not want to be ended |
+//! | [`kill_modes`] | what `kill=` leaves alive |
+//! | [`leader`] | the leader's end, and a helper that does not come up |
+//! | [`nested`] | su and sudo inside a session |
+//! | [`guest`] | what the helper and sshd are like meanwhile |
+//! | [`load`] | fifty at once |
 
 // Functions that the tests share are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -23,4 +24,5 @@ mod hostile;
 mod kill_modes;
 mod leader;
 mod load;
+mod nested;
 mod promise;

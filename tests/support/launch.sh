@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs one private sshd. Started by tests/support/sshd.rs as
 #
-#     unshare --mount --propagation private sh launch.sh DIR PORT host|own
+#     unshare --mount --propagation private sh launch.sh DIR PORT host|own PREFIX
 #
 # Everything below DIR was prepared by the caller. What is mounted here is seen by this
 # process and its descendants only; the host's /etc, /dev, /run and /var/log stay as they are.
@@ -13,6 +13,7 @@ umask 022
 dir=$1
 port=$2
 terminals=$3
+prefix=$4
 
 for file in passwd shadow group pam.d; do
     mount --bind "$dir/etc/$file" "/etc/$file"
@@ -24,7 +25,8 @@ mount -t tmpfs -o mode=755 log /var/log
 touch /var/log/lastlog /var/log/wtmp /run/utmp
 
 mkdir -p /usr/libexec
-mount --bind "$dir/libexec" /usr/libexec
+# Ours over the host's, where sudo has its libraries; read-only, as there is no upper one.
+mount -t overlay -o "lowerdir=$dir/libexec:/usr/libexec" libexec /usr/libexec
 
 # A /dev of our own, for a /dev/log of our own. The terminals are the host's, as sshd's would be,
 # unless a test needs to know which number comes next.
@@ -47,13 +49,14 @@ ln -s /proc/self/fd "$dev/fd"
 ln -s /proc/self/fd/0 "$dev/stdin"
 ln -s /proc/self/fd/1 "$dev/stdout"
 ln -s /proc/self/fd/2 "$dev/stderr"
-touch "$dev/log"
-mount --bind "$dir/log" "$dev/log"
+# A link: a daemon that is restarted makes its socket anew.
+ln -s "$dir/log" "$dev/log"
 mount --move "$dev" /dev
 
 # A session of its own, as a service has. setsid does not fork here: sh without job control
 # makes no process groups.
-setsid /usr/sbin/sshd -D -e -f "$dir/sshd_config" -p "$port" </dev/null &
+# shellcheck disable=SC2086 # a prefix of several words, or of none
+setsid $prefix /usr/sbin/sshd -D -e -f "$dir/sshd_config" -p "$port" </dev/null &
 echo "sshd is $!" >&2
 
 # Only the lifeline matters from here on.

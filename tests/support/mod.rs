@@ -11,7 +11,7 @@ pub mod client;
 pub mod log;
 pub mod process;
 pub mod sshd;
-mod tree;
+pub mod tree;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

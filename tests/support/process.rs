@@ -49,6 +49,12 @@ impl Process {
         })
     }
 
+    /// Whether its command line begins so.
+    pub fn is_running(&self, command: &str) -> bool {
+        let words = std::fs::read(self.file("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ").starts_with(command)
+    }
+
     /// The file `name` in this process's `/proc` folder.
     pub fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.pid))

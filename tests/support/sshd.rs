@@ -37,12 +37,24 @@ pub struct Builder {
     pub(super) terminals: &'static str,
     pub(super) before: Vec<String>,
     pub(super) helper: Helper,
+    /// Our options in the stacks of su and sudo.
+    pub(super) nested: Option<String>,
+    /// What sshd is started by.
+    prefix: &'static str,
 }
 
 impl Builder {
     fn new(options: Option<&str>) -> Self {
         let options = options.map(str::to_owned);
-        Self { options, loginuid: true, terminals: "host", before: Vec::new(), helper: Helper::Real }
+        Self {
+            options,
+            loginuid: true,
+            terminals: "host",
+            before: Vec::new(),
+            helper: Helper::Real,
+            nested: None,
+            prefix: "",
+        }
     }
 
     /// Gives the sessions no audit session of their own.
@@ -60,6 +72,18 @@ impl Builder {
     /// PAM lines before ours. `@DIR@` stands for the sshd's private folder.
     pub fn before(mut self, lines: &[&str]) -> Self {
         self.before = lines.iter().map(|line| (*line).to_owned()).collect();
+        self
+    }
+
+    /// Puts our line with `options` into the stacks of su and sudo, too.
+    pub fn nested(mut self, options: &str) -> Self {
+        self.nested = Some(options.to_owned());
+        self
+    }
+
+    /// Takes the right to look into other processes away, as a container does.
+    pub fn without_ptrace(mut self) -> Self {
+        self.prefix = "setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace";
         self
     }
 
@@ -142,6 +166,7 @@ impl Sshd {
             .arg(&dir)
             .arg(port.to_string())
             .arg(builder.terminals)
+            .arg(builder.prefix)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .current_dir("/")

@@ -89,24 +89,32 @@ fn write_stack(dir: &Path, builder: &Builder) {
         sshd.push('\n');
     }
     if let Some(options) = &builder.options {
-        let module = build_dir().join("pam_idle_watchdog.so");
-        assert!(module.exists(), "{} is missing: run make first", module.display());
-        sshd.push_str(&format!("session required {} {options}\n", module.display()));
+        sshd.push_str(&our_line(options));
     }
     // Says "session closed" when PAM is closed properly.
     sshd.push_str("session required pam_unix.so\n");
     write(&dir.join("etc/pam.d/sshd"), &sshd, 0o644);
 
-    let permit = "auth sufficient pam_permit.so\n\
-                  account required pam_permit.so\n\
-                  session required pam_permit.so\n";
-    for service in ["su", "su-l"] {
-        write(&dir.join("etc/pam.d").join(service), permit, 0o644);
+    let mut permit = String::from(
+        "auth sufficient pam_permit.so\n\
+         account required pam_permit.so\n\
+         session required pam_permit.so\n",
+    );
+    permit.extend(builder.nested.as_ref().map(|options| our_line(options)));
+    for service in ["su", "su-l", "sudo", "sudo-i"] {
+        write(&dir.join("etc/pam.d").join(service), &permit, 0o644);
     }
     let deny = "auth required pam_deny.so\n\
                 account required pam_deny.so\n\
                 session required pam_deny.so\n";
     write(&dir.join("etc/pam.d/other"), deny, 0o644);
+}
+
+/// The line of a stack that calls the module that was built.
+pub fn our_line(options: &str) -> String {
+    let module = build_dir().join("pam_idle_watchdog.so");
+    assert!(module.exists(), "{} is missing: run make first", module.display());
+    format!("session required {} {options}\n", module.display())
 }
 
 fn install_helper(dir: &Path, helper: Helper) {

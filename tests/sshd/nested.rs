@@ -1,0 +1,70 @@
+//! PAM sessions inside a PAM session: each has a watchdog, and none touches the other's.
+
+use crate::promise::*;
+use crate::support::sshd::Sshd;
+use crate::support::{SOON, secs};
+
+/// For the session that is not to end during the test.
+const LONG: &str = "timeout=10m debug";
+
+#[test]
+fn an_idle_su_ends_alone() {
+    let sshd = Sshd::with(LONG).nested(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.type_line("su bob");
+    sshd.log.wait_for_event("armed", "bob", SOON);
+    alice.run("sleep 1000 &");
+    assert_eq!(sshd.helpers().len(), 2);
+
+    let ended = sshd.log.wait_for_event("ended", "bob", PAST_THE_PROMISE);
+    assert!(ended.text.contains("(su:session)"), "{}", ended.text);
+    let idle = ended.at - alice.last_key();
+    assert!(idle >= LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
+    assert_no_process_left(&sshd, "bob", gone_by(alice.last_key()));
+    // The shell that su was started from is there, and so is its watchdog.
+    alice.wait_for_shell();
+    assert_eq!(sshd.log.events("ended", "alice").len(), 0, "the log:\n{}", sshd.log);
+    assert_eq!(sshd.helpers().len(), 1);
+}
+
+#[test]
+fn an_idle_sudo_shell_ends_alone() {
+    let sshd = Sshd::with(LONG).nested(OPTIONS).start();
+    let root = sshd.login("root");
+    root.type_line("sudo -i");
+    let armed = sshd.log.wait_for("sudo's watchdog", |l| l.is("armed") && l.text.contains("(sudo"), SOON);
+    assert_eq!(armed.field("members"), Some("descendants"), "{}", armed.text);
+    root.run("echo inside");
+
+    let ended =
+        sshd.log.wait_for("sudo's end", |l| l.is("ended") && l.text.contains("(sudo"), PAST_THE_PROMISE);
+    let idle = ended.at - root.last_key();
+    assert!((LIMIT..LATEST + GRACE + secs(1)).contains(&idle), "after {idle:?}; the log:\n{}", sshd.log);
+    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
+    root.wait_for_shell();
+    assert_eq!(sshd.helpers().len(), 1);
+}
+
+#[test]
+fn who_types_inside_sudo_is_not_idle() {
+    let sshd = Sshd::with(OPTIONS).nested(LONG).start();
+    let root = sshd.login("root");
+    root.type_line("sudo -i");
+    sshd.log.wait_for("sudo's watchdog", |l| l.is("armed") && l.text.contains("(sudo"), SOON);
+    let typist = root.keep_typing(secs(3));
+    assert!(root.exit(2 * LATEST).is_none(), "the log:\n{}", sshd.log);
+    typist.stop();
+    assert_ended_on_time(&sshd, &root);
+}
+
+#[test]
+fn the_end_of_a_session_takes_its_su_along() {
+    let sshd = Sshd::with(OPTIONS).nested(LONG).start();
+    let alice = sshd.login("alice");
+    alice.type_line("su bob");
+    sshd.log.wait_for_event("armed", "bob", SOON);
+    alice.run("sleep 1000 &");
+    assert_ended_on_time(&sshd, &alice);
+    assert_no_process_left(&sshd, "bob", gone_by(alice.last_key()));
+    assert_no_helper_left(&sshd, GRACE + secs(2));
+}
