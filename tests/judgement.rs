@@ -270,6 +270,20 @@ fn a_typing_person_costs_one_look_a_limit() {
 }
 
 #[test]
+fn a_key_within_the_kernels_tick_after_the_bucket_counts() {
+    // The bucket of the begin ends 5 s after boot; the stamping clock is not there yet.
+    let end = play(10 * SECOND, 0, 9 * MS, &[(5 * SECOND + 5 * MS, Event::Key)]);
+    assert!(end.at - end.last_key >= 10 * SECOND);
+}
+
+#[test]
+fn a_stamp_in_the_future_is_not_even_credited() {
+    let end = play(100 * SECOND, 30 * SECOND, 0, &[(30 * SECOND, Event::Touch(4000 * SECOND))]);
+    assert!(end.at < 109 * SECOND, "{} s", end.at / SECOND);
+    assert_eq!(end.doubts, [Doubt::Future]);
+}
+
+#[test]
 fn forging_all_the_time_and_typing_in_a_quiet_window_saves() {
     // Credits long spent, touches stop, then a key well inside the warning window.
     let mut events: Vec<_> = (0..500).map(|_| (SECOND, Event::Touch(0))).collect();

@@ -9,7 +9,7 @@ use nix::libc::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::members::{Member, Survey};
-use super::terminals::Terminal;
+use super::terminal::Terminal;
 use super::watched::Watched;
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND};

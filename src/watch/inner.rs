@@ -10,7 +10,7 @@ use std::io;
 
 use once_cell::sync::OnceCell;
 
-use super::terminals::Terminal;
+use super::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};

@@ -2,7 +2,7 @@
 
 use syslog::Severity;
 
-use super::terminals::Terminal;
+use super::terminal::Terminal;
 use crate::handoff::Session;
 use crate::record::Record;
 use crate::sys::log::Log;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::terminals::Terminal;
+use super::terminal::Terminal;
 use crate::sys::cgroup::{Places, Scope};
 use crate::sys::proc::{Proc, Process};
 

@@ -13,5 +13,6 @@ pub mod members;
 pub mod notice;
 pub mod run;
 pub mod schedule;
+pub mod terminal;
 pub mod terminals;
 pub mod watched;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::terminals::Terminal;
+use super::terminal::Terminal;
 use crate::policy::duration;
 use crate::sys::tty;
 

@@ -1,7 +1,8 @@
 //! What is known of the session that is watched.
 
 use super::members::Standing;
-use super::terminals::{Finder, Terminal};
+use super::terminal::Terminal;
+use super::terminals::Finder;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 
