@@ -11,6 +11,9 @@ PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
 LIBEXECDIR ?= $(PREFIX)/libexec
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 
+# Under sudo the toolchain is in the home of whoever called it.
+TOOLCHAIN := $(shell sh dist/find-cargo)
+export PATH := $(if $(TOOLCHAIN),$(TOOLCHAIN):)$(PATH)
 CARGO ?= cargo
 DIST := target/dist
 MODULE := $(DIST)/pam_idle_watchdog.so

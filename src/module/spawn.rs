@@ -259,13 +259,14 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
     // made by `run`, and allocates nothing.
     unsafe {
         libc::setsid();
+        // First: the host's may be too few descriptors for the rest.
+        reset_limits();
         let Some(status) = arrange((*plan).leader, (*plan).status) else {
             fail((*plan).status, STEP_DESCRIPTORS)
         };
         if libc::chdir(c"/".as_ptr()) < 0 {
             fail(status, STEP_CHDIR);
         }
-        reset_limits();
         if !become_root() {
             fail(status, STEP_IDENTITY);
         }

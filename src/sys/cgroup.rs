@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -49,10 +49,6 @@ impl Place {
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 
-    fn folder(&self) -> Option<PathBuf> {
-        Some(self.mount()?.join(self.path.trim_start_matches('/')))
-    }
-
     fn is_scope_of(&self, session: &str) -> bool {
         let scope = format!("session-{session}.scope");
         Path::new(&self.path).file_name().is_some_and(|name| *name == *scope)
@@ -80,27 +76,22 @@ impl Places {
     /// The scope they are in, if it is the one systemd made for `session`.
     #[must_use]
     pub fn scope_of(&self, session: &str) -> Option<Scope> {
-        self.0.iter().filter(|place| place.is_scope_of(session)).find_map(Place::folder).map(Scope)
+        self.0.iter().find(|place| place.is_scope_of(session)).cloned().map(Scope)
     }
 }
 
 /// The scope of one login session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope(PathBuf);
+pub struct Scope(Place);
 
 impl Scope {
-    /// The processes in it, groups below it included.
+    /// Whether a process sits in it, or in a group below it.
     #[must_use]
-    pub fn processes(&self) -> Vec<i32> {
-        let mut found = Vec::new();
-        let mut folders = vec![self.0.clone()];
-        while let Some(folder) = folders.pop() {
-            let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-            found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
-            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
-            folders.extend(below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
-        }
-        found
+    pub fn holds(&self, places: &Places) -> bool {
+        let Self(scope) = self;
+        places.0.iter().filter(|place| place.unified == scope.unified).any(|place| {
+            place.path.strip_prefix(&scope.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     }
 }
 
@@ -156,6 +147,18 @@ mod tests {
         assert!(!place("/user.slice/session-12.scope").is_scope_of("1"));
         assert!(!place("/user.slice/session-1.scope/below").is_scope_of("1"));
         assert!(!place("/").is_scope_of(""));
+    }
+
+    #[test]
+    fn a_scope_holds_what_is_in_it_and_below() {
+        let at = |path: &str| Places(places(&format!("1:name=systemd:/x\n0::{path}")));
+        let scope = at("/u/session-1.scope").scope_of("1").unwrap();
+        assert!(scope.holds(&at("/u/session-1.scope")));
+        assert!(scope.holds(&at("/u/session-1.scope/below")));
+        assert!(!scope.holds(&at("/u/session-1.scopes")));
+        assert!(!scope.holds(&at("/u")));
+        assert!(!scope.holds(&Places(places("1:name=systemd:/u/session-1.scope"))));
+        assert!(!scope.holds(&Places::default()));
     }
 
     proptest! {

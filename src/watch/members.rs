@@ -158,7 +158,6 @@ impl Standing {
         ours: impl Fn(&Terminal) -> bool,
         mut visit: impl FnMut(&Member),
     ) -> Survey {
-        let in_scope: BTreeSet<i32> = self.scope.iter().flat_map(Scope::processes).collect();
         let mut table = Table::new(proc);
         // The leader's number may be somebody else's by now.
         let leader_lives = table.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
@@ -172,7 +171,7 @@ impl Standing {
             if process.dead || pid == me {
                 continue;
             }
-            let mut traits = self.traits(proc, &process, in_scope.contains(&pid), terminals);
+            let mut traits = self.traits(proc, &process, terminals);
             if leader_lives {
                 traits.leader = pid == self.leader.pid;
                 traits.descendant = !traits.leader && table.descends(&process, self.leader.pid);
@@ -212,14 +211,14 @@ impl Standing {
     }
 
     /// All traits but those of kinship, and that of the very device.
-    fn traits(&self, proc: &Proc, process: &Process, in_scope: bool, terminals: &[Terminal]) -> Traits {
+    fn traits(&self, proc: &Proc, process: &Process, terminals: &[Terminal]) -> Traits {
         let pid = process.pid;
         let audit = proc.audit_session(pid);
         let same_audit = self.by_audit && audit == self.audit;
         Traits {
             leader: false,
             descendant: false,
-            in_scope,
+            in_scope: self.scope.as_ref().is_some_and(|scope| scope.holds(&Places::of(proc, pid))),
             same_audit,
             other_audit: audit.is_some() && audit != self.audit,
             on_terminal: terminals.iter().any(|terminal| terminal.id.device == process.tty),
