@@ -21,6 +21,9 @@ HELPER := $(DIST)/pam_idle_watchdog_helper
 # Compiled into the module: where it finds the helper.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
+# After sudo, the next make of the tree's owner must find a target folder that is his.
+GIVE_BACK = @[ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target
+
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 all: $(MODULE) $(HELPER)
@@ -52,16 +55,19 @@ check:
 	sh tests/prepare "make check"
 	$(MAKE) all
 	sh tests/all
+	$(GIVE_BACK)
 
 demo:
 	sh tests/prepare "make demo"
 	$(MAKE) all
 	$(CARGO) run --locked --release --quiet --example demo
+	$(GIVE_BACK)
 
 bench:
 	sh tests/prepare "make bench"
 	$(MAKE) all
 	$(CARGO) bench --locked --bench cost
+	$(GIVE_BACK)
 
 clean:
 	$(CARGO) clean

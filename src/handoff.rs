@@ -44,8 +44,6 @@ pub struct Session {
     pub uid: Option<u32>,
     /// PAM_RHOST.
     pub rhost: Option<String>,
-    /// XDG_SESSION_ID, as pam_systemd set it.
-    pub id: Option<String>,
     /// PAM_TTY: a device (`/dev/tty1`, `pts/3`), or a word such as `ssh`.
     pub tty: Option<String>,
 }
@@ -93,7 +91,6 @@ impl Assignment {
         };
         optional("uid", session.uid.map(|uid| uid.to_string()));
         optional("rhost", session.rhost.clone());
-        optional("session", session.id.clone());
         optional("tty", session.tty.clone());
         args.push(format!("--timeout-ms={}", limit.as_millis()));
         args.push(format!("--warn-ms={}", warn.as_millis()));
@@ -116,7 +113,7 @@ impl Assignment {
     {
         let mut parser = lexopt::Parser::from_args(args);
         let (mut protocol, mut leader, mut service, mut user) = (None, None, None, None);
-        let (mut uid, mut rhost, mut id, mut tty) = (None, None, None, None);
+        let (mut uid, mut rhost, mut tty) = (None, None, None);
         let (mut limit, mut warn, mut grace, mut kill) = (None, None, None, None);
         let (mut quiet, mut debug) = (false, false);
         while let Some(arg) = parser.next()? {
@@ -136,7 +133,6 @@ impl Assignment {
                 Long("user") => user = Some(parser.value()?.string()?),
                 Long("uid") => uid = Some(parser.value()?.parse()?),
                 Long("rhost") => rhost = Some(parser.value()?.string()?),
-                Long("session") => id = Some(parser.value()?.string()?),
                 Long("tty") => tty = Some(parser.value()?.string()?),
                 Long("timeout-ms") => limit = Some(milliseconds(&mut parser)?),
                 Long("warn-ms") => warn = Some(milliseconds(&mut parser)?),
@@ -159,7 +155,6 @@ impl Assignment {
                 user: user.ok_or_else(|| missing("user"))?,
                 uid,
                 rhost,
-                id,
                 tty,
             },
             limit: limit.ok_or_else(|| missing("timeout-ms"))?,
@@ -185,9 +180,9 @@ mod tests {
     prop_compose! {
         fn sessions()(
             leader in 1..i32::MAX, service in "[^\0]{0,20}", user in "[^\0]{0,20}", uid: Option<u32>,
-            rhost in option::of("[^\0]{0,20}"), id in option::of("[a-z0-9]{1,5}"), tty in option::of("[^\0]{0,20}"),
+            rhost in option::of("[^\0]{0,20}"), tty in option::of("[^\0]{0,20}"),
         ) -> Session {
-            Session { leader, service, user, uid, rhost, id, tty }
+            Session { leader, service, user, uid, rhost, tty }
         }
     }
 

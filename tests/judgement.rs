@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
 use pam_idle_watchdog::sys::devnode::{DeviceId, Stamps};
+use pam_idle_watchdog::sys::tty::Unread;
 use pam_idle_watchdog::watch::activity::{Activity, CREDITS, Doubt, Sample};
 use pam_idle_watchdog::watch::schedule::{Action, Schedule, Shown};
 use proptest::prelude::*;
@@ -53,6 +54,10 @@ impl Model {
 
     fn coarse(&self) -> Nanos {
         self.boot + self.offset - self.lag
+    }
+
+    fn queue(&self) -> Unread {
+        Unread { count: self.unread, mode: 2 }
     }
 
     fn now(&self) -> Moment {
@@ -114,7 +119,7 @@ fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End
             }
         }
         model.boot = model.boot.max(wake);
-        let sample = Sample { stamps: model.stamps, unread: Some(model.unread), inner: false, born: None };
+        let sample = Sample { stamps: model.stamps, unread: Some(model.queue()), inner: false, born: None };
         let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
         all_doubts.extend(doubts.into_iter().map(|(_, doubt)| doubt));
         looks += 1;
@@ -322,4 +327,19 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
         let doubts = look(&model);
         assert!(!doubts.is_empty(), "believed as a read");
     }
+}
+
+#[test]
+fn a_queue_counted_otherwise_has_not_grown() {
+    // An unread NUL counts in raw mode and not in canonical mode, which the user switches at will.
+    let model = Model::new(0);
+    let mut activity = Activity::new(model.now());
+    for n in 0..10 {
+        let now = Moment { boot: n * 60 * SECOND, mono: 0, wall: n * 60 * SECOND + EPOCH };
+        let (count, mode) = if n % 2 == 0 { (0, 2) } else { (1, 0) };
+        let sample =
+            Sample { stamps: model.stamps, unread: Some(Unread { count, mode }), inner: false, born: None };
+        activity.look(now, &BTreeMap::from([(TTY, sample)]));
+    }
+    assert!(activity.last() < 9 * SECOND, "{} s", activity.last() / SECOND);
 }

@@ -8,10 +8,13 @@ use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
-use super::{BUDGET, ours, spawn};
+use super::ours::{self, Exception};
+use super::{BUDGET, spawn};
 use crate::handoff::{Assignment, CLOSE_SIGNAL, Session};
 use crate::policy::{OnError, Settings};
 use crate::record::Record;
+use crate::sys::cgroup::Places;
+use crate::sys::logind::{self, Kind};
 use crate::sys::pam::{self as libpam, Helper, Level};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
@@ -51,11 +54,14 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         return Ok(false);
     }
     let service = pamh.get_item::<Service>().ok().flatten().map(|item| text(&item)).unwrap_or_default();
-    let class = libpam::env(pamh, c"XDG_SESSION_CLASS");
-    let kind = libpam::env(pamh, c"XDG_SESSION_TYPE");
-    if let Some(exception) = ours::exception(&service, class.as_deref(), kind.as_deref()) {
-        if settings.debug {
-            libpam::log(pamh, Level::Debug, &Record::new("not-ours").with("because", exception).to_string());
+    // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
+    let places = Places::of(&Proc::default(), getpid().as_raw());
+    let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
+    if let Some(Exception { because, routine }) = ours::exception(&service, class.as_deref(), kind.as_deref())
+    {
+        let level = if routine { Level::Debug } else { Level::Info };
+        if settings.debug || !routine {
+            libpam::log(pamh, level, &Record::new("not-ours").with("because", because).to_string());
         }
         return Ok(false);
     }
@@ -116,7 +122,6 @@ fn describe(pamh: &mut PamHandle, service: String) -> Option<Session> {
             .flatten()
             .map(|item| text(&item))
             .filter(|host| !host.is_empty()),
-        id: libpam::env(pamh, c"XDG_SESSION_ID"),
         tty: pamh.get_item::<Tty>().ok().flatten().map(|item| text(&item)),
     })
 }

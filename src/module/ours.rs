@@ -9,20 +9,27 @@ const NO_LOGIN: [&str; 4] = ["greeter", "lock-screen", "background", "manager"];
 /// Types of logind's that have a screen lock of their own.
 const GRAPHICAL: [&str; 3] = ["x11", "wayland", "mir"];
 
-/// Why a session is not ours, if it is not. `class` and `kind` are what pam_systemd put into the PAM
-/// environment.
+/// Why a session is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// What the record says.
+    pub because: String,
+    /// It happens every minute, and is worth a record only to who debugs.
+    pub routine: bool,
+}
+
+/// Why a session is not ours, if it is not. `class` and `kind` are what logind says.
 #[must_use]
-pub fn exception(service: &str, class: Option<&str>, kind: Option<&str>) -> Option<String> {
+pub fn exception(service: &str, class: Option<&str>, kind: Option<&str>) -> Option<Exception> {
     if JOBS.contains(&service) {
-        return Some(format!("service {service}"));
+        return Some(Exception { because: format!("service {service}"), routine: true });
     }
-    if let Some(class) = class.filter(|class| NO_LOGIN.iter().any(|no| class.starts_with(no))) {
-        return Some(format!("session class {class}"));
-    }
-    if let Some(kind) = kind.filter(|kind| GRAPHICAL.contains(kind)) {
-        return Some(format!("session type {kind}"));
-    }
-    None
+    let class = class.filter(|class| NO_LOGIN.iter().any(|no| class.starts_with(no)));
+    let kind = kind.filter(|kind| GRAPHICAL.contains(kind));
+    let because = class
+        .map(|class| format!("session class {class}"))
+        .or_else(|| kind.map(|kind| format!("session type {kind}")))?;
+    Some(Exception { because, routine: false })
 }
 
 #[cfg(test)]

@@ -241,6 +241,10 @@ extern "C" fn between(plan: *mut c_void) -> c_int {
     // SAFETY: `plan` is what `run` passed, alive while the host is suspended in clone; nobody else
     // touches it. The helper's stack is another one than ours, and CLONE_VFORK suspends us as well.
     unsafe {
+        // At once: until then the user of su and sudo may kill us, for the real id is his.
+        if !become_root() {
+            fail((*plan).status, STEP_IDENTITY);
+        }
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let helper = libc::clone(become_helper, (*plan).stack, flags, plan.cast());
         if helper < 0 {
@@ -267,19 +271,27 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
         if libc::chdir(c"/".as_ptr()) < 0 {
             fail(status, STEP_CHDIR);
         }
-        if !become_root() {
-            fail(status, STEP_IDENTITY);
-        }
         // pam_selinux has set a context for the person's shell, to be taken on at the next exec: that
         // is not us. An empty write unsets it; elsewhere the file is missing or refuses.
-        let attr = libc::open(c"/proc/thread-self/attr/exec".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        let attr = open(c"/proc/thread-self/attr/exec", libc::O_WRONLY | libc::O_CLOEXEC);
         if attr >= 0 {
-            libc::write(attr, ptr::null(), 0);
-            libc::close(attr);
+            libc::syscall(libc::SYS_write, attr, ptr::null::<u8>(), 0);
+            libc::syscall(libc::SYS_close, attr);
         }
         libc::execve((*plan).path, (*plan).argv, empty.as_ptr());
         fail(status, STEP_EXECVE)
     }
+}
+
+/// open(2), bare: the C library's is a point where a pending cancellation of the host's thread acts.
+///
+/// # Safety
+///
+/// Only in a child.
+unsafe fn open(path: &CStr, flags: c_int) -> c_int {
+    // SAFETY: the path is terminated and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
+    c_int::try_from(fd).unwrap_or(-1)
 }
 
 /// Leaves /dev/null, the leader's pidfd and the status pipe, each at its place, and nothing else.
@@ -293,7 +305,7 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
     const ABOVE: c_int = 10;
     // SAFETY: system calls on integers and one constant path.
     unsafe {
-        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        let null = open(c"/dev/null", libc::O_RDWR);
         let [null, leader, status] = [null, leader, status].map(|fd| libc::fcntl(fd, libc::F_DUPFD, ABOVE));
         let places = [(null, 0), (null, 1), (null, 2), (leader, LEADER_FD), (status, STATUS_FD)];
         if places.iter().any(|&(from, to)| libc::dup2(from, to) < 0) {
@@ -312,7 +324,7 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
 /// Only in a child.
 unsafe fn reset_limits() {
     const URGENT: c_int = -20;
-    const OPEN: libc::rlimit = libc::rlimit { rlim_cur: 65_536, rlim_max: 65_536 };
+    const DESCRIPTORS: libc::rlim_t = 4096;
     const STACK: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
     const NONE: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     const FREE: libc::rlimit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
@@ -326,20 +338,22 @@ unsafe fn reset_limits() {
         (libc::RLIMIT_MEMLOCK, &FREE),
         (libc::RLIMIT_SIGPENDING, &FREE),
         (libc::RLIMIT_RTTIME, &FREE),
-        (libc::RLIMIT_NOFILE, &OPEN),
         (libc::RLIMIT_STACK, &STACK),
         (libc::RLIMIT_CORE, &NONE),
+        // For the pidfds of an end, and then some.
+        (libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: DESCRIPTORS, rlim_max: DESCRIPTORS }),
     ];
+    let none = ptr::null_mut::<libc::rlimit>();
     // SAFETY: the limits outlive the calls. What a container forbids stays as it is.
     unsafe {
         for (resource, limit) in limits {
-            libc::syscall(
-                libc::SYS_prlimit64,
-                0,
-                resource,
-                ptr::from_ref(limit),
-                ptr::null_mut::<libc::rlimit>(),
-            );
+            if libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(limit), none) < 0 {
+                // Up to the hard limit is always allowed.
+                let mut own = NONE;
+                libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit>(), &raw mut own);
+                own.rlim_cur = own.rlim_max;
+                libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const own, none);
+            }
         }
         let normal = libc::sched_param { sched_priority: 0 };
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
@@ -374,7 +388,7 @@ unsafe fn fail(status: c_int, step: u8) -> ! {
     let message = [NOT_EXECUTED, step, a, b, c, d];
     // SAFETY: the message outlives the call.
     unsafe {
-        libc::write(status, message.as_ptr().cast(), message.len());
+        libc::syscall(libc::SYS_write, status, message.as_ptr(), message.len());
         libc::_exit(127)
     }
 }

@@ -49,9 +49,10 @@ impl Place {
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 
-    fn is_scope_of(&self, session: &str) -> bool {
-        let scope = format!("session-{session}.scope");
-        Path::new(&self.path).file_name().is_some_and(|name| *name == *scope)
+    /// The login session whose scope this is.
+    fn session(&self) -> Option<&str> {
+        let name = Path::new(&self.path).file_name()?.to_str()?;
+        name.strip_prefix("session-")?.strip_suffix(".scope")
     }
 }
 
@@ -73,10 +74,17 @@ impl Places {
         self.0.iter().any(|place| place.path.split('/').any(scope))
     }
 
-    /// The scope they are in, if it is the one systemd made for `session`.
+    /// The login session they are in, by the name of its scope, which only root can choose. (A user
+    /// sets `XDG_SESSION_ID` through pam_env's `user_readenv`.)
     #[must_use]
-    pub fn scope_of(&self, session: &str) -> Option<Scope> {
-        self.0.iter().find(|place| place.is_scope_of(session)).cloned().map(Scope)
+    pub fn session(&self) -> Option<&str> {
+        self.0.iter().find_map(Place::session)
+    }
+
+    /// The scope they are in, if it is the one of a login session.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        self.0.iter().find(|place| place.session().is_some()).cloned().map(Scope)
     }
 }
 
@@ -136,23 +144,23 @@ mod tests {
         let text = "12:pids:/user.slice/x\n1:name=systemd:/user.slice/a:b/session-3.scope\n0::/init.scope\n";
         let found = places(text);
         assert_eq!(found.len(), 2);
-        assert!(found.iter().any(|p| !p.unified && p.is_scope_of("3")));
+        assert!(found.iter().any(|p| !p.unified && p.session() == Some("3")));
         assert!(found.iter().any(|p| p.unified && p.path == "/init.scope"));
     }
 
     #[test]
-    fn a_scope_is_its_sessions_alone() {
-        let place = |path: &str| Place { unified: true, path: path.to_owned() };
-        assert!(place("/user.slice/user-0.slice/session-c1.scope").is_scope_of("c1"));
-        assert!(!place("/user.slice/session-12.scope").is_scope_of("1"));
-        assert!(!place("/user.slice/session-1.scope/below").is_scope_of("1"));
-        assert!(!place("/").is_scope_of(""));
+    fn a_session_is_known_by_its_scope() {
+        let session = |path: &str| Places(places(&format!("0::{path}"))).session().map(str::to_owned);
+        assert_eq!(session("/user.slice/user-0.slice/session-c1.scope").as_deref(), Some("c1"));
+        assert_eq!(session("/user.slice/session-1.scope/below"), None);
+        assert_eq!(session("/user.slice/session-1.service"), None);
+        assert_eq!(session("/"), None);
     }
 
     #[test]
     fn a_scope_holds_what_is_in_it_and_below() {
         let at = |path: &str| Places(places(&format!("1:name=systemd:/x\n0::{path}")));
-        let scope = at("/u/session-1.scope").scope_of("1").unwrap();
+        let scope = at("/u/session-1.scope").scope().unwrap();
         assert!(scope.holds(&at("/u/session-1.scope")));
         assert!(scope.holds(&at("/u/session-1.scope/below")));
         assert!(!scope.holds(&at("/u/session-1.scopes")));
@@ -164,9 +172,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".*\n?.*") {
-            for place in places(&text) {
-                let _ = place.is_scope_of(&text);
-            }
+            let _ = Places(places(&text)).session();
         }
     }
 }

@@ -32,6 +32,15 @@ pub struct Stamps {
     pub ctime: Nanos,
 }
 
+/// The user a node belongs to: of a pty, who opened the master, or whom it was given to since.
+///
+/// # Errors
+///
+/// As fstat(2).
+pub fn owner(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.uid())
+}
+
 /// Identity and stamps of the character device at a path.
 ///
 /// # Errors

@@ -83,7 +83,7 @@ impl Log {
     }
 
     /// Whether records wait and are worth another try soon: a daemon that is being restarted comes
-    /// back within [`TRIES`]. What waits longer is offered again with the next record.
+    /// back within a minute or never. What waits longer is offered again with the next record.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.tries > 0 && !self.waiting.is_empty()

@@ -1,12 +1,15 @@
 //! One file per kernel interface. Nothing here decides anything.
 
+pub mod aside;
 pub mod cgroup;
 pub mod clock;
 pub mod devnode;
 pub mod guard;
 pub mod heap;
 pub mod inherit;
+pub mod link;
 pub mod log;
+pub mod logind;
 #[cfg(feature = "module")]
 pub mod pam;
 pub mod pidfd;

@@ -1,6 +1,6 @@
 //! The parts of libpam that pam-bindings does not wrap, or wraps unsafely.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int};
 
 use pam::module::{PamHandle, PamResult};
 
@@ -20,7 +20,6 @@ pub enum Level {
 
 // pam_modules.h, pam_ext.h. pam-bindings links the library.
 unsafe extern "C" {
-    fn pam_getenv(pamh: *mut PamHandle, name: *const c_char) -> *const c_char;
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
 }
 
@@ -30,19 +29,6 @@ pub fn log(pamh: &PamHandle, level: Level, text: &str) {
     let Ok(text) = CString::new(text) else { return };
     // SAFETY: the handle is libpam's own, borrowed for the call; the format takes one string.
     unsafe { pam_syslog(pamh, level as c_int, c"%s".as_ptr(), text.as_ptr()) }
-}
-
-/// A variable of the PAM environment, which earlier modules of the stack set.
-#[must_use]
-pub fn env(pamh: &mut PamHandle, name: &CStr) -> Option<String> {
-    // SAFETY: the handle is libpam's own; the name is terminated.
-    let value = unsafe { pam_getenv(pamh, name.as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: libpam answers a terminated string of its own, which lives until the environment is
-    // changed; it is copied here.
-    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
 }
 
 /// The key of what [`keep`] stores. pam_get_data(3) knows no types, so the name must be ours alone.

@@ -21,6 +21,15 @@ impl PidFd {
         checked(fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Another descriptor of the same process.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`/`ENFILE` when descriptors ran out.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Sends a signal by number.
     ///
     /// # Errors

@@ -4,10 +4,10 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::devnode::DeviceId;
+use super::link;
 
 /// Clock ticks a second in `/proc/PID/stat`: `USER_HZ`, 100 on every Linux port glibc knows.
 const TICK: u64 = 1_000_000_000 / 100;
@@ -138,28 +138,19 @@ impl Proc {
         Ok(found)
     }
 
-    /// The sockets the process has open, by inode; empty where that may not be read.
-    #[must_use]
-    pub fn sockets(&self, pid: i32) -> Vec<u64> {
-        let folder = self.path(pid, "fd");
-        let links = fs::read_dir(folder).into_iter().flatten().flatten();
-        links.filter_map(|link| socket_inode(&fs::read_link(link.path()).ok()?)).collect()
-    }
-
-    /// Whether the process has a device open: the very one, not another with its number.
+    /// Whether the process has a device open: the very one, not another with its number. Its first
+    /// descriptors only: it may have as many as it likes, to keep us busy.
     #[must_use]
     pub fn has_open(&self, pid: i32, id: DeviceId) -> bool {
+        const FIRST: usize = 1024;
         let links = fs::read_dir(self.path(pid, "fd")).into_iter().flatten().flatten();
-        links
-            .filter_map(|link| fs::metadata(link.path()).ok())
-            .any(|meta| DeviceId { filesystem: meta.dev(), device: meta.rdev() } == id)
+        links.take(FIRST).any(|entry| link::device(&entry.path()) == Some(id))
     }
 
     /// Whether the process's standard input is that very device.
     #[must_use]
     pub fn reads_from(&self, pid: i32, id: DeviceId) -> bool {
-        fs::metadata(self.path(pid, "fd/0"))
-            .is_ok_and(|meta| DeviceId { filesystem: meta.dev(), device: meta.rdev() } == id)
+        link::device(&self.path(pid, "fd/0")) == Some(id)
     }
 
     /// A path as the process sees it.
@@ -197,10 +188,6 @@ fn numbers(folder: &Path) -> impl Iterator<Item = i32> + use<> {
 /// What follows a key at the start of a line.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key))
-}
-
-fn socket_inode(target: &Path) -> Option<u64> {
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// proc_pid_stat(5). The command name stands in brackets and may itself hold brackets, blanks and
@@ -273,13 +260,6 @@ mod tests {
         #[test]
         fn no_stat_makes_it_panic(text in ".*") {
             let _ = parse_stat(1, &text);
-        }
-
-        #[test]
-        fn only_a_socket_link_is_a_socket(inode: u64, other in "[a-z_]{1,9}:\\[[0-9]{1,9}\\]?") {
-            prop_assert_eq!(socket_inode(Path::new(&format!("socket:[{inode}]"))), Some(inode));
-            prop_assume!(!other.starts_with("socket:"));
-            prop_assert_eq!(socket_inode(Path::new(&other)), None);
         }
     }
 }

@@ -9,16 +9,43 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, unlockpt};
 use nix::sys::stat::futimens;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::sys::time::TimeSpec;
 
 use super::devnode::{self, DeviceId};
 
-/// How many bytes wait in the terminal's input queue (`FIONREAD`); in canonical mode, of complete lines.
+/// Bytes in a terminal's input queue that nobody has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// How many (`FIONREAD`); in canonical mode, of complete lines.
+    pub count: u32,
+    /// The local modes that decide what is counted: counts of different modes say nothing about keys.
+    pub mode: u32,
+}
+
+impl Unread {
+    /// As bytes, to be passed from one process to another.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 8] {
+        (u64::from(self.count) << 32 | u64::from(self.mode)).to_ne_bytes()
+    }
+
+    /// What [`Unread::to_bytes`] made.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        let both = u64::from_ne_bytes(bytes);
+        let half = |n: u64| u32::try_from(n & u64::from(u32::MAX)).unwrap_or(0);
+        Self { count: half(both >> 32), mode: half(both) }
+    }
+}
+
+/// What waits in the terminal's input queue. May hang for as long as the terminal's owner wants: to
+/// be run aside.
 ///
 /// # Errors
 ///
 /// When the node is gone or another device, or the line discipline does not tell.
-pub fn unread(path: &Path, id: DeviceId) -> io::Result<u32> {
+pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
     let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD stores one int, and the pointer is to one that outlives the call.
@@ -26,10 +53,12 @@ pub fn unread(path: &Path, id: DeviceId) -> io::Result<u32> {
     if done < 0 {
         return Err(io::Error::last_os_error());
     }
-    u32::try_from(count).map_err(io::Error::other)
+    let counted = LocalFlags::ICANON | LocalFlags::EXTPROC;
+    let mode = tcgetattr(&tty)?.local_flags & counted;
+    Ok(Unread { count: u32::try_from(count).map_err(io::Error::other)?, mode: mode.bits() })
 }
 
-/// Writes a text, if the terminal takes it at once.
+/// Writes a text, if the terminal takes it at once. May hang as [`unread`] may: to be run aside.
 ///
 /// # Errors
 ///
@@ -42,11 +71,14 @@ pub fn write(path: &Path, id: DeviceId, text: &str) -> io::Result<()> {
     }
 }
 
-/// Whether a node is a terminal at all. The device must have been checked to be the one meant.
+/// Whether a device number is a terminal's, by the drivers there are (proc_tty(5)): asking the device
+/// itself could hang.
 #[must_use]
-pub fn is_terminal(path: &Path, id: DeviceId) -> bool {
-    devnode::open(path, id, OpenOptions::new().read(true))
-        .is_ok_and(|file| nix::unistd::isatty(&file).unwrap_or(false))
+pub fn is_terminal(device: u64) -> bool {
+    let drivers = std::fs::read_to_string("/proc/tty/drivers").unwrap_or_default();
+    let major = nix::sys::stat::major(device).to_string();
+    // "pty_slave  /dev/pts  136 0-1048575 pty:slave"
+    drivers.lines().any(|line| line.split_whitespace().nth(2) == Some(&*major))
 }
 
 /// The terminal on the other side of a pty master, whatever path it has (`TIOCGPTPEER`, Linux 4.13).

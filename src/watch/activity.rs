@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::{DeviceId, Stamps};
+use crate::sys::tty::Unread;
 
 /// How many doubtful advances are believed in a session: honest people do run `mesg n`.
 pub const CREDITS: u8 = 3;
@@ -37,7 +38,7 @@ pub struct Sample {
     /// The stamps on its node.
     pub stamps: Stamps,
     /// Bytes in its input queue that nobody has read, if that could be told.
-    pub unread: Option<u32>,
+    pub unread: Option<Unread>,
     /// An inner pty, as sudo makes one. Its birth and its going are the user's to make, and never count.
     pub inner: bool,
     /// When the process was started that sshd put on the terminal, on the boot clock, where that was
@@ -63,7 +64,7 @@ pub enum Doubt {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     stamps: Stamps,
-    unread: Option<u32>,
+    unread: Option<Unread>,
     inner: bool,
     /// The change time was old enough at some look to vouch for the time after it.
     settled: bool,
@@ -197,10 +198,13 @@ impl Look {
         } else {
             doubt = Some(Doubt::Disbelieved);
         }
-        // What waits in the queue came after the look before if there is more of it than then, and
-        // may have if something was read in between. When, nobody knows: as late as now.
-        let grew = known.unread.zip(sample.unread).is_some_and(|(before, now)| now > before);
-        let refilled = active.is_some() && sample.unread.is_some_and(|now| now > 0);
+        // What waits in the queue came after the look before if there is more of it than then, counted
+        // alike, and may have if something was read in between. When, nobody knows: as late as now.
+        let grew = known
+            .unread
+            .zip(sample.unread)
+            .is_some_and(|(before, now)| now.mode == before.mode && now.count > before.count);
+        let refilled = active.is_some() && sample.unread.is_some_and(|now| now.count > 0);
         if grew || refilled {
             active = Some(self.now.boot);
         }

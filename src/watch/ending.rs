@@ -14,7 +14,7 @@ use super::watched::Watched;
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::{Proc, Process};
+use crate::sys::proc::Process;
 
 /// How long sshd has to pass the reason on to the person's screen, and the connection to end with the
 /// shells, before the connection is cut.
@@ -26,6 +26,9 @@ const KILLING: Nanos = 10 * SECOND;
 const ROUND: Nanos = SECOND / 20;
 /// How long the leader has to leave by itself after everybody else has.
 const LEADER: Nanos = SECOND / 2;
+/// How many pidfds are held at a time: fewer than descriptors are to be had anywhere, for the survey
+/// needs some, too.
+const HOLD: usize = 512;
 /// So many surveys in a row that found nobody are believed, though processes came and went.
 const EMPTY_SURVEYS: u32 = 32;
 
@@ -98,11 +101,16 @@ struct Round {
 }
 
 impl Held {
-    fn new(proc: &Proc, member: &Member) -> Option<Self> {
-        let pidfd = PidFd::open(member.process.pid).ok()?;
-        // Whoever was surveyed may have gone before it was held, and its number to another.
-        let still = proc.process(member.process.pid)?.started == member.process.started;
-        still.then_some(Self { member: *member, pidfd })
+    fn new(session: &Watched, member: &Member) -> Option<Self> {
+        let Watched { proc, standing, leader, .. } = session;
+        let process = member.process;
+        // The leader's we have had from the begin, whatever else runs out.
+        let pidfd = if member.leader { leader.try_clone() } else { PidFd::open(process.pid) }.ok()?;
+        // Whoever was surveyed may have gone before it was held, and its number to another; and so
+        // may those between it and the leader, before they were read.
+        let still = proc.process(process.pid)?.started == process.started;
+        let kin = !member.descendant || standing.descends(proc, &process);
+        (still && kin).then_some(Self { member: *member, pidfd })
     }
 }
 
@@ -119,7 +127,12 @@ impl<'a> Ladder<'a> {
             outcome: Outcome::default(),
         };
         let mut held = Vec::new();
-        let survey = ladder.survey(|member| held.extend(Held::new(&session.proc, member)));
+        let survey = ladder.survey(|member| {
+            // Whoever is not held is asked by nobody, and is killed all the same.
+            if member.leader || held.len() < HOLD {
+                held.extend(Held::new(session, member));
+            }
+        });
         ladder.spared = survey.spared;
         ladder.held = held;
         ladder
@@ -186,7 +199,11 @@ impl<'a> Ladder<'a> {
             if !held.is_empty() {
                 continue;
             }
-            let survey = self.survey(|member| held.extend(Held::new(&self.session.proc, member)));
+            let survey = self.survey(|member| {
+                if held.len() < HOLD {
+                    held.extend(Held::new(self.session, member));
+                }
+            });
             if survey.members.is_empty() {
                 empty += 1;
             }
@@ -204,8 +221,8 @@ impl<'a> Ladder<'a> {
     /// of all others did not make it leave.
     fn kill_all(&mut self, left: Vec<Held>) {
         // Who sat on a terminal that is gone by now is not found again, and is known all the same.
-        for one in left.iter().filter(|one| !one.member.leader) {
-            self.kill(one);
+        for one in left.into_iter().filter(|one| !one.member.leader) {
+            self.kill(&one);
         }
         let until = after(Moment::now(), KILLING);
         let mut leader_due = None;
@@ -238,20 +255,21 @@ impl<'a> Ladder<'a> {
     /// One survey. Whoever is found is killed at once, for a process that forks and exits all the
     /// time is not there for long; the leader is only noted.
     fn kill_found(&mut self) -> Round {
-        let (mut found, mut leader, mut missed) = (Vec::new(), None, false);
-        let proc = &self.session.proc;
-        let survey = self.survey(|member| match Held::new(proc, member) {
+        let (mut killed, mut noted, mut leader, mut missed) = (Vec::new(), Vec::new(), None, false);
+        let session = self.session;
+        let survey = self.survey(|member| match Held::new(session, member) {
             Some(one) if member.leader => leader = Some(one),
             Some(one) => {
                 let sent = one.pidfd.send(SIGKILL).is_ok();
-                found.push((one, sent));
+                noted.push((one.member.process, sent));
+                if killed.len() < HOLD {
+                    killed.push(one);
+                }
             }
             None => missed = true,
         });
-        let mut killed = Vec::new();
-        for (one, sent) in found {
-            self.note_killed(one.member.process, sent);
-            killed.push(one);
+        for (process, sent) in noted {
+            self.note_killed(process, sent);
         }
         Round { killed, leader, missed, survey }
     }
@@ -286,7 +304,8 @@ impl<'a> Ladder<'a> {
         survey.members.retain(|member| self.reaches(member));
         let met: BTreeSet<i32> = survey.members.iter().map(|member| member.process.pid).collect();
         for process in holders.into_iter().filter(|process| !met.contains(&process.pid)) {
-            let member = Member { process, leader: false, connection: true, on_terminal: false };
+            let member =
+                Member { process, leader: false, descendant: false, connection: true, on_terminal: false };
             visit(&member);
             survey.members.push(member);
         }

@@ -2,9 +2,9 @@
 //! typing inside `sudo -i` moves only the stamp of the pty that sudo made.
 //!
 //! Such an *inner* pty counts only if the kernel was probed to need it, and only if nobody but sudo
-//! can have fed it: its master's holder has effective uid 0, and controlling terminal and standard
-//! input that are one of the session's terminals. `su --pty` fed by a loop through a pipe, and sudo
-//! inside a detached tmux, fail that.
+//! can have fed it: the pty is root's, and its master's holder has effective uid 0, and controlling
+//! terminal and standard input that are one of the session's terminals. `su --pty` fed by a loop
+//! through a pipe, and sudo inside a detached tmux, fail that.
 
 use std::io;
 
@@ -66,7 +66,14 @@ fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
         return Vec::new();
     }
     let masters = proc.pty_masters(holder.pid).unwrap_or_default();
-    let slave =
-        |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
-    masters.into_iter().filter_map(|(fd, _)| slave(fd).ok()).collect()
+    let slave = |fd| -> io::Result<Option<(DeviceId, Stamps)>> {
+        let slave = tty::peer(&pidfd.duplicate(fd)?)?;
+        // A master that was opened before the program became setuid is the user's to feed: su would
+        // inherit it. The terminal behind it is his, and he cannot give it to root.
+        if devnode::owner(&slave)? != 0 {
+            return Ok(None);
+        }
+        devnode::of_file(&slave).map(Some)
+    };
+    masters.into_iter().filter_map(|(fd, _)| slave(fd).ok().flatten()).collect()
 }

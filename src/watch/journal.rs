@@ -13,6 +13,8 @@ pub struct Journal {
     /// As pam_syslog(3) writes it for the module, so that one grep finds both.
     prefix: String,
     session: Session,
+    /// logind's number of the session.
+    id: Option<String>,
     audit: Option<u32>,
     debug: bool,
 }
@@ -20,21 +22,21 @@ pub struct Journal {
 impl Journal {
     /// `debug` lets [`Journal::debug`] through.
     #[must_use]
-    pub fn new(session: Session, audit: Option<u32>, debug: bool) -> Self {
+    pub fn new(session: Session, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
         let service: String = session.service.chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
-        Self { log: Log::default(), prefix, session, audit, debug }
+        Self { log: Log::default(), prefix, session, id, audit, debug }
     }
 
     /// A record of an event in this session, to be completed and given to one of the others.
     #[must_use]
     pub fn record(&self, event: &str) -> Record {
-        let Session { user, uid, rhost, id, .. } = &self.session;
+        let Session { user, uid, rhost, .. } = &self.session;
         Record::new(event)
             .with("user", user)
             .with_some("uid", *uid)
             .with_some("rhost", rhost.as_ref())
-            .with_some("session", id.as_ref())
+            .with_some("session", self.id.as_ref())
             .with_some("audit", self.audit)
     }
 

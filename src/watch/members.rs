@@ -3,7 +3,7 @@
 //! [`judge`] is the rule, pure; [`Standing`] is what the session is known by, found when the
 //! watchdog is armed; [`Standing::survey`] applies the one to the other and to all processes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::terminal::Terminal;
 use crate::sys::cgroup::{Places, Scope};
@@ -22,9 +22,6 @@ pub struct Standing {
     audit: Option<u32>,
     /// pam_loginuid made that id for this session, and there is no scope to go by.
     by_audit: bool,
-    /// Sockets the leader had open, the client's connection among them: who shares one is the
-    /// leader's own child, for sshd passes none of them on to what it starts.
-    sockets: BTreeSet<u64>,
 }
 
 /// One process, as far as the rule looks at it.
@@ -68,11 +65,12 @@ pub fn judge(nested: bool, t: Traits) -> Verdict {
     if nested {
         return Verdict::Stranger;
     }
-    if t.on_terminal && (t.has_device || t.in_scope || t.same_audit) {
+    if t.on_terminal && (t.has_device || (t.in_scope && !t.other_audit) || t.same_audit) {
         return Verdict::Member;
     }
     if t.in_scope {
-        // A login through an sshd that was started from this session sits in the same scope.
+        // A login through an sshd that was started from this session sits in the same scope, and in
+        // a devpts of its own may have a terminal of our number.
         return if t.other_audit { Verdict::Spared } else { Verdict::Member };
     }
     if t.same_audit {
@@ -89,7 +87,9 @@ pub struct Member {
     pub process: Process,
     /// It is the leader.
     pub leader: bool,
-    /// It shares the leader's connection: sshd's own child.
+    /// The leader is among its ancestors.
+    pub descendant: bool,
+    /// It is sshd's own child.
     pub connection: bool,
     /// One of the session's terminals is its controlling terminal.
     pub on_terminal: bool,
@@ -110,7 +110,7 @@ impl Standing {
     /// Found when the watchdog is armed, right after the leader's stack set the session up. `places`
     /// are the leader's.
     #[must_use]
-    pub fn of(proc: &Proc, leader: &Process, places: &Places, session_id: Option<&str>) -> Self {
+    pub fn of(proc: &Proc, leader: &Process, places: &Places) -> Self {
         let parent = leader.parent;
         let audit = proc.audit_session(leader.pid);
         let own_audit = audit.filter(|id| proc.audit_session(parent) != Some(*id));
@@ -118,14 +118,9 @@ impl Standing {
         let same_scope = places.in_scope() && Places::of(proc, parent) == *places;
         let same_session = proc.process(parent).is_some_and(|parent| parent.session == leader.session);
         let nested = same_session || same_audit || (same_scope && own_audit.is_none());
-        let scope = session_id.and_then(|id| places.scope_of(id)).filter(|_| !same_scope);
+        let scope = places.scope().filter(|_| !same_scope);
         let by_audit = own_audit.is_some() && scope.is_none();
-        Self { leader: *leader, nested, scope, audit, by_audit, sockets: BTreeSet::new() }
-    }
-
-    /// Notes the leader's sockets, by which sshd's own child is known. A login need not wait for it.
-    pub fn note_connection(&mut self, proc: &Proc) {
-        self.sockets = proc.sockets(self.leader.pid).into_iter().collect();
+        Self { leader: *leader, nested, scope, audit, by_audit }
     }
 
     /// Whether the leader was already inside a login session.
@@ -176,7 +171,7 @@ impl Standing {
                 traits.leader = pid == self.leader.pid;
                 traits.descendant = !traits.leader && table.descends(&process, self.leader.pid);
             }
-            if traits.on_terminal && judge(self.nested, traits) == Verdict::Stranger {
+            if traits.on_terminal && judge(self.nested, traits) != Verdict::Member {
                 let on = |t: &&Terminal| t.id.device == process.tty && proc.has_open(pid, t.id) && ours(t);
                 traits.has_device = terminals.iter().any(|terminal| on(&terminal));
             }
@@ -185,7 +180,8 @@ impl Standing {
                     let member = Member {
                         process,
                         leader: traits.leader,
-                        connection: !traits.leader && self.shares_connection(proc, pid),
+                        descendant: traits.descendant,
+                        connection: self.is_connection(proc, &process),
                         on_terminal: traits.on_terminal,
                     };
                     visit(&member);
@@ -198,16 +194,29 @@ impl Standing {
         survey
     }
 
-    /// The processes that share the leader's connection, whoever they are now the children of.
+    /// sshd's own processes but the leader, whoever they are now the children of.
     #[must_use]
     pub fn connection_holders(&self, proc: &Proc) -> Vec<Process> {
-        proc.processes()
-            .filter(|p| !p.dead && p.pid != self.leader.pid && self.shares_connection(proc, p.pid))
-            .collect()
+        proc.processes().filter(|process| !process.dead && self.is_connection(proc, process)).collect()
     }
 
-    fn shares_connection(&self, proc: &Proc, pid: i32) -> bool {
-        !self.sockets.is_empty() && proc.sockets(pid).iter().any(|inode| self.sockets.contains(inode))
+    /// Whether a process is sshd's own child: it stays in the session (setsid(2)) that the leader made
+    /// for itself. sshd puts whatever it starts for the user into another, and there is no way back.
+    fn is_connection(&self, proc: &Proc, process: &Process) -> bool {
+        let Process { pid, session, started, tty, .. } = self.leader;
+        let inside = process.session == session && process.pid != pid && process.started >= started;
+        let leader_is_sshd = !self.nested && session == pid && tty == 0;
+        // The number of a leader long dead may have become another's.
+        inside
+            && leader_is_sshd
+            && process.tty == 0
+            && proc.process(pid).is_none_or(|leader| leader.started == started)
+    }
+
+    /// Whether the leader is still among a member's ancestors, read anew.
+    #[must_use]
+    pub fn descends(&self, proc: &Proc, process: &Process) -> bool {
+        Table::new(proc).descends(process, self.leader.pid)
     }
 
     /// All traits but those of kinship, and that of the very device.
@@ -220,7 +229,8 @@ impl Standing {
             descendant: false,
             in_scope: self.scope.as_ref().is_some_and(|scope| scope.holds(&Places::of(proc, pid))),
             same_audit,
-            other_audit: audit.is_some() && audit != self.audit,
+            // Where the leader has no id its processes may take any, once.
+            other_audit: self.audit.is_some() && audit.is_some() && audit != self.audit,
             on_terminal: terminals.iter().any(|terminal| terminal.id.device == process.tty),
             has_device: false,
             root: same_audit && proc.uids(pid).is_some_and(|(real, _)| real == 0),
@@ -302,7 +312,9 @@ mod tests {
         assert_eq!(judge(false, Traits { in_scope: true, root: true, ..NONE }), Verdict::Member);
         let other = Traits { in_scope: true, other_audit: true, ..NONE };
         assert_eq!(judge(false, other), Verdict::Spared);
-        assert_eq!(judge(false, Traits { on_terminal: true, ..other }), Verdict::Member);
+        // Of our number, in a devpts of its own: still somebody else's.
+        assert_eq!(judge(false, Traits { on_terminal: true, ..other }), Verdict::Spared);
+        assert_eq!(judge(false, Traits { on_terminal: true, has_device: true, ..other }), Verdict::Member);
     }
 
     #[test]

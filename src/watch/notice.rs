@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::terminal::Terminal;
 use crate::policy::duration;
+use crate::sys::aside::{self, Aside};
 use crate::sys::tty;
 
 /// Says that the session ends, when, and what prevents it.
@@ -26,11 +27,17 @@ pub fn reason(idle: Duration, limit: Duration) -> String {
     )
 }
 
-/// Writes a text on the terminals; answers the names of those that took none.
+/// Writes a text on the terminals; answers those that took none.
 #[must_use]
-pub fn write(terminals: &[Terminal], text: &str) -> Vec<Terminal> {
-    let deaf = terminals.iter().filter(|terminal| tty::write(&terminal.path, terminal.id, text).is_err());
-    deaf.cloned().collect()
+pub fn write(terminals: &[Terminal], text: &str, aside: &mut Aside) -> Vec<Terminal> {
+    const TAKEN: u8 = 1;
+    let answer = aside.run(|pipe| {
+        for Terminal { path, id, .. } in terminals {
+            aside::answer(pipe, &[u8::from(tty::write(path, *id, text).is_ok())]);
+        }
+    });
+    let taken = answer.into_iter().map(|byte| byte == TAKEN).chain(std::iter::repeat(false));
+    terminals.iter().zip(taken).filter(|(_, taken)| !taken).map(|(terminal, _)| terminal.clone()).collect()
 }
 
 #[cfg(test)]

@@ -15,11 +15,13 @@ use super::journal::{Journal, names};
 use super::members::Standing;
 use super::notice;
 use super::schedule::{Action, Schedule, Shown};
+use super::terminal::Terminal;
 use super::terminals::{Finder, Way};
 use super::watched::Watched;
 use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, REFUSED, STATUS_FD};
 use crate::policy::Kill;
 use crate::record::Record;
+use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch};
 use crate::sys::devnode::DeviceId;
@@ -84,6 +86,7 @@ struct Watchdog {
     signals: Signals,
     alarm: Alarm,
     steps: StepWatch,
+    aside: Aside,
 }
 
 impl Watchdog {
@@ -99,7 +102,7 @@ impl Watchdog {
         // We were started where the leader is. In its scope the user could have logind stop us along
         // with his processes; elsewhere nobody but root signals by control group.
         let places = Places::of(&proc, nix::unistd::getpid().as_raw());
-        let standing = Standing::of(&proc, &process, &places, session.id.as_deref());
+        let standing = Standing::of(&proc, &process, &places);
         match cgroup::leave(&proc, &places) {
             Err(e) if places.in_scope() => {
                 return Err(format!("cannot leave the session's control group: {e}"));
@@ -108,7 +111,8 @@ impl Watchdog {
         }
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
         let audit = proc.audit_session(process.pid);
-        let journal = Journal::new(session.clone(), audit, assignment.debug);
+        let journal =
+            Journal::new(session.clone(), places.session().map(str::to_owned), audit, assignment.debug);
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now),
@@ -120,12 +124,12 @@ impl Watchdog {
             signals,
             alarm,
             steps,
+            aside: Aside::ignoring_children(),
         })
     }
 
     /// What a login need not wait for.
     fn note_arming(&mut self) {
-        self.session.standing.note_connection(&self.session.proc);
         self.session.finder.choose_way();
         let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
         let record = self
@@ -204,7 +208,7 @@ impl Watchdog {
         // The time first: what is stamped while we sample must not look older than the look.
         let now = Moment::now();
         self.session.terminals = self.session.finder.find();
-        let samples = self.session.finder.sample(&self.session.terminals, &self.activity);
+        let samples = self.session.finder.sample(&self.session.terminals, &self.activity, &mut self.aside);
         let doubts = self.activity.look(now, &samples);
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
@@ -236,18 +240,11 @@ impl Watchdog {
 
     fn warn(&mut self) {
         let Assignment { warn, quiet, .. } = self.assignment;
-        let deaf = self.tell(&notice::warning(self.idle(), warn));
+        let text = notice::warning(self.idle(), warn);
+        let deaf = tell(quiet, &self.session.terminals, &text, &mut self.aside);
         let record = self.idle_record("warned").with("left", warn.as_secs());
         let record = if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", deaf) };
         self.journal.info(&record);
-    }
-
-    /// Writes on the terminals, unless told not to; answers who did not take it.
-    fn tell(&self, text: &str) -> Option<String> {
-        if self.assignment.quiet {
-            return None;
-        }
-        names(&notice::write(&self.session.terminals, text))
     }
 
     fn end(&mut self) {
@@ -288,7 +285,8 @@ impl Watchdog {
         let ladder = Ladder::new(&self.session, reach);
         let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
-        let deaf = if ladder.members() > 0 { self.tell(reason) } else { None };
+        let quiet = self.assignment.quiet || ladder.members() == 0;
+        let deaf = tell(quiet, &self.session.terminals, reason, &mut self.aside);
         let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.grace);
         let record = self
             .idle_record("ended")
@@ -368,6 +366,11 @@ impl Watchdog {
             self.journal.flush();
         }
     }
+}
+
+/// Writes on the terminals, unless it is to be quiet; answers who did not take it.
+fn tell(quiet: bool, terminals: &[Terminal], text: &str, aside: &mut Aside) -> Option<String> {
+    if quiet { None } else { names(&notice::write(terminals, text, aside)) }
 }
 
 fn milliseconds(nanos: Nanos) -> PollTimeout {

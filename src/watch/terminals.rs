@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use super::activity::{Activity, Sample};
 use super::inner;
 use super::terminal::Terminal;
+use crate::sys::aside::{self, Aside};
 use crate::sys::devnode::{self, DeviceId};
 use crate::sys::proc::{Proc, Process};
-use crate::sys::tty;
+use crate::sys::tty::{self, Unread};
 
 /// What sshd gives as `PAM_TTY`, before any pty exists.
 const SSH: &str = "ssh";
@@ -63,7 +64,7 @@ impl Finder {
             let controlling = (leader.tty != 0).then(|| devnode::path_of(leader.tty)).flatten();
             for path in named.into_iter().chain(controlling) {
                 let terminal = Terminal::at(&proc, leader.pid, &path)
-                    .filter(|terminal| tty::is_terminal(&terminal.path, terminal.id));
+                    .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device));
                 own.extend(terminal.filter(|new| own.iter().all(|old| old.id != new.id)));
             }
         }
@@ -126,15 +127,19 @@ impl Finder {
 
     /// Samples the terminals for one look.
     #[must_use]
-    pub fn sample(&self, terminals: &[Terminal], before: &Activity) -> BTreeMap<DeviceId, Sample> {
+    pub fn sample(
+        &self,
+        terminals: &[Terminal],
+        before: &Activity,
+        aside: &mut Aside,
+    ) -> BTreeMap<DeviceId, Sample> {
         let mut samples = BTreeMap::new();
-        for Terminal { path, id, .. } in terminals {
+        for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, aside)) {
             let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
                 continue;
             };
             let changed = before.change_time(*id).is_some_and(|ctime| ctime != stamps.ctime);
             let born = if changed { self.born(*id) } else { None };
-            let unread = tty::unread(path, *id).ok();
             samples.insert(*id, Sample { stamps, unread, inner: false, born });
         }
         for (id, stamps) in inner::stamps(&self.proc, terminals) {
@@ -153,6 +158,31 @@ impl Finder {
         let started = started_by_host(&table, self.leader).filter(|process| process.tty == id.device);
         started.map(|process| process.started).max()
     }
+}
+
+/// What waits in each terminal's queue, for all terminals, in order.
+fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
+    const TOLD: u8 = 1;
+    // Nine bytes a terminal: whether it told, and what.
+    let answer = if terminals.is_empty() {
+        Vec::new()
+    } else {
+        aside.run(|pipe| {
+            for Terminal { path, id, .. } in terminals {
+                let (told, bytes) = match tty::unread(path, *id) {
+                    Ok(unread) => (TOLD, unread.to_bytes()),
+                    Err(_) => (0, [0; 8]),
+                };
+                aside::answer(pipe, &[&[told][..], &bytes].concat());
+            }
+        })
+    };
+    let told = answer.chunks_exact(9).map(|part| match part {
+        [TOLD, bytes @ ..] => bytes.try_into().ok().map(Unread::from_bytes),
+        _ => None,
+    });
+    // Who holds up one answer gets none of those behind it.
+    told.chain(std::iter::repeat(None)).take(terminals.len()).collect()
 }
 
 /// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's

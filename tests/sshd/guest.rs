@@ -5,7 +5,8 @@ use std::fs;
 
 use crate::promise::*;
 use crate::support::SOON;
-use crate::support::process::{self, Process};
+use crate::support::log::Line;
+use crate::support::process::{self, Process, wait_some};
 use crate::support::sshd::{Builder, Sshd};
 
 /// Does what pam_systemd and logind do: moves the leader into a scope of its own. Runs from
@@ -26,6 +27,7 @@ while read -r _ mountpoint type options _; do
         ;;
     esac
 done </proc/self/mounts
+[ ! -e "$dir/logind" ] || install -D "$dir/logind" /run/systemd/sessions/t1
 "#;
 
 const IN_SCOPE: [&str; 2] = [
@@ -96,9 +98,47 @@ fn a_scope_without_audit_session_tells_the_members() {
     let alice = sshd.login("alice");
     let daemon = "exit if fork; setsid; exit if fork; sleep 1000";
     alice.run(&format!("perl -MPOSIX -e '{daemon}' </dev/null >/dev/null 2>&1"));
-    assert!(sshd.processes_of("alice").iter().any(|p| p.comm == "perl"));
+    let daemon = || sshd.processes_of("alice").into_iter().find(|p| p.comm == "perl" && p.ppid == 1);
+    wait_some(daemon, SOON).expect("a daemon of alice's");
     assert_ended_on_time(&sshd, &alice);
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+}
+
+#[test]
+fn a_process_that_picks_an_audit_id_is_not_spared() {
+    let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
+    let alice = sshd.login("alice");
+    alice.run("setsid -f sh -c 'echo 4242 >/proc/self/loginuid; exec sleep 1000' </dev/null >/dev/null 2>&1");
+    let picked = || sshd.processes_of("alice").into_iter().find(|p| p.text("loginuid") == "4242");
+    wait_some(picked, SOON).expect("an id of alice's choice");
+    assert_ended_on_time(&sshd, &alice);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+}
+
+#[test]
+fn what_logind_calls_a_greeter_is_not_ours() {
+    let sshd = with_scope(Sshd::with(OPTIONS));
+    sshd.script("logind", "UID=0\nTYPE=wayland\nCLASS=greeter\n");
+    let alice = sshd.login("alice");
+    let because = |line: &Line| line.text.contains("not-ours because=\"session class greeter\"");
+    sshd.log.wait_for("the exception", because, SOON);
+    assert_eq!(sshd.helpers(), []);
+    alice.type_line("exit");
+    assert!(alice.exit(SOON).is_some());
+}
+
+#[test]
+fn what_a_user_calls_himself_exempts_nobody() {
+    let readenv = "session required pam_env.so user_readenv=1 envfile=/dev/null conffile=/dev/null";
+    let sshd = Sshd::with(OPTIONS).before(&[readenv]).start();
+    let text = "XDG_SESSION_TYPE=wayland\nXDG_SESSION_CLASS=greeter\nXDG_SESSION_ID=1\n";
+    std::fs::write(sshd.home("alice").join(".pam_environment"), text).unwrap();
+    let alice = sshd.login("alice");
+    alice.type_line("echo $XDG_SESSION_TYPE");
+    alice.expect("\nwayland", SOON);
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_eq!(armed.field("session"), None, "{}", armed.text);
+    assert_ended_on_time(&sshd, &alice);
 }
 
 /// What PAM modules may spoil in the process that calls them. Numbers of sockets, pipes and

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`course`] | ended, spared, warned, resumed, recorded |
 //! | [`connections`] | several terminals, root, none at all |
+//! | [`console`] | login(1) on a terminal of its own |
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
 //! | [`leader`] | the leader's end, and a helper that does not come up |
@@ -18,6 +19,7 @@
 mod support;
 
 mod connections;
+mod console;
 mod course;
 mod guest;
 mod hostile;

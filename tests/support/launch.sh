@@ -40,7 +40,8 @@ esac
 mount -t tmpfs -o mode=1777 shm "$dev/shm"
 # What a container would have: pts numbers that start anew.
 mount -t devpts -o newinstance,ptmxmode=666,mode=620 pts2 "$dev/pts2"
-for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0' 'ptmx 5 2'; do
+for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0' 'ptmx 5 2' \
+    'fuse 10 229'; do
     # shellcheck disable=SC2086 # three words on purpose
     set -- $node
     mknod -m 666 "$dev/$1" c "$2" "$3"
@@ -67,6 +68,7 @@ sweep() {
     found=
     for process in /proc/[0-9]*; do
         pid=${process#/proc/}
+        # shellcheck disable=SC3013 # -ef: dash and bash both have it
         if [ "$pid" != $$ ] && [ "$process/ns/mnt" -ef /proc/$$/ns/mnt ]; then
             found=yes
             kill -KILL "$pid" 2>/dev/null

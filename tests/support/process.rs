@@ -136,3 +136,15 @@ fn pidfd_open(pid: i32) -> Option<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor for us alone, close-on-exec.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// Waits until `look` finds something.
+pub fn wait_some<T>(look: impl Fn() -> Option<T>, timeout: Duration) -> Option<T> {
+    let deadline = now() + timeout;
+    loop {
+        let found = look();
+        if found.is_some() || now() > deadline {
+            return found;
+        }
+        std::thread::yield_now();
+    }
+}

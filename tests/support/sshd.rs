@@ -244,6 +244,18 @@ impl Sshd {
         client
     }
 
+    /// Logs `user` in with login(1) on a terminal, as getty does on a console, and waits for the shell.
+    pub fn console(&self, user: &str) -> Client {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.pid))
+            .args(["setsid", "--ctty", "login", "-f", user])
+            .env("TERM", "dumb");
+        let client = Client::on_terminal(command);
+        client.wait_for_first_shell();
+        client
+    }
+
     /// The listening sshd.
     pub fn daemon(&self) -> Process {
         Process::read(self.pid).expect("sshd runs")

@@ -104,6 +104,8 @@ fn write_stack(dir: &Path, builder: &Builder) {
     for service in ["su", "su-l", "sudo", "sudo-i"] {
         write(&dir.join("etc/pam.d").join(service), &permit, 0o644);
     }
+    let login = format!("session required pam_loginuid.so\n{permit}");
+    write(&dir.join("etc/pam.d/login"), &login, 0o644);
     let deny = "auth required pam_deny.so\n\
                 account required pam_deny.so\n\
                 session required pam_deny.so\n";

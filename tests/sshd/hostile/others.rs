@@ -32,7 +32,7 @@ fn somebody_elses_terminal_of_our_number_is_spared() {
 fn shell_of(sshd: &Sshd, user: &str) -> Process {
     let processes = sshd.processes_of(user);
     let shell = processes.iter().find(|process| process.comm == "sh");
-    shell.unwrap_or_else(|| panic!("no shell of {user}: {processes:#?}")).clone()
+    shell.unwrap_or_else(|| panic!("no shell of {user}: {processes:#?}; the log:\n{}", sshd.log)).clone()
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! What another process's descriptor is, without asking the file system it comes from: that may be
+//! the process's own (FUSE), or a server that does not answer.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::devnode::DeviceId;
+
+/// The device behind a link such as `/proc/PID/fd/0`; `None` when it is none, or gone.
+#[must_use]
+pub fn device(link: &Path) -> Option<DeviceId> {
+    let path = CString::new(link.as_os_str().as_bytes()).ok()?;
+    // SAFETY: all-zero is a valid statx structure.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let (flags, mask) = (libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT, libc::STATX_BASIC_STATS);
+    // SAFETY: the path is terminated and the structure is ours; both outlive the call.
+    let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, mask, &raw mut found) };
+    let kind = u32::from(found.stx_mode) & libc::S_IFMT;
+    (done == 0 && kind == libc::S_IFCHR).then(|| DeviceId {
+        filesystem: nix::sys::stat::makedev(found.stx_dev_major.into(), found.stx_dev_minor.into()),
+        device: nix::sys::stat::makedev(found.stx_rdev_major.into(), found.stx_rdev_minor.into()),
+    })
+}

@@ -1,0 +1,50 @@
+//! What systemd-logind says of a session, in the file that libsystemd reads, too.
+#![forbid(unsafe_code)]
+
+use std::fs;
+
+/// Where logind keeps them. Only root writes there, unlike in the PAM environment, which a user fills
+/// through pam_env's `user_readenv`.
+const SESSIONS: &str = "/run/systemd/sessions";
+
+/// Class and type of a session, as pam_systemd(8) lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// `user`, `greeter`, `manager` ...
+    pub class: Option<String>,
+    /// `tty`, `x11`, `wayland` ...
+    pub kind: Option<String>,
+}
+
+/// What logind says; nothing where there is no such session.
+#[must_use]
+pub fn kind_of(session: &str) -> Kind {
+    if session.is_empty() || !session.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Kind::default();
+    }
+    parse(&fs::read_to_string(format!("{SESSIONS}/{session}")).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Kind {
+    let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+    Kind { class: value("CLASS="), kind: value("TYPE=") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_logind_writes() {
+        let text = "# This is private data. Do not parse.\nUID=117\nTYPE=wayland\nORIGINAL_TYPE=x11\nCLASS=greeter\n";
+        let kind = parse(text);
+        assert_eq!((kind.class.as_deref(), kind.kind.as_deref()), (Some("greeter"), Some("wayland")));
+        assert_eq!(parse(""), Kind::default());
+    }
+
+    #[test]
+    fn a_name_is_no_path() {
+        assert_eq!(kind_of("../../../etc/passwd"), Kind::default());
+        assert_eq!(kind_of(""), Kind::default());
+    }
+}

@@ -1,0 +1,332 @@
+//! Ring 1: what libpam gets for an answer, and the log for a reason. The module that `make` has built
+//! is loaded by libpam itself, from service files of our own: no root, nothing of the host's touched.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+// security/_pam_types.h
+const PAM_SUCCESS: c_int = 0;
+const PAM_SERVICE_ERR: c_int = 3;
+/// What libpam makes of a stack in which no module had anything to say.
+const PAM_PERM_DENIED: c_int = 6;
+const PAM_SESSION_ERR: c_int = 14;
+const PAM_ESTABLISH_CRED: c_int = 2;
+
+#[repr(C)]
+struct Conversation {
+    talk: Option<extern "C" fn()>,
+    data: *mut c_void,
+}
+
+#[link(name = "pam")]
+unsafe extern "C" {
+    fn pam_start_confdir(
+        service: *const c_char,
+        user: *const c_char,
+        conversation: *const Conversation,
+        confdir: *const c_char,
+        handle: *mut *mut c_void,
+    ) -> c_int;
+    fn pam_end(handle: *mut c_void, status: c_int) -> c_int;
+    fn pam_putenv(handle: *mut c_void, setting: *const c_char) -> c_int;
+    fn pam_open_session(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_close_session(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_authenticate(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_setcred(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_acct_mgmt(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_chauthtok(handle: *mut c_void, flags: c_int) -> c_int;
+}
+
+type Call = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
+
+thread_local! {
+    static LOGGED: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// In libpam's place: a program's own function goes before a library's of that name, so what the
+/// module logs arrives here. (It passes one text; the real one takes any number of arguments.)
+#[unsafe(no_mangle)]
+extern "C" fn pam_syslog(_: *const c_void, priority: c_int, format: *const c_char, text: *const c_char) {
+    // SAFETY: both are terminated strings, and `text` is there if the format is the module's "%s".
+    let text = unsafe {
+        let format = CStr::from_ptr(format);
+        if format == c"%s" { CStr::from_ptr(text) } else { format }
+    };
+    LOGGED.with_borrow_mut(|logged| logged.push((priority, text.to_string_lossy().into_owned())));
+}
+
+/// A PAM stack of one service, and a handle on it.
+struct Stack {
+    folder: PathBuf,
+    handle: *mut c_void,
+}
+
+/// The module that was built.
+fn module() -> PathBuf {
+    let built = std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/dist")), PathBuf::from);
+    let module = built.join("pam_idle_watchdog.so");
+    assert!(module.exists(), "{} is missing: run make first", module.display());
+    module
+}
+
+impl Stack {
+    /// A service whose lines are `lines`; `@MODULE@` stands for ours.
+    fn new(service: &str, user: Option<&str>, lines: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let lines = lines.replace("@MODULE@", module().to_str().unwrap());
+        fs::write(folder.join(service), lines + "\n").unwrap();
+        let handle = start(&folder, service, user);
+        Self { folder, handle }
+    }
+
+    /// The session stack of our line with these words, and nothing else.
+    fn session(service: &str, words: &str) -> Self {
+        Self::new(service, Some("nobody"), &format!("session required @MODULE@ {words}"))
+    }
+
+    fn put_env(&self, setting: &str) {
+        let setting = CString::new(setting).unwrap();
+        // SAFETY: the handle is open, the text terminated; libpam copies it.
+        assert_eq!(unsafe { pam_putenv(self.handle, setting.as_ptr()) }, PAM_SUCCESS);
+    }
+
+    /// What libpam answers, and what the module logged meanwhile, with its priority.
+    fn call(&self, call: Call, flags: c_int) -> (c_int, Vec<(c_int, String)>) {
+        LOGGED.with_borrow_mut(Vec::clear);
+        // SAFETY: the handle is open, and this thread's alone.
+        let code = unsafe { call(self.handle, flags) };
+        (code, LOGGED.take())
+    }
+
+    fn open(&self) -> (c_int, Vec<(c_int, String)>) {
+        self.call(pam_open_session, 0)
+    }
+}
+
+fn start(folder: &Path, service: &str, user: Option<&str>) -> *mut c_void {
+    let service = CString::new(service).unwrap();
+    let user = user.map(|user| CString::new(user).unwrap());
+    let folder = CString::new(folder.to_str().unwrap()).unwrap();
+    let conversation = Conversation { talk: None, data: ptr::null_mut() };
+    let mut handle = ptr::null_mut();
+    // SAFETY: terminated strings (no user is a null pointer), and a conversation that libpam copies.
+    let code = unsafe {
+        let user = user.as_ref().map_or(ptr::null(), |user| user.as_ptr());
+        pam_start_confdir(service.as_ptr(), user, &raw const conversation, folder.as_ptr(), &raw mut handle)
+    };
+    assert_eq!(code, PAM_SUCCESS);
+    handle
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and not used again.
+        unsafe { pam_end(self.handle, PAM_SUCCESS) };
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Lines that cannot be read, and the word to blame.
+const BAD_LINES: [(&str, &str); 22] = [
+    ("timeot=5m", "timeot=5m"),
+    ("conf=/etc/x", "conf=/etc/x"),
+    ("15m", "15m"),
+    ("=15m", "=15m"),
+    ("TIMEOUT=15m", "TIMEOUT=15m"),
+    ("timeout", "timeout"),
+    ("timeout=", "timeout="),
+    ("timeout=15min", "timeout=15min"),
+    ("timeout=-1", "timeout=-1"),
+    ("timeout=9", "timeout=9"),
+    ("timeout=366d", "timeout=366d"),
+    ("timeout=99999999999999999999", "timeout=99999999999999999999"),
+    ("timeout=15m timeout=15m", "timeout=15m"),
+    ("warn=15m", "warn=15m"),
+    ("timeout=1m warn=90", "warn=90"),
+    ("grace=301s", "grace=301s"),
+    ("kill=all", "kill=all"),
+    ("kill", "kill"),
+    ("onerr=ignore", "onerr=ignore"),
+    ("quiet=yes", "quiet=yes"),
+    ("debug debug", "debug"),
+    ("[timeout=15m warn=60]", "timeout=15m warn=60"),
+];
+
+#[test]
+fn a_line_that_cannot_be_read_fails_and_the_log_names_the_word() {
+    for (line, word) in BAD_LINES {
+        let (code, logged) = Stack::session("sshd", line).open();
+        assert_eq!(code, PAM_SERVICE_ERR, "{line}");
+        let [(priority, text)] = logged.as_slice() else { panic!("{line}: {logged:?}") };
+        assert_eq!(*priority, libc::LOG_ERR, "{line}: {text}");
+        assert!(text.starts_with(&format!("bad argument \"{word}\": ")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn with_onerr_succeed_it_does_not_fail_and_is_logged_all_the_same() {
+    for (line, word) in BAD_LINES.into_iter().filter(|(line, _)| !line.contains("onerr")) {
+        for line in [format!("{line} onerr=succeed"), format!("onerr=succeed {line}")] {
+            let (code, logged) = Stack::session("sshd", &line).open();
+            assert_eq!(code, PAM_SUCCESS, "{line}");
+            let [(first, text), (second, on)] = logged.as_slice() else { panic!("{line}: {logged:?}") };
+            assert_eq!((*first, *second), (libc::LOG_ERR, libc::LOG_ERR), "{line}");
+            assert!(text.contains(&format!("\"{word}\"")), "{line}: {text}");
+            assert!(on.contains("unguarded"), "{line}: {on}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_read_from_a_bad_line_but_onerr() {
+    // Not even that the session is none of ours, or exempt.
+    for (service, line) in [("cron", "bogus"), ("sshd", "timeout=off bogus")] {
+        assert_eq!(Stack::session(service, line).open().0, PAM_SERVICE_ERR, "{service} {line}");
+    }
+    // The value that cannot be read does not count as succeed.
+    assert_eq!(Stack::session("sshd", "bogus onerr=succed").open().0, PAM_SERVICE_ERR);
+}
+
+/// The module says PAM_IGNORE: alone it leaves libpam without an answer, and beside another it does
+/// not count. (Any other code would show in one of the two.) Nothing but `log` is logged.
+#[track_caller]
+fn assert_ignored(service: &str, words: &str, env: &[&str], log: Option<(c_int, &str)>) {
+    let line = format!("session required @MODULE@ {words}");
+    for (lines, expected) in
+        [(line.clone(), PAM_PERM_DENIED), (format!("{line}\nsession required pam_permit.so"), PAM_SUCCESS)]
+    {
+        let stack = Stack::new(service, Some("nobody"), &lines);
+        env.iter().for_each(|setting| stack.put_env(setting));
+        let (code, logged) = stack.open();
+        assert_eq!(code, expected, "{service} {words} {env:?}: {logged:?}");
+        match (log, logged.as_slice()) {
+            (None, []) => {}
+            (Some((priority, begin)), [(seen, text)]) if *seen == priority && text.starts_with(begin) => {}
+            _ => panic!("{service} {words} {env:?}: {logged:?}"),
+        }
+    }
+}
+
+#[test]
+fn jobs_are_ignored() {
+    for service in ["cron", "crond", "atd", "systemd-user"] {
+        assert_ignored(service, "timeout=15m", &[], None);
+    }
+    let because = "not-ours because=\"service cron\"";
+    assert_ignored("cron", "timeout=15m debug", &[], Some((libc::LOG_DEBUG, because)));
+}
+
+#[test]
+fn an_exempt_session_is_ignored_and_on_record() {
+    let exempt = Some((libc::LOG_INFO, "exempt user=nobody limit=off"));
+    assert_ignored("sshd", "timeout=off", &["XDG_SESSION_CLASS=user", "XDG_SESSION_TYPE=tty"], exempt);
+    assert_ignored("sshd", "timeout=off warn=2h kill=none quiet", &[], exempt);
+}
+
+#[test]
+fn a_session_that_cannot_be_guarded_fails() {
+    let line = "session required @MODULE@ timeout=15m";
+    let stack = Stack::new("sshd", None, line);
+    let (code, logged) = stack.open();
+    assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
+    let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
+    assert_eq!(text, "could-not what=\"no user is named\"");
+
+    let stack = Stack::new("sshd", None, &format!("{line} onerr=succeed"));
+    let (code, logged) = stack.open();
+    assert_eq!(code, PAM_SUCCESS, "{logged:?}");
+    assert!(logged.len() == 2 && logged.iter().all(|(priority, _)| *priority == libc::LOG_ERR), "{logged:?}");
+}
+
+/// Opens a session in a thread that is not root's, whoever runs the test.
+fn open_unprivileged(words: &'static str) -> (c_int, Vec<(c_int, String)>) {
+    open_unprivileged_with(words, &[])
+}
+
+/// The same, with a PAM environment.
+fn open_unprivileged_with(
+    words: &'static str,
+    env: &'static [&'static str],
+) -> (c_int, Vec<(c_int, String)>) {
+    let unprivileged = move || {
+        // libpam reads and loads all it needs now: afterwards it may not be able to.
+        let stack = Stack::session("sshd", words);
+        env.iter().for_each(|setting| stack.put_env(setting));
+        if nix::unistd::geteuid().is_root() {
+            const NOBODY: libc::uid_t = 65_534;
+            // SAFETY: a system call on integers. Without glibc's wrapper it is this thread's ids alone
+            // that change; the thread ends here.
+            let done = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+            assert_eq!(done, 0);
+        }
+        let folder = stack.folder.clone();
+        (stack.open(), folder)
+    };
+    let (answer, folder) = thread::spawn(unprivileged).join().unwrap();
+    let _ = fs::remove_dir_all(folder);
+    answer
+}
+
+#[test]
+fn without_root_there_is_no_watchdog_and_the_session_fails() {
+    let (code, logged) = open_unprivileged("timeout=15m");
+    assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
+    let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
+    assert!(text.starts_with("could-not what=") && text.contains("cannot be started"), "{text}");
+
+    let (code, logged) = open_unprivileged("timeout=15m onerr=succeed");
+    assert_eq!(code, PAM_SUCCESS, "{logged:?}");
+    let [(libc::LOG_ERR, _), (libc::LOG_ERR, on)] = logged.as_slice() else { panic!("{logged:?}") };
+    assert!(on.contains("unguarded"), "{on}");
+}
+
+#[test]
+fn the_pam_environment_exempts_nobody() {
+    // pam_env's user_readenv lets the user fill it.
+    for env in [
+        &["XDG_SESSION_TYPE=wayland", "XDG_SESSION_CLASS=greeter"][..],
+        &["XDG_SESSION_CLASS=background", "XDG_SESSION_ID=1"],
+    ] {
+        let (code, logged) = open_unprivileged_with("timeout=15m", env);
+        assert_eq!(code, PAM_SESSION_ERR, "an attempt to guard it: {logged:?}");
+    }
+}
+
+#[test]
+fn closing_succeeds_whatever_was_before() {
+    for words in ["timeout=15m", "timeout=off", "bogus"] {
+        let (code, logged) = Stack::session("sshd", words).call(pam_close_session, 0);
+        assert_eq!((code, logged), (PAM_SUCCESS, vec![]), "{words}");
+    }
+}
+
+#[test]
+fn lines_of_another_type_fail() {
+    let hooks: [(&str, Call, c_int); 4] = [
+        ("auth", pam_authenticate, 0),
+        ("auth", pam_setcred, PAM_ESTABLISH_CRED),
+        ("account", pam_acct_mgmt, 0),
+        ("password", pam_chauthtok, 0),
+    ];
+    for (kind, call, flags) in hooks {
+        // A second module that is content must not let anybody in.
+        for words in ["", "timeout=15m onerr=succeed"] {
+            let lines = format!("{kind} required @MODULE@ {words}\n{kind} required pam_permit.so");
+            let (code, logged) = Stack::new("sshd", Some("nobody"), &lines).call(call, flags);
+            assert_eq!(code, PAM_SERVICE_ERR, "{kind} {words}");
+            let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{kind}: {logged:?}") };
+            assert!(text.contains(&format!("a line of type {kind} is a mistake")), "{text}");
+        }
+    }
+}

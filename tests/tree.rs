@@ -1,0 +1,299 @@
+//! Ring 1: what the source tree promises, of itself and of its documents.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pam_idle_watchdog::policy::Settings;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The Rust files below a folder, by their paths from the root, each with its text.
+fn rust_files(folder: &str) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no Rust file below {folder}");
+    found
+}
+
+/// A line without its comment, if it has one. (No string of the product's holds two slashes.)
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap()
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_said_to_be() {
+    let allowed = |path: &Path| path.starts_with("src/sys") || path == Path::new("src/module/spawn.rs");
+    let is_unsafe = |text: &str| {
+        let mut words =
+            text.lines().flat_map(|line| code(line).split(|c: char| !c.is_alphanumeric() && c != '_'));
+        words.any(|word| word == "unsafe")
+    };
+    let (mut inside, mut outside) = (0, Vec::new());
+    for (path, text) in rust_files("src") {
+        match (is_unsafe(&text), allowed(&path)) {
+            (true, true) => inside += 1,
+            (true, false) => outside.push(path),
+            (false, _) => {}
+        }
+    }
+    assert!(outside.is_empty(), "{outside:?}");
+    assert!(inside > 0, "the search finds nothing at all");
+}
+
+#[test]
+fn every_unsafe_block_says_why_it_is_sound() {
+    for (path, text) in rust_files("src") {
+        let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        let blocks = text.lines().filter(|line| code(line).contains("unsafe {")).count();
+        assert!(count("// SAFETY:") >= blocks, "{}: {blocks} blocks", path.display());
+    }
+}
+
+/// The words of the parser, in its own words.
+fn option_words() -> Vec<String> {
+    let problem = Settings::from_words(["no-such-word"]).unwrap_err().problem;
+    let (_, words) = problem.split_once("one of ").unwrap_or_else(|| panic!("{problem}"));
+    words.split(' ').map(str::to_owned).collect()
+}
+
+/// The first cells of the README's tables.
+fn first_cells(readme: &str) -> BTreeSet<&str> {
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split('`').next()).collect()
+}
+
+#[test]
+fn every_option_has_a_row_in_the_readme_and_every_row_an_option() {
+    let readme = text("README.md");
+    let cells = first_cells(&readme);
+    let words = option_words();
+    assert!(words.len() >= 7, "{words:?}");
+    for word in &words {
+        assert!(cells.contains(word.as_str()), "{word} is in no table of the README");
+    }
+    for cell in cells.iter().filter(|cell| cell.ends_with('=')) {
+        assert!(words.iter().any(|word| word == cell), "{cell} is no option");
+    }
+}
+
+#[test]
+fn every_line_the_documents_show_can_be_read() {
+    let mut documents = vec![PathBuf::from("README.md")];
+    for entry in fs::read_dir(root().join("pam.d-examples")).unwrap() {
+        documents.push(Path::new("pam.d-examples").join(entry.unwrap().file_name()));
+    }
+    let mut seen = 0;
+    for document in &documents {
+        let text = text(document.to_str().unwrap());
+        for line in text.lines().map(str::trim_start) {
+            // Commented out or not: whoever takes it over takes the words.
+            let line = line.trim_start_matches(['#', ' ']);
+            let Some((control, words)) = line.split_once("pam_idle_watchdog.so") else { continue };
+            if !control.starts_with("session") {
+                continue;
+            }
+            let settings = Settings::from_words(words.split_whitespace());
+            assert!(settings.is_ok(), "{}: {line}: {settings:?}", document.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen} lines in {documents:?}");
+}
+
+/// The product's part of a source file.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+#[test]
+fn every_record_is_explained_in_the_readme() {
+    let readme = text("README.md");
+    let cells = first_cells(&readme);
+    let mut events = BTreeSet::new();
+    for (_, text) in rust_files("src") {
+        for begin in ["Record::new(\"", "record(\""] {
+            let found = without_tests(&text).split(begin).skip(1).filter_map(|rest| rest.split('"').next());
+            events.extend(found.map(str::to_owned));
+        }
+    }
+    assert!(events.len() >= 10, "{events:?}");
+    for event in events {
+        assert!(cells.contains(event.as_str()), "{event} is in no table of the README");
+    }
+}
+
+#[test]
+fn every_dependency_is_justified() {
+    let manifest = text("Cargo.toml");
+    let contributing = text("CONTRIBUTING.md");
+    let cells = first_cells(&contributing);
+    let mut seen = 0;
+    let mut section = "";
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]") {
+            if let Some((name, _)) = line.split_once(" = ").filter(|(name, _)| !name.starts_with([' ', '#']))
+            {
+                assert!(cells.contains(name), "{name} has no row in CONTRIBUTING.md");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 5, "{seen} dependencies");
+}
+
+/// A JSON value, as much as `cargo metadata` needs.
+#[derive(Debug)]
+enum Json {
+    Null,
+    Other,
+    Text(String),
+    List(Vec<Json>),
+    Map(BTreeMap<String, Json>),
+}
+
+impl Json {
+    fn parse(rest: &mut &str) -> Self {
+        let skip = |rest: &mut &str| *rest = rest.trim_start();
+        skip(rest);
+        match rest.as_bytes()[0] {
+            b'"' => Self::Text(Self::text(rest)),
+            open @ (b'[' | b'{') => {
+                let (mut list, mut map) = (Vec::new(), BTreeMap::new());
+                let close = if open == b'[' { ']' } else { '}' };
+                loop {
+                    *rest = rest[1..].trim_start();
+                    if let Some(after) = rest.strip_prefix(close) {
+                        *rest = after;
+                        return if open == b'[' { Self::List(list) } else { Self::Map(map) };
+                    }
+                    if open == b'[' {
+                        list.push(Self::parse(rest));
+                    } else {
+                        let key = Self::text(rest);
+                        *rest = rest.trim_start().strip_prefix(':').expect("a colon");
+                        map.insert(key, Self::parse(rest));
+                    }
+                    skip(rest);
+                    if let Some(after) = rest.strip_prefix(close) {
+                        *rest = after;
+                        return if open == b'[' { Self::List(list) } else { Self::Map(map) };
+                    }
+                    assert!(rest.starts_with(','), "{}", &rest[..rest.len().min(40)]);
+                }
+            }
+            _ => {
+                let (word, after) = rest.split_at(rest.find([',', ']', '}']).unwrap_or(rest.len()));
+                *rest = after;
+                if word.trim() == "null" { Self::Null } else { Self::Other }
+            }
+        }
+    }
+
+    /// A string; its escapes stay as they are, which no name and no version has.
+    fn text(rest: &mut &str) -> String {
+        *rest = rest.trim_start().strip_prefix('"').expect("a string");
+        let mut escaped = false;
+        let end = rest.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let (text, after) = rest.split_at(end.expect("its end"));
+        *rest = &after[1..];
+        text.to_owned()
+    }
+
+    fn get(&self, key: &str) -> &Self {
+        match self {
+            Self::Map(map) => map.get(key).unwrap_or(&Self::Null),
+            other => panic!("{key} of {other:?}"),
+        }
+    }
+
+    fn list(&self) -> &[Self] {
+        match self {
+            Self::List(list) => list,
+            other => panic!("no list: {other:?}"),
+        }
+    }
+
+    fn str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// `1.85.1` → (1, 85).
+fn minor(version: &str) -> (u32, u32) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+#[test]
+fn nothing_that_runs_needs_a_newer_rust_than_we_say() {
+    let host = Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", host.trim()])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata = Json::parse(&mut String::from_utf8(output.stdout).unwrap().as_str());
+    let by_id = |key: &str, list: &Json| -> BTreeMap<String, usize> {
+        let ids = list.list().iter().map(|item| item.get(key).str().unwrap().to_owned());
+        ids.enumerate().map(|(index, id)| (id, index)).collect()
+    };
+    let (packages, nodes) = (metadata.get("packages"), metadata.get("resolve").get("nodes"));
+    let (package_of, node_of) = (by_id("id", packages), by_id("id", nodes));
+
+    let ours = metadata.get("resolve").get("root").str().unwrap();
+    let promised = packages.list()[package_of[ours]].get("rust_version").str().expect("our rust-version");
+    let (mut seen, mut waiting, mut newer) = (BTreeSet::new(), vec![ours], Vec::new());
+    while let Some(id) = waiting.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let package = &packages.list()[package_of[id]];
+        if package.get("rust_version").str().is_some_and(|version| minor(version) > minor(promised)) {
+            newer.push(id);
+        }
+        for dependency in nodes.list()[node_of[id]].get("deps").list() {
+            // Built for users: normal and build dependencies. Tests may need more.
+            let kinds = dependency.get("dep_kinds").list();
+            if kinds.iter().any(|kind| kind.get("kind").str() != Some("dev")) {
+                waiting.push(dependency.get("pkg").str().unwrap());
+            }
+        }
+    }
+    assert!(seen.len() > 5, "{seen:?}");
+    assert_eq!(newer, [""; 0], "newer than {promised}");
+    for document in ["README.md", "CONTRIBUTING.md"] {
+        assert!(text(document).contains(&format!("Rust {promised}")), "{document} names another Rust");
+    }
+}
