@@ -227,7 +227,8 @@ fn scopes_are_told_in_both_kinds_of_hierarchy() {
     assert_eq!(places(LEADER).session(), Some("3"));
     assert!(places(DAEMON).scope().is_none() && places(NOBODY).scope().is_none());
     let scope = places(LEADER).scope().unwrap();
-    assert!(scope.holds(&places(SHELL)) && !scope.holds(&places(DAEMON)));
+    assert!(scope.holds(&places(SU)) && !scope.holds(&places(DAEMON)));
+    assert!(places(SHELL).scope().unwrap().holds(&places(SHELL)), "by the named hierarchy");
 }
 
 /// Without a scope.
