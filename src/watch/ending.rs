@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::members::{Member, Survey};
 use super::terminal::Terminal;
@@ -26,8 +27,7 @@ const KILLING: Nanos = 10 * SECOND;
 const ROUND: Nanos = SECOND / 20;
 /// How long the leader has to leave by itself after everybody else has.
 const LEADER: Nanos = SECOND / 2;
-/// How many pidfds are held at a time: fewer than descriptors are to be had anywhere, for the survey
-/// needs some, too.
+/// How many pidfds are held at a time, at most.
 const HOLD: usize = 512;
 /// So many surveys in a row that found nobody are believed, though processes came and went.
 const EMPTY_SURVEYS: u32 = 32;
@@ -127,9 +127,10 @@ impl<'a> Ladder<'a> {
             outcome: Outcome::default(),
         };
         let mut held = Vec::new();
+        let hold = hold();
         let survey = ladder.survey(|member| {
             // Whoever is not held is asked by nobody, and is killed all the same.
-            if member.leader || held.len() < HOLD {
+            if member.leader || held.len() < hold {
                 held.extend(Held::new(session, member));
             }
         });
@@ -194,13 +195,14 @@ impl<'a> Ladder<'a> {
     /// shell's exit trap. Answers who is left.
     fn wait_for_all(&self, mut held: Vec<Held>, until: Nanos) -> Vec<Held> {
         let mut empty = 0;
+        let hold = hold();
         while Moment::now().mono < until {
             wait_for_exit(&mut held, until);
             if !held.is_empty() {
                 continue;
             }
             let survey = self.survey(|member| {
-                if held.len() < HOLD {
+                if held.len() < hold {
                     held.extend(Held::new(self.session, member));
                 }
             });
@@ -256,13 +258,13 @@ impl<'a> Ladder<'a> {
     /// time is not there for long; the leader is only noted.
     fn kill_found(&mut self) -> Round {
         let (mut killed, mut noted, mut leader, mut missed) = (Vec::new(), Vec::new(), None, false);
-        let session = self.session;
+        let (session, hold) = (self.session, hold());
         let survey = self.survey(|member| match Held::new(session, member) {
             Some(one) if member.leader => leader = Some(one),
             Some(one) => {
                 let sent = one.pidfd.send(SIGKILL).is_ok();
                 noted.push((one.member.process, sent));
-                if killed.len() < HOLD {
+                if killed.len() < hold {
                     killed.push(one);
                 }
             }
@@ -336,6 +338,12 @@ fn ask(one: &Held, signal: i32, forbidden: &mut usize) -> bool {
 
 fn after(now: Moment, time: Nanos) -> Nanos {
     now.mono.saturating_add(time)
+}
+
+/// How many pidfds may be held: the survey needs some descriptors, too.
+fn hold() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    usize::try_from(soft / 2).unwrap_or(HOLD).min(HOLD)
 }
 
 /// Lets others run, where there is nobody whose exit could be waited for.

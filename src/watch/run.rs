@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::activity::{Activity, Doubt};
 use super::ending::{Ladder, Outcome, Reach};
@@ -65,6 +66,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     }
 }
 
+/// With fewer descriptors nobody could be ended.
+const DESCRIPTORS: u64 = 64;
+
 /// Why the helper woke up.
 enum Event {
     /// It is time to look, or somebody stepped the clock.
@@ -91,6 +95,10 @@ struct Watchdog {
 
 impl Watchdog {
     fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
+        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| format!("getrlimit: {e}"))?;
+        if descriptors < DESCRIPTORS {
+            return Err(format!("{descriptors} descriptors are too few, and more are forbidden"));
+        }
         let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
         guard::settle();
         let timer = |e: Errno| format!("cannot make a timer: {e}");

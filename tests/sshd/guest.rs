@@ -36,7 +36,7 @@ const IN_SCOPE: [&str; 2] = [
 ];
 
 /// Starts an sshd whose sessions have a scope, as with systemd.
-fn with_scope(builder: Builder) -> Sshd {
+pub fn with_scope(builder: Builder) -> Sshd {
     let sshd = builder.before(&IN_SCOPE).start();
     sshd.script("make-scope", MAKE_SCOPE);
     sshd.script("scope-env", "XDG_SESSION_ID=t1\n");

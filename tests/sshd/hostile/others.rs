@@ -1,6 +1,7 @@
 //! Others, who look like the ended session's own and are not.
 
 use super::activity::AUTOMATON;
+use crate::guest::with_scope;
 use crate::promise::*;
 use crate::support::client::Client;
 use crate::support::process::Process;
@@ -80,4 +81,45 @@ fn who_logged_in_through_an_sshd_of_roots_session_is_spared() {
     bob.wait_for_shell();
     assert_untouched(&sshd, "bob");
     assert!(sshd.processes().contains(&daemon), "the daemon is spared; the log:\n{}", sshd.log);
+}
+
+#[test]
+fn who_logged_in_to_another_devpts_from_roots_session_is_spared() {
+    // In the same scope, on a terminal of the same number: only the device itself tells.
+    let sshd = with_scope(Sshd::with(OPTIONS).own_terminals());
+    let root = sshd.login("root");
+    let port = free_port();
+    let pid_file = sshd.dir.join("second.pid");
+    let config = sshd.dir.join("sshd_config");
+    let second = sshd.script(
+        "second-sshd",
+        &format!(
+            "#!/bin/sh\nset -e\nmount --bind /dev/pts2 /dev/pts\nmount --bind /dev/pts2/ptmx /dev/ptmx\n\
+             exec /usr/sbin/sshd -f {} -p {port} -o PidFile={}\n",
+            config.display(),
+            pid_file.display()
+        ),
+    );
+    root.run(&format!("unshare --mount {}", second.display()));
+    let listening = format!("Server listening on 127.0.0.1 port {port}.");
+    sshd.log.wait_for("the second sshd", |line| line.text.contains(&listening), SOON);
+    let mut command = sshd.ssh_at(port, "bob");
+    command.arg("-tt");
+    let bob = Client::on_terminal(command);
+    bob.wait_for_first_shell();
+    for client in [&root, &bob] {
+        client.type_line("tty");
+        client.expect("/dev/pts/0", SOON);
+    }
+    let typist = bob.keep_typing(secs(2));
+
+    assert_ended_on_time(&sshd, &root);
+    sshd.log.wait_for_event("ended", "root", GRACE + secs(5));
+    typist.stop();
+    bob.wait_for_shell();
+
+    bob.type_line("exit");
+    assert!(bob.exit(SOON).is_some());
+    // The second sshd itself was root's, and in his scope.
+    assert!(!pid_file.exists(), "the log:\n{}", sshd.log);
 }
