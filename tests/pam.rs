@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/libpam.rs"]
+mod libpam;
+
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::ptr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+
+use libpam::*;
 
 // security/_pam_types.h
 const PAM_SUCCESS: c_int = 0;
@@ -18,31 +22,6 @@ const PAM_SERVICE_ERR: c_int = 3;
 const PAM_PERM_DENIED: c_int = 6;
 const PAM_SESSION_ERR: c_int = 14;
 const PAM_ESTABLISH_CRED: c_int = 2;
-
-#[repr(C)]
-struct Conversation {
-    talk: Option<extern "C" fn()>,
-    data: *mut c_void,
-}
-
-#[link(name = "pam")]
-unsafe extern "C" {
-    fn pam_start_confdir(
-        service: *const c_char,
-        user: *const c_char,
-        conversation: *const Conversation,
-        confdir: *const c_char,
-        handle: *mut *mut c_void,
-    ) -> c_int;
-    fn pam_end(handle: *mut c_void, status: c_int) -> c_int;
-    fn pam_putenv(handle: *mut c_void, setting: *const c_char) -> c_int;
-    fn pam_open_session(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_close_session(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_authenticate(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_setcred(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_acct_mgmt(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_chauthtok(handle: *mut c_void, flags: c_int) -> c_int;
-}
 
 type Call = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 
@@ -112,21 +91,6 @@ impl Stack {
     fn open(&self) -> (c_int, Vec<(c_int, String)>) {
         self.call(pam_open_session, 0)
     }
-}
-
-fn start(folder: &Path, service: &str, user: Option<&str>) -> *mut c_void {
-    let service = CString::new(service).unwrap();
-    let user = user.map(|user| CString::new(user).unwrap());
-    let folder = CString::new(folder.to_str().unwrap()).unwrap();
-    let conversation = Conversation { talk: None, data: ptr::null_mut() };
-    let mut handle = ptr::null_mut();
-    // SAFETY: terminated strings (no user is a null pointer), and a conversation that libpam copies.
-    let code = unsafe {
-        let user = user.as_ref().map_or(ptr::null(), |user| user.as_ptr());
-        pam_start_confdir(service.as_ptr(), user, &raw const conversation, folder.as_ptr(), &raw mut handle)
-    };
-    assert_eq!(code, PAM_SUCCESS);
-    handle
 }
 
 impl Drop for Stack {

@@ -4,6 +4,8 @@
 //! arguments and so does nothing; the floor of a sleeping process is one of bare assembly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../tests/support/libpam.rs"]
+mod libpam;
 mod pam;
 mod table;
 

@@ -1,31 +1,10 @@
-//! The application's side of libpam, and posix_spawn(3): what the benchmarks call and nix has not.
+//! A login's use of libpam, and posix_spawn(3).
 
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-#[repr(C)]
-struct Conversation {
-    call: Option<extern "C" fn()>,
-    data: *mut c_void,
-}
-
-#[link(name = "pam")]
-unsafe extern "C" {
-    fn pam_start_confdir(
-        service: *const c_char,
-        user: *const c_char,
-        conversation: *const Conversation,
-        confdir: *const c_char,
-        handle: *mut *mut c_void,
-    ) -> c_int;
-    fn pam_set_item(handle: *mut c_void, item: c_int, value: *const c_void) -> c_int;
-    fn pam_acct_mgmt(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_open_session(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_close_session(handle: *mut c_void, flags: c_int) -> c_int;
-    fn pam_end(handle: *mut c_void, status: c_int) -> c_int;
-}
+use crate::libpam;
 
 const PAM_TTY: c_int = 3;
 
@@ -37,29 +16,18 @@ pub struct Transaction {
 impl Transaction {
     /// Starts it and has libpam load the stack's modules, as a login has by the time the session opens.
     pub fn start(service: &str, confdir: &Path) -> Self {
-        let service = CString::new(service).unwrap();
-        let confdir = CString::new(confdir.as_os_str().as_bytes()).unwrap();
-        let conversation = Conversation { call: None, data: ptr::null_mut() };
-        let mut handle = ptr::null_mut();
-        // SAFETY: all strings are terminated; libpam copies them and the conversation.
+        let handle = libpam::start(confdir, service, Some("root"));
+        // SAFETY: the handle is open and the text terminated; libpam copies it.
         unsafe {
-            let started = pam_start_confdir(
-                service.as_ptr(),
-                c"root".as_ptr(),
-                &conversation,
-                confdir.as_ptr(),
-                &mut handle,
-            );
-            assert_eq!(started, 0, "pam_start_confdir");
-            assert_eq!(pam_set_item(handle, PAM_TTY, c"ssh".as_ptr().cast()), 0);
-            assert_eq!(pam_acct_mgmt(handle, 0), 0, "pam_acct_mgmt");
+            assert_eq!(libpam::pam_set_item(handle, PAM_TTY, c"ssh".as_ptr().cast()), 0);
+            assert_eq!(libpam::pam_acct_mgmt(handle, 0), 0, "pam_acct_mgmt");
         }
         Self { handle }
     }
 
     pub fn open_session(&mut self) {
         // SAFETY: the handle is open.
-        assert_eq!(unsafe { pam_open_session(self.handle, 0) }, 0, "pam_open_session");
+        assert_eq!(unsafe { libpam::pam_open_session(self.handle, 0) }, 0, "pam_open_session");
     }
 }
 
@@ -67,8 +35,8 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         // SAFETY: the handle is open, and not used again.
         unsafe {
-            pam_close_session(self.handle, 0);
-            pam_end(self.handle, 0);
+            libpam::pam_close_session(self.handle, 0);
+            libpam::pam_end(self.handle, 0);
         }
     }
 }
