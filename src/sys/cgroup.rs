@@ -74,6 +74,13 @@ impl Places {
         self.0.iter().any(|place| place.path.split('/').any(scope))
     }
 
+    /// Whether they are where a user may stop what is there: in a login session's scope, through
+    /// logind, or below his own service manager, by hand.
+    #[must_use]
+    pub fn are_a_users(&self) -> bool {
+        self.in_scope() || self.0.iter().any(|place| place.path.split('/').any(|part| part == "user.slice"))
+    }
+
     /// The login session they are in, by the name of its scope, which only root can choose. (A user
     /// sets `XDG_SESSION_ID` through pam_env's `user_readenv`.)
     #[must_use]
@@ -155,6 +162,14 @@ mod tests {
         assert_eq!(session("/user.slice/session-1.scope/below"), None);
         assert_eq!(session("/user.slice/session-1.service"), None);
         assert_eq!(session("/"), None);
+    }
+
+    #[test]
+    fn a_users_own_groups_are_told_from_the_systems() {
+        let users = |path: &str| Places(places(&format!("0::{path}"))).are_a_users();
+        assert!(users("/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope"));
+        assert!(users("/t.slice/session-t1.scope"));
+        assert!(!users("/system.slice/ssh.service") && !users("/"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`activity`] and [`schedule`] decide, and see the world only through their arguments; [`members`]
 //! decides whom the end applies to. The others fetch and do: [`terminals`] finds the terminals and
-//! samples them, [`notice`] writes on them, [`ending`] ends, [`journal`] records, [`run`] is the loop.
+//! samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them, [`ending`]
+//! ends, [`journal`] records, [`run`] is the loop.
 #![forbid(unsafe_code)]
 
 pub mod activity;

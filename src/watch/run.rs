@@ -100,20 +100,19 @@ impl Watchdog {
             return Err(format!("{descriptors} descriptors are too few, and more are forbidden"));
         }
         let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
-        guard::settle();
         let timer = |e: Errno| format!("cannot make a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
         let session = &assignment.session;
         let process = proc.process(session.leader).filter(|_| !leader.has_exited());
         let process = process.ok_or("the leader is not to be seen in /proc")?;
-        // We were started where the leader is. In its scope the user could have logind stop us along
-        // with his processes; elsewhere nobody but root signals by control group.
+        // We were started where the leader is. There the user may be able to have us stopped along
+        // with his processes; elsewhere nobody but root acts on control groups.
         let places = Places::of(&proc, nix::unistd::getpid().as_raw());
         let standing = Standing::of(&proc, &process, &places);
         match cgroup::leave(&proc, &places) {
-            Err(e) if places.in_scope() => {
-                return Err(format!("cannot leave the session's control group: {e}"));
+            Err(e) if places.are_a_users() => {
+                return Err(format!("cannot leave the user's control group: {e}"));
             }
             _ => {}
         }
@@ -138,6 +137,7 @@ impl Watchdog {
 
     /// What a login need not wait for.
     fn note_arming(&mut self) {
+        guard::settle();
         self.session.finder.choose_way();
         let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
         let record = self
