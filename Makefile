@@ -2,6 +2,7 @@
 # make install    install them                    (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR)
 # make uninstall  remove them again
 # make check      every test; as root, installs what it lacks
+# make check-vm   the cases of ring 3, on Debian 12 and 13 in QEMU; as root, half an hour
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
 # make bench      what a login and a sleeping session cost; as root
 
@@ -22,13 +23,18 @@ HELPER := $(DIST)/pam_idle_watchdog_helper
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
 # After sudo, the next make of the tree's owner must find a target folder that is his.
-GIVE_BACK = @[ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target
+GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target; }
 
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 all: $(MODULE) $(HELPER)
 
-$(MODULE): $(SOURCES)
+# Built for another place, it must be built again.
+$(DIST)/helper-path: FORCE
+	@mkdir -p $(DIST)
+	@echo $(PAM_IDLE_WATCHDOG_HELPER) | cmp -s - $@ || echo $(PAM_IDLE_WATCHDOG_HELPER) >$@
+
+$(MODULE): $(SOURCES) $(DIST)/helper-path
 	$(CARGO) build --locked --release --lib
 	install -D -m 0644 target/release/libpam_idle_watchdog.so $@
 
@@ -43,7 +49,7 @@ install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
 	install -d $(DESTDIR)$(DOCDIR)/pam.d-examples
-	install -m 0644 README.md CHANGELOG.md SECURITY.md $(DESTDIR)$(DOCDIR)
+	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
 
 # Take the line out of /etc/pam.d first: a line without its module fails the login.
@@ -54,22 +60,26 @@ uninstall:
 check:
 	sh tests/prepare "make check"
 	$(MAKE) all
-	sh tests/all
-	$(GIVE_BACK)
+	sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
+
+check-vm:
+	sh tests/prepare "make check-vm"
+	$(MAKE) all
+	sh tests/vm/all; status=$$?; $(GIVE_BACK); exit $$status
 
 demo:
 	sh tests/prepare "make demo"
 	$(MAKE) all
-	$(CARGO) run --locked --release --quiet --example demo
-	$(GIVE_BACK)
+	$(CARGO) run --locked --release --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
 
 bench:
 	sh tests/prepare "make bench"
 	$(MAKE) all
-	$(CARGO) bench --locked --bench cost
-	$(GIVE_BACK)
+	$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all install uninstall check demo bench clean
+FORCE:
+
+.PHONY: FORCE all install uninstall check check-vm demo bench clean

@@ -28,7 +28,8 @@ pub const CLOSE_SIGNAL: i32 = 40;
 pub const ARMED: u8 = b'A';
 /// First byte of a status message: the helper refuses, the rest says why.
 pub const REFUSED: u8 = b'R';
-/// First byte of a status message: `execve` failed, the rest is its errno in native byte order.
+/// First byte of a status message: a step between fork and exec failed. The next byte is its number,
+/// the rest its errno in native byte order.
 pub const NOT_EXECUTED: u8 = b'E';
 
 /// Who is watched, as told by the process that called PAM.

@@ -46,9 +46,9 @@ struct Model {
 impl Model {
     fn new(lag: Nanos) -> Self {
         let mut model =
-            Self { boot: 0, offset: EPOCH, stamps: Stamps { atime: 0, ctime: 0 }, unread: 0, lag };
+            Self { boot: 0, offset: EPOCH, stamps: Stamps { atime: 0, ctime: 0, owner: 0 }, unread: 0, lag };
         let now = model.coarse();
-        model.stamps = Stamps { atime: now / SECOND * SECOND, ctime: now };
+        model.stamps = Stamps { atime: now / SECOND * SECOND, ctime: now, owner: 0 };
         model
     }
 
@@ -76,7 +76,7 @@ impl Model {
             Event::Unread => self.unread += 1,
             Event::Chmod => self.stamps.ctime = self.coarse(),
             Event::Touch(ahead) => {
-                self.stamps = Stamps { atime: self.coarse() + ahead, ctime: self.coarse() };
+                self.stamps = Stamps { atime: self.coarse() + ahead, ctime: self.coarse(), owner: 0 };
             }
             Event::Step(by) => self.offset += by,
         }
@@ -343,4 +343,37 @@ fn a_queue_counted_otherwise_has_not_grown() {
         activity.look(now, &BTreeMap::from([(TTY, sample)]));
     }
     assert!(activity.last() < 9 * SECOND, "{} s", activity.last() / SECOND);
+}
+
+#[test]
+fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly() {
+    let mut model = Model::new(0);
+    let mut activity = Activity::new(model.now());
+    // Its change time lies in the future from its first sample on.
+    model.offset -= 3600 * SECOND;
+    for n in 1..20 {
+        model.boot = n * 60 * SECOND;
+        model.happen(&Event::Key);
+        let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
+        let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
+        assert_eq!(doubts, [], "look {n}");
+        assert_eq!(activity.last(), model.boot, "look {n}");
+    }
+}
+
+#[test]
+fn login_may_hand_the_terminal_over_after_the_first_look() {
+    let mut model = Model::new(0);
+    let mut activity = Activity::new(model.now());
+    let mut look = |model: &Model| {
+        let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
+        activity.look(model.now(), &BTreeMap::from([(TTY, sample)]))
+    };
+    model.boot = SECOND;
+    assert_eq!(look(&model), []);
+    model.boot = 20 * SECOND;
+    model.happen(&Event::Key);
+    model.happen(&Event::Chmod);
+    model.stamps.owner = 1000;
+    assert_eq!(look(&model), []);
 }

@@ -127,6 +127,11 @@ const BAD_LINES: [(&str, &str); 22] = [
     ("[timeout=15m warn=60]", "timeout=15m warn=60"),
 ];
 
+/// The field that names a word.
+fn argument(word: &str) -> String {
+    if word.contains(' ') { format!("argument=\"{word}\"") } else { format!("argument={word}") }
+}
+
 #[test]
 fn a_line_that_cannot_be_read_fails_and_the_log_names_the_word() {
     for (line, word) in BAD_LINES {
@@ -134,7 +139,10 @@ fn a_line_that_cannot_be_read_fails_and_the_log_names_the_word() {
         assert_eq!(code, PAM_SERVICE_ERR, "{line}");
         let [(priority, text)] = logged.as_slice() else { panic!("{line}: {logged:?}") };
         assert_eq!(*priority, libc::LOG_ERR, "{line}: {text}");
-        assert!(text.starts_with(&format!("bad argument \"{word}\": ")), "{line}: {text}");
+        assert!(
+            text.starts_with(&format!("could-not user=nobody {} what=", argument(word))),
+            "{line}: {text}"
+        );
     }
 }
 
@@ -146,7 +154,7 @@ fn with_onerr_succeed_it_does_not_fail_and_is_logged_all_the_same() {
             assert_eq!(code, PAM_SUCCESS, "{line}");
             let [(first, text), (second, on)] = logged.as_slice() else { panic!("{line}: {logged:?}") };
             assert_eq!((*first, *second), (libc::LOG_ERR, libc::LOG_ERR), "{line}");
-            assert!(text.contains(&format!("\"{word}\"")), "{line}: {text}");
+            assert!(text.contains(&argument(word)), "{line}: {text}");
             assert!(on.contains("unguarded"), "{line}: {on}");
         }
     }
@@ -187,7 +195,7 @@ fn jobs_are_ignored() {
     for service in ["cron", "crond", "atd", "systemd-user"] {
         assert_ignored(service, "timeout=15m", &[], None);
     }
-    let because = "not-ours because=\"service cron\"";
+    let because = "not-ours user=nobody because=\"service cron\"";
     assert_ignored("cron", "timeout=15m debug", &[], Some((libc::LOG_DEBUG, because)));
 }
 
@@ -247,7 +255,7 @@ fn without_root_there_is_no_watchdog_and_the_session_fails() {
     let (code, logged) = open_unprivileged("timeout=15m");
     assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
     let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
-    assert!(text.starts_with("could-not what=") && text.contains("cannot be started"), "{text}");
+    assert!(text.starts_with("could-not user=nobody what=") && text.contains("cannot be started"), "{text}");
 
     let (code, logged) = open_unprivileged("timeout=15m onerr=succeed");
     assert_eq!(code, PAM_SUCCESS, "{logged:?}");

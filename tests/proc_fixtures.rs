@@ -59,10 +59,8 @@ fn a_name_that_looks_like_fields_is_a_name() {
     let shell = Process {
         pid: SHELL,
         parent: CHILD,
-        group: SHELL,
         session: SHELL,
         tty: 34820,
-        foreground: PROGRAM,
         started: 40_200_000_000,
         dead: false,
     };
@@ -70,10 +68,8 @@ fn a_name_that_looks_like_fields_is_a_name() {
     let program = Process {
         pid: PROGRAM,
         parent: SHELL,
-        group: PROGRAM,
         session: SHELL,
         tty: 34820,
-        foreground: PROGRAM,
         started: 40_300_000_000,
         dead: false,
     };

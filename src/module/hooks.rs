@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
-use super::guest::{self, Refusal};
+use super::guest::{self, Login, Refusal};
 use crate::policy::OnError;
 use crate::sys::pam::{Level, log};
 
@@ -19,16 +19,13 @@ impl PamHooks for IdleWatchdog {
         match guest::open(pamh, &args) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
-            Err(Refusal { code, on_error, why }) => {
-                log(pamh, Level::Error, &why);
+            Err(Refusal { code, on_error, record }) => {
+                log(pamh, Level::Error, &record);
                 match on_error {
                     OnError::Fail => code,
                     OnError::Succeed => {
-                        log(
-                            pamh,
-                            Level::Error,
-                            "could-not guard this session; it goes on unguarded (onerr=succeed)",
-                        );
+                        let record = Login::of(pamh).record("unguarded");
+                        log(pamh, Level::Error, &record.with("because", "onerr=succeed"));
                         PamResultCode::PAM_SUCCESS
                     }
                 }
@@ -60,6 +57,7 @@ impl PamHooks for IdleWatchdog {
 
 /// A line of another type is a mistake. Ignoring it could let somebody in: it fails.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
-    log(pamh, Level::Error, &format!("is a session module: a line of type {kind} is a mistake, and fails"));
+    let what = format!("a line of type {kind} is a mistake: this is a session module");
+    log(pamh, Level::Error, &Login::of(pamh).record("could-not").with("what", what));
     PamResultCode::PAM_SERVICE_ERR
 }

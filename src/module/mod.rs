@@ -9,5 +9,5 @@ mod spawn;
 
 use std::time::Duration;
 
-/// What a login may lose to us at most: starting the helper and its arming.
+/// How long a login waits for the helper at most: for its start and its arming.
 const BUDGET: Duration = Duration::from_secs(2);

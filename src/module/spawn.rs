@@ -22,7 +22,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::pipe2;
 
 use crate::handoff::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
-use crate::sys::clock::{Moment, Nanos};
+use crate::sys::clock::{Moment, Nanos, timeout};
 use crate::sys::pam::Helper;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
@@ -73,25 +73,29 @@ pub fn start(path: &CStr, args: &[String], budget: Duration) -> Result<Helper, F
     let (status, child_end) = pipe2(OFlag::O_CLOEXEC)?;
     let pid = run(path, &args, &leader, &child_end)?;
     drop(child_end);
-    match hear(status, due) {
-        Ok(()) => {
-            let process = Proc::default().process(pid).ok_or(Failure::Died)?;
-            Ok(Helper { pid, started: process.started })
-        }
-        Err(Heard::Late(helper_lives)) => {
+    // Before it says a word: an armed helper must not be lost for want of a descriptor.
+    let process = Proc::default().process(pid);
+    match (hear(status, due), process) {
+        (Ok(()), Some(process)) => Ok(Helper { pid, started: process.started }),
+        (Err(Heard::Late(helper_lives)), _) => {
             helper_lives.kill(pid);
             Err(Failure::Late(budget))
         }
-        Err(Heard::Failed(failure)) => Err(failure),
+        (Err(Heard::Failed(failure)), _) => Err(failure),
+        (Ok(()), None) => {
+            // It has just said that it lives, and is of no use unknown.
+            if let Ok(pidfd) = PidFd::open(pid) {
+                let _ = pidfd.send(libc::SIGKILL);
+            }
+            Err(Failure::Died)
+        }
     }
 }
 
 /// Ends a helper that is of no use.
 pub fn discard(helper: Helper) {
-    if let Ok(pidfd) = PidFd::open(helper.pid) {
-        if Proc::default().process(helper.pid).is_some_and(|p| p.started == helper.started) {
-            let _ = pidfd.send(libc::SIGKILL);
-        }
+    if let Some(pidfd) = PidFd::of(&Proc::default(), helper.pid, helper.started) {
+        let _ = pidfd.send(libc::SIGKILL);
     }
 }
 
@@ -112,8 +116,7 @@ impl StatusPipe {
             if left <= 0 {
                 return Ok(false);
             }
-            let timeout = PollTimeout::try_from(left / 1_000_000 + 1).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout) {
+            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout(left)) {
                 Err(Errno::EINTR) | Ok(0) => {}
                 other => return other.map(|_| true),
             }

@@ -1,6 +1,5 @@
 //! The settings of one session, and the words that set them.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::duration;
@@ -86,12 +85,6 @@ pub struct BadWord {
     pub problem: String,
     /// What the rest of the line says about a login that cannot be guarded.
     pub on_error: OnError,
-}
-
-impl fmt::Display for BadWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad argument \"{}\": {}", self.word.escape_debug(), self.problem)
-    }
 }
 
 /// A setting's value and the word that set it.

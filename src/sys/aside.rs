@@ -8,50 +8,34 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::{ForkResult, fork, pipe2};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
-use super::clock::{Moment, Nanos, SECOND};
-use super::pidfd::PidFd;
+use super::clock::{Moment, Nanos, SECOND, timeout};
 
 /// How long an answer is waited for. What is asked for takes microseconds.
 const PATIENCE: Nanos = SECOND / 2;
 
 /// Runs work in children, one at a time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Aside {
-    /// A child that gave no answer in time and is still there: nothing more is asked until it is not,
-    /// or there would soon be many.
-    stuck: Option<PidFd>,
+    /// A child that gave no answer in time and is not buried: nothing more is asked until it is, or
+    /// there would soon be many.
+    stuck: Option<Pid>,
 }
 
 impl Aside {
-    /// Has the kernel bury this process's children from now on, whenever they end.
-    #[must_use]
-    pub fn ignoring_children() -> Self {
-        // SAFETY: no handler is installed; SIGCHLD is ignored from here on.
-        let ignored = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
-        // There is such a signal, and it may be ignored.
-        debug_assert!(ignored.is_ok());
-        Self { stuck: None }
-    }
-
-    /// Whether an earlier child still hangs.
-    pub fn is_stuck(&mut self) -> bool {
-        if self.stuck.as_ref().is_some_and(PidFd::has_exited) {
-            self.stuck = None;
-        }
-        self.stuck.is_some()
-    }
-
     /// Runs `work` in a child and answers what that has written: all of it, or what came in time.
     ///
     /// The process must have one thread.
     pub fn run(&mut self, work: impl FnOnce(&mut File)) -> Vec<u8> {
         let mut answer = Vec::new();
-        if self.is_stuck() {
+        self.stuck = self.stuck.filter(|child| !buried(*child, WaitPidFlag::WNOHANG));
+        if self.stuck.is_some() {
             return answer;
         }
         let Ok((ours, childs)) = pipe2(OFlag::O_CLOEXEC) else { return answer };
@@ -67,27 +51,36 @@ impl Aside {
             Err(_) => return answer,
         };
         drop(childs);
-        let mut pipe = File::from(ours);
-        let until = Moment::now().mono.saturating_add(PATIENCE);
-        loop {
-            let left = until.saturating_sub(Moment::now().mono).max(0);
-            let timeout = PollTimeout::try_from(left / 1_000_000).unwrap_or(PollTimeout::ZERO);
-            let ready = poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout);
-            let mut part = [0; 512];
-            match ready.map(|ready| if ready > 0 { pipe.read(&mut part).ok() } else { None }) {
-                Ok(Some(0)) => return answer,
-                Ok(Some(count)) => answer.extend(part.iter().take(count)),
-                Err(nix::errno::Errno::EINTR) => {}
-                _ => break,
-            }
-        }
-        // Nobody waits for it: SIGCHLD is ignored. Its number is its own while it hangs.
-        self.stuck = PidFd::open(child.as_raw()).ok();
-        if let Some(stuck) = &self.stuck {
-            let _ = stuck.send(libc::SIGKILL);
+        if listen(File::from(ours), &mut answer) {
+            buried(child, WaitPidFlag::empty());
+        } else {
+            // Its number is its own until it is buried, which it will be when it no longer hangs.
+            let _ = kill(child, Signal::SIGKILL);
+            self.stuck = Some(child);
         }
         answer
     }
+}
+
+/// Takes what is written until the other end is closed; `false` when that takes too long.
+fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
+    let until = Moment::now().mono.saturating_add(PATIENCE);
+    loop {
+        let left = until.saturating_sub(Moment::now().mono);
+        let ready = poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout(left));
+        let mut part = [0; 512];
+        match ready.map(|ready| if ready > 0 { pipe.read(&mut part).ok() } else { None }) {
+            Ok(Some(0)) => return true,
+            Ok(Some(count)) => answer.extend(part.iter().take(count)),
+            Err(Errno::EINTR) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a child of ours has ended; it is no more a zombie then.
+fn buried(child: Pid, how: WaitPidFlag) -> bool {
+    !matches!(waitpid(child, Some(how)), Ok(WaitStatus::StillAlive))
 }
 
 /// Writes an answer; whoever is no longer listening does not matter.

@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::poll::PollTimeout;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
@@ -68,6 +69,12 @@ fn read(clock: Clock) -> Nanos {
     clock_gettime(clock).map_or(0, |t| nanos(t.tv_sec(), t.tv_nsec()))
 }
 
+/// For poll(2), rounded up: what is due in less than a millisecond is not to be spun for.
+#[must_use]
+pub fn timeout(left: Nanos) -> PollTimeout {
+    PollTimeout::try_from(left.max(0).saturating_add(999_999) / 1_000_000).unwrap_or(PollTimeout::MAX)
+}
+
 /// Ends a sleep at a time of the boot clock.
 #[derive(Debug)]
 pub struct Alarm(TimerFd);
@@ -129,7 +136,11 @@ impl StepWatch {
         // A time nobody lives to see: only the cancelling is wanted.
         let never = TimeSpec::new(i64::MAX / SECOND, 0);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-        self.0.set(Expiration::OneShot(never), flags)
+        match self.0.set(Expiration::OneShot(never), flags) {
+            // It is armed, and tells that the clock was stepped since the last time: that is known.
+            Err(Errno::ECANCELED) => Ok(()),
+            other => other,
+        }
     }
 }
 

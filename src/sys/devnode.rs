@@ -30,15 +30,9 @@ pub struct Stamps {
     pub atime: Nanos,
     /// Last change of the node itself. No read moves it; every utimensat(2) and chmod(2) does.
     pub ctime: Nanos,
-}
-
-/// The user a node belongs to: of a pty, who opened the master, or whom it was given to since.
-///
-/// # Errors
-///
-/// As fstat(2).
-pub fn owner(file: &File) -> io::Result<u32> {
-    Ok(file.metadata()?.uid())
+    /// The user it belongs to, which only root can change: of a pty, who opened the master, or whom it
+    /// was given to since.
+    pub owner: u32,
 }
 
 /// Identity and stamps of the character device at a path.
@@ -67,6 +61,7 @@ fn read(meta: &Metadata) -> io::Result<(DeviceId, Stamps)> {
     let stamps = Stamps {
         atime: nanos(meta.atime(), meta.atime_nsec()),
         ctime: nanos(meta.ctime(), meta.ctime_nsec()),
+        owner: meta.uid(),
     };
     Ok((id, stamps))
 }

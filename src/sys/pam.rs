@@ -4,6 +4,8 @@ use std::ffi::{CString, c_char, c_int};
 
 use pam::module::{PamHandle, PamResult};
 
+use crate::record::Record;
+
 /// syslog(3) priorities, in the words of the Linux-PAM module writers' guide.
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
@@ -23,10 +25,13 @@ unsafe extern "C" {
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
 }
 
-/// Logs under the host's ident, as `pam_idle_watchdog(SERVICE:TYPE): text`, to the facility
-/// AUTHPRIV. The text must be printable; one with a NUL in it is not logged.
-pub fn log(pamh: &PamHandle, level: Level, text: &str) {
-    let Ok(text) = CString::new(text) else { return };
+/// Logs under the host's ident, as `pam_idle_watchdog(SERVICE:TYPE): record`, to the facility
+/// AUTHPRIV.
+pub fn log(pamh: &PamHandle, level: Level, record: &Record) {
+    // No record holds a NUL: it is printable.
+    let Ok(text) = CString::new(record.to_string()) else {
+        return;
+    };
     // SAFETY: the handle is libpam's own, borrowed for the call; the format takes one string.
     unsafe { pam_syslog(pamh, level as c_int, c"%s".as_ptr(), text.as_ptr()) }
 }

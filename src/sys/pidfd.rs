@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use super::proc::Proc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A descriptor of one process, alive or dead, whatever becomes of its number.
@@ -19,6 +20,15 @@ impl PidFd {
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
         // SAFETY: a non-negative result is a new descriptor that nobody else owns.
         checked(fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// A descriptor of the very process that was started then
+    /// ([`Process::started`](super::proc::Process::started)); `None` when it is gone, or its number is
+    /// another's.
+    #[must_use]
+    pub fn of(proc: &Proc, pid: i32, started: i64) -> Option<Self> {
+        let pidfd = Self::open(pid).ok()?;
+        proc.process(pid).is_some_and(|process| process.started == started).then_some(pidfd)
     }
 
     /// Another descriptor of the same process.

@@ -19,14 +19,10 @@ pub struct Process {
     pub pid: i32,
     /// Its parent's.
     pub parent: i32,
-    /// Its process group.
-    pub group: i32,
     /// Its session (setsid(2)).
     pub session: i32,
     /// Device number of its controlling terminal; 0 is none.
     pub tty: u64,
-    /// The terminal's foreground process group; -1 is none.
-    pub foreground: i32,
     /// When it was started, in nanoseconds of the boot clock, exact to 10 ms. With the number, an identity.
     pub started: i64,
     /// Dead already: zombie or going (`Z`, `X`).
@@ -202,12 +198,10 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     Some(Process {
         pid,
         parent: small(4)?,
-        group: small(5)?,
         session: small(6)?,
         // The kernel prints new_encode_dev() as an int; rdev of stat(2) has the same bits for
         // majors below 4096 and minors below 2^20.
         tty: u64::from(u32::try_from(number(7)? & 0xffff_ffff).ok()?),
-        foreground: small(8)?,
         started: i64::try_from(started).ok()?,
         dead: matches!(*fields.first()?, "Z" | "X" | "x"),
     })
@@ -232,16 +226,8 @@ mod tests {
     fn a_command_name_cannot_pass_for_fields() {
         for name in ["a) 0 (b", "a) S 1 1 1 0 -1 (b", "\n) Z 1", ") )", "", "\u{fffd}"] {
             let process = parse_stat(7, &format!("7 ({name}) {REST}\n")).unwrap();
-            let expected = Process {
-                pid: 7,
-                parent: 10,
-                group: 20,
-                session: 30,
-                tty: 34819,
-                foreground: 40,
-                started: 12_340_000_000,
-                dead: false,
-            };
+            let expected =
+                Process { pid: 7, parent: 10, session: 30, tty: 34819, started: 12_340_000_000, dead: false };
             assert_eq!(process, expected, "{name:?}");
         }
     }

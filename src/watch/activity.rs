@@ -110,12 +110,6 @@ impl Activity {
         self.terminals.get(&id).map(|known| known.stamps.ctime)
     }
 
-    /// When the last look was, on the boot clock.
-    #[must_use]
-    pub fn looked(&self) -> Nanos {
-        self.looked.boot
-    }
-
     /// When to look once more, on the boot clock, because a node was changed right before the last
     /// look (login hands the terminal over just then): until it has settled an honest read cannot be
     /// told from a forged one. Not twice in a row: whoever changes it all the time is not run after.
@@ -161,8 +155,8 @@ struct Look {
 impl Look {
     /// A terminal not seen before. Its birth is activity, and what its stamps say since.
     fn first(&self, sample: &Sample) -> (Known, Option<Nanos>, Option<Doubt>) {
-        let Stamps { atime, ctime } = sample.stamps;
-        let active = (!sample.inner).then(|| self.read_at(atime.max(ctime)));
+        let Stamps { atime, ctime, .. } = sample.stamps;
+        let active = (!sample.inner).then(|| self.read_at(atime).max(self.read_at(ctime)));
         let blind = if self.is_future(atime) { None } else { self.passage(atime) };
         (Known { blind, ..self.known(sample, None) }, active, None)
     }
@@ -174,7 +168,10 @@ impl Look {
         sample: &Sample,
         credits: &mut u8,
     ) -> (Known, Option<Nanos>, Option<Doubt>) {
-        if sample.born.is_some_and(|born| born > self.before.boot) {
+        // Used again for a new terminal; or root has given it to the person just now, as login does
+        // after the session is opened.
+        let anew = sample.born.is_some_and(|born| born > self.before.boot);
+        if anew || sample.stamps.owner != known.stamps.owner {
             return self.first(sample);
         }
         let stamp = sample.stamps.atime;
@@ -214,9 +211,10 @@ impl Look {
 
     fn known(&self, sample: &Sample, before: Option<&Known>) -> Known {
         let Sample { stamps, unread, inner, born: _ } = *sample;
-        // Settled once, a change time stays so: a step back only makes it look like the future's.
+        // Settled once, a change time stays so. One in the future, of before a step back, is settled,
+        // too: whatever changes the node now shows as an earlier one.
         let still = before.is_some_and(|known| known.settled && known.stamps.ctime == stamps.ctime);
-        let settled = still || self.now.wall.saturating_sub(stamps.ctime) > SETTLED;
+        let settled = still || self.now.wall.saturating_sub(stamps.ctime).saturating_abs() > SETTLED;
         Known { stamps, unread, inner, settled, blind: None }
     }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::members::{Member, Survey};
 use super::terminal::Terminal;
 use super::watched::Watched;
 use crate::policy::Kill;
-use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Process;
 
@@ -80,6 +80,7 @@ pub struct Ladder<'a> {
     session: &'a Watched,
     reach: Reach,
     held: Vec<Held>,
+    members: usize,
     spared: Vec<i32>,
     killed: BTreeSet<(i32, i64)>,
     outcome: Outcome,
@@ -91,26 +92,32 @@ struct Held {
     pidfd: PidFd,
 }
 
-/// What one survey of the last rung came to.
-struct Round {
-    killed: Vec<Held>,
-    leader: Option<Held>,
-    /// Somebody was there and gone before it could be held.
-    missed: bool,
-    survey: Survey,
-}
-
 impl Held {
     fn new(session: &Watched, member: &Member) -> Option<Self> {
-        let Watched { proc, standing, leader, .. } = session;
-        let process = member.process;
-        // The leader's we have had from the begin, whatever else runs out.
-        let pidfd = if member.leader { leader.try_clone() } else { PidFd::open(process.pid) }.ok()?;
-        // Whoever was surveyed may have gone before it was held, and its number to another; and so
-        // may those between it and the leader, before they were read.
-        let still = proc.process(process.pid)?.started == process.started;
-        let kin = !member.descendant || standing.descends(proc, &process);
-        (still && kin).then_some(Self { member: *member, pidfd })
+        let Process { pid, started, .. } = member.process;
+        // The leader's we have had from the begin, whatever else runs out. The others' number may be
+        // somebody else's since they were surveyed.
+        let pidfd = if member.leader {
+            session.leader.try_clone().ok()
+        } else {
+            PidFd::of(&session.proc, pid, started)
+        };
+        pidfd.map(|pidfd| Self { member: *member, pidfd })
+    }
+
+    /// Sends a signal; whether it was sent. One that is forbidden is counted, and means the next rung.
+    fn send(&self, signal: i32, forbidden: &mut usize) -> bool {
+        let sent = self.pidfd.send(signal);
+        *forbidden +=
+            usize::from(sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
+        sent.is_ok()
+    }
+
+    /// A request to leave, and SIGCONT behind it: a stopped process would not hear it.
+    fn ask(&self, signal: i32, forbidden: &mut usize) -> bool {
+        let asked = self.send(signal, forbidden);
+        let _ = self.pidfd.send(SIGCONT);
+        asked
     }
 }
 
@@ -122,27 +129,27 @@ impl<'a> Ladder<'a> {
             session,
             reach,
             held: Vec::new(),
+            members: 0,
             spared: Vec::new(),
             killed: BTreeSet::new(),
             outcome: Outcome::default(),
         };
         let mut held = Vec::new();
         let hold = hold();
-        let survey = ladder.survey(|member| {
-            // Whoever is not held is asked by nobody, and is killed all the same.
-            if member.leader || held.len() < hold {
-                held.extend(Held::new(session, member));
+        let found = ladder.find(|one| {
+            // Who is not held is asked by nobody, and is killed all the same.
+            if one.member.leader || held.len() < hold {
+                held.push(one);
             }
         });
-        ladder.spared = survey.spared;
-        ladder.held = held;
+        (ladder.held, ladder.members, ladder.spared) = (held, found.members.len(), found.spared);
         ladder
     }
 
     /// How many processes the end applies to.
     #[must_use]
     pub fn members(&self) -> usize {
-        self.held.len()
+        self.members
     }
 
     /// Who looks like a member and is left alone.
@@ -159,7 +166,7 @@ impl<'a> Ladder<'a> {
         let hanging: BTreeSet<i32> =
             held.iter().map(|one| &one.member).filter(|m| self.hangs_up(m)).map(|m| m.process.pid).collect();
         for one in held.iter().filter(|one| hanging.contains(&one.member.process.pid)) {
-            outcome.hup += usize::from(ask(one, SIGHUP, &mut outcome.forbidden));
+            outcome.hup += usize::from(one.ask(SIGHUP, &mut outcome.forbidden));
         }
         // sshd passes on what was written on the terminals, and if a shell's end closes the
         // connection, it leaves in its own way.
@@ -169,7 +176,7 @@ impl<'a> Ladder<'a> {
             let asked =
                 |one: &&Held| one.member.leader == leader && !hanging.contains(&one.member.process.pid);
             for one in held.iter().filter(asked) {
-                outcome.term += usize::from(ask(one, SIGTERM, &mut outcome.forbidden));
+                outcome.term += usize::from(one.ask(SIGTERM, &mut outcome.forbidden));
             }
         }
         self.outcome = outcome;
@@ -201,9 +208,9 @@ impl<'a> Ladder<'a> {
             if !held.is_empty() {
                 continue;
             }
-            let survey = self.survey(|member| {
+            let survey = self.find(|one| {
                 if held.len() < hold {
-                    held.extend(Held::new(self.session, member));
+                    held.push(one);
                 }
             });
             if survey.members.is_empty() {
@@ -230,13 +237,14 @@ impl<'a> Ladder<'a> {
         let mut leader_due = None;
         let mut empty = 0;
         loop {
-            let Round { mut killed, leader, missed, survey } = self.kill_found();
+            let (mut killed, leader, survey) = self.kill_found();
             let now = Moment::now();
+            let others = survey.members.iter().any(|member| !member.leader);
             if now.mono >= until {
                 self.outcome.survivors = survey.members.iter().map(|member| member.process.pid).collect();
                 return;
             }
-            if missed || !killed.is_empty() {
+            if others {
                 (empty, leader_due) = (0, None);
                 wait_for_exit(&mut killed, until.min(after(now, ROUND)));
             } else if let Some(leader) = leader {
@@ -255,38 +263,54 @@ impl<'a> Ladder<'a> {
     }
 
     /// One survey. Whoever is found is killed at once, for a process that forks and exits all the
-    /// time is not there for long; the leader is only noted.
-    fn kill_found(&mut self) -> Round {
-        let (mut killed, mut noted, mut leader, mut missed) = (Vec::new(), Vec::new(), None, false);
-        let (session, hold) = (self.session, hold());
-        let survey = self.survey(|member| match Held::new(session, member) {
-            Some(one) if member.leader => leader = Some(one),
-            Some(one) => {
-                let sent = one.pidfd.send(SIGKILL).is_ok();
-                noted.push((one.member.process, sent));
-                if killed.len() < hold {
-                    killed.push(one);
-                }
+    /// time is not there for long; the leader is only held.
+    fn kill_found(&mut self) -> (Vec<Held>, Option<Held>, Survey) {
+        let (mut killed, mut leader, mut forbidden) = (Vec::new(), None, 0);
+        let mut reached = Vec::new();
+        let hold = hold();
+        let survey = self.find(|one| {
+            if one.member.leader {
+                leader = Some(one);
+                return;
             }
-            None => missed = true,
+            if one.send(SIGKILL, &mut forbidden) {
+                reached.push((one.member.process.pid, one.member.process.started));
+            }
+            if killed.len() < hold {
+                killed.push(one);
+            }
         });
-        for (process, sent) in noted {
-            self.note_killed(process, sent);
-        }
-        Round { killed, leader, missed, survey }
+        self.killed.extend(reached);
+        self.outcome.forbidden += forbidden;
+        (killed, leader, survey)
     }
 
     fn kill(&mut self, one: &Held) {
-        let sent = one.pidfd.send(SIGKILL).is_ok();
-        self.note_killed(one.member.process, sent);
+        if one.send(SIGKILL, &mut self.outcome.forbidden) {
+            self.killed.insert((one.member.process.pid, one.member.process.started));
+        }
     }
 
-    fn note_killed(&mut self, process: Process, sent: bool) {
-        if sent {
-            self.killed.insert((process.pid, process.started));
-        } else {
-            self.outcome.forbidden += 1;
+    /// Surveys, and holds everybody within reach.
+    ///
+    /// Who is a member by descent alone comes last: the survey may have followed numbers to the leader
+    /// that were given to others meanwhile, so their descent is read once more.
+    fn find(&self, mut visit: impl FnMut(Held)) -> Survey {
+        let mut by_descent = Vec::new();
+        let survey = self.survey(|member| {
+            if member.by_descent {
+                by_descent.push(*member);
+            } else if let Some(one) = Held::new(self.session, member) {
+                visit(one);
+            }
+        });
+        let mut lineage = self.session.standing.lineage(&self.session.proc);
+        for member in by_descent.iter().filter(|member| lineage.confirms(&member.process)) {
+            if let Some(one) = Held::new(self.session, member) {
+                visit(one);
+            }
         }
+        survey
     }
 
     /// A survey of those within reach.
@@ -307,7 +331,7 @@ impl<'a> Ladder<'a> {
         let met: BTreeSet<i32> = survey.members.iter().map(|member| member.process.pid).collect();
         for process in holders.into_iter().filter(|process| !met.contains(&process.pid)) {
             let member =
-                Member { process, leader: false, descendant: false, connection: true, on_terminal: false };
+                Member { process, leader: false, by_descent: false, connection: true, on_terminal: false };
             visit(&member);
             survey.members.push(member);
         }
@@ -328,14 +352,6 @@ impl<'a> Ladder<'a> {
     }
 }
 
-/// A request to leave, and SIGCONT behind it: a stopped process would not hear it. Whether it was sent.
-fn ask(one: &Held, signal: i32, forbidden: &mut usize) -> bool {
-    let asked = one.pidfd.send(signal);
-    *forbidden += usize::from(asked.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
-    let _ = one.pidfd.send(SIGCONT);
-    asked.is_ok()
-}
-
 fn after(now: Moment, time: Nanos) -> Nanos {
     now.mono.saturating_add(time)
 }
@@ -348,7 +364,7 @@ fn hold() -> usize {
 
 /// Lets others run, where there is nobody whose exit could be waited for.
 fn pause(time: Nanos) {
-    let _ = poll(&mut [], PollTimeout::try_from(time / 1_000_000).unwrap_or(PollTimeout::ZERO));
+    let _ = poll(&mut [], timeout(time));
 }
 
 /// Drops who has exited, until nobody is left or time is up (of the monotonic clock).
@@ -360,9 +376,7 @@ fn wait_for_exit(held: &mut Vec<Held>, until: Nanos) {
         }
         let mut fds: Vec<PollFd> =
             held.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
-        // Rounded up, so as not to spin through the last millisecond.
-        let timeout = PollTimeout::try_from(left / 1_000_000 + 1).unwrap_or(PollTimeout::MAX);
-        if poll(&mut fds, timeout).is_err() {
+        if poll(&mut fds, timeout(left)).is_err() {
             return;
         }
         held.retain(|one| !one.pidfd.has_exited());

@@ -58,22 +58,14 @@ fn relays(proc: &Proc, process: &Process, terminals: &[Terminal]) -> bool {
 /// The terminals behind the masters a process holds, by the masters themselves: their numbers may be
 /// another devpts instance's.
 fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
-    let Ok(pidfd) = PidFd::open(holder.pid) else {
+    let Some(pidfd) = PidFd::of(proc, holder.pid, holder.started) else {
         return Vec::new();
     };
-    // The number may have become somebody else's between listing and opening.
-    if proc.process(holder.pid).is_none_or(|now| now.started != holder.started) {
-        return Vec::new();
-    }
     let masters = proc.pty_masters(holder.pid).unwrap_or_default();
-    let slave = |fd| -> io::Result<Option<(DeviceId, Stamps)>> {
-        let slave = tty::peer(&pidfd.duplicate(fd)?)?;
-        // A master that was opened before the program became setuid is the user's to feed: su would
-        // inherit it. The terminal behind it is his, and he cannot give it to root.
-        if devnode::owner(&slave)? != 0 {
-            return Ok(None);
-        }
-        devnode::of_file(&slave).map(Some)
-    };
-    masters.into_iter().filter_map(|(fd, _)| slave(fd).ok().flatten()).collect()
+    let slave =
+        |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
+    let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
+    // A master that was opened before the program became setuid is the user's to feed: su would
+    // inherit it. The terminal behind it is his, and he cannot give it to root.
+    slaves.filter(|(_, stamps)| stamps.owner == 0).collect()
 }

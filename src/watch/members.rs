@@ -65,7 +65,7 @@ pub fn judge(nested: bool, t: Traits) -> Verdict {
     if nested {
         return Verdict::Stranger;
     }
-    if t.on_terminal && (t.has_device || (t.in_scope && !t.other_audit) || t.same_audit) {
+    if t.on_terminal && (t.has_device || t.same_audit) {
         return Verdict::Member;
     }
     if t.in_scope {
@@ -87,8 +87,8 @@ pub struct Member {
     pub process: Process,
     /// It is the leader.
     pub leader: bool,
-    /// The leader is among its ancestors.
-    pub descendant: bool,
+    /// It is one only because the leader is among its ancestors.
+    pub by_descent: bool,
     /// It is sshd's own child.
     pub connection: bool,
     /// One of the session's terminals is its controlling terminal.
@@ -180,7 +180,7 @@ impl Standing {
                     let member = Member {
                         process,
                         leader: traits.leader,
-                        descendant: traits.descendant,
+                        by_descent: traits.descendant && !traits.in_scope && !traits.same_audit,
                         connection: self.is_connection(proc, &process),
                         on_terminal: traits.on_terminal,
                     };
@@ -213,10 +213,10 @@ impl Standing {
             && proc.process(pid).is_none_or(|leader| leader.started == started)
     }
 
-    /// Whether the leader is still among a member's ancestors, read anew.
+    /// For reading anew who descends from the leader.
     #[must_use]
-    pub fn descends(&self, proc: &Proc, process: &Process) -> bool {
-        Table::new(proc).descends(process, self.leader.pid)
+    pub fn lineage<'a>(&self, proc: &'a Proc) -> Lineage<'a> {
+        Lineage { leader: self.leader.pid, table: Table::new(proc) }
     }
 
     /// All traits but those of kinship, and that of the very device.
@@ -240,6 +240,19 @@ impl Standing {
 
 /// How many of the newest processes must not vanish under a survey that is to be believed.
 const NEWEST: usize = 64;
+
+/// Who descends from the leader, each process read once since this was made.
+pub struct Lineage<'a> {
+    leader: i32,
+    table: Table<'a>,
+}
+
+impl Lineage<'_> {
+    /// Whether the leader is among a process's ancestors.
+    pub fn confirms(&mut self, process: &Process) -> bool {
+        self.table.descends(process, self.leader)
+    }
+}
 
 /// Processes read during one survey, each once.
 struct Table<'a> {

@@ -27,6 +27,10 @@ pub fn reason(idle: Duration, limit: Duration) -> String {
     )
 }
 
+/// Says why the session ends when sshd or login has died.
+pub const ORPHANED: &str =
+    "\r\n\x07*** The login service of this session has died, and the session has been ended. ***\r\n";
+
 /// Writes a text on the terminals; answers those that took none.
 #[must_use]
 pub fn write(terminals: &[Terminal], text: &str, aside: &mut Aside) -> Vec<Terminal> {

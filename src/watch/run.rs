@@ -24,7 +24,7 @@ use crate::policy::Kill;
 use crate::record::Record;
 use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
-use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::devnode::DeviceId;
 use crate::sys::guard::{self, Signals};
 use crate::sys::heap;
@@ -131,7 +131,7 @@ impl Watchdog {
             signals,
             alarm,
             steps,
-            aside: Aside::ignoring_children(),
+            aside: Aside::default(),
         })
     }
 
@@ -181,8 +181,8 @@ impl Watchdog {
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
             // No event comes of a log daemon's return.
-            let timeout = if self.journal.is_behind() { milliseconds(RETRY) } else { PollTimeout::NONE };
-            let woken = poll(&mut fds, timeout);
+            let longest = if self.journal.is_behind() { timeout(RETRY) } else { PollTimeout::NONE };
+            let woken = poll(&mut fds, longest);
             let [_, leader, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
             if woken == Ok(0) {
                 self.journal.flush();
@@ -223,8 +223,6 @@ impl Watchdog {
         }
         let shown = Shown { last: self.activity.last(), terminals: self.activity.has_terminals() };
         let (action, wake) = self.schedule.next(now, shown);
-        let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
-        self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
         match action {
             Some(Action::Warn) => self.warn(),
             Some(Action::Resume) => {
@@ -234,6 +232,8 @@ impl Watchdog {
             Some(Action::Report) => self.report(),
             Some(Action::End) | None => {}
         }
+        let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
+        self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
         let idle = self.idle();
         let tty = names(&self.session.terminals);
         self.journal.debug(|journal| {
@@ -282,11 +282,7 @@ impl Watchdog {
         if leave {
             return self.journal.notice(&record.with("left", "alone"));
         }
-        self.climb(
-            Reach::Orphans,
-            record,
-            "\r\n*** The login service of this session has died: the session is ended. ***\r\n",
-        );
+        self.climb(Reach::Orphans, record, notice::ORPHANED);
     }
 
     fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
@@ -370,7 +366,7 @@ impl Watchdog {
     /// A log daemon that is just being restarted still gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
-            let _ = poll(&mut [], milliseconds(RETRY));
+            let _ = poll(&mut [], timeout(RETRY));
             self.journal.flush();
         }
     }
@@ -379,10 +375,6 @@ impl Watchdog {
 /// Writes on the terminals, unless it is to be quiet; answers who did not take it.
 fn tell(quiet: bool, terminals: &[Terminal], text: &str, aside: &mut Aside) -> Option<String> {
     if quiet { None } else { names(&notice::write(terminals, text, aside)) }
-}
-
-fn milliseconds(nanos: Nanos) -> PollTimeout {
-    PollTimeout::try_from(nanos / 1_000_000).unwrap_or(PollTimeout::MAX)
 }
 
 fn numbers(pids: &[i32]) -> Option<String> {

@@ -58,16 +58,11 @@ impl Finder {
     /// controlling terminal up once the session runs.
     #[must_use]
     pub fn new(proc: Proc, leader: &Process, tty: Option<&str>) -> Self {
-        let mut own: Vec<Terminal> = Vec::new();
-        if tty != Some(SSH) {
-            let named = tty.map(|name| Path::new("/dev").join(name.trim_start_matches("/dev/")));
-            let controlling = (leader.tty != 0).then(|| devnode::path_of(leader.tty)).flatten();
-            for path in named.into_iter().chain(controlling) {
-                let terminal = Terminal::at(&proc, leader.pid, &path)
-                    .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device));
-                own.extend(terminal.filter(|new| own.iter().all(|old| old.id != new.id)));
-            }
-        }
+        let own: Vec<Terminal> = own_path(leader, tty)
+            .and_then(|path| Terminal::at(&proc, leader.pid, &path))
+            .into_iter()
+            .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
+            .collect();
         let way = if own.is_empty() { Way::Masters } else { Way::Own };
         Self { proc, leader: leader.pid, way, own }
     }
@@ -185,6 +180,22 @@ fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
     told.chain(std::iter::repeat(None)).take(terminals.len()).collect()
 }
 
+/// Where the terminal is that the leader was started on, if it was started on one: its controlling
+/// terminal, or else what `PAM_TTY` names. Not both: su takes `PAM_TTY` from its standard input, which
+/// the user may have put on a terminal that he feeds himself.
+fn own_path(leader: &Process, pam_tty: Option<&str>) -> Option<PathBuf> {
+    let name = pam_tty.map(|name| name.trim_start_matches("/dev/"));
+    if name == Some(SSH) {
+        return None;
+    }
+    let named = name.map(|name| Path::new("/dev").join(name));
+    if leader.tty == 0 {
+        return named;
+    }
+    let same = |path: &PathBuf| devnode::stat(path).is_ok_and(|(id, _)| id.device == leader.tty);
+    named.filter(same).or_else(|| devnode::path_of(leader.tty))
+}
+
 /// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
 /// children, or children of a child that has no terminal itself, as sshd's unprivileged one.
 /// Nobody else can put a process there.
@@ -200,7 +211,7 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, parent: i32, session: i32, tty: u64) -> Process {
-        Process { pid, parent, group: session, session, tty, foreground: session, started: 0, dead: false }
+        Process { pid, parent, session, tty, started: 0, dead: false }
     }
 
     #[test]

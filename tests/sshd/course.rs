@@ -129,7 +129,7 @@ fn a_second_line_in_the_stack_is_ignored_on_record() {
     let second = our_line("timeout=1h");
     let sshd = Sshd::with(OPTIONS).before(&[second.trim_end()]).start();
     let alice = sshd.login("alice");
-    let ignored = sshd.log.wait_for("the second line", |line| line.text.contains("another line"), SOON);
+    let ignored = sshd.log.wait_for_event("ignored", "alice", SOON);
     assert!(ignored.text.contains("pam_idle_watchdog(sshd:session)"), "{}", ignored.text);
     assert_eq!(sshd.helpers().len(), 1);
     assert_eq!(sshd.log.events("armed", "alice")[0].field("limit"), Some("3600"));
@@ -146,4 +146,14 @@ fn an_exempt_session_is_on_record_and_has_no_helper() {
     assert_eq!(sshd.helpers(), []);
     alice.type_line("exit");
     assert!(alice.exit(SOON).is_some());
+}
+
+#[test]
+fn quiet_writes_nothing_on_the_terminal_and_everything_in_the_log() {
+    let sshd = Sshd::with("timeout=10s warn=4s grace=2s quiet").start();
+    let alice = sshd.login("alice");
+    assert_ended_on_time(&sshd, &alice);
+    assert!(!alice.shows(WARNING_TEXT) && !alice.shows(ENDED_TEXT), "{}", alice.screen());
+    sshd.log.wait_for_event("ended", "alice", SOON);
+    assert_eq!(sshd.log.events("warned", "alice")[0].field("quiet"), Some("yes"));
 }

@@ -120,7 +120,8 @@ fn what_logind_calls_a_greeter_is_not_ours() {
     let sshd = with_scope(Sshd::with(OPTIONS));
     sshd.script("logind", "UID=0\nTYPE=wayland\nCLASS=greeter\n");
     let alice = sshd.login("alice");
-    let because = |line: &Line| line.text.contains("not-ours because=\"session class greeter\"");
+    let because =
+        |line: &Line| line.is("not-ours") && line.text.contains("because=\"session class greeter\"");
     sshd.log.wait_for("the exception", because, SOON);
     assert_eq!(sshd.helpers(), []);
     alice.type_line("exit");

@@ -1,0 +1,50 @@
+//! Ring 1: what `make install` puts where, into a folder of its own, and that `make uninstall` takes
+//! all of it away again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn make(target: &str, folder: &Path) {
+    let output = Command::new("make")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["--no-print-directory", target])
+        .arg(format!("DESTDIR={}", folder.display()))
+        .args(["PREFIX=/usr", "PAMDIR=/usr/lib/somewhere/security"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "make {target}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn what_is_installed_can_be_taken_away() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
+    let _ = fs::remove_dir_all(&folder);
+    make("install", &folder);
+    let mode = |path: &str| {
+        let meta = fs::metadata(folder.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        meta.permissions().mode() & 0o7777
+    };
+    assert_eq!(mode("usr/lib/somewhere/security/pam_idle_watchdog.so"), 0o644);
+    assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
+    for document in ["README.md", "LICENSE-MIT", "pam.d-examples/sshd.debian"] {
+        assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
+    }
+    let module = fs::read(folder.join("usr/lib/somewhere/security/pam_idle_watchdog.so")).unwrap();
+    let path = b"/usr/libexec/pam_idle_watchdog_helper";
+    assert!(module.windows(path.len()).any(|part| part == path), "the module knows where its helper is");
+    make("uninstall", &folder);
+    assert_eq!(files(&folder), Vec::<PathBuf>::new());
+    fs::remove_dir_all(folder).unwrap();
+}

@@ -1,0 +1,75 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# A session inside a session. `nest` is watched in the stacks of su and sudo; root is not there.
+
+# sudo with a pty of its own reads through /dev/tty, of which Linux 6.1 leaves no trace on the outer one.
+case_sudo_typing() {
+	login a alice
+	answers a 'sudo -i' 'root@.*# '
+	types a 40
+	no_record a ': ending'
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+}
+
+# The inner pty's birth is no key, and nobody sits in it for ever.
+case_sudo_idle() {
+	login a alice
+	answers a 'sudo -i' 'root@.*# '
+	does a true
+	ends_idle a
+	gone a
+}
+
+# Who leaves sudo is still watched.
+case_sudo_left() {
+	login a alice
+	answers a 'sudo -i' 'root@.*# '
+	types a 16
+	answers a '\x15exit' 'alice@.*[$] '
+	does a true
+	ends_idle a
+	gone a
+}
+
+# The inner session ends by itself, and the outer one, whose limit is longer, goes on.
+inner_ends() {
+	login d dave
+	armed d limit=600
+	answers d "$1" 'nest@.*[$] '
+	record d ': armed user=nest .*members=descendants'
+	does d true
+	sleep $((LIMIT - 1))
+	alive d
+	local before
+	before=$(stat -c %s "${OUT[d]}")
+	within $((STEP + SLACK)) shows_since d "$before" 'dave@.*[$] ' || fail "$1 was not ended"
+	record d ': ended user=nest .*survivors=0'
+	does d true
+	no_record d 'ending user=dave'
+	keys d 'exit\n'
+	ends_between d 0 20
+	gone d
+}
+case_su() { inner_ends 'su - nest'; }
+case_sudo_user() { inner_ends 'sudo -i -u nest'; }
+
+# Typing in the inner one keeps both.
+case_nested_typing() {
+	login a alice
+	answers a 'su - nest' 'nest@.*[$] '
+	types a 30
+	no_record a ': ending'
+	ends_idle a
+	record a ': ended user=alice .*survivors=0'
+	gone a
+}
+case_nested_sudo_typing() {
+	login a alice
+	answers a 'sudo -i -u nest' 'nest@.*[$] '
+	types a 30
+	no_record a ': ending'
+	ends_idle a
+	record a ': ended user=alice .*survivors=0'
+	gone a
+}

@@ -1,0 +1,93 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# What a session leaves running, and what its user may do to it through systemd.
+
+# Detached work of three kinds, with an argument by which it is found again.
+detach() {
+	does "$1" "nohup sleep $2.1 >/dev/null 2>&1 &" "setsid sh -c 'sleep $2.2 >/dev/null 2>&1 </dev/null & exit'" \
+		"tmux -L t$2 new -d 'exec sleep $2.3'" "trap '' HUP; sleep $2.4 & trap - HUP"
+	runs "sleep $2\.1" "sleep $2\.2" "sleep $2\.3" "sleep $2\.4"
+}
+
+case_kill_session() {
+	login a alice
+	armed a kill=session
+	detach a 1001
+	ends_idle a
+	gone a
+	not_runs 'sleep 1001\..'
+	record a ': ended .*survivors=0'
+}
+
+case_kill_tty() {
+	login c carol
+	armed c kill=tty
+	detach c 1002
+	does c 'sleep 1002.9 &'
+	ends_idle c
+	record c ': ended .*survivors=0'
+	runs 'sleep 1002\.1' 'sleep 1002\.2' 'sleep 1002\.3' 'sleep 1002\.4'
+	not_runs 'sleep 1002\.9'
+	[ ! -d "/proc/${HELPER[c]}" ] || fail 'the helper is still there'
+	# logind keeps the session until the last of its processes is gone.
+	guest "pkill -xf 'sleep 1002\..'"
+	gone c
+}
+
+# A process that HUP and TERM do not end.
+case_stubborn() {
+	local ignore='$SIG{$_} = "IGNORE" for qw(HUP TERM INT QUIT); sleep 1003'
+	login a alice
+	does a "perl -e '$ignore' stubborn &"
+	runs 'perl -e .* stubborn'
+	ends_idle a
+	gone a
+	not_runs 'perl -e .* stubborn'
+	record a ': ended .*kill=1 survivors=0'
+}
+
+# A user may send any signal to all of his session through logind. The helper hears none, and no login
+# goes on without it: it is ended by the signal or, at the latest, for being idle.
+signalled() {
+	login a alice
+	armed a
+	# Who thaws what was stopped sits outside the session.
+	does a "systemd-run -q --user sh -c 'sleep 4; kill -CONT -1'"
+	keys a "loginctl kill-session \$XDG_SESSION_ID -s $1\n"
+	sleep 3
+	if [ "$1" = STOP ]; then helper_lives a; fi
+	ends_between a 0 $((LIMIT + STEP + SLACK))
+	gone a
+}
+case_signal_stop() {
+	signalled STOP
+	record a ': ended .*survivors=0'
+}
+case_signal_kill() { signalled KILL; }
+case_signal_term() { signalled TERM; }
+case_signal_hup() { signalled HUP; }
+case_signal_usr1() { signalled USR1; }
+case_signal_pipe() { signalled PIPE; }
+
+# Stopped and never thawed by anybody.
+case_frozen() {
+	login a alice
+	armed a
+	keys a 'loginctl kill-session $XDG_SESSION_ID -s STOP\n'
+	sleep 3
+	helper_lives a
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+}
+
+# A user may have systemd move his processes, his own sshd child included, out of the session's scope.
+case_moved() {
+	login a alice
+	armed a
+	answers a 'busctl --user call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit "ssa(sv)a(sa(sv))" moved.scope fail 1 PIDs au 2 $$ $PPID 0' '/job/'
+	answers a 'sleep 1; cat /proc/$PPID/cgroup' 'moved.scope'
+	types a 24
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+}

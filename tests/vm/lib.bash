@@ -1,0 +1,170 @@
+# shellcheck shell=bash disable=SC2034
+# The words the cases are written in. A case is a function `case_NAME` (or `alone_NAME`: no other runs
+# beside it) in cases/; it passes if it returns, and fails at the first word that does not hold.
+#
+# A session has a name of the case's choosing. Time is the host's, whose clock nobody sets.
+
+LIMIT=12 # of the users that are watched, in seconds; see install
+STEP=9   # the end may come this much later than the limit: the kernel's stamps have steps of 8 s
+SLACK=${VM_SLACK:-7} # an emulated machine is slow
+SOON=60  # how long anything may take that happens at once
+
+declare -A IN OUT PID LAST ID HELPER
+
+fail() {
+	echo "$*" >&2
+	exit 1
+}
+now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds
+
+# Runs a command in the guest as root, behind every session's back.
+guest() { ssh -F "$RUN/ssh_config" backdoor "$@" </dev/null; }
+
+# Runs a command until it succeeds: within SECONDS command...
+within() {
+	local end=$(($(now) + $1 * 1000000))
+	shift
+	until "$@"; do
+		if [ "$(now)" -ge "$end" ]; then return 1; fi
+		sleep 0.2
+	done
+}
+
+# login NAME USER [ssh's options]: a session with a shell that has answered.
+login() {
+	local name=$1 user=$2
+	shift 2
+	mkfifo "$name.in"
+	OUT[$name]=$PWD/$name.screen
+	ssh -F "$RUN/ssh_config" -tt "$@" -l "$user" guest <"$name.in" >"$name.screen" 2>&1 &
+	PID[$name]=$!
+	# shellcheck disable=SC1083,SC2093,SC2086 # the number of a free descriptor
+	exec {IN[$name]}>"$name.in"
+	ready "$name"
+}
+
+# The shell of a session has answered, and its number is known.
+ready() {
+	# A shell that starts discards what was typed before its prompt.
+	within $SOON grep -q '[$#] ' "${OUT[$1]}" || fail "$1: no prompt"
+	# shellcheck disable=SC2016 # the guest's
+	answers "$1" 'echo "id=$XDG_SESSION_ID."' 'id=[a-z0-9]*\.'
+	ID[$1]=$(sed -n 's/.*id=\([a-z0-9]*\)\..*/\1/p' "${OUT[$1]}" | tail -n 1)
+	HELPER[$1]=
+}
+
+# keys NAME TEXT: typed, Enter is \n.
+keys() {
+	LAST[$1]=$(now)
+	# Who is gone takes no keys.
+	printf '%b' "$2" >&"${IN[$1]}" || fail "$1: takes no keys"
+}
+
+# answers NAME COMMAND REGEX: types a command line, and the screen shows something new that matches.
+answers() {
+	local before
+	before=$(stat -c %s "${OUT[$1]}")
+	keys "$1" "$2\n"
+	within $SOON shows_since "$1" "$before" "$3" || fail "$1: no answer to: $2"
+}
+shows_since() { tail -c "+$(($2 + 1))" "${OUT[$1]}" | grep -Eaq "$3"; }
+
+# does NAME COMMAND...: each is typed at the prompt, and has ended.
+does() {
+	local name=$1 command n=0
+	shift
+	for command; do
+		n=$((n + 1))
+		answers "$name" "$command\necho do\"\"ne-$n" "done-$n"
+	done
+}
+
+# screen_says NAME REGEX
+screen_says() {
+	grep -Eaq "$2" "${OUT[$1]}" || fail "$1: the screen does not say: $2"
+}
+
+alive() { kill -0 "${PID[$1]}" 2>/dev/null || fail "$1: ended $(since "$1") s after the last key"; }
+since() { echo "$((($(now) - LAST[$1]) / 1000000))"; }
+
+# types NAME SECONDS [KEY]: somebody types one key every two seconds, and the session goes on.
+types() {
+	local end=$(($(now) + $2 * 1000000))
+	while [ "$(now)" -lt "$end" ]; do
+		alive "$1"
+		keys "$1" "${3:-x}"
+		sleep 2
+	done
+	alive "$1"
+}
+
+# ends_idle NAME...: the client is cut off, not before the limit, and not much later than it may.
+ends_idle() {
+	local name
+	for name; do ends_between "$name" $LIMIT $((LIMIT + STEP + SLACK)); done
+}
+ends_between() {
+	local name=$1 took end=$((LAST[$1] + $3 * 1000000))
+	while kill -0 "${PID[$name]}" 2>/dev/null; do
+		if [ "$(now)" -gt "$end" ]; then fail "$name: still there $(since "$name") s after the last key"; fi
+		sleep 0.1
+	done
+	took=$(($(now) - LAST[$name]))
+	if [ "$took" -lt "$(($2 * 1000000))" ]; then fail "$name: ended after only $((took / 1000)) ms"; fi
+	echo "$name: ended $((took / 1000)) ms after the last key"
+}
+
+# All records of a session and of those inside it, which have its audit id (here the same number).
+records() { guest "journalctl -q -o cat --facility=authpriv --grep='pam_idle_watchdog.* (session|audit)=${ID[$1]}( |$)'"; }
+# record NAME REGEX: there is such a record; fields in the order of the log.
+record() {
+	within 15 has_record "$1" "$2" || fail "$1: no record: $2"
+}
+has_record() { records "$1" | grep -Eq "$2"; }
+# no_record NAME REGEX
+no_record() {
+	if has_record "$1" "$2"; then fail "$1: an unwanted record: $2"; fi
+}
+
+# armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
+armed() {
+	record "$1" ": armed .*${2:-}"
+	HELPER[$1]=$(guest "journalctl -q -o json --output-fields=_PID,MESSAGE --facility=authpriv --grep='armed .* session=${ID[$1]} '" |
+		sed -n 's/.*"_PID":"\([0-9]*\)".*/\1/p' | tail -n 1)
+	[ "$(guest cat "/proc/${HELPER[$1]}/cgroup")" = 0::/idle_watchdog ] || fail "$1: the helper is not in its own cgroup"
+	helper_lives "$1"
+}
+helper_lives() {
+	guest "cat /proc/${HELPER[$1]}/status" | grep -q '^State:.[SRD]' || fail "$1: the helper is gone or stopped"
+}
+
+# gone NAME: neither logind nor systemd knows the session any more, its helper has left, and nothing
+# of it went wrong.
+gone() {
+	no_record "$1" ': could-not'
+	guest "for i in \$(seq 150); do
+		if ! loginctl --no-legend list-sessions | awk '{print \$1}' | grep -qx ${ID[$1]} &&
+			! [ -d /sys/fs/cgroup/user.slice/*/session-${ID[$1]}.scope ] &&
+			! [ -d /proc/${HELPER[$1]:-none} ]; then exit 0; fi
+		sleep 0.1
+	done
+	loginctl list-sessions; loginctl session-status ${ID[$1]}; ps -fp ${HELPER[$1]:-1}; exit 1" || fail "$1: not gone"
+}
+
+# runs COMMAND... / not_runs COMMAND...: whether the guest has a process with these arguments.
+runs() {
+	for command; do guest "pgrep -xf '$command'" >/dev/null || fail "does not run: $command"; done
+}
+not_runs() {
+	for command; do ! guest "pgrep -xf '$command'" || fail "runs still: $command"; done
+}
+
+# The second serial line of the guest, with login(1) on it; types on it, its screen is OUT[tty].
+tty_keys() {
+	local text
+	LAST[tty]=$(now)
+	text=$(printf '%b.' "$1")
+	# shellcheck disable=SC2016 # perl's
+	perl -MIO::Socket::UNIX -e 'my $line = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die; print $line $ARGV[1]; $line->flush; sleep 1' \
+		"$RUN/tty.sock" "${text%.}" || fail 'no serial line'
+}
