@@ -2,8 +2,8 @@
 //! typing inside `sudo -i` moves only the stamp of the pty that sudo made.
 //!
 //! Such an *inner* pty counts only if the kernel was probed to need it, and only if nobody but sudo
-//! can have fed it: the pty is root's, and its master's holder has effective uid 0, and controlling
-//! terminal and standard input that are one of the session's terminals. `su --pty` fed by a loop
+//! can have fed it: its master's holder has effective uid 0, and controlling terminal and standard
+//! input that are one of the session's terminals, and the pty does not belong to who called it. `su --pty` fed by a loop
 //! through a pipe, and sudo inside a detached tmux, fail that.
 
 use std::io;
@@ -65,7 +65,10 @@ fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
     let slave =
         |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
     let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
-    // A master that was opened before the program became setuid is the user's to feed: su would
-    // inherit it. The terminal behind it is his, and he cannot give it to root.
-    slaves.filter(|(_, stamps)| stamps.owner == 0).collect()
+    // A master that was opened before the program became setuid is its caller's to feed: su would
+    // inherit it. The terminal behind it belongs to the caller; sudo's, to whom sudo runs as.
+    let caller = proc.uids(holder.pid).map(|(real, _)| real);
+    slaves
+        .filter(|(_, stamps)| stamps.owner == 0 || caller.is_some_and(|caller| stamps.owner != caller))
+        .collect()
 }
