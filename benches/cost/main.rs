@@ -271,8 +271,11 @@ fn wakeups() {
     let seconds: u64 = env::var("IDLE_WATCHDOG_BENCH_SECONDS").map_or(600, |text| text.parse().unwrap());
     println!("Wake-ups: two sessions for {seconds} s, limit 2m, kill=none. Please wait ...");
     let mut table = Table::new(
-        &format!("Wake-ups of a sleeping helper in {seconds} s, limit 120 s"),
-        &["session", "wake-ups", "looks allowed"],
+        &format!(
+            "A sleeping helper in {seconds} s, limit 120 s: how often it waited. A look is three times: for its\n\
+             time, and for the answer and the end of the child that asks the terminals"
+        ),
+        &["session", "waits", "looks due"],
     );
     let start = |how: &str| {
         let mut child = Command::new(env::current_exe().unwrap())
