@@ -6,7 +6,7 @@ use crate::promise::*;
 use crate::support::client::Client;
 use crate::support::log::Line;
 use crate::support::process::Process;
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{Helper, Sshd};
 use crate::support::{SOON, WARNING_TEXT, secs};
 
 /// A job that outlives its terminal, and a detached tmux with a job in it.
@@ -96,4 +96,18 @@ fn kill_none_touches_nobody_and_says_who_would_have_been_ended() {
     alice.wait_for_shell();
     alice.type_line("exit");
     assert!(alice.exit(SOON).is_some());
+}
+
+#[test]
+fn a_signal_that_is_forbidden_means_the_next_rung() {
+    // The helper may signal nobody of alice's, as where a security module forbids it, but the leader:
+    // sshd then hangs her terminal up.
+    let unarmed = "#!/bin/sh\nexec setpriv --bounding-set=-kill --inh-caps=-kill @HELPER@ \"$@\"\n";
+    let sshd = Sshd::with(OPTIONS).helper(Helper::Script(unarmed)).start();
+    let alice = sshd.login("alice");
+    let (ended, _) = wait_for_the_end(&sshd, &alice);
+    let forbidden: usize = ended.field("forbidden").expect("on record").parse().unwrap();
+    assert!(forbidden > 0, "{}", ended.text);
+    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }

@@ -26,7 +26,7 @@ pub enum Helper {
     Missing,
     /// The one that was built, without its execute permission.
     NotExecutable,
-    /// A shell script.
+    /// A shell script. `@HELPER@` stands for the one that was built.
     Script(&'static str),
 }
 

@@ -129,7 +129,10 @@ fn install_helper(dir: &Path, helper: Helper) {
     match helper {
         Helper::Real => copy(0o755),
         Helper::NotExecutable => copy(0o644),
-        Helper::Script(text) => write(&place, text, 0o755),
+        Helper::Script(text) => {
+            let built = build_dir().join("pam_idle_watchdog_helper");
+            write(&place, &text.replace("@HELPER@", built.to_str().unwrap()), 0o755);
+        }
         Helper::Missing => {}
     }
 }
