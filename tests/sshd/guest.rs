@@ -109,7 +109,8 @@ fn a_process_that_picks_an_audit_id_is_not_spared() {
     let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
     let alice = sshd.login("alice");
     alice.run("setsid -f sh -c 'echo 4242 >/proc/self/loginuid; exec sleep 1000' </dev/null >/dev/null 2>&1");
-    let picked = || sshd.processes_of("alice").into_iter().find(|p| p.text("loginuid") == "4242");
+    let has_id = |p: &Process| fs::read_to_string(p.file("loginuid")).is_ok_and(|id| id == "4242");
+    let picked = || sshd.processes_of("alice").into_iter().find(has_id);
     wait_some(picked, SOON).expect("an id of alice's choice");
     assert_ended_on_time(&sshd, &alice);
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));

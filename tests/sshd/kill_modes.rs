@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::promise::*;
 use crate::support::client::Client;
 use crate::support::log::Line;
-use crate::support::process::Process;
+use crate::support::process::{Process, wait_some};
 use crate::support::sshd::{Helper, Sshd};
 use crate::support::{SOON, WARNING_TEXT, secs};
 
@@ -54,10 +54,12 @@ fn kill_tty_ends_the_terminal_and_spares_detached_work() {
     alice.run("sleep 1004 &");
     alice.type_line("perl -e '$| = 1; print \"in the fore\", \"ground\"; sleep 1003'");
     alice.expect("in the foreground", SOON);
-    attached.extend(
-        sshd.processes_of("alice").into_iter().filter(|p| p.comm == "perl" || p.is_running("sleep 1004")),
-    );
-    assert_eq!(attached.len(), 4, "and the programs in front and behind: {attached:#?}");
+    let jobs = || {
+        let is_job = |p: &Process| p.comm == "perl" || p.is_running("sleep 1004");
+        let jobs: Vec<_> = sshd.processes_of("alice").into_iter().filter(is_job).collect();
+        (jobs.len() == 2).then_some(jobs)
+    };
+    attached.extend(wait_some(jobs, SOON).expect("one in front, one behind"));
     wait_for_the_end(&sshd, &alice);
     assert_eq!(detached_work(&sshd).len(), 3, "the log:\n{}", sshd.log);
     let mut left = sshd.processes_of("alice");

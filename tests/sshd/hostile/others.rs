@@ -4,7 +4,7 @@ use super::activity::AUTOMATON;
 use crate::guest::with_scope;
 use crate::promise::*;
 use crate::support::client::Client;
-use crate::support::process::Process;
+use crate::support::process::{Process, wait_some};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs};
 
@@ -31,9 +31,10 @@ fn somebody_elses_terminal_of_our_number_is_spared() {
 }
 
 fn shell_of(sshd: &Sshd, user: &str) -> Process {
-    let processes = sshd.processes_of(user);
-    let shell = processes.iter().find(|process| process.comm == "sh");
-    shell.unwrap_or_else(|| panic!("no shell of {user}: {processes:#?}; the log:\n{}", sshd.log)).clone()
+    let shell = || sshd.processes_of(user).into_iter().find(|process| process.comm == "sh");
+    wait_some(shell, SOON).unwrap_or_else(|| {
+        panic!("no shell of {user}: {:#?}; the log:\n{}", sshd.processes_of(user), sshd.log)
+    })
 }
 
 #[test]
