@@ -20,6 +20,9 @@ now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds
 # Runs a command in the guest as root, behind every session's back.
 guest() { ssh -F "$RUN/ssh_config" backdoor "$@" </dev/null; }
 
+# put FILE: standard input becomes a file of the guest.
+put() { ssh -F "$RUN/ssh_config" backdoor "cat >'$1'"; }
+
 # Runs a command until it succeeds: within SECONDS command...
 within() {
 	local end=$(($(now) + $1 * 1000000))
@@ -43,6 +46,16 @@ login() {
 	ready "$name"
 }
 
+# another_sshd PORT: one more sshd in the guest, whose PAM stack is read from standard input.
+# `-J backdoor -p PORT` leads a login to it.
+another_sshd() {
+	put "/run/sshd-$1.pam"
+	guest "systemctl -q stop sshd-$1 2>/dev/null
+		systemd-run -q --unit=sshd-$1 -p BindPaths=/run/sshd-$1.pam:/etc/pam.d/sshd -p KillMode=process \
+		/usr/sbin/sshd -D -p $1 -o PidFile=none"
+	within $SOON guest "ss -Hltn sport = $1 | grep -q ." || fail "no sshd at port $1"
+}
+
 # The shell of a session has answered, and its number is known.
 ready() {
 	# A shell that starts discards what was typed before its prompt.
@@ -51,6 +64,13 @@ ready() {
 	answers "$1" 'echo "id=$XDG_SESSION_ID."' 'id=[a-z0-9]*\.'
 	ID[$1]=$(sed -n 's/.*id=\([a-z0-9]*\)\..*/\1/p' "${OUT[$1]}" | tail -n 1)
 	HELPER[$1]=
+}
+
+# by_audit NAME: the session is not its user's own in logind; its audit id is.
+by_audit() {
+	# shellcheck disable=SC2016 # the guest's
+	answers "$1" 'echo "audit=$(cat /proc/self/sessionid)."' 'audit=[0-9]*\.'
+	ID[$1]=$(sed -n 's/.*audit=\([0-9]*\)\..*/\1/p' "${OUT[$1]}" | tail -n 1)
 }
 
 # keys NAME TEXT: typed, Enter is \n.
@@ -129,7 +149,7 @@ no_record() {
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
 armed() {
 	record "$1" ": armed .*${2:-}"
-	HELPER[$1]=$(guest "journalctl -q -o json --output-fields=_PID,MESSAGE --facility=authpriv --grep='armed .* session=${ID[$1]} '" |
+	HELPER[$1]=$(guest "journalctl -q -o json --output-fields=_PID,MESSAGE --facility=authpriv --grep='armed .* (session|audit)=${ID[$1]} '" |
 		sed -n 's/.*"_PID":"\([0-9]*\)".*/\1/p' | tail -n 1)
 	[ "$(guest cat "/proc/${HELPER[$1]}/cgroup")" = 0::/idle_watchdog ] || fail "$1: the helper is not in its own cgroup"
 	helper_lives "$1"
