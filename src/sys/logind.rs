@@ -12,7 +12,8 @@ const SESSIONS: &str = "/run/systemd/sessions";
 pub struct Kind {
     /// `user`, `greeter`, `manager` ...
     pub class: Option<String>,
-    /// `tty`, `x11`, `wayland` ...
+    /// `tty`, `x11`, `wayland` ..., as it was when the session began: the user may have logind change
+    /// it, and be quicker than the rest of his own login's PAM stack.
     pub kind: Option<String>,
 }
 
@@ -27,7 +28,7 @@ pub fn kind_of(session: &str) -> Kind {
 
 fn parse(text: &str) -> Kind {
     let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
-    Kind { class: value("CLASS="), kind: value("TYPE=") }
+    Kind { class: value("CLASS="), kind: value("ORIGINAL_TYPE=").or_else(|| value("TYPE=")) }
 }
 
 #[cfg(test)]
@@ -36,10 +37,15 @@ mod tests {
 
     #[test]
     fn reads_what_logind_writes() {
-        let text = "# This is private data. Do not parse.\nUID=117\nTYPE=wayland\nORIGINAL_TYPE=x11\nCLASS=greeter\n";
-        let kind = parse(text);
+        let kind = parse("# This is private data. Do not parse.\nUID=117\nTYPE=wayland\nCLASS=greeter\n");
         assert_eq!((kind.class.as_deref(), kind.kind.as_deref()), (Some("greeter"), Some("wayland")));
         assert_eq!(parse(""), Kind::default());
+    }
+
+    #[test]
+    fn a_type_set_later_is_the_users_word() {
+        let kind = parse("UID=1000\nTYPE=x11\nORIGINAL_TYPE=tty\nCLASS=user\n");
+        assert_eq!(kind.kind.as_deref(), Some("tty"));
     }
 
     #[test]
