@@ -12,3 +12,31 @@ case_tmux() {
 	gone a
 	not_runs 'tmux -L a'
 }
+
+# A server in a scope of the user's own is not in the session, attached or not. A pane is ended with its
+# server, and with kill=tty neither is.
+in_scopes() {
+	login a "$1"
+	armed a "$3"
+	does a "systemd-run -q --user --scope tmux -L s$2 new -d 'exec sleep $2.1'" \
+		"systemd-run -q --user --scope tmux -L t$2 new -d 'exec sleep $2.2'" \
+		"tmux -L p$2 new -d 'exec systemd-run -q --user --scope sleep $2.3'" \
+		"tmux -L q$2 new -d 'exec nohup systemd-run -q --user --scope sleep $2.4 >/dev/null 2>&1'"
+	within "$SOON" guest "pgrep -xf '[a-z/]*sleep $2\.4'" || fail 'no pane'
+	keys a "exec tmux -L s$2 attach\n"
+	within "$SOON" guest "tmux -S /tmp/tmux-\$(id -u $1)/s$2 list-clients | grep -q ." || fail 'not attached'
+	ends_idle a
+	runs "sleep $2\.1" "sleep $2\.2" "[a-z/]*sleep $2\.4"
+}
+case_tmux_in_scopes() {
+	in_scopes alice 1030 kill=session
+	gone a
+	not_runs '[a-z/]*sleep 1030\.3'
+	guest "pkill -f 'sleep 1030\.'"
+}
+case_tmux_in_scopes_tty() {
+	in_scopes carol 1031 kill=tty
+	runs '[a-z/]*sleep 1031\.3'
+	guest "pkill -f 'sleep 1031\.'"
+	gone a
+}
