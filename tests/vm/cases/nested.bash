@@ -73,3 +73,21 @@ case_nested_sudo_typing() {
 	record a ': ended user=alice .*survivors=0'
 	gone a
 }
+
+# The outer session ends, and the inner one with it, though its own limit is far.
+outer_ends() {
+	login a alice
+	armed a
+	local outer=${HELPER[a]}
+	answers a "$1" 'dave@.*[$] '
+	armed a 'limit=600 .*members=descendants'
+	does a true
+	ends_idle a
+	record a ': ended user=alice .*survivors=0'
+	record a ': (closed|orphaned) user=dave'
+	no_record a '(ending|ended) user=dave|could-not'
+	gone a
+	! guest test -d "/proc/$outer" || fail 'the helper is still there'
+}
+case_outer_su() { outer_ends 'sudo su - dave'; }
+case_outer_sudo() { outer_ends 'sudo -i -u dave'; }
