@@ -67,6 +67,7 @@ case_signal_term() { signalled TERM; }
 case_signal_hup() { signalled HUP; }
 case_signal_usr1() { signalled USR1; }
 case_signal_pipe() { signalled PIPE; }
+case_signal_cont() { signalled CONT; }
 
 # Stopped and never thawed by anybody.
 case_frozen() {
@@ -81,13 +82,74 @@ case_frozen() {
 }
 
 # A user may have systemd move his processes, his own sshd child included, out of the session's scope.
+moves_to() {
+	armed a
+	answers a "busctl --user call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' $1.scope fail 1 PIDs au 2 \$\$ \$PPID 0" '/job/'
+	answers a 'until grep moved /proc/$PPID/cgroup; do :; done' "$1.scope"
+}
 case_moved() {
 	login a alice
-	armed a
-	answers a 'busctl --user call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit "ssa(sv)a(sa(sv))" moved.scope fail 1 PIDs au 2 $$ $PPID 0' '/job/'
-	answers a 'sleep 1; cat /proc/$PPID/cgroup' 'moved.scope'
+	moves_to moved-1
 	types a 24
 	ends_idle a
 	record a ': ended .*survivors=0'
 	gone a
+}
+
+# What was moved is out of reach for logind, by which he then has the leader killed: nobody stays
+# connected without it.
+case_moved_and_killed() {
+	login a alice
+	moves_to moved-2
+	keys a 'loginctl kill-session $XDG_SESSION_ID --kill-who=leader -s KILL\n'
+	ends_between a 0 8
+	record a ': orphaned .*members=2'
+	record a ': ended .*survivors=0'
+	gone a
+}
+
+# Or has the session terminated, with sshd's child stopped so that it does not hear of it.
+case_moved_and_terminated() {
+	login a alice
+	moves_to moved-3
+	keys a 'systemd-run -q --user sh -c "kill -STOP $PPID; loginctl terminate-session $XDG_SESSION_ID"\n'
+	ends_between a 0 $((LIMIT + STEP + SLACK))
+	gone a
+}
+
+# In a scope of his own he may freeze it all.
+case_moved_and_frozen() {
+	login a alice
+	moves_to moved-4
+	does a 'systemd-run -q --user sh -c "sleep 2; systemctl --user freeze moved-4.scope"'
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+}
+
+# Somebody outside the session stops all of it again and again.
+case_harried() {
+	login a alice
+	armed a
+	does a 'systemd-run -q --user --unit=harried sh -c "while loginctl kill-session $XDG_SESSION_ID -s STOP; do :; done"'
+	helper_lives a
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+}
+
+# What a lingering user starts outside of his sessions lives on, and his sessions end as others do.
+case_lingering() {
+	guest loginctl enable-linger alice
+	login a alice
+	armed a
+	local manager
+	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
+	does a 'systemd-run -q --user sleep 1020' 'systemd-run -q --user --scope sh -c "setsid -f sleep 1021"'
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+	[ "$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')" = "$manager" ] || fail 'user@.service was disturbed'
+	runs '/usr/bin/sleep 1020' 'sleep 1021'
+	guest "loginctl disable-linger alice; pkill -f 'sleep 102[01]'"
 }
