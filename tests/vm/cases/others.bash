@@ -91,3 +91,58 @@ vt_answers() {
 	LAST[tty]=$(now)
 	within "$SOON" vt_shows "$2" || fail "no answer to: $1"
 }
+
+# A job of at(1), as of cron.
+case_at() {
+	guest "systemctl -q start atd; cd /; runuser -u alice -- sh -c 'echo exec sleep 1104 | at -q a now 2>/dev/null'"
+	within 80 guest "pgrep -xf 'sleep 1104' >/dev/null" || fail 'no job'
+	sleep $((LIMIT + STEP + SLACK))
+	runs 'sleep 1104'
+	guest "pkill -xf 'sleep 1104'"
+	not_ours atd 'service atd'
+}
+# not_ours SERVICE WHY: on record.
+not_ours() {
+	guest "journalctl -q -o cat --facility=authpriv --grep='pam_idle_watchdog.$1:session.*not-ours user=alice because=\"$2\"'" | grep -q . ||
+		fail "no record of $1"
+}
+
+# Greeters and desktops: each has a terminal, on which a login would be ended.
+case_desktops() {
+	local kind tty=3
+	for kind in class=greeter type=x11 type=wayland; do
+		printf 'session required %s\n' pam_loginuid.so "pam_systemd.so $kind" 'pam_idle_watchdog.so timeout=12s warn=4s grace=2s debug' |
+			put "/etc/pam.d/desktop-$tty"
+		guest systemd-run -q --unit="desktop-$tty" -p PAMName="desktop-$tty" -p User=alice \
+			-p TTYPath="/dev/tty$tty" -p StandardInput=tty sleep "111$tty"
+		tty=$((tty + 1))
+	done
+	sleep $((LIMIT + STEP + SLACK))
+	runs '/usr/bin/sleep 1113' '/usr/bin/sleep 1114' '/usr/bin/sleep 1115'
+	guest 'systemctl stop desktop-3 desktop-4 desktop-5'
+	not_ours desktop-3 'session class greeter'
+	not_ours desktop-4 'session type x11'
+	not_ours desktop-5 'session type wayland'
+}
+
+# An sshd started by hand in root's session, and somebody who came in through it: root's end is not his.
+case_sshd_by_hand() {
+	login r root
+	armed r
+	does r '/usr/sbin/sshd -p 2215 -o PidFile=none'
+	types r 300 &
+	local typist=$!
+	login a alice -J backdoor -p 2215
+	by_audit a
+	armed a 'members=audit'
+	kill $typist
+	does r true
+	types_until_ended a r
+	record r ': ending .*spared=[0-9]'
+	record r ': ended .*survivors=0'
+	types a 4
+	ends_idle a
+	record a ': ended .*survivors=0'
+	gone a
+	gone r
+}
