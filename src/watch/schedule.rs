@@ -75,6 +75,7 @@ impl Schedule {
                 let (action, wake) = self.watch(now, shown);
                 // A resumption is a look of its own: what else is due follows at once.
                 if resumed.is_some() && action.is_some() {
+                    self.state = State::Watching;
                     (resumed, now.boot)
                 } else {
                     (resumed.or(action), wake)
@@ -152,6 +153,17 @@ mod tests {
         assert_eq!(s.next(at(840), shown(0)).0, Some(Action::Warn));
         assert_eq!(s.next(at(842), shown(841)), (Some(Action::Resume), (841 + 840) * SECOND));
         assert_eq!(s.next(at(1681), shown(841)).0, Some(Action::Warn));
+    }
+
+    #[test]
+    fn a_key_before_a_suspend_resumes_and_the_warning_follows() {
+        let mut s = schedule();
+        assert_eq!(s.next(at(840), shown(0)).0, Some(Action::Warn));
+        let woken = at(4440);
+        assert_eq!(s.next(woken, shown(841)), (Some(Action::Resume), woken.boot));
+        assert_eq!(s.next(woken, shown(841)), (Some(Action::Warn), 4442 * SECOND));
+        assert_eq!(s.next(at(4499), shown(841)).0, None);
+        assert_eq!(s.next(at(4500), shown(841)).0, Some(Action::End));
     }
 
     #[test]
