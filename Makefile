@@ -2,7 +2,7 @@
 # make install    install them                    (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR)
 # make uninstall  remove them again
 # make check      every test; as root, installs what it lacks
-# make check-vm   the cases of ring 3, on Debian 12 and 13 in QEMU; as root, half an hour
+# make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
 # make bench      what a login and a sleeping session cost; as root
 
@@ -58,14 +58,14 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 check:
-	sh tests/prepare "make check"
+	sh tests/prepare "make check" vm
 	$(MAKE) all
 	sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
 check-vm:
-	sh tests/prepare "make check-vm"
+	sh tests/prepare "make check-vm" vm
 	$(MAKE) all
-	sh tests/vm/all; status=$$?; $(GIVE_BACK); exit $$status
+	tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
 demo:
 	sh tests/prepare "make demo"

@@ -7,9 +7,9 @@
 LIMIT=12 # of the users that are watched, in seconds; see install
 STEP=9   # the end may come this much later than the limit: the kernel's stamps have steps of 8 s
 SLACK=${VM_SLACK:-7} # an emulated machine is slow
-SOON=60  # how long anything may take that happens at once
+SOON=120 # how long anything may take that happens at once
 
-declare -A IN OUT PID LAST ID HELPER
+declare -A IN OUT PID LAST SEEN ID HELPER
 
 fail() {
 	echo "$*" >&2
@@ -23,6 +23,9 @@ guest() { ssh -F "$RUN/ssh_config" backdoor "$@" </dev/null; }
 # put FILE: standard input becomes a file of the guest.
 put() { ssh -F "$RUN/ssh_config" backdoor "cat >'$1'"; }
 
+# afterwards COMMAND: what the guest is to do when the case is over, however it went.
+afterwards() { AFTERWARDS=$1; }
+
 # Runs a command until it succeeds: within SECONDS command...
 within() {
 	local end=$(($(now) + $1 * 1000000))
@@ -35,6 +38,17 @@ within() {
 
 # login NAME USER [ssh's options]: a session with a shell that has answered.
 login() {
+	connect "$@"
+	ready "$1"
+}
+# logins NAME:USER...: several at once, so that the first is not idle before the last is there.
+logins() {
+	local one
+	for one; do connect "${one%:*}" "${one#*:}"; done
+	for one; do ready "${one%:*}"; done
+	for one; do keys "${one%:*}" '\n'; done
+}
+connect() {
 	local name=$1 user=$2
 	shift 2
 	mkfifo "$name.in"
@@ -43,7 +57,6 @@ login() {
 	PID[$name]=$!
 	# shellcheck disable=SC1083,SC2093,SC2086 # the number of a free descriptor
 	exec {IN[$name]}>"$name.in"
-	ready "$name"
 }
 
 # another_sshd PORT: one more sshd in the guest, whose PAM stack is read from standard input.
@@ -76,16 +89,15 @@ by_audit() {
 # keys NAME TEXT: typed, Enter is \n.
 keys() {
 	LAST[$1]=$(now)
+	SEEN[$1]=$(stat -c %s "${OUT[$1]}")
 	# Who is gone takes no keys.
 	printf '%b' "$2" >&"${IN[$1]}" || fail "$1: takes no keys"
 }
 
 # answers NAME COMMAND REGEX: types a command line, and the screen shows something new that matches.
 answers() {
-	local before
-	before=$(stat -c %s "${OUT[$1]}")
 	keys "$1" "$2\n"
-	within $SOON shows_since "$1" "$before" "$3" || fail "$1: no answer to: $2"
+	within $SOON shows_since "$1" "${SEEN[$1]}" "$3" || fail "$1: no answer to: $2"
 }
 shows_since() { tail -c "+$(($2 + 1))" "${OUT[$1]}" | grep -Eaq "$3"; }
 
@@ -116,6 +128,25 @@ types() {
 		sleep 2
 	done
 	alive "$1"
+}
+
+# typist NAME: somebody types all the time, in the background; until typist_stops NAME.
+typist() {
+	types "$1" 600 &
+	typist=$!
+}
+typist_stops() {
+	kill "$typist"
+	keys "$1" x
+	alive "$1"
+}
+
+# warned NAME...: and not before the last key.
+warned() {
+	local name
+	for name; do
+		within $((LIMIT + STEP + SLACK)) shows_since "$name" "${SEEN[$name]}" 'press Enter' || fail "$name: not warned"
+	done
 }
 
 # ends_idle NAME...: the client is cut off, not before the limit, and not much later than it may.
@@ -149,24 +180,25 @@ no_record() {
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
 armed() {
 	record "$1" ": armed .*${2:-}"
-	HELPER[$1]=$(guest "journalctl -q -o json --output-fields=_PID,MESSAGE --facility=authpriv --grep='armed .* (session|audit)=${ID[$1]} '" |
-		sed -n 's/.*"_PID":"\([0-9]*\)".*/\1/p' | tail -n 1)
-	[ "$(guest cat "/proc/${HELPER[$1]}/cgroup")" = 0::/idle_watchdog ] || fail "$1: the helper is not in its own cgroup"
+	HELPER[$1]=$(guest "pid=\$(journalctl -q -o json --output-fields=_PID --facility=authpriv --grep='armed .* (session|audit)=${ID[$1]} ' |
+			sed -n 's/.*\"_PID\":\"\([0-9]*\)\".*/\1/p' | tail -n 1)
+		grep -qx 0::/idle_watchdog /proc/\$pid/cgroup && echo \$pid") || fail "$1: no helper in a cgroup of its own"
 	helper_lives "$1"
 }
 helper_lives() {
-	guest "cat /proc/${HELPER[$1]}/status" | grep -q '^State:.[SRD]' || fail "$1: the helper is gone or stopped"
+	guest "grep -q '^State:.[SRD]' /proc/${HELPER[$1]}/status" || fail "$1: the helper is gone or stopped"
 }
 
 # gone NAME: neither logind nor systemd knows the session any more, its helper has left, and nothing
 # of it went wrong.
 gone() {
 	no_record "$1" ': could-not'
-	guest "for i in \$(seq 150); do
-		if ! loginctl --no-legend list-sessions | awk '{print \$1}' | grep -qx ${ID[$1]} &&
-			! [ -d /sys/fs/cgroup/user.slice/*/session-${ID[$1]}.scope ] &&
-			! [ -d /proc/${HELPER[$1]:-none} ]; then exit 0; fi
-		sleep 0.1
+	# loginctl last: each call is work for the guest.
+	guest "for i in \$(seq 75); do
+		if ! [ -d /sys/fs/cgroup/user.slice/*/session-${ID[$1]}.scope ] && ! [ -d /proc/${HELPER[$1]:-none} ] &&
+			! [ -e /run/systemd/sessions/${ID[$1]} ] &&
+			! loginctl --no-legend list-sessions | awk '{print \$1}' | grep -qx ${ID[$1]}; then exit 0; fi
+		sleep 0.2
 	done
 	loginctl list-sessions; loginctl session-status ${ID[$1]}; ps -fp ${HELPER[$1]:-1}; exit 1" || fail "$1: not gone"
 }
