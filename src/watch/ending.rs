@@ -241,7 +241,13 @@ impl<'a> Ladder<'a> {
             let now = Moment::now();
             let others = survey.members.iter().any(|member| !member.leader);
             if now.mono >= until {
-                self.outcome.survivors = survey.members.iter().map(|member| member.process.pid).collect();
+                // Surveys may take so long that its turn has not come.
+                if let Some(leader) = leader {
+                    self.kill(&leader);
+                    wait_for_exit(&mut vec![leader], after(now, LEADER));
+                }
+                let left = survey.members.iter().filter(|m| !m.leader || !self.session.leader.has_exited());
+                self.outcome.survivors = left.map(|member| member.process.pid).collect();
                 return;
             }
             if others {
