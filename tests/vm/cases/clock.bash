@@ -1,77 +1,102 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# The guest's clock is set. No other case runs beside these.
+# The guest's clock is set, and the guest is suspended. No other case runs beside these.
 
-# Somebody idle, somebody typing, and the clock set by so much after 4 seconds.
-stepped() {
-	login i alice
+# Two hours forward, four back, two forward; with somebody idle (i), somebody typing all the time (t), and
+# two who are warned at that moment (w, and k, who presses Enter then).
+alone_clock() {
 	login t alice
-	does i true
-	types t 4
-	guest "date -s '$1' >/dev/null"
-	# The idle one's time runs meanwhile.
-	types t 6
-	types_until_ended t i
-	types t 30
-	no_record t ': ending'
-	guest "date -s '$2' >/dev/null"
-	types t 14
-	ends_idle t
-	gone i
+	typist t
+	login k alice
+	step_among '2 hours'
+	step_among '4 hours ago'
+	guest 'date -s "2 hours" >/dev/null'
+	no_record t ': (warned|ending|tampering)'
+	typist_stops t
+	ends_idle k t
+	gone k
 	gone t
 }
-# types_until_ended TYPING IDLE
-types_until_ended() {
-	local took
-	while kill -0 "${PID[$2]}" 2>/dev/null; do
-		alive "$1"
-		keys "$1" x
-		for _ in 1 2 3 4; do
-			if kill -0 "${PID[$2]}" 2>/dev/null; then sleep 0.5; fi
-		done
-		if [ "$(since "$2")" -gt $((LIMIT + STEP + SLACK)) ]; then fail "$2: not ended"; fi
-	done
-	took=$(($(now) - LAST[$2]))
-	[ "$took" -ge $((LIMIT * 1000000)) ] || fail "$2: ended after only $((took / 1000)) ms"
-	echo "$2: ended $((took / 1000)) ms after the last key"
-}
-
-alone_clock_forward() { stepped '2 hours' '2 hours ago'; }
-alone_clock_back() { stepped '2 hours ago' '2 hours'; }
-
-# Set back into the eight seconds of the last key, where a further key leaves no trace: as many may be added.
-alone_clock_bucket() {
-	login i alice
-	login t alice
-	does i true
-	types t 4
-	guest 'date -s "5 seconds ago" >/dev/null'
-	types t 3
-	keys t x
-	sleep 12
-	alive t
-	guest 'date -s "5 seconds" >/dev/null'
-	ends_between i "$LIMIT" $((LIMIT + STEP + 8 + SLACK))
-	ends_between t "$LIMIT" $((LIMIT + STEP + 8 + SLACK))
-	gone i
-	gone t
-}
-
-# Set in the warning window: the whole warning is given, and a key cancels it.
-warned_and_stepped() {
-	login i alice
-	login t alice
-	does i true
-	does t true
-	within $((LIMIT + STEP + SLACK)) grep -aq 'press Enter' t.screen i.screen || fail 'not warned'
+step_among() {
+	logins w:alice i:alice
+	keys k '\n'
+	keys w '\n'
+	# So that i is not warned with them: the next eight seconds' key.
+	sleep 8
+	keys i '\n'
+	warned w k
 	guest "date -s '$1' >/dev/null"
-	keys t '\n'
+	keys k '\n'
+	ends_idle w
+	keys k '\n'
 	ends_idle i
+	keys k '\n'
 	screen_says i 'press Enter'
-	types t 16
-	guest "date -s '$2' >/dev/null"
-	ends_idle t
+	gone w
 	gone i
-	gone t
+	rm w.in i.in
 }
-alone_clock_warned_forward() { warned_and_stepped '2 hours' '2 hours ago'; }
-alone_clock_warned_back() { warned_and_stepped '2 hours ago' '2 hours'; }
+
+# Set back into the eight seconds of the last key, where a further key leaves no trace: somebody idle, somebody
+# typing, and then two who are warned, of whom k presses Enter.
+alone_clock_bucket() {
+	local back later=$((LIMIT + STEP + 8 + SLACK))
+	logins w:alice k:alice i:alice t:alice
+	typist t
+	keys i '\n'
+	guest 'date -s "5 minutes" >/dev/null'
+	sleep 2
+	guest 'date -s "5 minutes ago" >/dev/null'
+	keys w '\n'
+	keys k '\n'
+	warned w k
+	back=$(since w)
+	guest "date -s '$back seconds ago' >/dev/null"
+	keys k '\n'
+	# For all that can be told, w pressed a key, too.
+	LAST[w]=$(now)
+	ends_between i "$LIMIT" "$later"
+	no_record t ': (warned|ending|tampering)'
+	typist_stops t
+	ends_between w 0 "$later"
+	ends_between k "$LIMIT" "$later"
+	ends_between t "$LIMIT" "$later"
+	for name in i w k t; do gone "$name"; done
+	guest "date -s '$back seconds' >/dev/null"
+}
+
+# Time in suspend counts as idle, but not against the warning: w is warned before, i and k by what they wake
+# up to, and k presses Enter.
+alone_suspend() {
+	logins w:alice i:alice k:alice
+	keys w '\n'
+	warned w
+	keys i '\n'
+	keys k '\n'
+	guest '(sleep 0.3; echo mem >/sys/power/state) >/dev/null 2>&1 &'
+	within 10 machine_is suspended || fail 'does not suspend'
+	sleep 18
+	machine system_wakeup
+	LAST[woken]=$(now)
+	warned i k
+	keys k '\n'
+	ends_between w "$LIMIT" 60
+	ends_between i "$LIMIT" 60
+	[ "$(since woken)" -le $((4 + SLACK)) ] || fail 'time in suspend was not counted'
+	whole_warning w
+	whole_warning i
+	ends_idle k
+	for name in w i k; do gone "$name"; done
+}
+# machine COMMAND: of QEMU's protocol; answers its result.
+machine() {
+	perl -MIO::Socket::UNIX -e 'my $machine = IO::Socket::UNIX->new(Peer => shift) or die; <$machine>;
+		for my $command ("qmp_capabilities", @ARGV) { print $machine "{\"execute\":\"$command\"}\n"; $machine->flush; $result = <$machine> }
+		print $result' "$RUN/qmp" "$1"
+}
+machine_is() { machine query-status | grep -q "\"$1\""; }
+# By the guest's clock that stands still in suspend; the record of the warning reaches journald late, just woken.
+whole_warning() {
+	guest "journalctl -q -o json --output-fields=MESSAGE --facility=authpriv --grep=': (warned|ending) .* session=${ID[$1]} '" |
+		perl -ne 'push @at, /"__MONOTONIC_TIMESTAMP":"(\d+)"/; END { exit !(@at > 1 && $at[-1] - $at[-2] >= 3500000) }' ||
+		fail "$1: the warning was cut short"
+}

@@ -24,10 +24,40 @@ case_service() {
 	no_record service ': (armed|could-not)'
 }
 
-# No terminal, no limit.
-case_command() {
-	ssh -F "$RUN/ssh_config" -l alice guest 'sleep 30; echo "fin""ished"' >out
-	grep -q finished out || fail 'ended without a terminal'
+# No terminal, no limit: a command, a slow copy, an sftp that waits, and a connection without any session.
+case_no_terminal() {
+	local pid pids idle
+	ssh -F "$RUN/ssh_config" -l alice guest 'sleep 30; echo "fin""ished"' >out &
+	pids=($!)
+	yes slow | head -c 1200000 >source
+	# 24 s at least: scp does not delay the last 255 kB.
+	scp -q -F "$RUN/ssh_config" -l 300 source alice@guest:copied &
+	pids+=($!)
+	{ echo pwd; sleep 30; echo 'mkdir still-there'; } | sftp -q -F "$RUN/ssh_config" -b - alice@guest &
+	pids+=($!)
+	ssh -F "$RUN/ssh_config" -l alice -N guest &
+	idle=$!
+	for pid in "${pids[@]}"; do wait "$pid" || fail 'ended without a terminal'; done
+	kill -0 "$idle" || fail 'ended without a session'
+	kill "$idle"
+	grep -q finished out
+	[ "$(guest 'cat /home/alice/copied; rmdir /home/alice/still-there' | cksum)" = "$(cksum <source)" ] || fail 'not copied'
+}
+
+# The guest reaches nothing but what is forwarded to it: neither this machine's loopback nor its address.
+case_network() {
+	local outside port
+	port=$(sed -n '/Host guest/,/Port/s/.*Port //p' "$RUN/ssh_config")
+	! connects 10.0.2.2 "$port" || fail "this machine's loopback is reached"
+	outside=$(perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Proto => "udp", PeerAddr => "192.0.2.1", PeerPort => 9); print $s ? $s->sockhost : ""')
+	if [ -z "$outside" ]; then return; fi
+	perl -MIO::Socket::INET -e '$| = 1; my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => shift) or die;
+		print $s->sockport, "\n"; sleep 600' "$outside" >listens &
+	within 10 grep -q . listens
+	! connects "$outside" "$(cat listens)" || fail 'this machine is reached'
+}
+connects() {
+	guest "perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new(PeerAddr => \"$1:$2\", Timeout => 5)'"
 }
 
 # login(1) on a terminal of its own, and agetty after it.

@@ -1,19 +1,85 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# What a machine's administrator restarts in mid-session. No other case runs beside these.
+# What a machine's administrator restarts, replaces and sets in mid-session. No other case runs beside these.
 
+# The services around us; our own files, replaced as dpkg does it, and then removed.
 alone_restarts() {
-	login a alice
-	login t root
+	logins a:alice r:root t:alice
+	typist t
 	armed a
-	armed t
-	does a true
-	guest 'systemctl restart ssh systemd-logind systemd-journald; systemctl daemon-reexec; systemctl daemon-reload
-		cd /usr/libexec; cp pam_idle_watchdog_helper new; mv new pam_idle_watchdog_helper'
-	types_until_ended t a
-	types t 2
+	keys a '\n'
+	armed r
+	keys a '\n'
+	keys r '\n'
+	guest "systemctl restart ssh systemd-logind systemd-journald; systemctl daemon-reexec; systemctl daemon-reload
+		for file in $OURS; do cp -p \$file \$file.new; mv \$file.new \$file; done"
+	ends_idle a r
+	afterwards "for file in $OURS; do mv /run/\${file##*/} \$file; done"
+	guest "for file in $OURS; do mv \$file /run; done"
+	typist_stops t
 	ends_idle t
-	record a ': ended .*survivors=0'
-	record t ': ended .*survivors=0'
+	for name in a r t; do
+		record $name ': warned '
+		record $name ': ended .*survivors=0'
+		gone $name
+	done
+}
+OURS='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper'
+
+# rsyslog in journald's place, and away for a while: all of it is in its file, once.
+alone_rsyslog() {
+	local rsyslog='systemd-run -q --unit=tests-rsyslog rsyslogd -n -f /run/rsyslog.conf -i /run/tests-rsyslog.pid'
+	local journald='systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald'
+	login a alice
+	armed a
+	typist a
+	afterwards "systemctl stop tests-rsyslog; ln -sf /run/systemd/journal/dev-log /dev/log; systemctl start $journald"
+	guest "systemctl stop $journald; rm -f /var/log/auth.log; ln -sf /run/rsyslog.log /dev/log
+		printf '%s\n' 'module(load=\"imuxsock\" SysSock.Name=\"/run/rsyslog.log\")' 'authpriv.* /var/log/auth.log' >/run/rsyslog.conf
+		$rsyslog"
+	login b alice
+	typist_stops a
+	keys b '\n'
+	within 15 in_file ': armed .* session='"${ID[b]} "
+	guest systemctl stop tests-rsyslog
+	warned a b
+	guest "$rsyslog"
+	ends_idle a b
+	within 15 in_file ': ended .* session='"${ID[a]} "
+	within 15 in_file ': ended .* session='"${ID[b]} "
+	guest 'cat /var/log/auth.log' >auth.log
+	for name in a b; do
+		for event in warned ending ended; do
+			[ "$(grep -c ": $event .* session=${ID[$name]} " auth.log)" = 1 ] || fail "$name: not once in the file: $event"
+		done
+	done
+	! grep could-not auth.log || fail 'something went wrong'
 	gone a
-	gone t
+	gone b
+}
+in_file() { guest "grep -q '$1' /var/log/auth.log"; }
+
+# logind's own limit, below ours and above: nobody hangs, and where it ends no session (of which it must know the
+# terminal), we do.
+alone_stop_idle() {
+	afterwards 'rm -r /etc/systemd/logind.conf.d; systemctl restart systemd-logind'
+	# Less than ten seconds would end who types, too: the stamps have steps of eight.
+	stop_idle 10s
+	login a alice
+	ends_between a 0 $((LIMIT + STEP + SLACK))
+	gone a
+	stop_idle 40s
+	logins b:alice t:alice
+	typist t
+	keys b '\n'
+	ends_idle b
+	typist_stops t
+	ends_idle t
+	for name in b t; do
+		record $name ': ended .*survivors=0'
+		gone $name
+	done
+}
+stop_idle() {
+	guest "mkdir -p /etc/systemd/logind.conf.d; printf '[Login]\nStopIdleSessionSec=$1\n' >/etc/systemd/logind.conf.d/tests.conf
+		systemctl restart systemd-logind"
 }
