@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
-use crate::policy::{Kill, OnError, Settings};
+use crate::policy::{Counted, Kill, Settings, Template};
 
 /// Version of this page. Raise it when an old helper could misread a new module.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Where the helper finds a pidfd of the leader.
 pub const LEADER_FD: i32 = 3;
@@ -49,38 +49,145 @@ pub struct Session {
     pub tty: Option<String>,
 }
 
-/// Everything a helper is told.
+/// What the helper is to do: how long, how warned, how ended. A reload may replace it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// Who is watched.
-    pub session: Session,
-    /// How long the session may be idle.
-    pub limit: Duration,
-    /// How long before the end the person is warned; zero is no warning.
-    pub warn: Duration,
+pub struct Orders {
+    /// How long the session may be idle; `None` is for ever, until a reload says otherwise.
+    pub limit: Option<Duration>,
+    /// How long before the end the person is warned, the longest first; each shorter than the limit.
+    pub warn: Vec<Duration>,
     /// Time between the request to leave and SIGKILL.
     pub grace: Duration,
     /// Whom the end applies to.
     pub kill: Kill,
+    /// What counts as activity.
+    pub activity: Counted,
+    /// How long a session without a terminal may be silent; `None` is for ever.
+    pub notty: Option<Duration>,
+    /// The warning's text, where it is not the built-in one.
+    pub message: Option<Template>,
+    /// The rule that says so, as `file:line`.
+    pub rule: Option<String>,
     /// Write nothing on the terminals.
     pub quiet: bool,
     /// Log every look.
     pub debug: bool,
 }
 
-impl Assignment {
-    /// The assignment for a session, unless the settings exempt it.
+impl Orders {
+    /// What settings mean for the helper, with the text of the message that they name.
     #[must_use]
-    pub fn new(session: Session, settings: &Settings) -> Option<Self> {
-        let Settings { limit, warn, grace, kill, on_error: OnError::Fail | OnError::Succeed, quiet, debug } =
-            *settings;
-        Some(Self { session, limit: limit?, warn, grace, kill, quiet, debug })
+    pub fn new(settings: &Settings, message: Option<Template>, rule: Option<String>) -> Self {
+        let Settings { limit, warn, grace, kill, activity, notty, message: _, on_error: _, quiet, debug } =
+            settings.clone();
+        Self { limit, warn, grace, kill, activity, notty, message, rule, quiet, debug }
     }
 
+    /// The arguments that say so. [`Assignment::from_args`] and [`Orders::from_args`] read them back.
+    #[must_use]
+    pub fn to_args(&self) -> Vec<String> {
+        let Self { limit, warn, grace, kill, activity, notty, message, rule, quiet, debug } = self;
+        let mut args = Vec::new();
+        let mut optional = |name: &str, value: Option<String>| {
+            args.extend(value.map(|value| format!("--{name}={value}")));
+        };
+        optional("timeout-ms", limit.map(|limit| limit.as_millis().to_string()));
+        for warn in warn {
+            optional("warn-ms", Some(warn.as_millis().to_string()));
+        }
+        optional("grace-ms", Some(grace.as_millis().to_string()));
+        optional("kill", Some(kill.word().to_owned()));
+        optional("activity", Some(activity.word().to_owned()));
+        optional("notty-ms", notty.map(|notty| notty.as_millis().to_string()));
+        optional("message", message.as_ref().map(|message| message.source().to_owned()));
+        optional("rule", rule.clone());
+        args.extend(quiet.then(|| "--quiet".to_owned()));
+        args.extend(debug.then(|| "--debug".to_owned()));
+        args
+    }
+
+    /// Reads what [`Orders::to_args`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// Says which argument is unknown, malformed or missing.
+    pub fn from_args<I>(args: I) -> Result<Self, lexopt::Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        let mut parser = lexopt::Parser::from_args(args);
+        let mut draft = OrdersDraft::default();
+        while let Some(arg) = parser.next()? {
+            let Long(name) = arg else { return Err(arg.unexpected()) };
+            let name = name.to_owned();
+            if !draft.take(&name, &mut parser)? {
+                return Err(Long(&name).unexpected());
+            }
+        }
+        draft.finish()
+    }
+}
+
+/// Orders as far as they have been read.
+#[derive(Default)]
+struct OrdersDraft {
+    limit: Option<Duration>,
+    warn: Vec<Duration>,
+    grace: Option<Duration>,
+    kill: Option<Kill>,
+    activity: Option<Counted>,
+    notty: Option<Duration>,
+    message: Option<Template>,
+    rule: Option<String>,
+    quiet: bool,
+    debug: bool,
+}
+
+impl OrdersDraft {
+    /// Takes one option's value; `false`, if it is none of the orders'.
+    fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<bool, lexopt::Error> {
+        match name {
+            "timeout-ms" => self.limit = Some(milliseconds(parser)?),
+            "warn-ms" => self.warn.push(milliseconds(parser)?),
+            "grace-ms" => self.grace = Some(milliseconds(parser)?),
+            "kill" => self.kill = Some(word(name, parser, Kill::from_word)?),
+            "activity" => self.activity = Some(word(name, parser, Counted::from_word)?),
+            "notty-ms" => self.notty = Some(milliseconds(parser)?),
+            "message" => self.message = Some(Template::parse(&parser.value()?.string()?)?),
+            "rule" => self.rule = Some(parser.value()?.string()?),
+            "quiet" => self.quiet = true,
+            "debug" => self.debug = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn finish(self) -> Result<Orders, lexopt::Error> {
+        let Self { limit, warn, grace, kill, activity, notty, message, rule, quiet, debug } = self;
+        let grace = grace.ok_or_else(|| missing("grace-ms"))?;
+        let kill = kill.ok_or_else(|| missing("kill"))?;
+        let activity = activity.ok_or_else(|| missing("activity"))?;
+        Ok(Orders { limit, warn, grace, kill, activity, notty, message, rule, quiet, debug })
+    }
+}
+
+/// Everything a helper is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Who is watched.
+    pub session: Session,
+    /// The words of the PAM line: with them a reload decides anew.
+    pub line: Vec<String>,
+    /// What is to be done.
+    pub orders: Orders,
+}
+
+impl Assignment {
     /// The helper's arguments, without its own name. [`Assignment::from_args`] reads them back.
     #[must_use]
     pub fn to_args(&self) -> Vec<String> {
-        let Self { session, limit, warn, grace, kill, quiet, debug } = self;
+        let Self { session, line, orders } = self;
         let mut args = vec![
             format!("--protocol={PROTOCOL}"),
             format!("--leader={}", session.leader),
@@ -93,12 +200,10 @@ impl Assignment {
         optional("uid", session.uid.map(|uid| uid.to_string()));
         optional("rhost", session.rhost.clone());
         optional("tty", session.tty.clone());
-        args.push(format!("--timeout-ms={}", limit.as_millis()));
-        args.push(format!("--warn-ms={}", warn.as_millis()));
-        args.push(format!("--grace-ms={}", grace.as_millis()));
-        args.push(format!("--kill={}", kill.word()));
-        args.extend(quiet.then(|| "--quiet".to_owned()));
-        args.extend(debug.then(|| "--debug".to_owned()));
+        for word in line {
+            optional("word", Some(word.clone()));
+        }
+        args.extend(orders.to_args());
         args
     }
 
@@ -114,12 +219,12 @@ impl Assignment {
     {
         let mut parser = lexopt::Parser::from_args(args);
         let (mut protocol, mut leader, mut service, mut user) = (None, None, None, None);
-        let (mut uid, mut rhost, mut tty) = (None, None, None);
-        let (mut limit, mut warn, mut grace, mut kill) = (None, None, None, None);
-        let (mut quiet, mut debug) = (false, false);
+        let (mut uid, mut rhost, mut tty, mut line) = (None, None, None, Vec::new());
+        let mut orders = OrdersDraft::default();
         while let Some(arg) = parser.next()? {
-            match arg {
-                Long("protocol") => {
+            let Long(name) = arg else { return Err(arg.unexpected()) };
+            match name {
+                "protocol" => {
                     let version: u32 = parser.value()?.parse()?;
                     if version != PROTOCOL {
                         return Err(format!(
@@ -129,25 +234,21 @@ impl Assignment {
                     }
                     protocol = Some(version);
                 }
-                Long("leader") => leader = Some(parser.value()?.parse()?),
-                Long("service") => service = Some(parser.value()?.string()?),
-                Long("user") => user = Some(parser.value()?.string()?),
-                Long("uid") => uid = Some(parser.value()?.parse()?),
-                Long("rhost") => rhost = Some(parser.value()?.string()?),
-                Long("tty") => tty = Some(parser.value()?.string()?),
-                Long("timeout-ms") => limit = Some(milliseconds(&mut parser)?),
-                Long("warn-ms") => warn = Some(milliseconds(&mut parser)?),
-                Long("grace-ms") => grace = Some(milliseconds(&mut parser)?),
-                Long("kill") => {
-                    let word = parser.value()?.string()?;
-                    kill = Some(Kill::from_word(&word).ok_or_else(|| format!("--kill={word} is not known"))?);
+                "leader" => leader = Some(parser.value()?.parse()?),
+                "service" => service = Some(parser.value()?.string()?),
+                "user" => user = Some(parser.value()?.string()?),
+                "uid" => uid = Some(parser.value()?.parse()?),
+                "rhost" => rhost = Some(parser.value()?.string()?),
+                "tty" => tty = Some(parser.value()?.string()?),
+                "word" => line.push(parser.value()?.string()?),
+                name => {
+                    let name = name.to_owned();
+                    if !orders.take(&name, &mut parser)? {
+                        return Err(Long(&name).unexpected());
+                    }
                 }
-                Long("quiet") => quiet = true,
-                Long("debug") => debug = true,
-                _ => return Err(arg.unexpected()),
             }
         }
-        let missing = |name: &str| lexopt::Error::from(format!("--{name} is missing"));
         protocol.ok_or_else(|| missing("protocol"))?;
         Ok(Self {
             session: Session {
@@ -158,18 +259,27 @@ impl Assignment {
                 rhost,
                 tty,
             },
-            limit: limit.ok_or_else(|| missing("timeout-ms"))?,
-            warn: warn.ok_or_else(|| missing("warn-ms"))?,
-            grace: grace.ok_or_else(|| missing("grace-ms"))?,
-            kill: kill.ok_or_else(|| missing("kill"))?,
-            quiet,
-            debug,
+            line,
+            orders: orders.finish()?,
         })
     }
 }
 
+fn missing(name: &str) -> lexopt::Error {
+    format!("--{name} is missing").into()
+}
+
 fn milliseconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
     Ok(Duration::from_millis(parser.value()?.parse()?))
+}
+
+fn word<T>(
+    name: &str,
+    parser: &mut lexopt::Parser,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<T, lexopt::Error> {
+    let word = parser.value()?.string()?;
+    read(&word).ok_or_else(|| format!("--{name}={word} is not known").into())
 }
 
 #[cfg(test)]
@@ -188,31 +298,41 @@ mod tests {
     }
 
     prop_compose! {
-        fn assignments()(
-            session in sessions(), limit in 10u64..1_000_000_000, warn: u32, grace: u16,
+        fn orders()(
+            limit in option::of(10u64..1_000_000_000), warn: Vec<u32>, grace: u16, notty: Option<u32>,
             kill in prop::sample::select(&[Kill::Session, Kill::Tty, Kill::Connection, Kill::None][..]),
-            quiet: bool, debug: bool,
-        ) -> Assignment {
-            let ms = |n: u64| Duration::from_millis(n);
-            Assignment { session, limit: ms(limit), warn: ms(warn.into()), grace: ms(grace.into()), kill, quiet, debug }
+            output: bool, cpu: bool, quiet: bool, debug: bool,
+            message in option::of("[a-z\n é]{0,9}x\\{idle\\}"), rule in option::of("[^\0]{0,20}"),
+        ) -> Orders {
+            let ms = Duration::from_millis;
+            Orders {
+                limit: limit.map(ms), warn: warn.into_iter().map(|n| ms(n.into())).collect(),
+                grace: ms(grace.into()), kill, activity: Counted { output, cpu },
+                notty: notty.map(|n| ms(n.into())), message: message.map(|text| Template::parse(&text).unwrap()),
+                rule, quiet, debug,
+            }
         }
     }
 
     proptest! {
         #[test]
-        fn what_the_module_writes_the_helper_reads(assignment in assignments()) {
+        fn what_the_module_writes_the_helper_reads(
+            session in sessions(), orders in orders(), line in proptest::collection::vec("[^\0]{0,9}", 0..3),
+        ) {
+            let assignment = Assignment { session, line, orders: orders.clone() };
             prop_assert_eq!(Assignment::from_args(assignment.to_args()).unwrap(), assignment);
+            prop_assert_eq!(Orders::from_args(orders.to_args()).unwrap(), orders);
         }
 
         #[test]
         fn no_command_line_makes_it_panic(args in proptest::collection::vec(".*", 0..6)) {
-            let _ = Assignment::from_args(args);
+            let _ = (Assignment::from_args(args.clone()), Orders::from_args(args));
         }
     }
 
     #[test]
     fn another_protocol_is_refused_by_name() {
-        let error = Assignment::from_args(["--protocol=2", "--from-the-future"]).unwrap_err();
-        assert_eq!(error.to_string(), "protocol 2 is not spoken, this helper speaks 1");
+        let error = Assignment::from_args(["--protocol=1", "--from-the-past"]).unwrap_err();
+        assert_eq!(error.to_string(), "protocol 1 is not spoken, this helper speaks 2");
     }
 }

@@ -4,18 +4,20 @@
 use std::ffi::{CStr, CString};
 use std::fmt::Display;
 
-use nix::unistd::{User, getpid};
+use nix::unistd::{AccessFlags, access, getpid};
 use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
 use super::ours::{self, Exception};
 use super::{BUDGET, spawn};
-use crate::handoff::{Assignment, CLOSE_SIGNAL, Session};
-use crate::policy::{OnError, Settings};
+use crate::handoff::{Assignment, CLOSE_SIGNAL, Orders, Session};
+use crate::policy::load::Files;
+use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
 use crate::sys::logind::{self, Kind};
+use crate::sys::names::Person;
 use crate::sys::pam::{self as libpam, Level};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
@@ -66,10 +68,9 @@ impl Login {
         Record::new(event).with_some("user", self.user.as_ref()).with_some("rhost", self.rhost.as_ref())
     }
 
-    /// What the helper is told of it. The user's id is asked of name services, as the host has just done.
-    fn session(self, user: String) -> Session {
+    /// What the helper is told of it.
+    fn session(self, user: String, uid: Option<u32>) -> Session {
         let Self { service, rhost, tty, .. } = self;
-        let uid = User::from_name(&user).ok().flatten().map(|user| user.uid.as_raw());
         Session { leader: getpid().as_raw(), service, user, uid, rhost, tty }
     }
 }
@@ -77,46 +78,147 @@ impl Login {
 /// Guards the session that opens. `false`: it is not ours, or exempt.
 pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let login = Login::of(pamh);
-    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
-    let settings = Settings::from_words(words.iter().map(AsRef::as_ref)).map_err(|bad| Refusal {
-        code: PamResultCode::PAM_SERVICE_ERR,
-        on_error: bad.on_error,
-        record: login.record("could-not").with("argument", bad.word).with("what", bad.problem),
-    })?;
+    let line = line(&login, args)?;
     if libpam::kept(pamh).flatten().is_some() {
         let record =
             login.record("ignored").with("what", "another line of this stack guards the session already");
         libpam::log(pamh, Level::Warning, &record);
         return Ok(false);
     }
+    let Some(guarded) = guarded(pamh, &login, &line)? else { return Ok(false) };
+    guard(pamh, login, line, guarded).map(|()| true)
+}
+
+/// Whether a session of this login could be guarded, asked before there is one: a login refused here is
+/// told so by its service, where one that fails to open its session just ends.
+pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
+    let login = Login::of(pamh);
+    let line = line(&login, args)?;
+    let Some(Guarded { resolved, .. }) = guarded(pamh, &login, &line)? else { return Ok(()) };
+    let could_not = |why: &dyn Display| Refusal {
+        code: PamResultCode::PAM_PERM_DENIED,
+        on_error: resolved.settings.on_error,
+        record: login.record("could-not").with("what", why),
+    };
+    if Proc::default().process(getpid().as_raw()).is_none() {
+        return Err(could_not(&"/proc is hidden or not mounted"));
+    }
+    access(HELPER, AccessFlags::X_OK).map_err(|e| could_not(&format_args!("{HELPER}: {e}")))
+}
+
+/// Reads the words of the PAM line.
+fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let read = Words::of_line(words.iter().map(String::as_str));
+    read.map(|read| Line { words, read }).map_err(|bad| Refusal {
+        code: PamResultCode::PAM_SERVICE_ERR,
+        on_error: bad.on_error,
+        record: login.record("could-not").with("argument", bad.word).with("what", bad.problem),
+    })
+}
+
+/// The PAM line, as written and as read.
+struct Line {
+    words: Vec<String>,
+    read: Words,
+}
+
+/// A login that is ours, and not exempt.
+struct Guarded {
+    /// The user's id, where name services know it.
+    uid: Option<u32>,
+    resolved: Resolved,
+}
+
+/// What holds for a login; `None`, on record, if it is not ours or exempt.
+fn guarded(pamh: &PamHandle, login: &Login, line: &Line) -> Result<Option<Guarded>, Refusal> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let places = Places::of(&Proc::default(), getpid().as_raw());
     let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
     let exception = ours::exception(&login.service, class.as_deref(), kind.as_deref());
+    let debug = Settings::of(&line.read, None).debug;
     if let Some(Exception { because, routine }) = exception {
         let level = if routine { Level::Debug } else { Level::Info };
-        if settings.debug || !routine {
+        if debug || !routine {
             libpam::log(pamh, level, &login.record("not-ours").with("because", because));
         }
-        return Ok(false);
+        return Ok(None);
     }
-    if settings.limit.is_none() {
-        libpam::log(pamh, Level::Info, &login.record("exempt").with("limit", "off"));
-        return Ok(false);
+    let person = Person::named(login.user.as_deref().unwrap_or_default());
+    let uid = person.uid();
+    let resolved = resolved(pamh, login, uid, &person, &line.read)?;
+    if resolved.settings.limit.is_none() {
+        let record = login.record("exempt").with("limit", "off").with_some("rule", resolved.rule);
+        libpam::log(pamh, Level::Info, &record);
+        return Ok(None);
     }
-    guard(pamh, login, &settings).map(|()| true)
+    Ok(Some(Guarded { uid, resolved }))
+}
+
+/// Decides by the policy. A broken one refuses everybody but root, who has to mend it: for him the PAM
+/// line holds.
+fn resolved(
+    pamh: &PamHandle,
+    login: &Login,
+    uid: Option<u32>,
+    person: &Person<'_>,
+    line: &Words,
+) -> Result<Resolved, Refusal> {
+    let files = Files::of(line.conf.as_ref().map(|(path, _)| path.as_path()));
+    let facts = policy::Login {
+        user: login.user.as_deref().unwrap_or_default(),
+        uid,
+        service: &login.service,
+        tty: login.tty.as_deref().unwrap_or_default(),
+        from: login.rhost.as_deref().unwrap_or_default(),
+    };
+    let faults = match policy::resolve(line, &files, &facts, person) {
+        Ok(resolved) => return Ok(resolved),
+        Err(faults) => faults,
+    };
+    let record = |fault: &Fault| {
+        let Fault { file, at, word, problem } = fault;
+        let (line, column) = at.unzip();
+        login
+            .record("could-not")
+            .with("file", file.display())
+            .with_some("line", line)
+            .with_some("column", column)
+            .with_some("argument", word.as_ref())
+            .with("what", problem)
+    };
+    let alone = Resolved::of_line(line, &files);
+    if uid == Some(0) {
+        for fault in &faults {
+            libpam::log(pamh, Level::Error, &record(fault).with("instead", "the PAM line alone"));
+        }
+        return Ok(alone);
+    }
+    let (last, others) = faults.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
+    for fault in others {
+        libpam::log(pamh, Level::Error, &record(fault));
+    }
+    Err(Refusal {
+        code: PamResultCode::PAM_SERVICE_ERR,
+        on_error: alone.settings.on_error,
+        record: last.map_or_else(|| login.record("could-not"), record),
+    })
 }
 
 /// Starts the helper for a session that is ours, and keeps its number until the session closes.
-fn guard(pamh: &mut PamHandle, login: Login, settings: &Settings) -> Result<(), Refusal> {
+fn guard(pamh: &mut PamHandle, login: Login, line: Line, guarded: Guarded) -> Result<(), Refusal> {
+    let Guarded { uid, resolved } = guarded;
     let record = login.record("could-not");
+    let on_error = resolved.settings.on_error;
     let could_not = |why: &dyn Display| Refusal {
         code: PamResultCode::PAM_SESSION_ERR,
-        on_error: settings.on_error,
+        on_error,
         record: record.clone().with("what", why),
     };
     let user = login.user.clone().ok_or_else(|| could_not(&"no user is named"))?;
-    let Some(assignment) = Assignment::new(login.session(user), settings) else { return Ok(()) };
+    let rule = resolved.rule.map(|place| place.to_string());
+    let orders = Orders::new(&resolved.settings, resolved.message, rule);
+    let assignment = Assignment { session: login.session(user, uid), line: line.words, orders };
     let path = CString::new(HELPER).map_err(|e| could_not(&e))?;
     let helper = spawn::start(&path, &assignment.to_args(), BUDGET)
         .map_err(|e| could_not(&format_args!("{HELPER} {e}")))?;

@@ -19,17 +19,7 @@ impl PamHooks for IdleWatchdog {
         match guest::open(pamh, &args) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
-            Err(Refusal { code, on_error, record }) => {
-                log(pamh, Level::Error, &record);
-                match on_error {
-                    OnError::Fail => code,
-                    OnError::Succeed => {
-                        let record = Login::of(pamh).record("unguarded");
-                        log(pamh, Level::Error, &record.with("because", "onerr=succeed"));
-                        PamResultCode::PAM_SUCCESS
-                    }
-                }
-            }
+            Err(refusal) => refused(pamh, refusal),
         }
     }
 
@@ -38,8 +28,11 @@ impl PamHooks for IdleWatchdog {
         PamResultCode::PAM_SUCCESS
     }
 
-    fn acct_mgmt(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        refuse(pamh, "account")
+    fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        match guest::preflight(pamh, &args) {
+            Ok(()) => PamResultCode::PAM_SUCCESS,
+            Err(refusal) => refused(pamh, refusal),
+        }
     }
 
     fn sm_authenticate(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
@@ -55,9 +48,22 @@ impl PamHooks for IdleWatchdog {
     }
 }
 
+/// What libpam gets for a login that cannot be guarded, as `onerr=` says; on record either way.
+fn refused(pamh: &PamHandle, refusal: Refusal) -> PamResultCode {
+    log(pamh, Level::Error, &refusal.record);
+    match refusal.on_error {
+        OnError::Fail => refusal.code,
+        OnError::Succeed => {
+            let record = Login::of(pamh).record("unguarded");
+            log(pamh, Level::Error, &record.with("because", "onerr=succeed"));
+            PamResultCode::PAM_SUCCESS
+        }
+    }
+}
+
 /// A line of another type is a mistake. Ignoring it could let somebody in: it fails.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
-    let what = format!("a line of type {kind} is a mistake: this is a session module");
+    let what = format!("a line of type {kind} is a mistake: this is a module for session and account");
     log(pamh, Level::Error, &Login::of(pamh).record("could-not").with("what", what));
     PamResultCode::PAM_SERVICE_ERR
 }

@@ -1,15 +1,13 @@
-//! The settings of one session, and the words that set them.
+//! What holds for one session.
 
 use std::time::Duration;
 
-use super::duration;
+use super::message::Message;
+use super::words::{BadWord, Words, Written};
 
-/// Bounds of the limit (design: 10 s to 365 d). Below 10 s the kernel's 8-second stamps say too little.
-const LIMIT_MIN: Duration = Duration::from_secs(10);
-const LIMIT_MAX: Duration = Duration::from_secs(365 * 86_400);
-const LIMIT_DEFAULT: Duration = Duration::from_secs(15 * 60);
+/// The limit where nobody sets one.
+pub const LIMIT_DEFAULT: Duration = Duration::from_secs(15 * 60);
 const WARN_DEFAULT: Duration = Duration::from_secs(60);
-const GRACE_MAX: Duration = Duration::from_secs(5 * 60);
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Whom the end applies to.
@@ -57,17 +55,79 @@ pub enum OnError {
     Succeed,
 }
 
+impl OnError {
+    /// The word an administrator writes for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Succeed => "succeed",
+        }
+    }
+
+    /// What a word names, if anything.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Fail, Self::Succeed].into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// What counts as activity beside input, which always does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Whatever is written on the terminals.
+    pub output: bool,
+    /// Processor time of the terminals' foreground jobs.
+    pub cpu: bool,
+}
+
+impl Counted {
+    const ALL: [Self; 4] = [
+        Self { output: false, cpu: false },
+        Self { output: true, cpu: false },
+        Self { output: false, cpu: true },
+        Self { output: true, cpu: true },
+    ];
+
+    /// The word an administrator writes for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match (self.output, self.cpu) {
+            (false, false) => "input",
+            (true, false) => "input,output",
+            (false, true) => "input,cpu",
+            (true, true) => "input,output,cpu",
+        }
+    }
+
+    /// What a word names, if anything. The order of its parts is free.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let mut parts: Vec<&str> = word.split(',').collect();
+        // As `word` has them: input, output, cpu.
+        parts.sort_by_key(|part| ["input", "output", "cpu"].iter().position(|known| known == part));
+        let sorted = parts.join(",");
+        Self::ALL.into_iter().find(|kind| kind.word() == sorted)
+    }
+}
+
 /// What holds for one session. Every value is in range and fits the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How long the session may be idle; `None` (`timeout=off`) exempts it.
     pub limit: Option<Duration>,
-    /// How long before the end the person is warned; shorter than the limit; zero is no warning.
-    pub warn: Duration,
+    /// How long before the end the person is warned, the longest first; all shorter than the limit.
+    pub warn: Vec<Duration>,
     /// How long members have between the request to leave and SIGKILL.
     pub grace: Duration,
     /// Whom the end applies to.
     pub kill: Kill,
+    /// What counts as activity.
+    pub activity: Counted,
+    /// How long a session without a terminal may be silent; `None` is for ever.
+    pub notty: Option<Duration>,
+    /// The warning's text, where it is not the built-in one.
+    pub message: Option<Message>,
     /// What a login gets that could not be guarded.
     pub on_error: OnError,
     /// Write nothing on the terminals. Records are written all the same.
@@ -76,238 +136,182 @@ pub struct Settings {
     pub debug: bool,
 }
 
-/// A word the line cannot be read with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadWord {
-    /// The word as it was written.
-    pub word: String,
-    /// What is wrong with it, and what was expected.
-    pub problem: String,
-    /// What the rest of the line says about a login that cannot be guarded.
-    pub on_error: OnError,
-}
-
-/// A setting's value and the word that set it.
-type Written<T> = Option<(T, String)>;
-
-/// The line as far as it has been read.
-#[derive(Default)]
-struct Draft {
-    limit: Written<Option<Duration>>,
-    warn: Written<Duration>,
-    grace: Written<Duration>,
-    kill: Written<Kill>,
-    on_error: Written<OnError>,
-    quiet: Written<bool>,
-    debug: Written<bool>,
+/// Who set a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody: it is the built-in default.
+    Default,
+    /// The PAM line.
+    Line,
+    /// The rule of the policy.
+    Rule,
 }
 
 impl Settings {
-    /// Reads the words of a PAM line.
+    /// Reads the words of a PAM line, without a policy.
     ///
     /// # Errors
     ///
-    /// The first word that is unknown, malformed, repeated, out of range or at odds with another.
-    /// Nothing of the line holds then but its `onerr=`.
+    /// As [`Words::of_line`].
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, BadWord> {
-        let mut draft = Draft::default();
-        let mut first: Option<(String, String)> = None;
-        for word in words {
-            if let Err(problem) = draft.set(word) {
-                first.get_or_insert((word.to_owned(), problem));
-            }
-        }
-        let on_error = draft.on_error.as_ref().map(|(v, _)| *v).unwrap_or_default();
-        match first {
-            Some(bad) => Err(bad),
-            None => draft.finish(),
-        }
-        .map_err(|(word, problem)| BadWord { word, problem, on_error })
-    }
-}
-
-impl Draft {
-    fn set(&mut self, word: &str) -> Result<(), String> {
-        let (key, value) = match word.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (word, None),
-        };
-        match (key, value) {
-            ("timeout", Some(text)) => write_once(&mut self.limit, word, limit(text)?),
-            ("warn", Some(text)) => write_once(&mut self.warn, word, span(text)?),
-            ("grace", Some(text)) => write_once(&mut self.grace, word, grace(text)?),
-            ("kill", Some(text)) => write_once(&mut self.kill, word, kill(text)?),
-            ("onerr", Some(text)) => write_once(&mut self.on_error, word, on_error(text)?),
-            ("quiet", None) => write_once(&mut self.quiet, word, true),
-            ("debug", None) => write_once(&mut self.debug, word, true),
-            ("timeout" | "warn" | "grace" | "kill" | "onerr", None) => Err(format!("expected {key}=VALUE")),
-            ("quiet" | "debug", Some(_)) => Err(format!("{key} takes no value")),
-            _ => Err("unknown; expected one of timeout= warn= grace= kill= onerr= quiet debug".to_owned()),
-        }
+        Ok(Self::of(&Words::of_line(words)?, None))
     }
 
-    /// Fills in the defaults and checks the values against each other.
-    fn finish(self) -> Result<Settings, (String, String)> {
-        let limit = self.limit.map_or(Some(LIMIT_DEFAULT), |(v, _)| v);
-        let warn = match (self.warn, limit) {
-            (Some((warn, word)), Some(limit)) if warn >= limit => {
-                let limit = duration::print(limit);
-                return Err((word, format!("the warning must be shorter than the limit, {limit}")));
-            }
-            (Some((warn, _)), _) => warn,
-            (None, Some(limit)) => WARN_DEFAULT.min(limit / 2),
-            (None, None) => WARN_DEFAULT,
-        };
-        Ok(Settings {
+    /// What a PAM line and a rule, which goes first, set between them.
+    ///
+    /// A warning that is too long for a limit of another origin is left out; where none is left, half
+    /// the limit takes its place.
+    #[must_use]
+    pub fn of(line: &Words, rule: Option<&Words>) -> Self {
+        let of = Layers { line, rule };
+        let limit = of.value(|words| &words.limit).unwrap_or(Some(LIMIT_DEFAULT));
+        Self {
             limit,
-            warn,
-            grace: self.grace.map_or(GRACE_DEFAULT, |(v, _)| v),
-            kill: self.kill.map(|(v, _)| v).unwrap_or_default(),
-            on_error: self.on_error.map(|(v, _)| v).unwrap_or_default(),
-            quiet: self.quiet.is_some(),
-            debug: self.debug.is_some(),
-        })
+            warn: fitting(of.value(|words| &words.warn), limit),
+            grace: of.value(|words| &words.grace).unwrap_or(GRACE_DEFAULT),
+            kill: of.value(|words| &words.kill).unwrap_or_default(),
+            activity: of.value(|words| &words.activity).unwrap_or_default(),
+            notty: of.value(|words| &words.notty).unwrap_or_default(),
+            message: of.value(|words| &words.message),
+            on_error: of.value(|words| &words.on_error).unwrap_or_default(),
+            quiet: of.value(|words| &words.quiet).unwrap_or_default(),
+            debug: of.value(|words| &words.debug).unwrap_or_default(),
+        }
+    }
+
+    /// Who set each setting, by the word's name without `=`.
+    #[must_use]
+    pub fn origins(line: &Words, rule: Option<&Words>) -> Vec<(&'static str, Origin)> {
+        let of = Layers { line, rule };
+        vec![
+            ("timeout", of.origin(|words| &words.limit)),
+            ("warn", of.origin(|words| &words.warn)),
+            ("grace", of.origin(|words| &words.grace)),
+            ("kill", of.origin(|words| &words.kill)),
+            ("activity", of.origin(|words| &words.activity)),
+            ("notty", of.origin(|words| &words.notty)),
+            ("message", of.origin(|words| &words.message)),
+            ("onerr", of.origin(|words| &words.on_error)),
+            ("quiet", of.origin(|words| &words.quiet)),
+            ("debug", of.origin(|words| &words.debug)),
+        ]
     }
 }
 
-fn write_once<T>(slot: &mut Written<T>, word: &str, value: T) -> Result<(), String> {
-    if let Some((_, earlier)) = slot {
-        return Err(format!("already set by \"{}\"", earlier.escape_debug()));
-    }
-    *slot = Some((value, word.to_owned()));
-    Ok(())
+/// The words of a rule over those of a PAM line.
+struct Layers<'a> {
+    line: &'a Words,
+    rule: Option<&'a Words>,
 }
 
-fn limit(text: &str) -> Result<Option<Duration>, String> {
-    if text == "off" {
-        return Ok(None);
+impl<'a> Layers<'a> {
+    fn value<T: Clone + 'a>(&self, field: impl Fn(&'a Words) -> &'a Written<T>) -> Option<T> {
+        let written = self.rule.and_then(|rule| field(rule).as_ref()).or_else(|| field(self.line).as_ref());
+        written.map(|(value, _)| value.clone())
     }
-    let limit = whole(text)?;
-    if limit < LIMIT_MIN || limit > LIMIT_MAX {
-        return Err("out of range, expected 10s to 365d, or off".to_owned());
+
+    fn origin<T: 'a>(&self, field: impl Fn(&'a Words) -> &'a Written<T>) -> Origin {
+        if self.rule.is_some_and(|rule| field(rule).is_some()) {
+            Origin::Rule
+        } else if field(self.line).is_some() {
+            Origin::Line
+        } else {
+            Origin::Default
+        }
     }
-    Ok(Some(limit))
 }
 
-fn grace(text: &str) -> Result<Duration, String> {
-    let grace = span(text)?;
-    if grace > GRACE_MAX {
-        return Err("out of range, expected at most 5m".to_owned());
+/// The warnings that fit a limit, of those that somebody set.
+fn fitting(warn: Option<Vec<Duration>>, limit: Option<Duration>) -> Vec<Duration> {
+    let half = limit.map_or(WARN_DEFAULT, |limit| limit / 2);
+    let Some(mut warn) = warn else { return vec![WARN_DEFAULT.min(half)] };
+    if warn.is_empty() {
+        return warn;
     }
-    Ok(grace)
-}
-
-/// A duration that may be none at all.
-fn span(text: &str) -> Result<Duration, String> {
-    if text == "off" {
-        return Ok(Duration::ZERO);
+    warn.retain(|warn| limit.is_none_or(|limit| *warn < limit));
+    if warn.is_empty() {
+        warn.push(half);
     }
-    whole(text)
-}
-
-fn whole(text: &str) -> Result<Duration, String> {
-    duration::parse(text)
-        .ok_or_else(|| "not a duration, expected such as 90, 90s, 15m, 1h30m or off".to_owned())
-}
-
-fn kill(text: &str) -> Result<Kill, String> {
-    Kill::from_word(text).ok_or_else(|| "expected session, tty, connection or none".to_owned())
-}
-
-fn on_error(text: &str) -> Result<OnError, String> {
-    match text {
-        "fail" => Ok(OnError::Fail),
-        "succeed" => Ok(OnError::Succeed),
-        _ => Err("expected fail or succeed".to_owned()),
-    }
+    warn
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    fn read(line: &str) -> Result<Settings, BadWord> {
-        Settings::from_words(line.split_whitespace())
+    fn read(line: &str) -> Settings {
+        Settings::from_words(line.split_whitespace()).unwrap()
     }
 
-    fn bad(line: &str) -> BadWord {
-        read(line).expect_err(line)
+    fn over(rule: &str, line: &str) -> Settings {
+        let words = |text: &str| {
+            let mut words = Words::default();
+            text.split_whitespace().for_each(|word| words.set(word).unwrap());
+            words
+        };
+        Settings::of(&words(line), Some(&words(rule)))
+    }
+
+    fn seconds(list: &[Duration]) -> Vec<u64> {
+        list.iter().map(Duration::as_secs).collect()
     }
 
     #[test]
     fn an_empty_line_means_the_documented_defaults() {
-        let s = read("").unwrap();
+        let s = read("");
         assert_eq!(s.limit, Some(Duration::from_secs(900)));
-        assert_eq!(s.warn, Duration::from_secs(60));
+        assert_eq!(seconds(&s.warn), [60]);
         assert_eq!(s.grace, Duration::from_secs(10));
         assert_eq!((s.kill, s.on_error), (Kill::Session, OnError::Fail));
+        assert_eq!((s.activity, s.notty, s.message), (Counted::default(), None, None));
         assert!(!s.quiet && !s.debug);
     }
 
     #[test]
     fn the_default_warning_is_half_of_a_short_limit() {
-        assert_eq!(read("timeout=30s").unwrap().warn, Duration::from_secs(15));
-        assert_eq!(read("timeout=2m").unwrap().warn, Duration::from_secs(60));
-        assert_eq!(read("timeout=11").unwrap().warn, Duration::from_millis(5500));
+        assert_eq!(seconds(&read("timeout=30s").warn), [15]);
+        assert_eq!(seconds(&read("timeout=2m").warn), [60]);
+        assert_eq!(read("timeout=11").warn, [Duration::from_millis(5500)]);
     }
 
     #[test]
-    fn a_bad_word_is_named_exactly() {
-        for (line, word) in [
-            ("timeout=15m timeot=5m", "timeot=5m"),
-            ("timeout=9s", "timeout=9s"),
-            ("timeout=366d", "timeout=366d"),
-            ("timeout=", "timeout="),
-            ("timeout", "timeout"),
-            ("timeout=0", "timeout=0"),
-            ("warn=1x", "warn=1x"),
-            ("timeout=1m warn=1m", "warn=1m"),
-            ("warn=15m", "warn=15m"),
-            ("grace=301", "grace=301"),
-            ("kill=all", "kill=all"),
-            ("onerr=ignore", "onerr=ignore"),
-            ("quiet=yes", "quiet=yes"),
-            ("debug quiet debug", "debug"),
-            ("timeout=5m warn=1m timeout=5m", "timeout=5m"),
-            ("TIMEOUT=5m", "TIMEOUT=5m"),
-        ] {
-            assert_eq!(bad(line).word, word, "{line}");
-        }
-    }
-
-    #[test]
-    fn onerr_holds_though_another_word_is_bad() {
-        assert_eq!(bad("bogus onerr=succeed").on_error, OnError::Succeed);
-        assert_eq!(bad("onerr=succeed bogus").on_error, OnError::Succeed);
-        assert_eq!(bad("bogus").on_error, OnError::Fail);
-        assert_eq!(bad("onerr=succed").on_error, OnError::Fail);
+    fn a_written_warning_stays_as_it_is() {
+        assert_eq!(seconds(&read("timeout=90s warn=80s").warn), [80]);
+        assert_eq!(seconds(&read("timeout=90s warn=60s").warn), [60]);
+        assert_eq!(seconds(&read("warn=30s,5m,60").warn), [300, 60, 30]);
     }
 
     #[test]
     fn off_is_a_value_where_it_makes_sense() {
-        assert_eq!(read("timeout=off warn=2h").unwrap().limit, None);
-        assert_eq!(read("warn=off").unwrap().warn, Duration::ZERO);
-        assert_eq!(read("grace=off").unwrap().grace, Duration::ZERO);
-        assert_eq!(read("grace=0").unwrap().grace, Duration::ZERO);
+        assert_eq!(read("timeout=off warn=2h").limit, None);
+        assert!(read("warn=off").warn.is_empty());
+        assert!(read("warn=0s").warn.is_empty());
+        assert_eq!(read("grace=off").grace, Duration::ZERO);
+        assert_eq!(read("grace=0").grace, Duration::ZERO);
+        assert_eq!(read("notty=ignore").notty, None);
     }
 
-    proptest! {
-        #[test]
-        fn whatever_is_accepted_is_in_range(words in proptest::collection::vec(
-            "(timeout|warn|grace|kill|onerr|quiet|debug)?=?([0-9]{1,6}[dhms]?|off|tty|fail)?", 0..5)) {
-            if let Ok(s) = Settings::from_words(words.iter().map(String::as_str)) {
-                if let Some(limit) = s.limit {
-                    prop_assert!(limit >= LIMIT_MIN && limit <= LIMIT_MAX);
-                    prop_assert!(s.warn < limit);
-                }
-                prop_assert!(s.grace <= GRACE_MAX);
-            }
-        }
+    #[test]
+    fn a_rule_goes_before_the_line_and_the_line_before_the_default() {
+        let s = over("timeout=10m quiet", "timeout=1h grace=3s kill=tty");
+        assert_eq!((s.limit, s.grace), (Some(Duration::from_secs(600)), Duration::from_secs(3)));
+        assert_eq!((s.kill, s.quiet, s.debug), (Kill::Tty, true, false));
+    }
 
-        #[test]
-        fn no_line_makes_it_panic(words in proptest::collection::vec(".*", 0..6)) {
-            let _ = Settings::from_words(words.iter().map(String::as_str));
+    #[test]
+    fn a_warning_that_does_not_fit_anothers_limit_is_shortened() {
+        assert_eq!(seconds(&over("timeout=1m", "timeout=1h warn=10m,30s").warn), [30]);
+        assert_eq!(seconds(&over("timeout=1m", "timeout=1h warn=10m").warn), [30]);
+        assert_eq!(seconds(&over("warn=20m", "timeout=10m").warn), [300]);
+        assert_eq!(seconds(&over("timeout=1m", "warn=off").warn), []);
+    }
+
+    #[test]
+    fn the_parts_of_activity_come_in_any_order_and_input_is_one() {
+        assert_eq!(Counted::from_word("cpu,input"), Some(Counted { output: false, cpu: true }));
+        assert_eq!(Counted::from_word("input,output,cpu"), Some(Counted { output: true, cpu: true }));
+        for word in ["cpu", "output", "", "input,", "input,input", "input,disk", "Input"] {
+            assert_eq!(Counted::from_word(word), None, "{word}");
         }
     }
 }

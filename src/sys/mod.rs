@@ -10,8 +10,10 @@ pub mod inherit;
 pub mod link;
 pub mod log;
 pub mod logind;
+pub mod names;
 #[cfg(feature = "module")]
 pub mod pam;
 pub mod pidfd;
 pub mod proc;
+pub mod trusted;
 pub mod tty;

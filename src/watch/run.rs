@@ -19,7 +19,7 @@ use super::schedule::{Action, Schedule, Shown};
 use super::terminal::Terminal;
 use super::terminals::{Finder, Way};
 use super::watched::Watched;
-use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, REFUSED, STATUS_FD};
+use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, STATUS_FD};
 use crate::policy::Kill;
 use crate::record::Record;
 use crate::sys::aside::Aside;
@@ -118,12 +118,16 @@ impl Watchdog {
         }
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
         let audit = proc.audit_session(process.pid);
-        let journal =
-            Journal::new(session.clone(), places.session().map(str::to_owned), audit, assignment.debug);
+        let orders = &assignment.orders;
+        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now),
-            schedule: Schedule::new(assignment.limit, assignment.warn, assignment.kill == Kill::None),
+            schedule: Schedule::new(
+                orders.limit.unwrap_or(Duration::MAX),
+                orders.warn.first().copied().unwrap_or_default(),
+                orders.kill == Kill::None,
+            ),
             assignment,
             session: Watched { proc, standing, finder, leader, terminals: Vec::new() },
             journal,
@@ -139,11 +143,11 @@ impl Watchdog {
     fn note_arming(&mut self) {
         guard::settle();
         self.session.finder.choose_way();
-        let Assignment { limit, warn, grace, kill, .. } = &self.assignment;
+        let Orders { limit, warn, grace, kill, .. } = &self.assignment.orders;
         let record = self
             .record("armed")
-            .with("limit", limit.as_secs())
-            .with("warn", warn.as_secs())
+            .with("limit", limit.unwrap_or_default().as_secs())
+            .with("warn", warn.first().copied().unwrap_or_default().as_secs())
             .with("grace", grace.as_secs())
             .with("kill", kill.word())
             .with("terminals", self.session.finder.way().word())
@@ -247,7 +251,8 @@ impl Watchdog {
     }
 
     fn warn(&mut self) {
-        let Assignment { warn, quiet, .. } = self.assignment;
+        let Orders { warn, quiet, .. } = &self.assignment.orders;
+        let (warn, quiet) = (warn.first().copied().unwrap_or_default(), *quiet);
         let text = notice::warning(self.idle(), warn);
         let deaf = tell(quiet, &self.session.terminals, &text, &mut self.aside);
         let record = self.idle_record("warned").with("left", warn.as_secs());
@@ -257,11 +262,11 @@ impl Watchdog {
 
     fn end(&mut self) {
         let nested = self.session.standing.nested();
-        let Some(reach) = Reach::of(self.assignment.kill, nested) else {
+        let Some(reach) = Reach::of(self.assignment.orders.kill, nested) else {
             return;
         };
         let idle = self.idle_record("ending");
-        let reason = notice::reason(self.idle(), self.assignment.limit);
+        let reason = notice::reason(self.idle(), self.assignment.orders.limit.unwrap_or_default());
         self.climb(reach, idle, &reason);
     }
 
@@ -278,7 +283,7 @@ impl Watchdog {
         let record = self.idle_record("orphaned");
         let leave = self.session.standing.nested()
             || self.session.terminals.is_empty()
-            || self.assignment.kill == Kill::None;
+            || self.assignment.orders.kill == Kill::None;
         if leave {
             return self.journal.notice(&record.with("left", "alone"));
         }
@@ -289,9 +294,9 @@ impl Watchdog {
         let ladder = Ladder::new(&self.session, reach);
         let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
-        let quiet = self.assignment.quiet || ladder.members() == 0;
+        let quiet = self.assignment.orders.quiet || ladder.members() == 0;
         let deaf = tell(quiet, &self.session.terminals, reason, &mut self.aside);
-        let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.grace);
+        let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.orders.grace);
         let record = self
             .idle_record("ended")
             .with("hup", hup)
@@ -355,7 +360,7 @@ impl Watchdog {
         self.record(event)
             .with_some("tty", names(&self.session.terminals))
             .with("idle", self.idle().as_secs())
-            .with("limit", self.assignment.limit.as_secs())
+            .with("limit", self.assignment.orders.limit.unwrap_or_default().as_secs())
     }
 
     fn idle(&self) -> Duration {

@@ -1,0 +1,408 @@
+//! The text of a policy file: lines, comments, continuation lines, quotation marks; and the rules
+//! they make.
+
+use std::fmt::{self, Display};
+use std::iter::Peekable;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::str::Chars;
+
+use super::column::{Item, List};
+use super::rule::{Place, Rule};
+use super::words::Words;
+
+/// Something that makes a policy unusable. All of it: a mistyped rule must exempt nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub file: PathBuf,
+    /// Line and column, from 1, where it is the text that is wrong.
+    pub at: Option<(usize, usize)>,
+    /// The word as it was written.
+    pub word: Option<String>,
+    /// What is wrong, and what was expected.
+    pub problem: String,
+}
+
+impl Fault {
+    /// A fault of a file as a whole.
+    #[must_use]
+    pub fn of_file(file: impl Into<PathBuf>, problem: impl Display) -> Self {
+        Self { file: file.into(), at: None, word: None, problem: problem.to_string() }
+    }
+}
+
+/// `file:line:column: word: problem`
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display().to_string().escape_debug())?;
+        if let Some((line, column)) = self.at {
+            write!(f, ":{line}:{column}")?;
+        }
+        if let Some(word) = &self.word {
+            write!(f, ": {}", word.escape_debug())?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+/// Reads the rules of one file.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at most one fault a rule.
+pub fn parse(file: PathBuf, text: &str) -> Result<Vec<Rule>, Vec<Fault>> {
+    let file = Rc::new(file);
+    let (mut rules, mut faults) = (Vec::new(), Vec::new());
+    let mut reader = Reader { rest: text.chars().peekable(), line: 1, column: 1 };
+    while let Some(row) = reader.row() {
+        match row.and_then(|row| rule(&file, &row)) {
+            Ok(rule) => rules.push(rule),
+            Err(Bad { at, word, problem }) => {
+                let file = PathBuf::clone(&file);
+                faults.push(Fault {
+                    file,
+                    at: Some(at),
+                    word: Some(word).filter(|word| !word.is_empty()),
+                    problem,
+                });
+            }
+        }
+    }
+    if faults.is_empty() { Ok(rules) } else { Err(faults) }
+}
+
+struct Bad {
+    at: (usize, usize),
+    word: String,
+    problem: String,
+}
+
+/// A word of a row, without its quotation marks.
+struct Word {
+    at: (usize, usize),
+    text: String,
+}
+
+impl Word {
+    fn bad(&self, problem: impl Into<String>) -> Bad {
+        Bad { at: self.at, word: self.text.clone(), problem: problem.into() }
+    }
+}
+
+/// A rule of the words of one row, of which there is at least one.
+fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
+    let [who, service, terminal, from, settings @ ..] = row else {
+        let last = row.last().map_or_else(
+            || Bad { at: (1, 1), word: String::new(), problem: String::new() },
+            |word| word.bad(""),
+        );
+        return Err(Bad {
+            problem: "expected four columns (who, service, terminal, from), then settings".to_owned(),
+            ..last
+        });
+    };
+    let mut words = Words::default();
+    let rule = Rule {
+        place: Place { file: Rc::clone(file), line: who.at.0 },
+        who: column(who)?,
+        service: column(service)?,
+        terminal: column(terminal)?,
+        from: column(from)?,
+        words: Words::default(),
+    };
+    if settings.is_empty() {
+        return Err(from.bad("expected a setting after it, such as timeout=10m"));
+    }
+    for word in settings {
+        if word.text.starts_with("conf=") {
+            return Err(word.bad("stands on the PAM line only"));
+        }
+        words.set(&word.text).map_err(|problem| word.bad(problem))?;
+    }
+    if let Some((limit, _)) = words.limit {
+        words.warns_in_time(limit).map_err(|(bad, problem)| {
+            settings
+                .iter()
+                .find(|word| word.text == bad)
+                .map_or_else(|| who.bad(problem.clone()), |word| word.bad(problem.clone()))
+        })?;
+    }
+    Ok(Rule { words, ..rule })
+}
+
+fn column<T: Item>(word: &Word) -> Result<List<T>, Bad> {
+    List::parse(&word.text).map_err(|problem| word.bad(problem))
+}
+
+/// Cuts a text into rows of words.
+struct Reader<'a> {
+    rest: Peekable<Chars<'a>>,
+    line: usize,
+    column: usize,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> Option<char> {
+        let c = self.rest.next()?;
+        if c == '\n' {
+            self.line += 1;
+            self.column = 1;
+        } else {
+            self.column += 1;
+        }
+        Some(c)
+    }
+
+    /// The next row that has words; `None` at the end.
+    fn row(&mut self) -> Option<Result<Vec<Word>, Bad>> {
+        let mut row = Vec::new();
+        loop {
+            match self.rest.peek() {
+                None if row.is_empty() => return None,
+                None => return Some(Ok(row)),
+                Some('\n') => {
+                    self.next();
+                    if !row.is_empty() {
+                        return Some(Ok(row));
+                    }
+                }
+                Some(' ' | '\t') => {
+                    self.next();
+                }
+                Some('#') => self.skip_line(),
+                Some(_) => match self.word() {
+                    Ok(Some(word)) => row.push(word),
+                    Ok(None) => {}
+                    Err(bad) => {
+                        self.skip_line();
+                        return Some(Err(bad));
+                    }
+                },
+            }
+        }
+    }
+
+    fn skip_line(&mut self) {
+        while self.rest.peek().is_some_and(|c| *c != '\n') {
+            self.next();
+        }
+    }
+
+    /// The word that begins here; none, where it was but the end of a line that is continued.
+    fn word(&mut self) -> Result<Option<Word>, Bad> {
+        let at = (self.line, self.column);
+        let mut text = String::new();
+        let bad =
+            |at, text: &str, problem: &str| Bad { at, word: text.to_owned(), problem: problem.to_owned() };
+        let mut quoted = false;
+        loop {
+            let here = (self.line, self.column);
+            match self.rest.peek().copied() {
+                None | Some(' ' | '\t' | '\n') => break,
+                Some('"') => {
+                    quoted = true;
+                    self.next();
+                    self.quoted(&mut text).map_err(|problem| bad(at, &text, problem))?;
+                }
+                Some('\\') => {
+                    self.next();
+                    if self.rest.peek() == Some(&'\n') {
+                        self.next();
+                        break;
+                    }
+                    text.push('\\');
+                }
+                Some('#') => {
+                    return Err(bad(
+                        here,
+                        &text,
+                        "a comment begins after a blank; in a word, # stands in quotation marks",
+                    ));
+                }
+                Some(c) if c.is_ascii_graphic() => {
+                    self.next();
+                    text.push(c);
+                }
+                Some(c) => {
+                    let problem = format!(
+                        "{} is no plain character; a text stands in quotation marks",
+                        c.escape_unicode()
+                    );
+                    return Err(bad(here, &text, &problem));
+                }
+            }
+        }
+        Ok((quoted || !text.is_empty()).then_some(Word { at, text }))
+    }
+
+    /// What stands between quotation marks; the first is read already.
+    fn quoted(&mut self, text: &mut String) -> Result<(), &'static str> {
+        loop {
+            match self.rest.peek().copied() {
+                None | Some('\n') => return Err("the closing quotation mark is missing"),
+                Some('"') => {
+                    self.next();
+                    return Ok(());
+                }
+                Some('\\') => {
+                    self.next();
+                    let c = match self.rest.peek() {
+                        Some('n') => '\n',
+                        Some('t') => '\t',
+                        Some('"') => '"',
+                        Some('\\') => '\\',
+                        _ => return Err("expected \\\", \\\\, \\n or \\t"),
+                    };
+                    self.next();
+                    text.push(c);
+                }
+                Some(c) if c.is_control() => return Err("a control character"),
+                Some(c) => {
+                    self.next();
+                    text.push(c);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Vec<Rule>, Vec<Fault>> {
+        parse(PathBuf::from("/f"), text)
+    }
+
+    fn lines(text: &str) -> Vec<String> {
+        read(text).unwrap().iter().map(Rule::to_string).collect()
+    }
+
+    /// The only fault, as the administrator reads it.
+    fn fault(text: &str) -> String {
+        let faults = read(text).expect_err(text);
+        let [fault] = &faults[..] else { panic!("{faults:?}") };
+        fault.to_string()
+    }
+
+    #[test]
+    fn the_documented_example() {
+        let text = "\
+# who            service terminal from       settings
+root,@wheel      *      *      *            timeout=10m
+deploy           sshd   *      10.0.0.0/8   timeout=off
+uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2m,30s
+*                *      *      *            timeout=15m   # all others
+";
+        let rules = read(text).unwrap();
+        assert_eq!(rules.iter().map(|rule| rule.place.line).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!(
+            rules[2].to_string(),
+            "uid:1000-1999 * tty* local timeout=5m warn=2m,30s activity=input,cpu"
+        );
+    }
+
+    #[test]
+    fn lines_are_continued_and_comments_are_not() {
+        assert_eq!(lines("* * \\\n  * * timeout=5m\\\n quiet"), ["* * * * timeout=5m quiet"]);
+        assert_eq!(lines("# no \\\n* * * * timeout=5m"), ["* * * * timeout=5m"]);
+        assert_eq!(lines("\n \t\n* * * * timeout=5m"), ["* * * * timeout=5m"]);
+        assert!(read("* * * * timeout=5m \\\n * * * * timeout=off").is_err());
+        assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn quotation_marks_hold_blanks_together() {
+        assert_eq!(
+            lines(r#""@domain users" * * * message="Idle for {idle}: \"go\" \\ on #1""#),
+            [r#""@domain users" * * * "message=Idle for {idle}: \"go\" \\ on #1""#]
+        );
+        assert_eq!(lines(r"EXAMPLE\alice * * * quiet"), [r"EXAMPLE\alice * * * quiet"]);
+    }
+
+    #[test]
+    fn a_fault_names_line_column_and_word_and_what_was_expected() {
+        for (text, says) in [
+            ("* * * * timeot=5m", "/f:1:9: timeot=5m: unknown; expected one of timeout="),
+            ("\n* * * \\\n   *   warn=x", "/f:3:8: warn=x: not a duration"),
+            (
+                "* * * timeout=5m",
+                "/f:1:7: timeout=5m: expected a host, an address, address/bits, local or *, found a setting",
+            ),
+            ("* sshd *", "/f:1:8: *: expected four columns"),
+            ("* * * *", "/f:1:7: *: expected a setting after it"),
+            ("* * * * conf=/x", "/f:1:9: conf=/x: stands on the PAM line only"),
+            ("* * * 10.0.0.1/8 quiet", "/f:1:7: 10.0.0.1/8: \"10.0.0.1/8\": expected a host"),
+            (
+                "* * * * timeout=1m warn=2m",
+                "/f:1:20: warn=2m: the warning must be shorter than the limit, 1m",
+            ),
+            ("* * * * \"message=x", "/f:1:9: message=x: the closing quotation mark is missing"),
+            ("* * * * quiet#x", "/f:1:14: quiet: a comment begins after a blank"),
+            ("* * * * quiet\r\n", "/f:1:14: quiet: \\u{d} is no plain character"),
+            ("\u{feff}* * * * quiet", "/f:1:1: \\u{feff} is no plain character"),
+            ("a,,b * * * quiet", "/f:1:1: a,,b: an item is missing"),
+            ("\"\" * * * quiet", "/f:1:1: an item is missing"),
+        ] {
+            let found = fault(text);
+            assert!(found.starts_with(says), "{text:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn every_faulty_rule_is_told_at_once() {
+        assert_eq!(read("* * * * x\n* * * * quiet\ny\n").unwrap_err().len(), 2);
+    }
+
+    /// Texts that are rules now and then.
+    fn texts() -> impl Strategy<Value = String> {
+        let who = r#"(\*|root|!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b)"#;
+        let glob = r"(\*|sshd|tty\?|!ssh|[a-z]\*,b)";
+        let from = r"(\*|local|10\.0\.0\.0/8|::/0|!local|\*\.Example\.org|x)";
+        let setting = r#"(timeout=(off|[1-9][0-9]m)|warn=([1-9]s|off)|grace=1s|kill=tty|activity=cpu,input|notty=1h|quiet|debug|onerr=succeed|message="\PC{0,6}\\n\{user\}"|message=é|x)"#;
+        let row = format!("{who} {glob} {glob} {from}( {setting}){{1,3}}( #.{{0,3}})?( \\\\\n)?");
+        let row = proptest::string::string_regex(&row).unwrap();
+        proptest::collection::vec(row, 0..5).prop_map(|rows| rows.join("\n"))
+    }
+
+    /// What is left of rules when their places are forgotten.
+    fn said(rules: &[Rule]) -> Vec<Rule> {
+        let place = Place { file: Rc::default(), line: 0 };
+        rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn print_then_parse_is_the_identity(text in texts()) {
+            if let Ok(rules) = read(&text) {
+                let printed: Vec<String> = rules.iter().map(Rule::to_string).collect();
+                prop_assert_eq!(said(&read(&printed.join("\n")).unwrap()), said(&rules));
+            }
+        }
+
+        #[test]
+        fn no_exemption_but_those_that_are_printed(text in texts()) {
+            if let Ok(rules) = read(&text) {
+                for rule in &rules {
+                    let exempt = rule.words.limit.as_ref().is_some_and(|(limit, _)| limit.is_none());
+                    prop_assert_eq!(exempt, rule.to_string().split(' ').any(|word| word == "timeout=off"));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s).*") {
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn no_printable_text_makes_it_panic(text in r#"([*!,@"\\# \n=a-z0-9:/.-]{0,40}\n?){0,4}"#) {
+            if let Ok(rules) = read(&text) {
+                let printed: Vec<String> = rules.iter().map(Rule::to_string).collect();
+                prop_assert_eq!(said(&read(&printed.join("\n")).unwrap()), said(&rules));
+            }
+        }
+    }
+}

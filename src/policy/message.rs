@@ -1,0 +1,172 @@
+//! The administrator's own text of the warning, with placeholders.
+
+use std::path::PathBuf;
+
+/// As much as a terminal shows and a command line carries.
+pub const LENGTH_MAX: usize = 2000;
+
+/// Where the text of the warning comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// It stands on the line.
+    Text(Template),
+    /// It is read from this file when a session opens.
+    File(PathBuf),
+}
+
+/// What a placeholder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// `{user}`: the user's name.
+    User,
+    /// `{idle}`: how long the session has been idle.
+    Idle,
+    /// `{limit}`: how long it may be.
+    Limit,
+    /// `{remaining}`: how long until the end.
+    Remaining,
+    /// `{terminal}`: the terminal that is written on.
+    Terminal,
+    /// `{rule}`: the rule of the policy file that sets the limit, as `file:line`.
+    Rule,
+}
+
+impl Field {
+    const ALL: [Self; 6] = [Self::User, Self::Idle, Self::Limit, Self::Remaining, Self::Terminal, Self::Rule];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Idle => "idle",
+            Self::Limit => "limit",
+            Self::Remaining => "remaining",
+            Self::Terminal => "terminal",
+            Self::Rule => "rule",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Field(Field),
+}
+
+/// A text with placeholders. It holds no control character but line feeds and tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    source: String,
+    parts: Vec<Part>,
+}
+
+impl Template {
+    /// Reads a text: `{user}` and the like are placeholders, `{{` and `}}` are braces.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn parse(source: &str) -> Result<Self, String> {
+        if source.trim().is_empty() {
+            return Err("expected a text".to_owned());
+        }
+        if source.len() > LENGTH_MAX {
+            return Err(format!("too long, expected at most {LENGTH_MAX} bytes"));
+        }
+        if let Some(c) = source.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+            return Err(format!("control character {}: it never reaches a terminal", c.escape_unicode()));
+        }
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut rest = source;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (plain, brace) = rest.split_at(at);
+            text.push_str(plain);
+            if let Some(tail) = brace.strip_prefix("{{") {
+                text.push('{');
+                rest = tail;
+            } else if let Some(tail) = brace.strip_prefix("}}") {
+                text.push('}');
+                rest = tail;
+            } else {
+                let (field, tail) = placeholder(brace)?;
+                parts.push(Part::Text(std::mem::take(&mut text)));
+                parts.push(Part::Field(field));
+                rest = tail;
+            }
+        }
+        text.push_str(rest);
+        parts.push(Part::Text(text));
+        Ok(Self { source: source.to_owned(), parts })
+    }
+
+    /// The text as it was written. [`Template::parse`] reads it back.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The text with values in its placeholders' places. Of a value only printable ASCII stays: names
+    /// are not the administrator's own words, and no terminal's encoding is known here.
+    pub fn fill(&self, value: impl Fn(Field) -> String) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Field(field) => text.extend(
+                    value(*field).chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }),
+                ),
+            }
+        }
+        text
+    }
+}
+
+/// Reads a placeholder, and answers what follows it.
+fn placeholder(text: &str) -> Result<(Field, &str), String> {
+    let names = || Field::ALL.map(|field| format!("{{{}}}", field.name())).join(" ");
+    let inner = text.strip_prefix('{').and_then(|text| text.split_once('}'));
+    let Some((name, tail)) = inner else {
+        return Err(format!("a brace alone, expected {{{{ or }}}} or one of {}", names()));
+    };
+    let field = Field::ALL.into_iter().find(|field| field.name() == name);
+    field.map(|field| (field, tail)).ok_or_else(|| {
+        format!("unknown placeholder {{{}}}, expected one of {}", name.escape_debug(), names())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filled(text: &str) -> String {
+        Template::parse(text).unwrap().fill(|field| format!("<{}>", field.name()))
+    }
+
+    #[test]
+    fn placeholders_are_filled_and_doubled_braces_are_braces() {
+        assert_eq!(filled("{user}: {{{idle}}} of {limit}"), "<user>: {<idle>} of <limit>");
+        assert_eq!(filled("{terminal}{rule}{remaining}"), "<terminal><rule><remaining>");
+    }
+
+    #[test]
+    fn a_text_that_could_be_misread_is_refused() {
+        for text in
+            ["", "  \n", "{", "}", "{user", "{User}", "{}", "a{ b}", "\x1b[31m", "\u{9b}x", "a\rb", "\x07"]
+        {
+            assert!(Template::parse(text).is_err(), "{text:?}");
+        }
+        assert!(Template::parse(&"x".repeat(LENGTH_MAX + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_character_reaches_a_terminal(text in "\\PC*\\{user\\}\\PC*|.*", name in "(?s).*") {
+            if let Ok(template) = Template::parse(&text) {
+                let filled = template.fill(|_| name.clone());
+                prop_assert!(filled.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
+                prop_assert_eq!(Template::parse(template.source()), Ok(template));
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! From the PAM line and the files on the disk to what holds for one login.
+
+use super::column::Login;
+use super::file::Fault;
+use super::load::Files;
+use super::message::{Message, Template};
+use super::rule::Place;
+use super::settings::Settings;
+use super::words::Words;
+use crate::sys::names::Person;
+
+/// What holds for a login, with all that it needs from the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// What holds.
+    pub settings: Settings,
+    /// The text of the warning that they name.
+    pub message: Option<Template>,
+    /// Where the rule stands that matched.
+    pub rule: Option<Place>,
+}
+
+impl Resolved {
+    /// What the PAM line alone says: for root, who has to mend a broken policy. A text that cannot be
+    /// read gives way to the built-in one.
+    #[must_use]
+    pub fn of_line(line: &Words, files: &Files) -> Self {
+        let settings = Settings::of(line, None);
+        let message = message(&settings, files).unwrap_or_default();
+        Self { settings, message, rule: None }
+    }
+}
+
+/// Reads the policy and decides about a login.
+///
+/// # Errors
+///
+/// Everything that is wrong with the policy, or with what the deciding rule refers to.
+pub fn resolve(
+    line: &Words,
+    files: &Files,
+    login: &Login<'_>,
+    person: &Person<'_>,
+) -> Result<Resolved, Vec<Fault>> {
+    let policy = files.load()?;
+    let decision = policy.decide(line, login, |group| person.is_in(group)).map_err(|(rule, problem)| {
+        let file = rule.place.file.as_path();
+        vec![Fault { at: Some((rule.place.line, 1)), ..Fault::of_file(file, problem) }]
+    })?;
+    let message = message(&decision.settings, files).map_err(|fault| vec![fault])?;
+    Ok(Resolved { settings: decision.settings, message, rule: decision.rule.map(|rule| rule.place.clone()) })
+}
+
+/// The text of the warning, where it is not the built-in one.
+fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault> {
+    match &settings.message {
+        None => Ok(None),
+        Some(Message::Text(template)) => Ok(Some(template.clone())),
+        Some(Message::File(path)) => {
+            let text = files.text(path)?;
+            // The file's last line feed ends a line and is no empty one.
+            let template = Template::parse(text.strip_suffix('\n').unwrap_or(&text));
+            template.map(Some).map_err(|problem| Fault::of_file(path, problem))
+        }
+    }
+}

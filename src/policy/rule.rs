@@ -1,0 +1,99 @@
+//! One rule: to whom it applies, and what it sets.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::column::{Glob, List, Login, Source, Who};
+use super::words::Words;
+
+/// Where a rule stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file.
+    pub file: Rc<PathBuf>,
+    /// Its line, from 1: the one the rule begins on.
+    pub line: usize,
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// One rule of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Where it stands.
+    pub place: Place,
+    /// First column.
+    pub who: List<Who>,
+    /// Second column, against PAM_SERVICE.
+    pub service: List<Glob>,
+    /// Third column, against PAM_TTY without `/dev/`.
+    pub terminal: List<Glob>,
+    /// Fourth column, against PAM_RHOST.
+    pub from: List<Source>,
+    /// What it sets.
+    pub words: Words,
+}
+
+impl Rule {
+    /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
+    ///
+    /// # Errors
+    ///
+    /// That of `in_group`.
+    pub fn matches<E>(
+        &self,
+        login: &Login<'_>,
+        in_group: &mut impl FnMut(&str) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let tty = login.tty.strip_prefix("/dev/").unwrap_or(login.tty);
+        Ok(self.service.matches(|glob| Ok(glob.matches(login.service)))?
+            && self.terminal.matches(|glob| Ok(glob.matches(tty)))?
+            && self.from.matches(|source| Ok(source.matches(login.from)))?
+            && self.who.matches(|who| match who {
+                Who::Any => Ok(true),
+                Who::User(name) => Ok(name == login.user),
+                Who::Group(name) => in_group(name),
+                Who::Uids(first, last) => Ok(login.uid.is_some_and(|uid| (*first..=*last).contains(&uid))),
+            })?)
+    }
+}
+
+/// As a line of a policy file that says the same.
+impl Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place: _, who, service, terminal, from, words } = self;
+        f.write_str(&quoted(&who.to_string()))?;
+        for column in [service.to_string(), terminal.to_string(), from.to_string()] {
+            write!(f, " {}", quoted(&column))?;
+        }
+        for word in words.to_words() {
+            write!(f, " {}", quoted(&word))?;
+        }
+        Ok(())
+    }
+}
+
+/// A word as a policy file has it: in quotation marks where it would be read otherwise without.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '#';
+    if !word.is_empty() && word.chars().all(plain) && !word.ends_with('\\') {
+        return word.to_owned();
+    }
+    let mut text = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}

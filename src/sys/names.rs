@@ -1,0 +1,68 @@
+//! What name services know of users and groups.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, User, getgrouplist};
+use once_cell::unsync::OnceCell;
+
+/// One user, asked about no more often than needed.
+#[derive(Debug)]
+pub struct Person<'a> {
+    name: &'a str,
+    user: OnceCell<Option<User>>,
+    groups: OnceCell<Vec<Gid>>,
+}
+
+impl<'a> Person<'a> {
+    /// The one of that name. Nobody is asked yet.
+    #[must_use]
+    pub fn named(name: &'a str) -> Self {
+        Self { name, user: OnceCell::new(), groups: OnceCell::new() }
+    }
+
+    /// The user's id, `None` where name services do not know it.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        self.user().ok().flatten().map(|user| user.uid.as_raw())
+    }
+
+    /// Whether the user is a member of a group, be it the primary one or another. Nobody is one of a
+    /// group that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Name services do not answer: it cannot be told.
+    pub fn is_in(&self, group: &str) -> Result<bool, String> {
+        let failed = |e: nix::Error| format!("name services cannot tell the members of {group}: {e}");
+        let Some(user) = self.user().map_err(failed)? else { return Ok(false) };
+        let Some(group) = Group::from_name(group).map_err(failed)? else { return Ok(false) };
+        let groups = self.groups.get_or_try_init(|| {
+            let name = CString::new(self.name).map_err(|_| nix::Error::EINVAL)?;
+            getgrouplist(&name, user.gid)
+        });
+        Ok(groups.map_err(failed)?.contains(&group.gid))
+    }
+
+    fn user(&self) -> nix::Result<Option<&User>> {
+        self.user.get_or_try_init(|| User::from_name(self.name)).map(Option::as_ref)
+    }
+}
+
+/// Whether there is a user of that name.
+///
+/// # Errors
+///
+/// Name services do not answer.
+pub fn user_exists(name: &str) -> nix::Result<bool> {
+    Ok(User::from_name(name)?.is_some())
+}
+
+/// Whether there is a group of that name.
+///
+/// # Errors
+///
+/// Name services do not answer.
+pub fn group_exists(name: &str) -> nix::Result<bool> {
+    Ok(Group::from_name(name)?.is_some())
+}
