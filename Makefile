@@ -1,5 +1,5 @@
-# make            build the module and its helper into target/dist
-# make install    install them                    (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR)
+# make            build the module, its helper and the command into target/dist
+# make install    install them                    (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR)
 # make uninstall  remove them again
 # make check      every test; as root, installs what it lacks
 # make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
@@ -10,6 +10,7 @@ PREFIX ?= /usr
 # Where libpam looks for modules: beside libpam itself, as Debian's multiarch and Fedora's lib64 have it.
 PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
 LIBEXECDIR ?= $(PREFIX)/libexec
+SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 
 # Under sudo the toolchain is in the home of whoever called it.
@@ -19,7 +20,8 @@ CARGO ?= cargo
 DIST := target/dist
 MODULE := $(DIST)/pam_idle_watchdog.so
 HELPER := $(DIST)/pam_idle_watchdog_helper
-# Compiled into the module: where it finds the helper.
+COMMAND := $(DIST)/idle-watchdog
+# Compiled into the module and the command: where they find the helper.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
 # After sudo, the next make of the tree's owner must find a target folder that is his.
@@ -27,7 +29,7 @@ GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target; }
 
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-all: $(MODULE) $(HELPER)
+all: $(MODULE) $(HELPER) $(COMMAND)
 
 # Built for another place, it must be built again.
 $(DIST)/helper-path: FORCE
@@ -35,8 +37,11 @@ $(DIST)/helper-path: FORCE
 	@echo $(PAM_IDLE_WATCHDOG_HELPER) | cmp -s - $@ || echo $(PAM_IDLE_WATCHDOG_HELPER) >$@
 
 $(MODULE): $(SOURCES) $(DIST)/helper-path
-	$(CARGO) build --locked --release --lib
+	$(CARGO) build --locked --release --lib --bin idle-watchdog
 	install -D -m 0644 target/release/libpam_idle_watchdog.so $@
+
+$(COMMAND): $(MODULE)
+	install -D -m 0755 target/release/idle-watchdog $@
 
 # Static, and so in a cargo call of its own: rustc makes no cdylib of static code. At a fixed address
 # nothing is relocated at start, which would cost each sleeping helper pages of its own.
@@ -48,13 +53,14 @@ $(HELPER): $(SOURCES)
 install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
+	install -D -m 0755 $(COMMAND) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	install -d $(DESTDIR)$(DOCDIR)/pam.d-examples
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
 
 # Take the line out of /etc/pam.d first: a line without its module fails the login.
 uninstall:
-	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
+	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 check:

@@ -2,10 +2,12 @@
 //!
 //! The map, by who runs what:
 //!
-//! * [`policy`]: how the words of the PAM line become [`policy::Settings`]. Pure.
+//! * [`policy`]: which limit applies to whom: the words of the PAM line, the rules of the policy file.
+//!   Pure, but for reading the files.
 //! * `module`: the guest inside sshd, login or su. Resolves the settings, starts the helper, waits
 //!   until it is armed. Only with the `module` feature; all that links libpam is there.
 //! * [`handoff`]: what passes between the two: command line, descriptors, status, signal.
+//! * `command`: `idle-watchdog`, for the administrator. Only with the `command` feature.
 //! * [`watch`]: inside the helper. Judgement and schedule are pure; around them discovery of the
 //!   terminals, warning, ending and records.
 //! * [`record`]: one log entry, as both of them write it.
@@ -18,6 +20,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "command")]
+pub mod command;
 pub mod handoff;
 #[cfg(feature = "module")]
 #[allow(unsafe_code)]

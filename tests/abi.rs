@@ -27,6 +27,7 @@ fn ask(program: &str, options: &[&str], name: &str) -> String {
 
 const MODULE: &str = "pam_idle_watchdog.so";
 const HELPER: &str = "pam_idle_watchdog_helper";
+const COMMAND: &str = "idle-watchdog";
 
 /// The libraries a file needs, from lines as `(NEEDED)  Shared library: [libc.so.6]`.
 fn needed(dynamic: &str) -> Vec<&str> {
@@ -75,7 +76,7 @@ fn the_module_is_hardened() {
     let dynamic = ask("readelf", &["--dynamic", "--wide"], MODULE);
     assert!(dynamic.contains("BIND_NOW"), "{dynamic}");
     assert!(!dynamic.contains("RPATH") && !dynamic.contains("RUNPATH"), "{dynamic}");
-    for name in [MODULE, HELPER] {
+    for name in [MODULE, HELPER, COMMAND] {
         let segments = ask("readelf", &["--segments", "--wide"], name);
         let stack = segments.lines().find(|line| line.contains("GNU_STACK")).expect("a GNU_STACK entry");
         assert!(stack.contains(" RW ") && !stack.contains("RWE"), "{name}: {stack}");
@@ -89,6 +90,13 @@ fn the_helper_needs_no_loader_and_no_library() {
     assert!(segments.contains(" LOAD "), "{segments}");
     assert!(!segments.contains(" INTERP "), "{segments}");
     assert_eq!(needed(&ask("readelf", &["--dynamic", "--wide"], HELPER)), [""; 0]);
+}
+
+#[test]
+fn the_command_needs_no_libpam() {
+    let dynamic = ask("readelf", &["--dynamic", "--wide"], COMMAND);
+    assert!(needed(&dynamic).contains(&"libc.so.6"), "{dynamic}");
+    assert!(!dynamic.contains("libpam"), "{dynamic}");
 }
 
 #[test]

@@ -172,7 +172,8 @@ fn resolved(
         tty: login.tty.as_deref().unwrap_or_default(),
         from: login.rhost.as_deref().unwrap_or_default(),
     };
-    let faults = match policy::resolve(line, &files, &facts, person) {
+    let faults = match files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, person))
+    {
         Ok(resolved) => return Ok(resolved),
         Err(faults) => faults,
     };

@@ -73,6 +73,12 @@ impl<T: Item> List<T> {
         Ok(found)
     }
 
+    /// Whether it holds for everything, and visibly so.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.items.iter().all(|(except, _)| !except) && self.items().any(Item::is_any)
+    }
+
     /// The items, exceptions among them.
     pub fn items(&self) -> impl Iterator<Item = &T> {
         self.items.iter().map(|(_, item)| item)

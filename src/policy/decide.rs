@@ -1,6 +1,9 @@
 //! Which rule applies to a login, and what holds for it then.
 
+use std::path::PathBuf;
+
 use super::column::{Login, Who};
+use super::file::{self, Fault};
 use super::rule::Rule;
 use super::settings::Settings;
 use super::words::Words;
@@ -22,6 +25,15 @@ pub struct Decision<'a> {
 }
 
 impl Policy {
+    /// Reads the rules of one file's text.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at most one fault a rule.
+    pub fn parse(file: PathBuf, text: &str) -> Result<Self, Vec<Fault>> {
+        file::parse(file, text).map(|rules| Self { rules })
+    }
+
     /// Decides about a login, by the words of the PAM line and the first rule that matches.
     /// `in_group` says whether the user is a member of a group; it is asked only where it matters.
     ///
@@ -52,11 +64,9 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::file::parse;
 
     const RULES: &str = "\
 root,@wheel      *      *      *            timeout=10m
@@ -68,7 +78,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
 
     /// The limit's seconds and the deciding line.
     fn decide(user: &str, uid: u32, service: &str, tty: &str, from: &str) -> (Option<u64>, Option<usize>) {
-        let policy = Policy { rules: parse(PathBuf::from("/f"), RULES).unwrap() };
+        let policy = Policy::parse(PathBuf::from("/f"), RULES).unwrap();
         let groups = |group: &str| {
             Ok::<_, Infallible>(match group {
                 "wheel" => user == "ann",
@@ -97,7 +107,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
     #[test]
     fn name_services_are_asked_only_where_a_rule_needs_them() {
         let text = "* sshd * * timeout=5m\n@ops * * * timeout=6m\n";
-        let policy = Policy { rules: parse(PathBuf::from("/f"), text).unwrap() };
+        let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         let decide = |service| {
             let login = Login { user: "a", uid: None, service, tty: "ssh", from: "" };
             let line = Words::default();

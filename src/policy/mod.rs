@@ -14,7 +14,7 @@ mod rule;
 mod settings;
 mod words;
 
-pub use column::Login;
+pub use column::{Login, Who};
 pub use decide::{Decision, Policy};
 pub use file::Fault;
 pub use message::{Field, Message, Template};

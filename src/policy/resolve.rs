@@ -1,6 +1,7 @@
 //! From the PAM line and the files on the disk to what holds for one login.
 
 use super::column::Login;
+use super::decide::Policy;
 use super::file::Fault;
 use super::load::Files;
 use super::message::{Message, Template};
@@ -31,18 +32,18 @@ impl Resolved {
     }
 }
 
-/// Reads the policy and decides about a login.
+/// Decides about a login, and reads what the decision refers to.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the policy, or with what the deciding rule refers to.
+/// What is wrong with what the deciding rule refers to.
 pub fn resolve(
     line: &Words,
+    policy: &Policy,
     files: &Files,
     login: &Login<'_>,
     person: &Person<'_>,
 ) -> Result<Resolved, Vec<Fault>> {
-    let policy = files.load()?;
     let decision = policy.decide(line, login, |group| person.is_in(group)).map_err(|(rule, problem)| {
         let file = rule.place.file.as_path();
         vec![Fault { at: Some((rule.place.line, 1)), ..Fault::of_file(file, problem) }]

@@ -40,6 +40,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether no login gets past it.
+    #[must_use]
+    pub fn is_for_everybody(&self) -> bool {
+        self.who.is_any() && self.service.is_any() && self.terminal.is_any() && self.from.is_any()
+    }
+
     /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
     ///
     /// # Errors

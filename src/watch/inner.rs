@@ -26,9 +26,13 @@ pub fn stamps(proc: &Proc, terminals: &[Terminal]) -> Vec<(DeviceId, Stamps)> {
     holders.flat_map(|holder| slaves(proc, &holder)).collect()
 }
 
+/// Whether reads through `/dev/tty` leave no trace on the terminal itself.
+///
 /// Told by the kernel's version, or else tried out: the change was backported. Tried once, and again
-/// at the next look where that failed (no descriptor left, say).
-fn kernel_needs_it() -> bool {
+/// at the next look where that failed (no descriptor left, say). As [`tty::notes_reads_through_dev_tty`] it
+/// wants a session leader without a terminal.
+#[must_use]
+pub fn kernel_needs_it() -> bool {
     static NOTED: OnceCell<bool> = OnceCell::new();
     let noted = NOTED.get_or_try_init(|| match kernel_version() {
         Some(version) if version >= NOTES_READS => Ok(true),

@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+/// In a line.
+pub const USAGE: &str = "usage: idle-watchdog check [--file FILE] [--system] [--json]
+                           [--user USER [--service SERVICE] [--tty TTY] [--from HOST] [--line WORDS]]
+       idle-watchdog --help | --version";
+
+/// In full.
+pub const HELP: &str = "\
+idle-watchdog: what pam_idle_watchdog does with whom, and whether it can
+
+idle-watchdog check             whether the policy's files can be read
+    --file FILE                 this file instead, which need not be installed; - is standard input
+    --user USER                 what holds for a login of this user, and by which rule:
+        --service SERVICE       by this service; default sshd
+        --tty TTY               on this terminal; default ssh for sshd, else none
+        --from HOST             from this host, as PAM_RHOST has it; default none
+        --line WORDS            with these words on the PAM line; default those of the service's own
+    --system                    what weakens the guard on this machine
+    --json                      for machines
+
+Exit status: 0 nothing found, 1 something weakens the guard, 2 the command line or the policy is broken.
+";
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `--help`
+    Help,
+    /// `--version`
+    Version,
+    /// `check`
+    Check(Check),
+}
+
+/// What is to be checked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Instead of the installed files.
+    pub file: Option<PathBuf>,
+    /// A login to decide about.
+    pub login: Option<Asked>,
+    /// The words of the PAM line.
+    pub line: Option<String>,
+    /// This machine.
+    pub system: bool,
+    /// For machines.
+    pub json: bool,
+}
+
+/// A login to decide about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// PAM_USER.
+    pub user: String,
+    /// PAM_SERVICE.
+    pub service: String,
+    /// PAM_TTY.
+    pub tty: String,
+    /// PAM_RHOST.
+    pub from: String,
+}
+
+/// Where nothing is said about it.
+const SERVICE: &str = "sshd";
+
+/// Reads the command line, without the command's own name.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(args);
+    match parser.next()? {
+        Some(Short('h') | Long("help")) => Ok(Verb::Help),
+        Some(Short('V') | Long("version")) => Ok(Verb::Version),
+        Some(Value(verb)) if verb == "check" => check(parser),
+        Some(Value(verb)) => Err(format!("{verb:?} is no command, expected check").into()),
+        Some(other) => Err(other.unexpected()),
+        None => Err("expected check".into()),
+    }
+}
+
+fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
+    let mut check = Check::default();
+    let (mut user, mut service, mut tty, mut from) = (None, None, None, None);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Verb::Help),
+            Long("file") => once(&mut check.file, "file", PathBuf::from(parser.value()?))?,
+            Long("user") => once(&mut user, "user", parser.value()?.string()?)?,
+            Long("service") => once(&mut service, "service", parser.value()?.string()?)?,
+            Long("tty") => once(&mut tty, "tty", parser.value()?.string()?)?,
+            Long("from") => once(&mut from, "from", parser.value()?.string()?)?,
+            Long("line") => once(&mut check.line, "line", parser.value()?.string()?)?,
+            Long("system") => check.system = true,
+            Long("json") => check.json = true,
+            _ => return Err(arg.unexpected()),
+        }
+    }
+    if user.is_none() && (service.is_some() || tty.is_some() || from.is_some()) {
+        return Err("--service, --tty and --from say more about a --user".into());
+    }
+    check.login = user.map(|user| {
+        let service = service.unwrap_or_else(|| SERVICE.to_owned());
+        let default = if service == SERVICE { "ssh" } else { "" };
+        let tty = tty.unwrap_or_else(|| default.to_owned());
+        Asked { user, service, tty, from: from.unwrap_or_default() }
+    });
+    Ok(Verb::Check(check))
+}
+
+fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), lexopt::Error> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("--{name} stands there twice").into()),
+    }
+}
+
+impl Check {
+    /// The service whose PAM line matters.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.login.as_ref().map_or(SERVICE, |login| &login.service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_line(line: &str) -> Result<Verb, lexopt::Error> {
+        read(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let Ok(Verb::Check(check)) = read_line("check --user alice") else { panic!() };
+        let login = check.login.unwrap();
+        assert_eq!((login.service.as_str(), login.tty.as_str(), login.from.as_str()), ("sshd", "ssh", ""));
+        let Ok(Verb::Check(check)) = read_line("check --user=alice --service=login") else { panic!() };
+        assert_eq!(check.login.unwrap().tty, "");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for line in [
+            "",
+            "chek",
+            "check --usr a",
+            "check a",
+            "check --from h",
+            "check --user",
+            "check --user a --user b",
+            "check --json=1",
+            "--json",
+        ] {
+            assert!(read_line(line).is_err(), "{line}");
+        }
+    }
+}

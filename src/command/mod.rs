@@ -1,0 +1,46 @@
+//! `idle-watchdog`, the administrator's command: what holds for whom, and what weakens the guard.
+#![forbid(unsafe_code)]
+
+mod args;
+mod check;
+mod report;
+mod stack;
+mod system;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::Verb;
+
+/// Nothing was found.
+const CLEAN: u8 = 0;
+/// Something was found that weakens the guard.
+const FINDINGS: u8 = 1;
+/// The command line or the policy cannot be read.
+const BROKEN: u8 = 2;
+
+/// The whole command.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let verb = match args::read(args) {
+        Ok(verb) => verb,
+        Err(problem) => {
+            eprintln!("idle-watchdog: {problem}\n{}", args::USAGE);
+            return ExitCode::from(BROKEN);
+        }
+    };
+    let (text, code) = match verb {
+        Verb::Help => (args::HELP.to_owned(), CLEAN),
+        Verb::Version => (concat!("idle-watchdog ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), CLEAN),
+        Verb::Check(check) => check::run(&check),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who reads no further, as head(1), has seen enough.
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("idle-watchdog: {e}");
+            ExitCode::from(BROKEN)
+        }
+        _ => ExitCode::from(code),
+    }
+}

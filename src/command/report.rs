@@ -1,0 +1,125 @@
+//! What was found, for people and for machines.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::args::Asked;
+use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
+
+/// A setting as both kinds of readers see it.
+struct Row {
+    name: &'static str,
+    text: String,
+    value: Value,
+    origin: &'static str,
+}
+
+fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
+    let Settings { limit, warn, grace, kill, activity, notty, message, on_error, quiet, debug } = settings;
+    let seconds = |duration: &Duration| Value::from(duration.as_secs());
+    let optional = |duration: &Option<Duration>, none: &str| {
+        let text = duration.map_or_else(|| none.to_owned(), duration::print);
+        (text, duration.as_ref().map_or(Value::Null, seconds))
+    };
+    let word = |word: &str| (word.to_owned(), Value::from(word));
+    let flag = |flag: bool| (if flag { "yes" } else { "no" }.to_owned(), Value::from(flag));
+    let said = |name: &str| match name {
+        "timeout" => optional(limit, "off"),
+        "warn" if warn.is_empty() => ("off".to_owned(), json!([])),
+        "warn" => {
+            let texts: Vec<String> = warn.iter().copied().map(duration::print).collect();
+            (texts.join(","), warn.iter().map(seconds).collect())
+        }
+        "grace" => (duration::print(*grace), seconds(grace)),
+        "kill" => word(kill.word()),
+        "activity" => (activity.word().to_owned(), activity.word().split(',').collect()),
+        "notty" => optional(notty, "ignore"),
+        "message" => match message {
+            None => ("built-in".to_owned(), Value::Null),
+            Some(Message::Text(text)) => (format!("{:?}", text.source()), Value::from(text.source())),
+            Some(Message::File(path)) => {
+                (format!("from {}", path.display()), json!({"file": path.to_string_lossy()}))
+            }
+        },
+        "onerr" => word(on_error.word()),
+        "quiet" => flag(*quiet),
+        _ => flag(*debug),
+    };
+    origins
+        .iter()
+        .map(|(name, origin)| {
+            let (text, value) = said(name);
+            let origin = match origin {
+                Origin::Default => "default",
+                Origin::Line => "line",
+                Origin::Rule => "rule",
+            };
+            Row { name, text, value, origin }
+        })
+        .collect()
+}
+
+/// A decision about a login, for people.
+#[must_use]
+pub fn decision(
+    login: &Asked,
+    resolved: &Resolved,
+    origins: &[(&'static str, Origin)],
+    line: &str,
+) -> String {
+    let Asked { user, service, tty, from } = login;
+    let on = if tty.is_empty() { "no terminal" } else { tty };
+    let from = if from.is_empty() { "here" } else { from };
+    let rule = resolved.rule.as_ref().map_or_else(|| "none matches".to_owned(), ToString::to_string);
+    let mut text =
+        format!("{user}, by {service} on {on}, from {from}\n  rule      {rule}\n  line      {line}\n");
+    for Row { name, text: value, origin, .. } in rows(&resolved.settings, origins) {
+        text.push_str(&format!("  {name:<9} {value}  ({origin})\n"));
+    }
+    text
+}
+
+/// The same, for machines.
+#[must_use]
+pub fn decision_json(
+    login: &Asked,
+    resolved: &Resolved,
+    origins: &[(&'static str, Origin)],
+) -> Map<String, Value> {
+    let Asked { user, service, tty, from } = login;
+    let rule = resolved
+        .rule
+        .as_ref()
+        .map_or(Value::Null, |place| json!({"file": place.file.to_string_lossy(), "line": place.line}));
+    let settings: Map<String, Value> = rows(&resolved.settings, origins)
+        .into_iter()
+        .map(|Row { name, value, origin, .. }| (name.to_owned(), json!({"value": value, "origin": origin})))
+        .collect();
+    let timeout = resolved.settings.limit.map_or(Value::Null, |limit| Value::from(limit.as_secs()));
+    Map::from_iter(
+        [
+            ("user", Value::from(user.as_str())),
+            ("service", Value::from(service.as_str())),
+            ("tty", Value::from(tty.as_str())),
+            ("from", Value::from(from.as_str())),
+            ("timeout", timeout),
+            ("rule", rule),
+            ("settings", Value::from(settings)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    )
+}
+
+/// A fault of the policy, for machines.
+#[must_use]
+pub fn fault_json(fault: &Fault) -> Value {
+    let (line, column) = fault.at.unzip();
+    json!({
+        "file": fault.file.to_string_lossy(),
+        "line": line,
+        "column": column,
+        "word": fault.word,
+        "problem": fault.problem,
+    })
+}
