@@ -11,7 +11,7 @@ use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
 use pam_idle_watchdog::sys::devnode::{DeviceId, Stamps};
 use pam_idle_watchdog::sys::tty::Unread;
 use pam_idle_watchdog::watch::activity::{Activity, CREDITS, Doubt, Sample};
-use pam_idle_watchdog::watch::schedule::{Action, Schedule, Shown};
+use pam_idle_watchdog::watch::schedule::{Action, Ground, Schedule, Shown};
 use proptest::prelude::*;
 
 const MS: Nanos = SECOND / 1000;
@@ -87,17 +87,25 @@ impl Model {
 struct End {
     at: Nanos,
     last_key: Nanos,
-    warned_for: Nanos,
+    /// When the warnings came that nothing cancelled, by the time that was left.
+    warned: Vec<Nanos>,
     looks: usize,
     doubts: Vec<Doubt>,
 }
 
 /// Plays events, each so long after the one before, and then nothing, until the session is ended.
 fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
+    let warn = if warn > 0 { &[warn][..] } else { &[] };
+    play_warned(limit, warn, lag, events)
+}
+
+/// The same with any number of warnings.
+fn play_warned(limit: Nanos, warn: &[Nanos], lag: Nanos, events: &[(Nanos, Event)]) -> End {
     let ns = |n: Nanos| Duration::from_nanos(n.unsigned_abs());
     let mut model = Model::new(lag);
     let mut activity = Activity::new(model.now());
-    let mut schedule = Schedule::new(ns(limit), ns(warn), false);
+    let warn: Vec<Duration> = warn.iter().copied().map(ns).collect();
+    let mut schedule = Schedule::new(Some(ns(limit)), None, &warn, false);
     let mut coming: Vec<(Nanos, Event)> = Vec::new();
     let mut at = 0;
     for (gap, event) in events {
@@ -105,7 +113,7 @@ fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End
         coming.push((at, event.clone()));
     }
     let mut coming = coming.into_iter().peekable();
-    let (mut last_key, mut warned, mut looks, mut all_doubts) = (0, None, 0, Vec::new());
+    let (mut last_key, mut warned, mut looks, mut all_doubts) = (0, Vec::new(), 0, Vec::new());
     let mut wake = 0;
     loop {
         // A step wakes the helper at once; everything else waits for the next look.
@@ -123,13 +131,15 @@ fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End
         let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
         all_doubts.extend(doubts.into_iter().map(|(_, doubt)| doubt));
         looks += 1;
-        let shown = Shown { last: activity.last(), terminals: activity.has_terminals() };
+        assert!(activity.has_terminals());
+        let shown = Shown { last: activity.last(), ground: Ground::Terminals };
         let (action, next) = schedule.next(model.now(), shown);
         match action {
-            Some(Action::Warn) => warned = Some(model.boot),
+            Some(Action::Warn { .. }) => warned.push(model.boot),
+            Some(Action::Resume) => warned.clear(),
             Some(Action::End) => {
-                let warned_for = warned.map_or(0, |warned| model.boot - warned);
-                return End { at: model.boot, last_key, warned_for, looks, doubts: all_doubts };
+                let warned = warned.into_iter().map(|warned: Nanos| model.boot - warned).collect();
+                return End { at: model.boot, last_key, warned, looks, doubts: all_doubts };
             }
             _ => {}
         }
@@ -169,8 +179,19 @@ proptest! {
         let idle = end.at - end.last_key;
         prop_assert!(idle >= limit, "ended {} ms early", (limit - idle) / MS);
         prop_assert!(idle < limit + 9 * SECOND, "ended {} ms late", (idle - limit) / MS);
-        prop_assert!(end.warned_for >= warn);
+        prop_assert!(warn == 0 || end.warned[0] >= warn);
         prop_assert!(end.doubts.is_empty());
+    }
+
+    #[test]
+    fn each_warning_comes_in_its_place_after_the_last_key(
+        (limit, _, lag) in settings(), parts in proptest::collection::btree_set(1i64..100, 1..9),
+        events in proptest::collection::vec((gaps(), prop_oneof![4 => Just(Event::Key), 1 => steps()]), 0..40),
+    ) {
+        let warn: Vec<Nanos> = parts.iter().rev().map(|part| limit * part / 100).collect();
+        let end = play_warned(limit, &warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit);
+        prop_assert_eq!(end.warned, warn);
     }
 
     #[test]
@@ -180,7 +201,7 @@ proptest! {
     ) {
         let end = play(limit, warn, lag, &events);
         prop_assert!(end.at - end.last_key >= limit);
-        prop_assert!(end.warned_for >= warn);
+        prop_assert!(warn == 0 || end.warned[0] >= warn);
     }
 
     #[test]

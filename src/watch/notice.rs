@@ -4,18 +4,47 @@
 use std::time::Duration;
 
 use super::terminal::Terminal;
-use crate::policy::duration;
+use crate::policy::{Field, Template, duration};
 use crate::sys::aside::{self, Aside};
 use crate::sys::tty;
 
-/// Says that the session ends, when, and what prevents it.
-#[must_use]
-pub fn warning(idle: Duration, left: Duration) -> String {
-    let (idle, left) = (duration::print(idle), duration::print(left));
-    // A key that only a busy program holds back is seen at Enter alone: so that is what is asked for.
-    format!(
-        "\r\n\x07*** No key pressed for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
-    )
+/// What a warning tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Warning<'a> {
+    /// The user's name.
+    pub user: &'a str,
+    /// How long the session has been idle.
+    pub idle: Duration,
+    /// How long it may be.
+    pub limit: Duration,
+    /// How long until the end.
+    pub left: Duration,
+    /// The rule that sets the limit, as `file:line`.
+    pub rule: Option<&'a str>,
+}
+
+impl Warning<'_> {
+    /// The text for a terminal: the administrator's own, or the built-in one.
+    #[must_use]
+    pub fn text(&self, template: Option<&Template>, terminal: &str) -> String {
+        let (idle, left) = (duration::print(self.idle), duration::print(self.left));
+        let Some(template) = template else {
+            // A key that only a busy program holds back is seen at Enter alone: so that is what is asked for.
+            return format!(
+                "\r\n\x07*** No key pressed for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
+            );
+        };
+        let text = template.fill(|field| match field {
+            Field::User => self.user.to_owned(),
+            Field::Idle => idle.clone(),
+            Field::Limit => duration::print(self.limit),
+            Field::Remaining => left.clone(),
+            Field::Terminal => terminal.to_owned(),
+            Field::Rule => self.rule.unwrap_or_default().to_owned(),
+        });
+        // The terminal may be in raw mode.
+        format!("\r\n\x07{}\r\n", text.replace('\n', "\r\n"))
+    }
 }
 
 /// Says why the session ends.
@@ -31,13 +60,17 @@ pub fn reason(idle: Duration, limit: Duration) -> String {
 pub const ORPHANED: &str =
     "\r\n\x07*** The login service of this session has died, and the session has been ended. ***\r\n";
 
-/// Writes a text on the terminals; answers those that took none.
+/// Writes on each of the terminals the text for it; answers those that took none.
 #[must_use]
-pub fn write(terminals: &[Terminal], text: &str, aside: &mut Aside) -> Vec<Terminal> {
+pub fn write(terminals: &[Terminal], text: impl Fn(&Terminal) -> String, aside: &mut Aside) -> Vec<Terminal> {
     const TAKEN: u8 = 1;
+    if terminals.is_empty() {
+        return Vec::new();
+    }
     let answer = aside.run(|pipe| {
-        for Terminal { path, id, .. } in terminals {
-            aside::answer(pipe, &[u8::from(tty::write(path, *id, text).is_ok())]);
+        for terminal in terminals {
+            let taken = tty::write(&terminal.path, terminal.id, &text(terminal)).is_ok();
+            aside::answer(pipe, &[u8::from(taken)]);
         }
     });
     let taken = answer.into_iter().map(|byte| byte == TAKEN).chain(std::iter::repeat(false));
@@ -48,11 +81,40 @@ pub fn write(terminals: &[Terminal], text: &str, aside: &mut Aside) -> Vec<Termi
 mod tests {
     use super::*;
 
+    const WARNING: Warning<'_> = Warning {
+        user: "al\x1bice",
+        idle: Duration::from_secs(840),
+        limit: Duration::from_secs(900),
+        left: Duration::from_secs(60),
+        rule: Some("idle_watchdog.conf:7"),
+    };
+
+    fn own(text: &str, terminal: &str) -> String {
+        WARNING.text(Some(&Template::parse(text).unwrap()), terminal)
+    }
+
     #[test]
     fn the_texts_say_how_long_when_and_what_to_do() {
-        let text = warning(Duration::from_secs(840), Duration::from_secs(60));
+        let text = WARNING.text(None, "pts/3");
         assert!(text.contains("14m") && text.contains("ends in 1m") && text.contains("press Enter"));
         let text = reason(Duration::from_secs(903), Duration::from_secs(900));
         assert!(text.contains("idle for 15m3s (the limit is 15m)"));
+    }
+
+    #[test]
+    fn an_administrators_text_is_filled_for_each_terminal() {
+        let text = "{idle} of {limit}, {remaining} on {terminal} by {rule}";
+        assert_eq!(own(text, "pts/3"), "\r\n\x0714m of 15m, 1m on pts/3 by idle_watchdog.conf:7\r\n");
+        assert!(own(text, "tty1").contains("on tty1 by"));
+        assert_eq!(
+            Warning { rule: None, ..WARNING }.text(Some(&Template::parse("{rule}!").unwrap()), ""),
+            "\r\n\x07!\r\n"
+        );
+    }
+
+    #[test]
+    fn lines_begin_at_the_margin_and_nothing_controls_the_terminal() {
+        let text = own("Dear {user},\n\tgo home.\n{terminal}", "pts/3\u{9b}31m\r");
+        assert_eq!(text, "\r\n\x07Dear al?ice,\r\n\tgo home.\r\npts/3?31m?\r\n");
     }
 }

@@ -14,13 +14,13 @@ use super::activity::{Activity, Doubt};
 use super::ending::{Ladder, Outcome, Reach};
 use super::journal::{Journal, names};
 use super::members::Standing;
-use super::notice;
-use super::schedule::{Action, Schedule, Shown};
+use super::notice::{self, Warning};
+use super::schedule::{Action, Ground, Schedule, Shown};
 use super::terminal::Terminal;
 use super::terminals::{Finder, Way};
 use super::watched::Watched;
 use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, STATUS_FD};
-use crate::policy::Kill;
+use crate::policy::{Counted, Kill};
 use crate::record::Record;
 use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
@@ -123,11 +123,7 @@ impl Watchdog {
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now),
-            schedule: Schedule::new(
-                orders.limit.unwrap_or(Duration::MAX),
-                orders.warn.first().copied().unwrap_or_default(),
-                orders.kill == Kill::None,
-            ),
+            schedule: schedule(orders),
             assignment,
             session: Watched { proc, standing, finder, leader, terminals: Vec::new() },
             journal,
@@ -143,13 +139,7 @@ impl Watchdog {
     fn note_arming(&mut self) {
         guard::settle();
         self.session.finder.choose_way();
-        let Orders { limit, warn, grace, kill, .. } = &self.assignment.orders;
-        let record = self
-            .record("armed")
-            .with("limit", limit.unwrap_or_default().as_secs())
-            .with("warn", warn.first().copied().unwrap_or_default().as_secs())
-            .with("grace", grace.as_secs())
-            .with("kill", kill.word())
+        let record = ordered(self.record("armed"), &self.assignment.orders)
             .with("terminals", self.session.finder.way().word())
             .with("members", self.session.standing.word());
         self.journal.info(&record);
@@ -225,10 +215,11 @@ impl Watchdog {
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
         }
-        let shown = Shown { last: self.activity.last(), terminals: self.activity.has_terminals() };
+        let ground = if self.activity.has_terminals() { Ground::Terminals } else { Ground::Nothing };
+        let shown = Shown { last: self.activity.last(), ground };
         let (action, wake) = self.schedule.next(now, shown);
         match action {
-            Some(Action::Warn) => self.warn(),
+            Some(Action::Warn { left }) => self.warn(left),
             Some(Action::Resume) => {
                 let record = self.idle_record("resumed");
                 self.journal.info(&record);
@@ -250,12 +241,13 @@ impl Watchdog {
         Ok(action)
     }
 
-    fn warn(&mut self) {
-        let Orders { warn, quiet, .. } = &self.assignment.orders;
-        let (warn, quiet) = (warn.first().copied().unwrap_or_default(), *quiet);
-        let text = notice::warning(self.idle(), warn);
-        let deaf = tell(quiet, &self.session.terminals, &text, &mut self.aside);
-        let record = self.idle_record("warned").with("left", warn.as_secs());
+    fn warn(&mut self, left: Duration) {
+        let Orders { limit, message, rule, quiet, .. } = &self.assignment.orders;
+        let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
+        let warning = Warning { user: &self.assignment.session.user, idle: self.idle(), limit, left, rule };
+        let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
+        let deaf = tell(quiet, &self.session.terminals, text, &mut self.aside);
+        let record = self.idle_record("warned").with("left", left.as_secs());
         let record = if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", deaf) };
         self.journal.info(&record);
     }
@@ -283,7 +275,8 @@ impl Watchdog {
         let record = self.idle_record("orphaned");
         let leave = self.session.standing.nested()
             || self.session.terminals.is_empty()
-            || self.assignment.orders.kill == Kill::None;
+            || self.assignment.orders.kill == Kill::None
+            || self.assignment.orders.limit.is_none();
         if leave {
             return self.journal.notice(&record.with("left", "alone"));
         }
@@ -295,7 +288,7 @@ impl Watchdog {
         let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
-        let deaf = tell(quiet, &self.session.terminals, reason, &mut self.aside);
+        let deaf = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.aside);
         let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.orders.grace);
         let record = self
             .idle_record("ended")
@@ -360,7 +353,7 @@ impl Watchdog {
         self.record(event)
             .with_some("tty", names(&self.session.terminals))
             .with("idle", self.idle().as_secs())
-            .with("limit", self.assignment.orders.limit.unwrap_or_default().as_secs())
+            .with("limit", limit_text(self.assignment.orders.limit))
     }
 
     fn idle(&self) -> Duration {
@@ -378,8 +371,36 @@ impl Watchdog {
 }
 
 /// Writes on the terminals, unless it is to be quiet; answers who did not take it.
-fn tell(quiet: bool, terminals: &[Terminal], text: &str, aside: &mut Aside) -> Option<String> {
+fn tell(
+    quiet: bool,
+    terminals: &[Terminal],
+    text: impl Fn(&Terminal) -> String,
+    aside: &mut Aside,
+) -> Option<String> {
     if quiet { None } else { names(&notice::write(terminals, text, aside)) }
+}
+
+fn schedule(orders: &Orders) -> Schedule {
+    Schedule::new(orders.limit, orders.notty, &orders.warn, orders.kill == Kill::None)
+}
+
+/// Adds to a record what orders say; what is not at its default, if they have one without a word.
+fn ordered(record: Record, orders: &Orders) -> Record {
+    let Orders { limit, warn, grace, kill, activity, notty, message: _, rule, quiet: _, debug: _ } = orders;
+    let seconds = |time: &Duration| time.as_secs().to_string();
+    let warn: Vec<String> = warn.iter().map(seconds).collect();
+    record
+        .with("limit", limit_text(*limit))
+        .with("warn", if warn.is_empty() { "0".to_owned() } else { warn.join(",") })
+        .with("grace", grace.as_secs())
+        .with("kill", kill.word())
+        .with_some("activity", (*activity != Counted::default()).then(|| activity.word()))
+        .with_some("notty", notty.as_ref().map(seconds))
+        .with_some("rule", rule.as_ref())
+}
+
+fn limit_text(limit: Option<Duration>) -> String {
+    limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
 }
 
 fn numbers(pids: &[i32]) -> Option<String> {

@@ -4,24 +4,41 @@ use std::time::Duration;
 
 use crate::sys::clock::{Moment, Nanos, SECOND};
 
+/// No time that comes.
+const NEVER: Nanos = Nanos::MAX;
+
 /// How often a warned session is looked at: a key that nobody reads shows in the input queue alone,
 /// and one among forgeries only in a short window.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
+
+/// What a session is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Its terminals.
+    Terminals,
+    /// It has none: the connection that it came by.
+    Connection,
+    /// It has neither, or nobody set a limit for the connection: it is not judged.
+    Nothing,
+}
 
 /// What a look showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// When somebody was last active, on the boot clock.
     pub last: Nanos,
-    /// Whether the session has a terminal at all. One that has none is not judged.
-    pub terminals: bool,
+    /// What tells so.
+    pub ground: Ground,
 }
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Tell the person that the session ends.
-    Warn,
+    Warn {
+        /// How long before the end this is.
+        left: Duration,
+    },
     /// Somebody was active after the warning.
     Resume,
     /// End the session.
@@ -33,46 +50,58 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Watching,
-    /// Warned at this time of the monotonic clock, about activity that ended then.
+    /// Warned of what was shown, for the first time at this time of the monotonic clock; so many of
+    /// the warnings are behind.
     Warned {
+        of: Shown,
         at: Nanos,
-        last: Nanos,
+        given: usize,
     },
-    /// Reported, about activity that ended then.
+    /// Reported what was shown.
     Reported {
-        last: Nanos,
+        of: Shown,
     },
 }
 
 /// The course of one session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
-    limit: Nanos,
-    warn: Nanos,
+    limit: Option<Nanos>,
+    notty: Option<Nanos>,
+    /// The longest first.
+    warn: Vec<Nanos>,
     report_only: bool,
     state: State,
 }
 
 impl Schedule {
-    /// With `report_only` nobody is warned and nobody ended.
+    /// For a limit, or none: then nothing is ever judged; the limit `notty` of a session without
+    /// terminals; and warnings, the longest first, so long before the end. With `report_only` nobody is
+    /// warned and nobody ended.
     #[must_use]
-    pub fn new(limit: Duration, warn: Duration, report_only: bool) -> Self {
-        let nanos = |d: Duration| Nanos::try_from(d.as_nanos()).unwrap_or(Nanos::MAX);
-        let warn = if report_only { 0 } else { nanos(warn) };
-        Self { limit: nanos(limit), warn, report_only, state: State::Watching }
+    pub fn new(
+        limit: Option<Duration>,
+        notty: Option<Duration>,
+        warn: &[Duration],
+        report_only: bool,
+    ) -> Self {
+        let nanos = |d: Duration| Nanos::try_from(d.as_nanos()).unwrap_or(NEVER);
+        let warn = if report_only { Vec::new() } else { warn.iter().copied().map(nanos).collect() };
+        Self { limit: limit.map(nanos), notty: notty.map(nanos), warn, report_only, state: State::Watching }
     }
 
     /// After a look: what to do, and when on the boot clock to look again.
     #[must_use]
     pub fn next(&mut self, now: Moment, shown: Shown) -> (Option<Action>, Nanos) {
+        let Some(limit) = self.limit else { return (None, NEVER) };
         match self.state {
-            State::Watching => self.watch(now, shown),
-            State::Warned { last, .. } | State::Reported { last }
-                if shown.last > last || !shown.terminals =>
+            State::Watching => self.watch(now, shown, limit),
+            State::Warned { of, .. } | State::Reported { of }
+                if shown.last > of.last || shown.ground != of.ground =>
             {
                 let resumed = matches!(self.state, State::Warned { .. }).then_some(Action::Resume);
                 self.state = State::Watching;
-                let (action, wake) = self.watch(now, shown);
+                let (action, wake) = self.watch(now, shown, limit);
                 // A resumption is a look of its own: what else is due follows at once.
                 if resumed.is_some() && action.is_some() {
                     self.state = State::Watching;
@@ -81,43 +110,61 @@ impl Schedule {
                     (resumed.or(action), wake)
                 }
             }
-            State::Warned { at, .. } => self.wait_out(now, shown, at),
-            State::Reported { .. } => (None, now.boot.saturating_add(self.limit)),
+            State::Warned { at, given, .. } => self.wait_out(now, shown, limit, at, given),
+            State::Reported { .. } => (None, now.boot.saturating_add(limit)),
         }
     }
 
-    fn watch(&mut self, now: Moment, shown: Shown) -> (Option<Action>, Nanos) {
+    fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Action>, Nanos) {
+        let patience = limit.saturating_sub(self.warn.first().copied().unwrap_or(0));
         // A terminal that appears right after this look is still found before it could be warned.
-        let patience = self.limit - self.warn;
-        if !shown.terminals {
-            return (None, now.boot.saturating_add(patience));
-        }
-        let due = shown.last.saturating_add(patience);
+        let latest = now.boot.saturating_add(patience);
+        let due = match shown.ground {
+            Ground::Nothing => return (None, latest),
+            Ground::Terminals => shown.last.saturating_add(patience),
+            Ground::Connection => shown.last.saturating_add(self.notty.unwrap_or(NEVER)),
+        };
         if now.boot < due {
-            return (None, due);
+            return (None, due.min(latest));
         }
         if self.report_only {
-            self.state = State::Reported { last: shown.last };
-            return (Some(Action::Report), now.boot.saturating_add(self.limit));
+            self.state = State::Reported { of: shown };
+            return (Some(Action::Report), now.boot.saturating_add(limit));
         }
-        if self.warn == 0 {
+        // There is nothing to write a warning on.
+        if self.warn.is_empty() || shown.ground == Ground::Connection {
             return (Some(Action::End), now.boot);
         }
-        self.state = State::Warned { at: now.mono, last: shown.last };
-        let (_, wake) = self.wait_out(now, shown, now.mono);
-        (Some(Action::Warn), wake)
+        self.state = State::Warned { of: shown, at: now.mono, given: 0 };
+        self.wait_out(now, shown, limit, now.mono, 0)
     }
 
-    /// The end comes when the limit has passed *and* the whole warning window, in which the machine
-    /// was awake.
-    fn wait_out(&self, now: Moment, shown: Shown, warned: Nanos) -> (Option<Action>, Nanos) {
-        let window = self.warn - now.mono.saturating_sub(warned);
-        let limit = shown.last.saturating_add(self.limit).saturating_sub(now.boot);
-        let left = window.max(limit);
+    /// The end comes when the limit has passed *and* the whole window of the first warning, in which
+    /// the machine was awake; the other warnings come when so much is left until then.
+    fn wait_out(
+        &mut self,
+        now: Moment,
+        shown: Shown,
+        limit: Nanos,
+        warned: Nanos,
+        given: usize,
+    ) -> (Option<Action>, Nanos) {
+        let window = self.warn.first().copied().unwrap_or(0).saturating_sub(now.mono.saturating_sub(warned));
+        let left = window.max(shown.last.saturating_add(limit).saturating_sub(now.boot));
         if left <= 0 {
             return (Some(Action::End), now.boot);
         }
-        (None, now.boot.saturating_add(left.min(WARNED_LOOKS)))
+        // Several at a time only on a starved machine: one is enough then.
+        let due = self.warn.iter().take_while(|warn| **warn >= left).count();
+        let next = self.warn.get(due).map_or(left, |warn| left - warn);
+        let wake = now.boot.saturating_add(next.min(WARNED_LOOKS));
+        if due <= given {
+            return (None, wake);
+        }
+        self.state = State::Warned { of: shown, at: warned, given: due };
+        let nominal = self.warn.iter().copied().take(due).next_back().unwrap_or(left);
+        let said = if nominal - left < SECOND { nominal } else { left };
+        (Some(Action::Warn { left: Duration::from_nanos(said.unsigned_abs()) }), wake)
     }
 }
 
@@ -130,11 +177,20 @@ mod tests {
     }
 
     fn shown(last: i64) -> Shown {
-        Shown { last: last * SECOND, terminals: true }
+        Shown { last: last * SECOND, ground: Ground::Terminals }
+    }
+
+    fn warned_at(warn: &[u64]) -> Schedule {
+        let warn: Vec<Duration> = warn.iter().copied().map(Duration::from_secs).collect();
+        Schedule::new(Some(Duration::from_secs(900)), None, &warn, false)
     }
 
     fn schedule() -> Schedule {
-        Schedule::new(Duration::from_secs(900), Duration::from_secs(60), false)
+        warned_at(&[60])
+    }
+
+    fn warn(left: u64) -> Option<Action> {
+        Some(Action::Warn { left: Duration::from_secs(left) })
     }
 
     #[test]
@@ -142,7 +198,7 @@ mod tests {
         let mut s = schedule();
         assert_eq!(s.next(at(0), shown(0)), (None, 840 * SECOND));
         assert_eq!(s.next(at(840), shown(800)), (None, 1640 * SECOND));
-        assert_eq!(s.next(at(1640), shown(800)), (Some(Action::Warn), 1642 * SECOND));
+        assert_eq!(s.next(at(1640), shown(800)), (warn(60), 1642 * SECOND));
         assert_eq!(s.next(at(1699), shown(800)), (None, 1700 * SECOND));
         assert_eq!(s.next(at(1700), shown(800)).0, Some(Action::End));
     }
@@ -150,18 +206,18 @@ mod tests {
     #[test]
     fn a_key_in_the_window_resumes() {
         let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, Some(Action::Warn));
+        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
         assert_eq!(s.next(at(842), shown(841)), (Some(Action::Resume), (841 + 840) * SECOND));
-        assert_eq!(s.next(at(1681), shown(841)).0, Some(Action::Warn));
+        assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
     }
 
     #[test]
     fn a_key_before_a_suspend_resumes_and_the_warning_follows() {
         let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, Some(Action::Warn));
+        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
         let woken = at(4440);
         assert_eq!(s.next(woken, shown(841)), (Some(Action::Resume), woken.boot));
-        assert_eq!(s.next(woken, shown(841)), (Some(Action::Warn), 4442 * SECOND));
+        assert_eq!(s.next(woken, shown(841)), (warn(60), 4442 * SECOND));
         assert_eq!(s.next(at(4499), shown(841)).0, None);
         assert_eq!(s.next(at(4500), shown(841)).0, Some(Action::End));
     }
@@ -169,7 +225,7 @@ mod tests {
     #[test]
     fn a_suspend_does_not_eat_the_window() {
         let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, Some(Action::Warn));
+        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
         // An hour of sleep in the window: boot clock on, monotonic clock not.
         let woken = Moment { boot: 4440 * SECOND, ..at(841) };
         assert_eq!(s.next(woken, shown(0)), (None, 4442 * SECOND));
@@ -179,34 +235,105 @@ mod tests {
     #[test]
     fn a_late_look_still_warns_in_full() {
         let mut s = schedule();
-        assert_eq!(s.next(at(5000), shown(0)), (Some(Action::Warn), 5002 * SECOND));
+        assert_eq!(s.next(at(5000), shown(0)), (warn(60), 5002 * SECOND));
         assert_eq!(s.next(at(5059), shown(0)).0, None);
         assert_eq!(s.next(at(5060), shown(0)).0, Some(Action::End));
     }
 
     #[test]
     fn a_session_without_terminals_is_not_judged() {
-        let none = Shown { last: 0, terminals: false };
+        let none = Shown { last: 0, ground: Ground::Nothing };
         let mut s = schedule();
         assert_eq!(s.next(at(100_000), none), (None, 100_840 * SECOND));
-        assert_eq!(s.next(at(100_840), shown(0)).0, Some(Action::Warn));
+        assert_eq!(s.next(at(100_840), shown(0)).0, warn(60));
         assert_eq!(s.next(at(100_842), none).0, Some(Action::Resume));
     }
 
     #[test]
     fn without_a_warning_the_limit_is_the_end() {
-        let mut s = Schedule::new(Duration::from_secs(900), Duration::ZERO, false);
+        let mut s = warned_at(&[]);
         assert_eq!(s.next(at(899), shown(0)), (None, 900 * SECOND));
         assert_eq!(s.next(at(900), shown(0)).0, Some(Action::End));
     }
 
     #[test]
     fn report_only_reports_once_for_each_idle_time() {
-        let mut s = Schedule::new(Duration::from_secs(900), Duration::from_secs(60), true);
+        let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[Duration::from_secs(60)], true);
         assert_eq!(s.next(at(840), shown(0)), (None, 900 * SECOND));
         assert_eq!(s.next(at(900), shown(0)), (Some(Action::Report), 1800 * SECOND));
         assert_eq!(s.next(at(1800), shown(0)), (None, 2700 * SECOND));
         assert_eq!(s.next(at(2700), shown(2000)), (None, 2900 * SECOND));
         assert_eq!(s.next(at(2900), shown(2000)).0, Some(Action::Report));
+    }
+
+    #[test]
+    fn each_warning_comes_once_and_in_its_place() {
+        let mut s = warned_at(&[300, 60, 59]);
+        assert_eq!(s.next(at(0), shown(0)), (None, 600 * SECOND));
+        assert_eq!(s.next(at(600), shown(0)), (warn(300), 602 * SECOND));
+        assert_eq!(s.next(at(839), shown(0)), (None, 840 * SECOND));
+        assert_eq!(s.next(at(840), shown(0)), (warn(60), 841 * SECOND));
+        assert_eq!(s.next(at(841), shown(0)), (warn(59), 843 * SECOND));
+        assert_eq!(s.next(at(899), shown(0)), (None, 900 * SECOND));
+        assert_eq!(s.next(at(900), shown(0)).0, Some(Action::End));
+    }
+
+    #[test]
+    fn a_key_after_any_warning_cancels_all() {
+        let mut s = warned_at(&[300, 60]);
+        assert_eq!(s.next(at(600), shown(0)).0, warn(300));
+        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
+        assert_eq!(s.next(at(842), shown(841)), (Some(Action::Resume), (841 + 600) * SECOND));
+        assert_eq!(s.next(at(1441), shown(841)).0, warn(300));
+        assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
+        assert_eq!(s.next(at(1741), shown(841)).0, Some(Action::End));
+    }
+
+    #[test]
+    fn after_a_late_look_the_later_warnings_keep_their_places() {
+        let mut s = warned_at(&[300, 60]);
+        assert_eq!(s.next(at(5000), shown(0)).0, warn(300));
+        assert_eq!(s.next(at(5239), shown(0)), (None, 5240 * SECOND));
+        assert_eq!(s.next(at(5240), shown(0)).0, warn(60));
+        assert_eq!(s.next(at(5300), shown(0)).0, Some(Action::End));
+    }
+
+    #[test]
+    fn a_starved_machine_warns_once_of_what_is_left() {
+        let mut s = warned_at(&[300, 60, 30]);
+        assert_eq!(s.next(at(600), shown(0)).0, warn(300));
+        assert_eq!(s.next(at(880), shown(0)), (warn(20), 882 * SECOND));
+        assert_eq!(s.next(at(882), shown(0)).0, None);
+    }
+
+    #[test]
+    fn activity_that_comes_to_light_too_late_is_warned_of_in_full() {
+        let mut s = schedule();
+        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
+        assert_eq!(s.next(at(5000), shown(10)), (Some(Action::Resume), 5000 * SECOND));
+        assert_eq!(s.next(at(5000), shown(10)).0, warn(60));
+    }
+
+    #[test]
+    fn a_connection_has_a_limit_of_its_own_and_no_warning() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let by_connection = |last: i64| Shown { last: last * SECOND, ground: Ground::Connection };
+        let mut s = Schedule::new(seconds(900), seconds(2000), &[Duration::from_secs(60)], false);
+        // A terminal may appear meanwhile.
+        assert_eq!(s.next(at(0), by_connection(0)), (None, 840 * SECOND));
+        assert_eq!(s.next(at(1680), by_connection(0)), (None, 2000 * SECOND));
+        assert_eq!(s.next(at(2000), by_connection(1990)), (None, 2840 * SECOND));
+        assert_eq!(s.next(at(2840), shown(2800)), (None, 3640 * SECOND));
+        assert_eq!(s.next(at(3640), shown(2800)).0, warn(60));
+        assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Action::Resume));
+        assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Action::End));
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_judged() {
+        let mut s = Schedule::new(None, Some(Duration::from_secs(10)), &[Duration::from_secs(60)], false);
+        for ground in [Ground::Terminals, Ground::Connection, Ground::Nothing] {
+            assert_eq!(s.next(at(1_000_000), Shown { last: 0, ground }), (None, NEVER));
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! | [`nested`] | su and sudo inside a session |
 //! | [`guest`] | what the helper and sshd are like meanwhile |
 //! | [`load`] | fifty at once |
+//! | [`warnings`] | several of them, and the administrator's own words |
 
 // Functions that the tests share are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -28,3 +29,4 @@ mod leader;
 mod load;
 mod nested;
 mod promise;
+mod warnings;
