@@ -1,6 +1,7 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them                    (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR)
+# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR)
 # make uninstall  remove them again
+# make man        the man pages into target/man; needs scdoc
 # make check      every test; as root, installs what it lacks
 # make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -12,6 +13,7 @@ PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
 LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
+MANDIR ?= $(PREFIX)/share/man
 
 # Under sudo the toolchain is in the home of whoever called it.
 TOOLCHAIN := $(shell sh dist/find-cargo)
@@ -50,17 +52,35 @@ $(HELPER): $(SOURCES)
 		--bin pam_idle_watchdog_helper -- -C target-feature=+crt-static -C relocation-model=static
 	install -D -m 0755 target/helper/release/pam_idle_watchdog_helper $@
 
-install: all
+PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
+SCDOC ?= $(shell command -v scdoc 2>/dev/null)
+# Where a page goes, by its section.
+page_path = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+
+man: $(PAGES)
+
+target/man/%: man/%.scd
+	@mkdir -p $(@D)
+	$(or $(SCDOC),scdoc) <$< >$@
+
+install: all $(if $(SCDOC),man)
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
 	install -D -m 0755 $(COMMAND) $(DESTDIR)$(SBINDIR)/idle-watchdog
-	install -d $(DESTDIR)$(DOCDIR)/pam.d-examples
+	install -d $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/pam.d-examples
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
+	install -m 0644 docs/* $(DESTDIR)$(DOCDIR)/docs
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+ifneq ($(SCDOC),)
+	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
+else
+	@echo "There is no scdoc: the man pages are not installed."
+endif
 
 # Take the line out of /etc/pam.d first: a line without its module fails the login.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
+	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 check:
@@ -86,6 +106,9 @@ bench:
 clean:
 	$(CARGO) clean
 
+# A page that scdoc gave up on is none.
+.DELETE_ON_ERROR:
+
 FORCE:
 
-.PHONY: FORCE all install uninstall check check-vm demo bench clean
+.PHONY: FORCE all man install uninstall check check-vm demo bench clean

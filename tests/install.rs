@@ -7,16 +7,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn make(target: &str, folder: &Path) {
+/// Calls make, and answers what it says.
+fn make(target: &str, folder: &Path, more: &[&str]) -> String {
     let output = Command::new("make")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["--no-print-directory", target])
         .arg(format!("DESTDIR={}", folder.display()))
         .args(["PREFIX=/usr", "PAMDIR=/usr/lib/somewhere/security"])
+        .args(more)
         .output()
         .unwrap();
     assert!(output.status.success(), "make {target}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Where each page goes.
+const PAGES: [&str; 4] = [
+    "man5/idle_watchdog.conf.5",
+    "man8/idle-watchdog.8",
+    "man8/pam_idle_watchdog.8",
+    "man8/pam_idle_watchdog_helper.8",
+];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -31,7 +42,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn what_is_installed_can_be_taken_away() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
     let _ = fs::remove_dir_all(&folder);
-    make("install", &folder);
+    make("install", &folder, &[]);
     let mode = |path: &str| {
         let meta = fs::metadata(folder.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         meta.permissions().mode() & 0o7777
@@ -39,13 +50,25 @@ fn what_is_installed_can_be_taken_away() {
     assert_eq!(mode("usr/lib/somewhere/security/pam_idle_watchdog.so"), 0o644);
     assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
     assert_eq!(mode("usr/sbin/idle-watchdog"), 0o755);
-    for document in ["README.md", "LICENSE-MIT", "pam.d-examples/sshd.debian"] {
+    for document in ["README.md", "LICENSE-MIT", "pam.d-examples/sshd.debian", "docs/compliance.md"] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
     }
     let module = fs::read(folder.join("usr/lib/somewhere/security/pam_idle_watchdog.so")).unwrap();
     let path = b"/usr/libexec/pam_idle_watchdog_helper";
     assert!(module.windows(path.len()).any(|part| part == path), "the module knows where its helper is");
-    make("uninstall", &folder);
+    for page in PAGES {
+        assert_eq!(mode(&format!("usr/share/man/{page}")), 0o644, "{page}");
+        assert!(fs::metadata(folder.join("usr/share/man").join(page)).unwrap().len() > 1000, "{page}");
+    }
+    make("uninstall", &folder, &[]);
+    assert_eq!(files(&folder), Vec::<PathBuf>::new());
+
+    // Without scdoc there are no pages, and all else.
+    let said = make("install", &folder, &["SCDOC="]);
+    assert!(said.contains("man pages are not installed"), "{said}");
+    assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
+    assert_eq!(files(&folder.join("usr/share/man")), Vec::<PathBuf>::new());
+    make("uninstall", &folder, &[]);
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
     fs::remove_dir_all(folder).unwrap();
 }

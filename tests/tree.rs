@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pam_idle_watchdog::policy::Settings;
+use pam_idle_watchdog::policy::{self, Settings, Template};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -97,28 +97,135 @@ fn every_option_has_a_row_in_the_readme_and_every_row_an_option() {
     }
 }
 
+/// What a section of a man page defines, one term or several in a line that is not indented: each as
+/// far as its `=`, where it has one.
+fn defined(page: &str, section: &str) -> BTreeSet<String> {
+    let page = text(page);
+    let (_, rest) = page.split_once(&format!("\n# {section}\n")).unwrap_or_else(|| panic!("no {section}"));
+    let section = rest.split("\n# ").next().unwrap();
+    let lines = section.lines().filter(|line| line.starts_with('*'));
+    let terms = lines.flat_map(|line| line.split(", ")).filter_map(|term| term.strip_prefix('*'));
+    let terms = terms.filter_map(|term| term.split('*').next());
+    terms.map(|term| term.split_inclusive('=').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn every_option_is_in_the_man_pages_and_nothing_else_is() {
+    let words: BTreeSet<String> = option_words().into_iter().collect();
+    for (page, section) in
+        [("man/pam_idle_watchdog.8.scd", "OPTIONS"), ("man/idle_watchdog.conf.5.scd", "SETTINGS")]
+    {
+        assert_eq!(defined(page, section), words, "{page}");
+    }
+}
+
+#[test]
+fn every_option_of_the_command_is_in_its_page_and_nothing_else_is() {
+    let help = Command::new(env!("CARGO_BIN_EXE_idle-watchdog")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options = help.lines().filter_map(|line| line.split_whitespace().next());
+    let mut options: BTreeSet<String> =
+        options.filter(|word| word.starts_with("--")).map(str::to_owned).collect();
+    assert!(options.len() > 5, "{help}");
+    options.extend(["--help", "--version"].map(str::to_owned));
+    assert_eq!(defined("man/idle-watchdog.8.scd", "OPTIONS"), options);
+}
+
+#[test]
+fn every_placeholder_is_explained() {
+    let problem = Template::parse("{nothing}").unwrap_err();
+    let (_, fields) = problem.split_once("one of ").unwrap_or_else(|| panic!("{problem}"));
+    for document in ["README.md", "man/pam_idle_watchdog.8.scd"] {
+        let text = text(document);
+        for field in fields.split(' ') {
+            assert!(text.contains(field), "{field} is not in {document}");
+        }
+    }
+}
+
+/// The documents that show lines and rules, each with its text.
+fn documents() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::from([(PathBuf::from("README.md"), text("README.md"))]);
+    for folder in ["docs", "man", "pam.d-examples"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = Path::new(folder).join(entry.unwrap().file_name());
+            let mut text = text(path.to_str().unwrap());
+            if path.extension().is_some_and(|extension| extension == "scd") {
+                // As the page shows it.
+                text = text.replace("\\\\", "\\");
+            }
+            found.insert(path, text);
+        }
+    }
+    found
+}
+
+/// The words of a PAM line, as libpam cuts them: by blanks, but for what stands in brackets.
+fn pam_words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = line.split('#').next().unwrap().trim();
+    while !rest.is_empty() {
+        let end = match rest.strip_prefix('[') {
+            Some(inner) => {
+                let mut before = ' ';
+                let end = inner.find(|c| c == ']' && std::mem::replace(&mut before, c) != '\\');
+                let end = end.unwrap_or_else(|| panic!("no closing bracket: {line}"));
+                words.push(inner[..end].replace("\\]", "]"));
+                end + 2
+            }
+            None => {
+                let end = rest.find([' ', '\t']).unwrap_or(rest.len());
+                words.push(rest[..end].to_owned());
+                end
+            }
+        };
+        rest = rest[end..].trim_start();
+    }
+    words
+}
+
 #[test]
 fn every_line_the_documents_show_can_be_read() {
-    let mut documents = vec![PathBuf::from("README.md")];
-    for entry in fs::read_dir(root().join("pam.d-examples")).unwrap() {
-        documents.push(Path::new("pam.d-examples").join(entry.unwrap().file_name()));
-    }
-    let mut seen = 0;
-    for document in &documents {
-        let text = text(document.to_str().unwrap());
+    let mut seen = BTreeMap::from([("session", 0), ("account", 0)]);
+    for (document, text) in documents() {
         for line in text.lines().map(str::trim_start) {
             // Commented out or not: whoever takes it over takes the words.
             let line = line.trim_start_matches(['#', ' ']);
             let Some((control, words)) = line.split_once("pam_idle_watchdog.so") else { continue };
-            if !control.starts_with("session") {
-                continue;
-            }
-            let settings = Settings::from_words(words.split_whitespace());
+            let kind = control.split_whitespace().next().unwrap_or_default();
+            let Some(count) = seen.get_mut(kind) else { continue };
+            let words = pam_words(words);
+            let settings = Settings::from_words(words.iter().map(String::as_str));
             assert!(settings.is_ok(), "{}: {line}: {settings:?}", document.display());
-            seen += 1;
+            *count += 1;
         }
     }
-    assert!(seen >= 5, "{seen} lines in {documents:?}");
+    assert!(seen["session"] >= 5 && seen["account"] >= 3, "{seen:?}");
+}
+
+/// The policies in a text: each from its heading to the next empty line, or to where a block ends.
+fn policies(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let headings = (0..lines.len()).filter(|at| lines[*at].trim_start().starts_with("# who "));
+    let block = |at: usize| lines[at..].iter().take_while(|line| !matches!(line.trim(), "" | "```"));
+    headings.map(|at| block(at).copied().collect::<Vec<_>>().join("\n")).collect()
+}
+
+#[test]
+fn every_policy_the_documents_show_can_be_read() {
+    let mut shown = BTreeSet::new();
+    for (document, text) in documents() {
+        // A whole file, or what a document shows of one.
+        let whole = document.extension().is_some_and(|extension| extension == "conf");
+        for policy in if whole { vec![text] } else { policies(&text) } {
+            let rules = policy::parse(document.clone(), &policy);
+            assert!(rules.is_ok_and(|rules| !rules.is_empty()), "{}: {policy}", document.display());
+            shown.insert(document.clone());
+        }
+    }
+    for document in ["README.md", "man/idle_watchdog.conf.5.scd", "pam.d-examples/idle_watchdog.conf"] {
+        assert!(shown.contains(Path::new(document)), "{document} shows none");
+    }
 }
 
 /// The product's part of a source file.
@@ -127,9 +234,10 @@ fn without_tests(text: &str) -> &str {
 }
 
 #[test]
-fn every_record_is_explained_in_the_readme() {
+fn every_record_is_explained() {
     let readme = text("README.md");
     let cells = first_cells(&readme);
+    let page = defined("man/pam_idle_watchdog.8.scd", "RECORDS");
     let mut events = BTreeSet::new();
     for (_, text) in rust_files("src") {
         for begin in ["Record::new(\"", "record(\""] {
@@ -140,6 +248,7 @@ fn every_record_is_explained_in_the_readme() {
     assert!(events.len() >= 10, "{events:?}");
     for event in events {
         assert!(cells.contains(event.as_str()), "{event} is in no table of the README");
+        assert!(page.contains(&event), "{event} is not in the man page");
     }
 }
 
