@@ -206,7 +206,7 @@ impl Item for Glob {
     fn parse(text: &str) -> Option<Self> {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '!' | '[' | ']' | '"' | '\\');
         // A terminal goes by its name below /dev.
-        let name = text.strip_prefix("/dev/").unwrap_or(text);
+        let name = text.trim_start_matches("/dev/");
         (!name.is_empty() && name.chars().all(plain)).then(|| Self(name.to_owned()))
     }
 
@@ -251,14 +251,16 @@ impl Item for Source {
     const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
 
     fn parse(text: &str) -> Option<Self> {
-        match text {
+        // Hosts know no capitals; and access.conf(5) has LOCAL.
+        let text = &text.to_ascii_lowercase();
+        match text.as_str() {
             "*" => return Some(Self::Any),
             "local" => return Some(Self::Local),
             _ => {}
         }
         let (net, bits) = match text.split_once('/') {
             Some((net, bits)) => (net, Some(bits)),
-            None => (text, None),
+            None => (text.as_str(), None),
         };
         if let Ok(net) = net.parse::<IpAddr>() {
             let width = width(net);
@@ -280,7 +282,7 @@ impl Item for Source {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*' | '?' | ':');
         // 10.0.0.* is fine; 10.0.0 or 300.1.1.1 alone is an address gone wrong.
         let numbers = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-        (text.chars().all(plain) && !numbers).then(|| Self::Host(Glob(text.to_ascii_lowercase())))
+        (text.chars().all(plain) && !numbers).then(|| Self::Host(Glob(text.clone())))
     }
 
     fn is_any(&self) -> bool {
@@ -354,6 +356,7 @@ mod tests {
         assert!(from("192.0.2.7", "192.0.2.7") && !from("192.0.2.7", "192.0.2.70"));
         assert!(from("*.Example.org", "HOST.example.ORG") && !from("*.example.org", "example.org"));
         assert!(from("local", "") && !from("local", "localhost") && !from("host", ""));
+        assert!(from("LOCAL", "") && !from("LOCAL", "local"));
         assert!(
             from("*", "") && from("*", "x") && !from("10.0.0.0/8", "") && !from("10.0.0.0/8", "ten.example")
         );
@@ -417,6 +420,18 @@ mod tests {
             ("uid:60000-", Who::Uids(60000, u32::MAX)),
         ] {
             assert_eq!(Who::parse(text), Some(who), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_as_the_same() {
+        for text in ["Local", "*.EXAMPLE.org", "::", "0.0.0.0/0", "2001:DB8::1/128"] {
+            let source = Source::parse(text).unwrap();
+            assert_eq!(Source::parse(&source.to_string()), Some(source), "{text}");
+        }
+        for text in ["/dev/tty1", "/dev//dev/tty1", "/dev/dev/tty1", "//dev/tty1"] {
+            let glob = Glob::parse(text).unwrap();
+            assert_eq!(Glob::parse(&glob.to_string()), Some(glob), "{text}");
         }
     }
 
