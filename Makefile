@@ -4,6 +4,7 @@
 # make man        the man pages into target/man; needs scdoc
 # make check      every test; as root, installs what it lacks
 # make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
+# make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
 # make bench      what a login and a sleeping session cost; as root
 
@@ -93,6 +94,9 @@ check-vm:
 	$(MAKE) all
 	tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
+fuzz:
+	fuzz/run; status=$$?; $(GIVE_BACK); exit $$status
+
 demo:
 	sh tests/prepare "make demo"
 	$(MAKE) all
@@ -111,4 +115,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall check check-vm demo bench clean
+.PHONY: FORCE all man install uninstall check check-vm fuzz demo bench clean

@@ -16,7 +16,7 @@ mod words;
 
 pub use column::{Login, Who};
 pub use decide::{Decision, Policy};
-pub use file::{Fault, parse};
+pub use file::Fault;
 pub use message::{Field, Message, Template};
 pub use resolve::{Resolved, resolve};
 pub use rule::{Place, Rule};

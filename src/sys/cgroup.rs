@@ -26,7 +26,7 @@ struct Place {
     path: String,
 }
 
-/// The places of a process, from the text of `/proc/PID/cgroup` (cgroups(7)).
+/// A place for each hierarchy that systemd uses.
 fn places(text: &str) -> Vec<Place> {
     text.lines()
         .filter_map(|line| {
@@ -64,7 +64,13 @@ impl Places {
     /// Reads them; none when the process is gone.
     #[must_use]
     pub fn of(proc: &Proc, pid: i32) -> Self {
-        Self(proc.cgroup(pid).map(|text| places(&text)).unwrap_or_default())
+        proc.cgroup(pid).map(|text| Self::parse(&text)).unwrap_or_default()
+    }
+
+    /// Reads them from the text of `/proc/PID/cgroup` (cgroups(7)).
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(places(text))
     }
 
     /// Whether they are in some login session's scope.
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_session_is_known_by_its_scope() {
-        let session = |path: &str| Places(places(&format!("0::{path}"))).session().map(str::to_owned);
+        let session = |path: &str| Places::parse(&format!("0::{path}")).session().map(str::to_owned);
         assert_eq!(session("/user.slice/user-0.slice/session-c1.scope").as_deref(), Some("c1"));
         assert_eq!(session("/user.slice/session-1.scope/below"), None);
         assert_eq!(session("/user.slice/session-1.service"), None);
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_users_own_groups_are_told_from_the_systems() {
-        let users = |path: &str| Places(places(&format!("0::{path}"))).are_a_users();
+        let users = |path: &str| Places::parse(&format!("0::{path}")).are_a_users();
         assert!(users("/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope"));
         assert!(users("/t.slice/session-t1.scope"));
         assert!(!users("/system.slice/ssh.service") && !users("/"));
@@ -174,20 +180,20 @@ mod tests {
 
     #[test]
     fn a_scope_holds_what_is_in_it_and_below() {
-        let at = |path: &str| Places(places(&format!("1:name=systemd:/x\n0::{path}")));
+        let at = |path: &str| Places::parse(&format!("1:name=systemd:/x\n0::{path}"));
         let scope = at("/u/session-1.scope").scope().unwrap();
         assert!(scope.holds(&at("/u/session-1.scope")));
         assert!(scope.holds(&at("/u/session-1.scope/below")));
         assert!(!scope.holds(&at("/u/session-1.scopes")));
         assert!(!scope.holds(&at("/u")));
-        assert!(!scope.holds(&Places(places("1:name=systemd:/u/session-1.scope"))));
+        assert!(!scope.holds(&Places::parse("1:name=systemd:/u/session-1.scope")));
         assert!(!scope.holds(&Places::default()));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".*\n?.*") {
-            let _ = Places(places(&text)).session();
+            let _ = Places::parse(&text).session();
         }
     }
 }

@@ -26,7 +26,9 @@ pub fn kind_of(session: &str) -> Kind {
     parse(&fs::read_to_string(format!("{SESSIONS}/{session}")).unwrap_or_default())
 }
 
-fn parse(text: &str) -> Kind {
+/// Class and type, of the text of logind's file.
+#[must_use]
+pub fn parse(text: &str) -> Kind {
     let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
     Kind { class: value("CLASS="), kind: value("ORIGINAL_TYPE=").or_else(|| value("TYPE=")) }
 }

@@ -69,7 +69,7 @@ impl Proc {
     #[must_use]
     pub fn newest_first(&self) -> Vec<i32> {
         let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
-        let newest: i32 = loadavg.split_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(i32::MAX);
+        let newest = parse_newest(&loadavg).unwrap_or(i32::MAX);
         let mut pids: Vec<i32> = numbers(&self.root).collect();
         // Above the newest are the oldest of the round before.
         pids.sort_by_key(|pid| (*pid > newest, newest.wrapping_sub(*pid)));
@@ -93,19 +93,14 @@ impl Proc {
     /// do: it is root's for every process that is not dumpable.)
     #[must_use]
     pub fn uids(&self, pid: i32) -> Option<(u32, u32)> {
-        let status = self.text(pid, "status")?;
-        let mut ids = field(&status, "Uid:")?.split_whitespace().map(str::parse);
-        Some((ids.next()?.ok()?, ids.next()?.ok()?))
+        parse_uids(&self.text(pid, "status")?)
     }
 
     /// Whether the process ignores a signal, as `nohup` makes a job ignore SIGHUP.
     #[must_use]
     pub fn ignores(&self, pid: i32, signal: i32) -> bool {
-        let mask = || {
-            let status = self.text(pid, "status")?;
-            u64::from_str_radix(field(&status, "SigIgn:")?.trim(), 16).ok()
-        };
-        mask().is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+        let status = self.text(pid, "status").unwrap_or_default();
+        parse_ignored(&status).is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
     }
 
     /// Numbers of the ptys whose masters the process has open, each with the descriptor.
@@ -127,7 +122,7 @@ impl Proc {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(e),
             };
-            if let Some(index) = field(&info, "tty-index:").and_then(|text| text.trim().parse().ok()) {
+            if let Some(index) = parse_tty_index(&info) {
                 found.push((fd, index));
             }
         }
@@ -186,9 +181,36 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key))
 }
 
-/// proc_pid_stat(5). The command name stands in brackets and may itself hold brackets, blanks and
-/// newlines: the fields go on after the last closing one.
-fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
+/// Real and effective user id, of the text of `/proc/PID/status`. (The kernel escapes line feeds in
+/// the command name, which stands before them.)
+#[must_use]
+pub fn parse_uids(status: &str) -> Option<(u32, u32)> {
+    let mut ids = field(status, "Uid:")?.split_whitespace().map(str::parse);
+    Some((ids.next()?.ok()?, ids.next()?.ok()?))
+}
+
+/// The signals that are ignored, of the text of `/proc/PID/status`: bit 0 is signal 1.
+#[must_use]
+pub fn parse_ignored(status: &str) -> Option<u64> {
+    u64::from_str_radix(field(status, "SigIgn:")?.trim(), 16).ok()
+}
+
+/// The pty's number, of the text of a master's `/proc/PID/fdinfo/FD`.
+#[must_use]
+pub fn parse_tty_index(fdinfo: &str) -> Option<u32> {
+    field(fdinfo, "tty-index:")?.trim().parse().ok()
+}
+
+/// The number that was given last, of the text of `/proc/loadavg`.
+#[must_use]
+pub fn parse_newest(loadavg: &str) -> Option<i32> {
+    loadavg.split_whitespace().last()?.parse().ok()
+}
+
+/// A process of the text of `/proc/PID/stat` (proc_pid_stat(5)). The command name stands in brackets
+/// and may itself hold brackets, blanks and newlines: the fields go on after the last closing one.
+#[must_use]
+pub fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     // proc_pid_stat(5) counts from one, and the state is its field 3.

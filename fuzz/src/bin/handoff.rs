@@ -1,0 +1,35 @@
+//! The command line between module and helper. An argument begins on each line that begins with `--`.
+#![no_main]
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use libfuzzer_sys::fuzz_target;
+use pam_idle_watchdog::handoff::{Assignment, Orders};
+
+/// The arguments: they may hold line feeds, and be no UTF-8.
+fn arguments(data: &[u8]) -> Vec<OsString> {
+    let mut arguments: Vec<Vec<u8>> = Vec::new();
+    for line in data.strip_suffix(b"\n").unwrap_or(data).split(|byte| *byte == b'\n') {
+        match arguments.last_mut() {
+            Some(last) if !line.starts_with(b"--") => {
+                last.push(b'\n');
+                last.extend(line);
+            }
+            _ => arguments.push(line.to_vec()),
+        }
+    }
+    arguments.into_iter().map(OsString::from_vec).collect()
+}
+
+fuzz_target!(|data: &[u8]| {
+    let args = arguments(data);
+    match Assignment::from_args(args.clone()) {
+        Ok(read) => assert_eq!(Assignment::from_args(read.to_args()).expect("its own arguments"), read),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    match Orders::from_args(args) {
+        Ok(read) => assert_eq!(Orders::from_args(read.to_args()).expect("its own arguments"), read),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+});

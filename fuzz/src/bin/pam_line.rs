@@ -1,0 +1,48 @@
+//! The words of a PAM line, one a line; below a line `==` those of a rule.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use pam_idle_watchdog::policy::{Settings, Words};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Reads words, and the words that it makes of them: they must say the same.
+fn read(text: &str) -> Option<Words> {
+    let line: Vec<&str> = text.lines().collect();
+    match Words::of_line(line.iter().copied()) {
+        Ok(words) => {
+            let again = words.to_words();
+            assert_eq!(Words::of_line(again.iter().map(String::as_str)).as_ref(), Ok(&words));
+            Some(words)
+        }
+        Err(bad) => {
+            assert!(line.contains(&bad.word.as_str()) && !bad.problem.is_empty(), "{bad:?}");
+            None
+        }
+    }
+}
+
+/// Every value is in range and fits the others.
+fn check(settings: &Settings) {
+    for limit in [settings.limit, settings.notty].into_iter().flatten() {
+        assert!(limit >= MINUTE / 6 && limit <= 365 * 24 * 60 * MINUTE, "{limit:?}");
+    }
+    assert!(settings.grace <= 5 * MINUTE);
+    assert!(settings.warn.iter().all(|warn| !warn.is_zero()));
+    assert!(settings.warn.windows(2).all(|pair| pair[0] > pair[1]), "{:?}", settings.warn);
+    assert!(settings.limit.is_none_or(|limit| settings.warn.iter().all(|warn| *warn < limit)));
+}
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    // The module makes text of it before it reads it.
+    let input = String::from_utf8_lossy(data);
+    let (line, rule) = input.split_once("\n==\n").unwrap_or((&input, ""));
+    let (line, rule) = (read(line), read(rule));
+    if let Some(line) = &line {
+        check(&Settings::of(line, None));
+        check(&Settings::of(line, rule.as_ref()));
+    }
+    Corpus::Keep
+});
