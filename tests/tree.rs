@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pam_idle_watchdog::policy::{self, Settings, Template};
+use pam_idle_watchdog::policy::{Policy, Settings, Template};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -218,8 +218,8 @@ fn every_policy_the_documents_show_can_be_read() {
         // A whole file, or what a document shows of one.
         let whole = document.extension().is_some_and(|extension| extension == "conf");
         for policy in if whole { vec![text] } else { policies(&text) } {
-            let rules = policy::parse(document.clone(), &policy);
-            assert!(rules.is_ok_and(|rules| !rules.is_empty()), "{}: {policy}", document.display());
+            let read = Policy::parse(document.clone(), &policy);
+            assert!(read.is_ok_and(|read| !read.rules.is_empty()), "{}: {policy}", document.display());
             shown.insert(document.clone());
         }
     }
