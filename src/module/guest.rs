@@ -85,8 +85,20 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         libpam::log(pamh, Level::Warning, &record);
         return Ok(false);
     }
-    let Some(guarded) = guarded(pamh, &login, &line)? else { return Ok(false) };
-    guard(pamh, login, line, guarded).map(|()| true)
+    if let Some(Exception { because, routine }) = exception(&login) {
+        let level = if routine { Level::Debug } else { Level::Info };
+        if Settings::of(&line.read, None).debug || !routine {
+            libpam::log(pamh, level, &login.record("not-ours").with("because", because));
+        }
+        return Ok(false);
+    }
+    let decided = decide(pamh, &login, &line.read)?;
+    if decided.resolved.settings.limit.is_none() {
+        let record = login.record("exempt").with("limit", "off").with_some("rule", decided.resolved.rule);
+        libpam::log(pamh, Level::Info, &record);
+        return Ok(false);
+    }
+    guard(pamh, login, line, decided).map(|()| true)
 }
 
 /// Whether a session of this login could be guarded, asked before there is one: a login refused here is
@@ -94,7 +106,14 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
 pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
     let login = Login::of(pamh);
     let line = line(&login, args)?;
-    let Some(Guarded { resolved, .. }) = guarded(pamh, &login, &line)? else { return Ok(()) };
+    // Whom the session's own line will leave alone, it puts on record.
+    if exception(&login).is_some() {
+        return Ok(());
+    }
+    let Decided { resolved, .. } = decide(pamh, &login, &line.read)?;
+    if resolved.settings.limit.is_none() {
+        return Ok(());
+    }
     let could_not = |why: &dyn Display| Refusal {
         code: PamResultCode::PAM_PERM_DENIED,
         on_error: resolved.settings.on_error,
@@ -123,47 +142,26 @@ struct Line {
     read: Words,
 }
 
-/// A login that is ours, and not exempt.
-struct Guarded {
+/// Why a login is none of our business, if so.
+fn exception(login: &Login) -> Option<Exception> {
+    // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
+    let places = Places::of(&Proc::default(), getpid().as_raw());
+    let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
+    ours::exception(&login.service, class.as_deref(), kind.as_deref())
+}
+
+/// What holds for a login.
+struct Decided {
     /// The user's id, where name services know it.
     uid: Option<u32>,
     resolved: Resolved,
 }
 
-/// What holds for a login; `None`, on record, if it is not ours or exempt.
-fn guarded(pamh: &PamHandle, login: &Login, line: &Line) -> Result<Option<Guarded>, Refusal> {
-    // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
-    let places = Places::of(&Proc::default(), getpid().as_raw());
-    let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
-    let exception = ours::exception(&login.service, class.as_deref(), kind.as_deref());
-    let debug = Settings::of(&line.read, None).debug;
-    if let Some(Exception { because, routine }) = exception {
-        let level = if routine { Level::Debug } else { Level::Info };
-        if debug || !routine {
-            libpam::log(pamh, level, &login.record("not-ours").with("because", because));
-        }
-        return Ok(None);
-    }
-    let person = Person::named(login.user.as_deref().unwrap_or_default());
-    let uid = person.uid();
-    let resolved = resolved(pamh, login, uid, &person, &line.read)?;
-    if resolved.settings.limit.is_none() {
-        let record = login.record("exempt").with("limit", "off").with_some("rule", resolved.rule);
-        libpam::log(pamh, Level::Info, &record);
-        return Ok(None);
-    }
-    Ok(Some(Guarded { uid, resolved }))
-}
-
 /// Decides by the policy. A broken one refuses everybody but root, who has to mend it: for him the PAM
 /// line holds.
-fn resolved(
-    pamh: &PamHandle,
-    login: &Login,
-    uid: Option<u32>,
-    person: &Person<'_>,
-    line: &Words,
-) -> Result<Resolved, Refusal> {
+fn decide(pamh: &PamHandle, login: &Login, line: &Words) -> Result<Decided, Refusal> {
+    let person = Person::named(login.user.as_deref().unwrap_or_default());
+    let uid = person.uid();
     let files = Files::of(line.conf.as_ref().map(|(path, _)| path.as_path()));
     let facts = policy::Login {
         user: login.user.as_deref().unwrap_or_default(),
@@ -172,9 +170,9 @@ fn resolved(
         tty: login.tty.as_deref().unwrap_or_default(),
         from: login.rhost.as_deref().unwrap_or_default(),
     };
-    let faults = match files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, person))
-    {
-        Ok(resolved) => return Ok(resolved),
+    let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, &person));
+    let faults = match resolved {
+        Ok(resolved) => return Ok(Decided { uid, resolved }),
         Err(faults) => faults,
     };
     let record = |fault: &Fault| {
@@ -193,7 +191,7 @@ fn resolved(
         for fault in &faults {
             libpam::log(pamh, Level::Error, &record(fault).with("instead", "the PAM line alone"));
         }
-        return Ok(alone);
+        return Ok(Decided { uid, resolved: alone });
     }
     let (last, others) = faults.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
     for fault in others {
@@ -207,8 +205,8 @@ fn resolved(
 }
 
 /// Starts the helper for a session that is ours, and keeps its number until the session closes.
-fn guard(pamh: &mut PamHandle, login: Login, line: Line, guarded: Guarded) -> Result<(), Refusal> {
-    let Guarded { uid, resolved } = guarded;
+fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
+    let Decided { uid, resolved } = decided;
     let record = login.record("could-not");
     let on_error = resolved.settings.on_error;
     let could_not = |why: &dyn Display| Refusal {
