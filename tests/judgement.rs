@@ -23,6 +23,8 @@ const EPOCH: Nanos = 1_700_000_003 * SECOND;
 enum Event {
     /// A key that a program reads at once.
     Key,
+    /// A program writes.
+    Print,
     /// Enter, while no program reads.
     Unread,
     /// `mesg n`, stty's cousin that moves the change time.
@@ -39,16 +41,24 @@ struct Model {
     offset: Nanos,
     stamps: Stamps,
     unread: u32,
+    /// Who wrote the stamp of the last write was ourselves.
+    disowned: bool,
     /// How far the kernel's stamping clock is behind.
     lag: Nanos,
 }
 
 impl Model {
     fn new(lag: Nanos) -> Self {
-        let mut model =
-            Self { boot: 0, offset: EPOCH, stamps: Stamps { atime: 0, ctime: 0, owner: 0 }, unread: 0, lag };
+        let mut model = Self {
+            boot: 0,
+            offset: EPOCH,
+            stamps: Stamps { atime: 0, mtime: 0, ctime: 0, owner: 0 },
+            unread: 0,
+            disowned: false,
+            lag,
+        };
         let now = model.coarse();
-        model.stamps = Stamps { atime: now / SECOND * SECOND, ctime: now, owner: 0 };
+        model.stamps = Stamps { atime: now / SECOND * SECOND, mtime: now, ctime: now, owner: 0 };
         model
     }
 
@@ -67,25 +77,39 @@ impl Model {
     fn happen(&mut self, event: &Event) {
         match event {
             Event::Key => {
-                let (now, then) = (self.coarse() / SECOND, self.stamps.atime.div_euclid(SECOND));
-                if (now ^ then) & !7 != 0 {
-                    self.stamps.atime = now * SECOND;
-                }
+                let now = self.coarse();
+                update(&mut self.stamps.atime, now);
                 self.unread = 0;
+            }
+            Event::Print => {
+                let now = self.coarse();
+                self.disowned &= !update(&mut self.stamps.mtime, now);
             }
             Event::Unread => self.unread += 1,
             Event::Chmod => self.stamps.ctime = self.coarse(),
             Event::Touch(ahead) => {
-                self.stamps = Stamps { atime: self.coarse() + ahead, ctime: self.coarse(), owner: 0 };
+                let (now, stamp) = (self.coarse(), self.coarse() + ahead);
+                self.stamps = Stamps { atime: stamp, mtime: stamp, ctime: now, owner: 0 };
             }
             Event::Step(by) => self.offset += by,
         }
     }
 }
 
+/// tty_update_time(): whether it moved the stamp.
+fn update(stamp: &mut Nanos, now: Nanos) -> bool {
+    let (now, then) = (now / SECOND, stamp.div_euclid(SECOND));
+    let moved = (now ^ then) & !7 != 0;
+    if moved {
+        *stamp = now * SECOND;
+    }
+    moved
+}
+
 #[derive(Debug)]
 struct End {
     at: Nanos,
+    /// The last key or, where output counts, what was last written that left a trace.
     last_key: Nanos,
     /// When the warnings came that nothing cancelled, by the time that was left.
     warned: Vec<Nanos>,
@@ -96,14 +120,14 @@ struct End {
 /// Plays events, each so long after the one before, and then nothing, until the session is ended.
 fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
     let warn = if warn > 0 { &[warn][..] } else { &[] };
-    play_warned(limit, warn, lag, events)
+    play_counting(false, limit, warn, lag, events)
 }
 
-/// The same with any number of warnings.
-fn play_warned(limit: Nanos, warn: &[Nanos], lag: Nanos, events: &[(Nanos, Event)]) -> End {
+/// The same with any number of warnings, and with output that counts.
+fn play_counting(output: bool, limit: Nanos, warn: &[Nanos], lag: Nanos, events: &[(Nanos, Event)]) -> End {
     let ns = |n: Nanos| Duration::from_nanos(n.unsigned_abs());
     let mut model = Model::new(lag);
-    let mut activity = Activity::new(model.now());
+    let mut activity = Activity::new(model.now(), output);
     let warn: Vec<Duration> = warn.iter().copied().map(ns).collect();
     let mut schedule = Schedule::new(Some(ns(limit)), None, &warn, false);
     let mut coming: Vec<(Nanos, Event)> = Vec::new();
@@ -122,6 +146,8 @@ fn play_warned(limit: Nanos, warn: &[Nanos], lag: Nanos, events: &[(Nanos, Event
             model.happen(&event);
             match event {
                 Event::Key | Event::Unread => last_key = at,
+                Event::Print if output && !model.disowned => last_key = at,
+                Event::Print => {}
                 Event::Step(_) => wake = at + MS,
                 Event::Chmod | Event::Touch(_) => {}
             }
@@ -135,7 +161,15 @@ fn play_warned(limit: Nanos, warn: &[Nanos], lag: Nanos, events: &[(Nanos, Event
         let shown = Shown { last: activity.last(), ground: Ground::Terminals };
         let (action, next) = schedule.next(model.now(), shown);
         match action {
-            Some(Action::Warn { .. }) => warned.push(model.boot),
+            Some(Action::Warn { .. }) => {
+                warned.push(model.boot);
+                let before = model.stamps.mtime;
+                model.happen(&Event::Print);
+                model.disowned |= model.stamps.mtime != before;
+                if output {
+                    activity.wrote(TTY, model.stamps);
+                }
+            }
             Some(Action::Resume) => warned.clear(),
             Some(Action::End) => {
                 let warned = warned.into_iter().map(|warned: Nanos| model.boot - warned).collect();
@@ -189,7 +223,7 @@ proptest! {
         events in proptest::collection::vec((gaps(), prop_oneof![4 => Just(Event::Key), 1 => steps()]), 0..40),
     ) {
         let warn: Vec<Nanos> = parts.iter().rev().map(|part| limit * part / 100).collect();
-        let end = play_warned(limit, &warn, lag, &events);
+        let end = play_counting(false, limit, &warn, lag, &events);
         prop_assert!(end.at - end.last_key >= limit);
         prop_assert_eq!(end.warned, warn);
     }
@@ -256,6 +290,41 @@ proptest! {
         let end = play(limit, warn, lag, &events);
         // One credit, one passage of a stamp that was no forgery.
         prop_assert!(end.at <= 18 * SECOND + 3000 * SECOND + 2 * (limit + 18 * SECOND));
+    }
+
+    #[test]
+    fn what_is_written_counts_where_it_is_to_and_our_own_does_not(
+        (limit, warn, lag) in settings(),
+        events in proptest::collection::vec((gaps(), prop_oneof![Just(Event::Key), Just(Event::Print)]), 0..40),
+    ) {
+        let warn = if warn > 1 { vec![warn, warn / 2] } else { vec![] };
+        let end = play_counting(true, limit, &warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit);
+        prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
+        prop_assert!(end.doubts.is_empty());
+        // And by default it is nothing.
+        let end = play_counting(false, limit, &warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit);
+        prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
+    }
+
+    #[test]
+    fn forgery_gains_no_more_where_output_counts(
+        (limit, warn, lag) in settings(),
+        touches in proptest::collection::vec((0i64..30_000, -10_000i64..10_000), 0..400),
+    ) {
+        let events: Vec<_> = touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))).collect();
+        let end = play_counting(true, limit, &[warn.max(1)], lag, &events);
+        prop_assert!(end.at <= (Nanos::from(CREDITS) + 1) * (limit + 9 * SECOND));
+    }
+
+    #[test]
+    fn no_step_of_the_clock_ends_a_session_early_that_prints(
+        (limit, warn, lag) in settings(),
+        events in proptest::collection::vec((gaps(), prop_oneof![3 => Just(Event::Print), 1 => steps()]), 0..40),
+    ) {
+        let end = play_counting(true, limit, &[warn.max(1)], lag, &events);
+        prop_assert!(end.at - end.last_key >= limit);
     }
 
     #[test]
@@ -327,7 +396,7 @@ fn forging_all_the_time_and_typing_in_a_quiet_window_saves() {
 fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
     // In the same tick of the kernel's clock the change time shows no difference.
     let mut model = Model::new(0);
-    let mut activity = Activity::new(model.now());
+    let mut activity = Activity::new(model.now(), false);
     let mut look = |model: &Model| {
         let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
         activity
@@ -354,7 +423,7 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
 fn a_queue_counted_otherwise_has_not_grown() {
     // An unread NUL counts in raw mode and not in canonical mode, which the user switches at will.
     let model = Model::new(0);
-    let mut activity = Activity::new(model.now());
+    let mut activity = Activity::new(model.now(), false);
     for n in 0..10 {
         let now = Moment { boot: n * 60 * SECOND, mono: 0, wall: n * 60 * SECOND + EPOCH };
         let (count, mode) = if n % 2 == 0 { (0, 2) } else { (1, 0) };
@@ -369,7 +438,7 @@ fn a_queue_counted_otherwise_has_not_grown() {
 #[test]
 fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly() {
     let mut model = Model::new(0);
-    let mut activity = Activity::new(model.now());
+    let mut activity = Activity::new(model.now(), false);
     // Its change time lies in the future from its first sample on.
     model.offset -= 3600 * SECOND;
     for n in 1..20 {
@@ -385,7 +454,7 @@ fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly()
 #[test]
 fn login_may_hand_the_terminal_over_after_the_first_look() {
     let mut model = Model::new(0);
-    let mut activity = Activity::new(model.now());
+    let mut activity = Activity::new(model.now(), false);
     let mut look = |model: &Model| {
         let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
         activity.look(model.now(), &BTreeMap::from([(TTY, sample)]))

@@ -14,7 +14,7 @@ use nix::libc::{SIGHUP, SIGPIPE, SIGTERM};
 use nix::unistd::{Uid, setfsuid};
 use pam_idle_watchdog::sys::cgroup::Places;
 use pam_idle_watchdog::sys::devnode::{self, DeviceId};
-use pam_idle_watchdog::sys::proc::{Proc, Process};
+use pam_idle_watchdog::sys::proc::{Proc, Process, Usage};
 use pam_idle_watchdog::watch::members::Standing;
 
 /// sshd's process that opened the session: `sshd: alice [priv]`.
@@ -74,6 +74,18 @@ fn a_name_that_looks_like_fields_is_a_name() {
         dead: false,
     };
     assert_eq!(fixtures().process(PROGRAM), Some(program));
+}
+
+#[test]
+fn processor_time_is_in_ticks_of_its_own_and_of_its_buried_children() {
+    let usages: Vec<Usage> = fixtures().usages().collect();
+    let of = |pid| *usages.iter().find(|usage| usage.process.pid == pid).unwrap();
+    let shell = of(SHELL);
+    assert_eq!((shell.group, shell.foreground), (SHELL, PROGRAM));
+    assert_eq!((shell.own, shell.reaped), (230_000_000, 2_700_000_000));
+    assert_eq!((of(LEADER).foreground, of(LEADER).own), (-1, 0));
+    assert!(of(ZOMBIE).process.dead);
+    assert!(usages.iter().all(|usage| usage.process.pid != CUT));
 }
 
 #[test]
@@ -163,6 +175,14 @@ fn masters_are_the_descriptors_with_a_terminal_number() {
     masters.sort_unstable();
     // Others have none, a mangled one, a name that is no number, or were closed meanwhile.
     assert_eq!(masters, [(8, 4), (11, 17)]);
+}
+
+#[test]
+fn sockets_are_told_by_what_their_links_say() {
+    let mut sockets = fixtures().sockets(LEADER).unwrap();
+    sockets.sort_unstable();
+    assert_eq!(sockets, [3, 5]);
+    assert_eq!(fixtures().sockets(NOBODY).unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]

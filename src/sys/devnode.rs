@@ -28,7 +28,10 @@ pub struct Stamps {
     /// Last read, in 8-second buckets (`tty_update_time()` in drivers/tty/tty_io.c), or whatever
     /// the owner set with utimensat(2).
     pub atime: Nanos,
-    /// Last change of the node itself. No read moves it; every utimensat(2) and chmod(2) does.
+    /// Last write by a program, by the same rule. What is written on the other side, and its echo, leave
+    /// none.
+    pub mtime: Nanos,
+    /// Last change of the node itself. No read or write moves it; every utimensat(2) and chmod(2) does.
     pub ctime: Nanos,
     /// The user it belongs to, which only root can change: of a pty, who opened the master, or whom it
     /// was given to since.
@@ -60,6 +63,7 @@ fn read(meta: &Metadata) -> io::Result<(DeviceId, Stamps)> {
     let id = DeviceId { filesystem: meta.dev(), device: meta.rdev() };
     let stamps = Stamps {
         atime: nanos(meta.atime(), meta.atime_nsec()),
+        mtime: nanos(meta.mtime(), meta.mtime_nsec()),
         ctime: nanos(meta.ctime(), meta.ctime_nsec()),
         owner: meta.uid(),
     };

@@ -15,5 +15,6 @@ pub mod names;
 pub mod pam;
 pub mod pidfd;
 pub mod proc;
+pub mod tcp;
 pub mod trusted;
 pub mod tty;

@@ -2,8 +2,10 @@
 //! vanish between two reads, or be hidden: each reader answers `None` or an error, never a guess.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::devnode::DeviceId;
@@ -27,6 +29,21 @@ pub struct Process {
     pub started: i64,
     /// Dead already: zombie or going (`Z`, `X`).
     pub dead: bool,
+}
+
+/// What a process has to do with processor time, as `/proc/PID/stat` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The process.
+    pub process: Process,
+    /// Its process group.
+    pub group: i32,
+    /// The foreground process group of its controlling terminal; -1 is none.
+    pub foreground: i32,
+    /// The time it has used, of all its threads, in nanoseconds.
+    pub own: i64,
+    /// The time of those children that it has waited for, and of theirs.
+    pub reaped: i64,
 }
 
 /// A `/proc` file system.
@@ -82,6 +99,11 @@ impl Proc {
         parse_stat(pid, &self.text(pid, "stat")?)
     }
 
+    /// What all processes have used, dead ones that nobody has buried included.
+    pub fn usages(&self) -> impl Iterator<Item = Usage> + '_ {
+        numbers(&self.root).filter_map(|pid| parse_usage(pid, &self.text(pid, "stat")?))
+    }
+
     /// The audit session id, `None` when unset (4294967295) or unknown. Its owner cannot change it.
     #[must_use]
     pub fn audit_session(&self, pid: i32) -> Option<u32> {
@@ -129,6 +151,44 @@ impl Proc {
         Ok(found)
     }
 
+    /// The descriptors of the process that are sockets.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
+    pub fn sockets(&self, pid: i32) -> io::Result<Vec<i32>> {
+        let folder = self.path(pid, "fd");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            match fs::read_link(folder.join(&name)) {
+                Ok(link) if link.to_string_lossy().starts_with("socket:[") => found.push(fd),
+                Ok(_) => {}
+                // Closed since it was listed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The program that the process runs, as a path; of one whose file is gone it ends in ` (deleted)`.
+    #[must_use]
+    pub fn program(&self, pid: i32) -> Option<PathBuf> {
+        fs::read_link(self.path(pid, "exe")).ok()
+    }
+
+    /// The words of its command line, its own name first.
+    #[must_use]
+    pub fn arguments(&self, pid: i32) -> Option<Vec<OsString>> {
+        let line = read(&self.path(pid, "cmdline")).ok()?;
+        let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
+        Some(words.map(|word| OsString::from_vec(word.to_owned())).collect())
+    }
+
     /// Whether the process has a device open: the very one, not another with its number. Its first
     /// descriptors only: it may have as many as it likes, to keep us busy.
     #[must_use]
@@ -136,6 +196,13 @@ impl Proc {
         const FIRST: usize = 1024;
         let links = fs::read_dir(self.path(pid, "fd")).into_iter().flatten().flatten();
         links.take(FIRST).any(|entry| link::device(&entry.path()) == Some(id))
+    }
+
+    /// The same, and also where that may not be known.
+    #[must_use]
+    pub fn may_have_open(&self, pid: i32, id: DeviceId) -> bool {
+        let forbidden = |e: io::Error| e.kind() == io::ErrorKind::PermissionDenied;
+        self.has_open(pid, id) || fs::read_dir(self.path(pid, "fd")).is_err_and(forbidden)
     }
 
     /// Whether the process's standard input is that very device.
@@ -207,25 +274,61 @@ pub fn parse_newest(loadavg: &str) -> Option<i32> {
     loadavg.split_whitespace().last()?.parse().ok()
 }
 
-/// A process of the text of `/proc/PID/stat` (proc_pid_stat(5)). The command name stands in brackets
-/// and may itself hold brackets, blanks and newlines: the fields go on after the last closing one.
+/// The fields of proc_pid_stat(5), which counts from one; the first here is the state, its field 3.
+struct Stat<'a>(Vec<&'a str>);
+
+impl<'a> Stat<'a> {
+    /// The command name stands in brackets and may itself hold brackets, blanks and newlines: the
+    /// fields go on after the last closing one.
+    fn of(stat: &'a str) -> Option<Self> {
+        let (_, fields) = stat.rsplit_once(')')?;
+        Some(Self(fields.split_ascii_whitespace().collect()))
+    }
+
+    fn number(&self, field: usize) -> Option<i64> {
+        self.0.get(field - 3)?.parse().ok()
+    }
+
+    fn small(&self, field: usize) -> Option<i32> {
+        i32::try_from(self.number(field)?).ok()
+    }
+
+    /// Clock ticks, in nanoseconds.
+    fn time(&self, field: usize) -> Option<i64> {
+        let ticks = u64::try_from(self.number(field)?).ok()?;
+        i64::try_from(ticks.checked_mul(TICK)?).ok()
+    }
+}
+
+/// A process of the text of `/proc/PID/stat`.
 #[must_use]
 pub fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-    // proc_pid_stat(5) counts from one, and the state is its field 3.
-    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<i64>().ok());
-    let small = |field| number(field).and_then(|n| i32::try_from(n).ok());
-    let started = u64::try_from(number(22)?).ok()?.checked_mul(TICK)?;
+    process(pid, &Stat::of(stat)?)
+}
+
+fn process(pid: i32, stat: &Stat<'_>) -> Option<Process> {
     Some(Process {
         pid,
-        parent: small(4)?,
-        session: small(6)?,
+        parent: stat.small(4)?,
+        session: stat.small(6)?,
         // The kernel prints new_encode_dev() as an int; rdev of stat(2) has the same bits for
         // majors below 4096 and minors below 2^20.
-        tty: u64::from(u32::try_from(number(7)? & 0xffff_ffff).ok()?),
-        started: i64::try_from(started).ok()?,
-        dead: matches!(*fields.first()?, "Z" | "X" | "x"),
+        tty: u64::from(u32::try_from(stat.number(7)? & 0xffff_ffff).ok()?),
+        started: stat.time(22)?,
+        dead: matches!(*stat.0.first()?, "Z" | "X" | "x"),
+    })
+}
+
+/// What a process has used, of the text of `/proc/PID/stat`.
+#[must_use]
+pub fn parse_usage(pid: i32, stat: &str) -> Option<Usage> {
+    let stat = Stat::of(stat)?;
+    Some(Usage {
+        process: process(pid, &stat)?,
+        group: stat.small(5)?,
+        foreground: stat.small(8)?,
+        own: stat.time(14)?.checked_add(stat.time(15)?)?,
+        reaped: stat.time(16)?.checked_add(stat.time(17)?)?,
     })
 }
 
@@ -267,7 +370,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_stat_makes_it_panic(text in ".*") {
-            let _ = parse_stat(1, &text);
+            let _ = (parse_stat(1, &text), parse_usage(1, &format!("1 (x) {text}")));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! When a session's terminals last got input: a pure function of samples and time.
 //!
-//! The evidence is the terminal's `st_atime`, which the kernel moves when something *reads* it. It
-//! is coarse (8-second buckets), on a clock that may be stepped, and its owner may set it at will.
+//! The evidence is the terminal's `st_atime`, which the kernel moves when something *reads* it; where
+//! output counts, `st_mtime`, too, which it moves when something *writes* on it. It is coarse (8-second buckets), on a clock that may be stepped, and its owner may set it at will.
 //! The rules below make of it an upper bound for the last key's age that no clock step shortens,
 //! and that the owner can stretch [`CREDITS`] times at most.
 
@@ -60,23 +60,34 @@ pub enum Doubt {
     Future,
 }
 
+/// A stamp, and what it hides.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    stamp: Nanos,
+    /// The boot-clock span in which the wall clock is in the stamp's bucket, now or, after a step
+    /// back, once more: a key in it leaves no trace.
+    blind: Option<(Nanos, Nanos)>,
+}
+
 /// What is known of one terminal since the last look.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    stamps: Stamps,
+    input: Mark,
+    output: Mark,
+    ctime: Nanos,
+    owner: u32,
     unread: Option<Unread>,
     inner: bool,
     /// The change time was old enough at some look to vouch for the time after it.
     settled: bool,
-    /// The boot-clock span in which the wall clock is in the stamp's bucket, now or, after a step
-    /// back, once more: a key in it leaves no trace.
-    blind: Option<(Nanos, Nanos)>,
 }
 
 /// The session's terminals and the last activity on any of them.
 #[derive(Clone, Debug)]
 pub struct Activity {
     terminals: BTreeMap<DeviceId, Known>,
+    /// Output counts.
+    output: bool,
     last: Nanos,
     looked: Moment,
     credits: u8,
@@ -85,10 +96,29 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// A session that begins now. Its begin counts as activity.
+    /// A session that begins now. Its begin counts as activity, and so does `output`, if it is to.
     #[must_use]
-    pub fn new(now: Moment) -> Self {
-        Self { terminals: BTreeMap::new(), last: now.boot, looked: now, credits: CREDITS, settling: false }
+    pub fn new(now: Moment, output: bool) -> Self {
+        let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
+        Self { terminals, output, last, looked, credits: CREDITS, settling: false }
+    }
+
+    /// Whether output counts from now on.
+    pub fn count_output(&mut self, output: bool) {
+        self.output = output;
+    }
+
+    /// Takes activity of another kind into account, seen at a time of the boot clock.
+    pub fn note(&mut self, at: Nanos) {
+        self.last = self.last.max(at);
+    }
+
+    /// Takes note that we have just written on a terminal ourselves: that is no activity. What a program
+    /// writes in the rest of the stamp's bucket, less than 8 s, then leaves no trace.
+    pub fn wrote(&mut self, id: DeviceId, stamps: Stamps) {
+        if let Some(known) = self.terminals.get_mut(&id).filter(|known| known.output.stamp != stamps.mtime) {
+            known.output = Mark { stamp: stamps.mtime, blind: None };
+        }
     }
 
     /// When somebody was last active, on the boot clock: never earlier than the truth, and later by
@@ -107,7 +137,7 @@ impl Activity {
     /// What the node's change time was at the last look, for a terminal known then.
     #[must_use]
     pub fn change_time(&self, id: DeviceId) -> Option<Nanos> {
-        self.terminals.get(&id).map(|known| known.stamps.ctime)
+        self.terminals.get(&id).map(|known| known.ctime)
     }
 
     /// When to look once more, on the boot clock, because a node was changed right before the last
@@ -122,7 +152,7 @@ impl Activity {
     /// Takes one look's samples, of all terminals there are, and tells what was odd about them.
     pub fn look(&mut self, now: Moment, samples: &BTreeMap<DeviceId, Sample>) -> Vec<(DeviceId, Doubt)> {
         self.settling = self.settles().is_some_and(|due| now.boot >= due);
-        let look = Look { now, before: self.looked };
+        let look = Look { now, before: self.looked, output: self.output };
         let mut doubts = Vec::new();
         let mut last = self.last;
         let gone = self.terminals.iter().any(|(id, known)| !known.inner && !samples.contains_key(id));
@@ -146,19 +176,53 @@ impl Activity {
     }
 }
 
-/// One look: the clocks now and at the look before.
+/// One look: the clocks now and at the look before, and whether output counts.
 struct Look {
     now: Moment,
     before: Moment,
+    output: bool,
+}
+
+/// Whether stamps are believed that advanced: one answer for a terminal and a look.
+struct Trust<'a> {
+    /// The node was not changed since the look before: only the kernel moves the stamps then.
+    node_still: bool,
+    credits: &'a mut u8,
+    doubt: Option<Doubt>,
+}
+
+impl Trust<'_> {
+    fn believes(&mut self, future: bool) -> bool {
+        if self.node_still {
+            return true;
+        }
+        if future {
+            self.doubt = Some(Doubt::Future);
+            return false;
+        }
+        // One utimensat sets both stamps, and costs one credit.
+        if matches!(self.doubt, Some(Doubt::Credited { .. })) {
+            return true;
+        }
+        let left = self.credits.checked_sub(1);
+        self.doubt = Some(left.map_or(Doubt::Disbelieved, |left| Doubt::Credited { left }));
+        *self.credits = left.unwrap_or(0);
+        left.is_some()
+    }
 }
 
 impl Look {
     /// A terminal not seen before. Its birth is activity, and what its stamps say since.
     fn first(&self, sample: &Sample) -> (Known, Option<Nanos>, Option<Doubt>) {
-        let Stamps { atime, ctime, .. } = sample.stamps;
-        let active = (!sample.inner).then(|| self.read_at(atime).max(self.read_at(ctime)));
-        let blind = if self.is_future(atime) { None } else { self.passage(atime) };
-        (Known { blind, ..self.known(sample, None) }, active, None)
+        let Stamps { atime, mtime, ctime, .. } = sample.stamps;
+        let stamps = [Some(atime), Some(ctime), self.output.then_some(mtime)];
+        let active = stamps.into_iter().flatten().map(|stamp| self.moved_at(stamp)).max();
+        let mark = |stamp| {
+            let blind = if self.is_future(stamp) { None } else { self.passage(stamp) };
+            Mark { stamp, blind }
+        };
+        let known = self.known(sample, mark(atime), mark(mtime), None);
+        (known, active.filter(|_| !sample.inner), None)
     }
 
     /// A terminal seen at the look before.
@@ -171,30 +235,12 @@ impl Look {
         // Used again for a new terminal; or root has given it to the person just now, as login does
         // after the session is opened.
         let anew = sample.born.is_some_and(|born| born > self.before.boot);
-        if anew || sample.stamps.owner != known.stamps.owner {
+        if anew || sample.stamps.owner != known.owner {
             return self.first(sample);
         }
-        let stamp = sample.stamps.atime;
-        let node_still = sample.stamps.ctime == known.stamps.ctime && known.settled;
-        let (mut active, mut blind, mut doubt) = (None, None, None);
-        if stamp == known.stamps.atime {
-            blind = self.blind_still(&known);
-            // In the span no key leaves a trace: there may have been one until its end, or until a
-            // step cut it short.
-            let begun = [known.blind, blind].into_iter().flatten().filter(|(from, _)| self.now.boot >= *from);
-            active = begun.map(|(_, until)| until.min(self.now.boot)).max();
-        } else if node_still {
-            // Only a read moves the one and not the other.
-            (active, blind) = (Some(self.read_at(stamp)), self.passage(stamp));
-        } else if self.is_future(stamp) {
-            doubt = Some(Doubt::Future);
-        } else if let Some(left) = credits.checked_sub(1) {
-            *credits = left;
-            (active, blind) = (Some(self.read_at(stamp)), self.passage(stamp));
-            doubt = Some(Doubt::Credited { left });
-        } else {
-            doubt = Some(Doubt::Disbelieved);
-        }
+        let node_still = sample.stamps.ctime == known.ctime && known.settled;
+        let mut trust = Trust { node_still, credits, doubt: None };
+        let (mut active, input) = self.judge(known.input, sample.stamps.atime, &mut trust);
         // What waits in the queue came after the look before if there is more of it than then, counted
         // alike, and may have if something was read in between. When, nobody knows: as late as now.
         let grew = known
@@ -205,26 +251,50 @@ impl Look {
         if grew || refilled {
             active = Some(self.now.boot);
         }
-        blind = blind.filter(|(_, until)| self.now.boot < *until);
-        (Known { blind, ..self.known(sample, Some(&known)) }, active, doubt)
+        let output = if self.output {
+            let (written, output) = self.judge(known.output, sample.stamps.mtime, &mut trust);
+            active = active.max(written);
+            output
+        } else {
+            Mark { stamp: sample.stamps.mtime, blind: None }
+        };
+        let doubt = trust.doubt;
+        (self.known(sample, input, output, Some(&known)), active, doubt)
     }
 
-    fn known(&self, sample: &Sample, before: Option<&Known>) -> Known {
-        let Sample { stamps, unread, inner, born: _ } = *sample;
+    /// What a stamp tells that was known at the look before: when the terminal may have been read (or
+    /// written to) since, if it was.
+    fn judge(&self, mark: Mark, stamp: Nanos, trust: &mut Trust<'_>) -> (Option<Nanos>, Mark) {
+        let (mut active, mut blind) = (None, None);
+        if stamp == mark.stamp {
+            blind = self.blind_still(mark);
+            // In the span no key leaves a trace: there may have been one until its end, or until a
+            // step cut it short.
+            let begun = [mark.blind, blind].into_iter().flatten().filter(|(from, _)| self.now.boot >= *from);
+            active = begun.map(|(_, until)| until.min(self.now.boot)).max();
+        } else if trust.believes(self.is_future(stamp)) {
+            (active, blind) = (Some(self.moved_at(stamp)), self.passage(stamp));
+        }
+        blind = blind.filter(|(_, until)| self.now.boot < *until);
+        (active, Mark { stamp, blind })
+    }
+
+    fn known(&self, sample: &Sample, input: Mark, output: Mark, before: Option<&Known>) -> Known {
+        let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, born: _ } = *sample;
         // Settled once, a change time stays so. One in the future, of before a step back, is settled,
         // too: whatever changes the node now shows as an earlier one.
-        let still = before.is_some_and(|known| known.settled && known.stamps.ctime == stamps.ctime);
-        let settled = still || self.now.wall.saturating_sub(stamps.ctime).saturating_abs() > SETTLED;
-        Known { stamps, unread, inner, settled, blind: None }
+        let still = before.is_some_and(|known| known.settled && known.ctime == ctime);
+        let settled = still || self.now.wall.saturating_sub(ctime).saturating_abs() > SETTLED;
+        Known { input, output, ctime, owner, unread, inner, settled }
     }
 
     fn stepped(&self) -> bool {
         self.now.offset().saturating_sub(self.before.offset()).saturating_abs() > STEP
     }
 
-    /// The latest time, on the boot clock, at which the read may have happened that set a stamp
-    /// since the look before.
-    fn read_at(&self, stamp: Nanos) -> Nanos {
+    /// The latest time, on the boot clock, at which the read (or write) may have happened that set a
+    /// stamp since the look before.
+    fn moved_at(&self, stamp: Nanos) -> Nanos {
         let end = bucket_end(stamp);
         let old = end.saturating_sub(self.before.offset());
         let new = end.saturating_sub(self.now.offset());
@@ -245,12 +315,12 @@ impl Look {
 
     /// The blind span of a stamp that did not move: the old one while nobody steps the clock, a new
     /// one after a step. A forged stamp in the future has none.
-    fn blind_still(&self, known: &Known) -> Option<(Nanos, Nanos)> {
+    fn blind_still(&self, mark: Mark) -> Option<(Nanos, Nanos)> {
         if !self.stepped() {
-            return known.blind;
+            return mark.blind;
         }
-        let was_past = known.stamps.atime <= self.now.boot.saturating_add(self.before.offset());
-        if was_past || known.blind.is_some() { self.passage(known.stamps.atime) } else { None }
+        let was_past = mark.stamp <= self.now.boot.saturating_add(self.before.offset());
+        if was_past || mark.blind.is_some() { self.passage(mark.stamp) } else { None }
     }
 
     /// When the wall clock as it goes now is in a stamp's bucket, unless it has passed that: right

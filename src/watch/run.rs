@@ -11,8 +11,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::activity::{Activity, Doubt};
+use super::connection;
 use super::ending::{Ladder, Outcome, Reach};
 use super::journal::{Journal, names};
+use super::load::{Load, Snapshot};
 use super::members::Standing;
 use super::notice::{self, Warning};
 use super::schedule::{Action, Ground, Schedule, Shown};
@@ -25,12 +27,12 @@ use crate::record::Record;
 use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
-use crate::sys::devnode::DeviceId;
+use crate::sys::devnode::{self, DeviceId};
 use crate::sys::guard::{self, Signals};
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, Usage};
 
 /// How often records are offered again to a log daemon that took none.
 const RETRY: Nanos = SECOND;
@@ -66,6 +68,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     }
 }
 
+/// The kernel tells of a connection in ticks, of 10 ms at the most: data may have come so much later.
+const TICK: Nanos = SECOND / 100;
+
 /// With fewer descriptors nobody could be ended.
 const DESCRIPTORS: u64 = 64;
 
@@ -84,7 +89,13 @@ struct Watchdog {
     session: Watched,
     journal: Journal,
     activity: Activity,
+    /// Where processor time counts.
+    load: Option<Load>,
     schedule: Schedule,
+    /// What the session was judged by at the last look.
+    ground: Ground,
+    /// That its connection cannot be asked is on record.
+    deaf: bool,
     /// Forgeries not believed so far; the first of a session is on record.
     disbelieved: usize,
     signals: Signals,
@@ -122,8 +133,11 @@ impl Watchdog {
         let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
         let now = Moment::now();
         Ok(Self {
-            activity: Activity::new(now),
+            activity: Activity::new(now, orders.activity.output),
+            load: orders.activity.cpu.then(Load::default),
             schedule: schedule(orders),
+            ground: Ground::Nothing,
+            deaf: false,
             assignment,
             session: Watched { proc, standing, finder, leader, terminals: Vec::new() },
             journal,
@@ -215,8 +229,9 @@ impl Watchdog {
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
         }
-        let ground = if self.activity.has_terminals() { Ground::Terminals } else { Ground::Nothing };
-        let shown = Shown { last: self.activity.last(), ground };
+        self.look_at_jobs(now);
+        self.ground = self.ground();
+        let shown = Shown { last: self.activity.last(), ground: self.ground };
         let (action, wake) = self.schedule.next(now, shown);
         match action {
             Some(Action::Warn { left }) => self.warn(left),
@@ -241,15 +256,67 @@ impl Watchdog {
         Ok(action)
     }
 
+    /// What the session is judged by. If that is its connection, that is asked.
+    fn ground(&mut self) -> Ground {
+        let Orders { limit, notty, .. } = &self.assignment.orders;
+        if self.activity.has_terminals() {
+            return Ground::Terminals;
+        }
+        if limit.is_none() || notty.is_none() {
+            return Ground::Nothing;
+        }
+        let Watched { proc, leader, .. } = &self.session;
+        match connection::silence(proc, self.assignment.session.leader, leader) {
+            Ok(Some(silence)) => {
+                let silence = Nanos::try_from(silence.as_nanos()).unwrap_or(Nanos::MAX);
+                self.activity.note(Moment::now().boot.saturating_sub(silence).saturating_add(TICK));
+                Ground::Connection
+            }
+            Ok(None) => Ground::Nothing,
+            Err(e) => {
+                // A leader that is gone is another matter.
+                if !self.deaf && !self.session.leader.has_exited() {
+                    self.deaf = true;
+                    self.could_not(&format!("ask the connection, which notty= needs: {e}"));
+                }
+                Ground::Nothing
+            }
+        }
+    }
+
+    /// Where processor time counts: whether the foreground jobs have used some since the look before.
+    fn look_at_jobs(&mut self, now: Moment) {
+        let Some(load) = self.load.as_mut().filter(|load| load.is_due(now.mono)) else { return };
+        let Watched { proc, terminals, .. } = &self.session;
+        let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
+        let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
+        let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_have_open(pid, id));
+        if load.look(now.mono, snapshot) {
+            self.activity.note(now.boot);
+        }
+    }
+
     fn warn(&mut self, left: Duration) {
         let Orders { limit, message, rule, quiet, .. } = &self.assignment.orders;
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
         let warning = Warning { user: &self.assignment.session.user, idle: self.idle(), limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
         let deaf = tell(quiet, &self.session.terminals, text, &mut self.aside);
+        if self.assignment.orders.activity.output && !quiet {
+            self.disown();
+        }
         let record = self.idle_record("warned").with("left", left.as_secs());
         let record = if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", deaf) };
         self.journal.info(&record);
+    }
+
+    /// What we have just written on the terminals is not the session's activity.
+    fn disown(&mut self) {
+        for Terminal { path, id, .. } in &self.session.terminals {
+            if let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) {
+                self.activity.wrote(*id, stamps);
+            }
+        }
     }
 
     fn end(&mut self) {
@@ -348,12 +415,15 @@ impl Watchdog {
         self.journal.record(event)
     }
 
-    /// A record with the terminals, the idle time and the limit.
+    /// A record with the terminals, the idle time and the limit that holds.
     fn idle_record(&self, event: &str) -> Record {
+        let Orders { limit, notty, .. } = &self.assignment.orders;
+        let (name, limit) =
+            if self.ground == Ground::Connection { ("notty", *notty) } else { ("limit", *limit) };
         self.record(event)
             .with_some("tty", names(&self.session.terminals))
             .with("idle", self.idle().as_secs())
-            .with("limit", limit_text(self.assignment.orders.limit))
+            .with(name, limit_text(limit))
     }
 
     fn idle(&self) -> Duration {

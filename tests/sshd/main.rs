@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`course`] | ended, spared, warned, resumed, recorded |
 //! | [`connections`] | several terminals, root, none at all |
+//! | [`counted`] | output and processor time, where they count |
 //! | [`console`] | login(1) on a terminal of its own |
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
 //! | [`leader`] | the leader's end, and a helper that does not come up |
 //! | [`nested`] | su and sudo inside a session |
+//! | [`quiet_lines`] | sessions without a terminal, by their connection |
 //! | [`guest`] | what the helper and sshd are like meanwhile |
 //! | [`load`] | fifty at once |
 //! | [`warnings`] | several of them, and the administrator's own words |
@@ -21,6 +23,7 @@ mod support;
 
 mod connections;
 mod console;
+mod counted;
 mod course;
 mod guest;
 mod hostile;
@@ -29,4 +32,5 @@ mod leader;
 mod load;
 mod nested;
 mod promise;
+mod quiet_lines;
 mod warnings;

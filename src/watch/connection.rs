@@ -1,0 +1,30 @@
+//! The connection that a session without a terminal is judged by: the leader's own TCP sockets.
+
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+use crate::sys::tcp;
+
+/// How long the client has been silent; of several connections the one that was used last counts.
+/// `None` where the leader has no TCP connection.
+///
+/// # Errors
+///
+/// `PermissionDenied` where the leader's descriptors may not be had.
+pub fn silence(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Duration>> {
+    let mut shortest: Option<Duration> = None;
+    for fd in proc.sockets(pid)? {
+        let socket = match leader.duplicate(fd) {
+            Ok(socket) => socket,
+            // Closed since it was listed.
+            Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => continue,
+            Err(e) => return Err(e),
+        };
+        shortest = [shortest, tcp::silence(&socket)].into_iter().flatten().min();
+    }
+    Ok(shortest)
+}

@@ -1,0 +1,119 @@
+//! `notty=`: sessions without a terminal are judged by their connection.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::promise::*;
+use crate::support::client::Client;
+use crate::support::process::wait_some;
+use crate::support::sshd::Sshd;
+use crate::support::{SOON, now, secs, until};
+
+const NOTTY: &str = "timeout=10s warn=4s grace=2s notty=10s debug";
+/// limit ≤ true silence at the end < limit + 2 s.
+const SILENT: std::ops::Range<Duration> = secs(10)..secs(12);
+
+/// Waits for the end of a session whose client was last heard of then.
+fn assert_ended_in_silence(sshd: &Sshd, heard: std::time::Instant) {
+    let ending = sshd.log.wait_for_event("ending", "alice", SOON);
+    let silence = ending.at - heard;
+    assert!(SILENT.contains(&silence), "after {silence:?}; the log:\n{}", sshd.log);
+    assert_eq!(ending.field("notty"), Some("10"), "{}", ending.text);
+    assert_eq!((ending.field("limit"), ending.field("tty")), (None, None), "{}", ending.text);
+    assert_eq!(sshd.log.events("warned", "alice").len(), 0, "the log:\n{}", sshd.log);
+    assert_pam_closed(sshd, "alice");
+}
+
+#[test]
+fn a_tunnel_that_carries_nothing_is_ended() {
+    let sshd = Sshd::with(NOTTY).start();
+    let mut command = sshd.ssh("alice");
+    command.arg("-N");
+    let alice = Client::on_pipes(command);
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_eq!(armed.field("notty"), Some("10"), "{}", armed.text);
+    // The client's last word is its request for no session at all, right after that.
+    assert_ended_in_silence(&sshd, armed.at);
+    assert!(alice.exit(SOON).is_some());
+    assert_no_process_left(&sshd, "alice", now() + SOON);
+}
+
+#[test]
+fn keepalives_of_the_clients_are_heard() {
+    let sshd = Sshd::with(NOTTY).start();
+    let mut command = sshd.ssh("alice");
+    command.args(["-N", "-o", "ServerAliveInterval=4"]);
+    let alice = Client::on_pipes(command);
+    sshd.log.wait_for_event("armed", "alice", SOON);
+    assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
+    assert_untouched(&sshd, "alice");
+}
+
+#[test]
+fn an_sftp_lives_while_it_is_used() {
+    let sshd = Sshd::with(NOTTY).start();
+    let mut sftp = sshd.client_program("sftp", "-P");
+    sftp.arg("alice@127.0.0.1");
+    let alice = Client::on_pipes(sftp);
+    alice.type_keys("pwd\n");
+    alice.expect("Remote working directory", SOON);
+    for n in 0..4 {
+        assert!(alice.exit(secs(6)).is_none(), "the log:\n{}", sshd.log);
+        alice.type_keys(&format!("mkdir made-{n}\nls\n"));
+        alice.expect(&format!("made-{n}"), SOON);
+    }
+    assert_untouched(&sshd, "alice");
+    // sftp itself waits for the next command.
+    assert_ended_in_silence(&sshd, alice.last_key());
+}
+
+#[test]
+fn a_terminal_that_comes_and_goes_is_judged_by_meanwhile() {
+    let sshd = Sshd::with(NOTTY).start();
+    let control: PathBuf = sshd.dir.join("control");
+    let shared = |extra: &[&str]| -> Command {
+        let mut ssh = sshd.client_program("ssh", "-p");
+        ssh.arg("-S").arg(&control).args(extra).args(["-l", "alice", "127.0.0.1"]);
+        ssh
+    };
+    let master = Client::on_pipes(shared(&["-M", "-N"]));
+    sshd.log.wait_for_event("armed", "alice", SOON);
+    wait_some(|| control.exists().then_some(()), SOON).expect("the control socket");
+    let second = Client::on_terminal(shared(&["-tt"]));
+    second.wait_for_first_shell();
+    // On the terminal it is warned, and a key keeps it.
+    sshd.log.wait_for_event("warned", "alice", PAST_THE_PROMISE);
+    second.type_keys("\r");
+    sshd.log.wait_for_event("resumed", "alice", SOON);
+    second.type_line("exit");
+    let gone = second.exit(SOON).expect("the shell exits").at;
+    let exit = master.exit(until(gone + PAST_THE_PROMISE + LIMIT)).expect("ended");
+    assert!(exit.at - gone >= LIMIT, "the log:\n{}", sshd.log);
+    let ending = sshd.log.wait_for_event("ending", "alice", SOON);
+    assert_eq!(ending.field("notty"), Some("10"), "{}", ending.text);
+    assert_eq!(sshd.log.events("warned", "alice").len(), 1, "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn roots_own_connection_is_heard_and_ended() {
+    let sshd = Sshd::with(NOTTY).start();
+    let mut command = sshd.ssh("root");
+    command.arg("sleep 1000");
+    let root = Client::on_pipes(command);
+    let armed = sshd.log.wait_for_event("armed", "root", SOON);
+    let exit = root.exit(SOON).expect("ended");
+    assert!(SILENT.contains(&(exit.at - armed.at)), "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn where_the_connection_cannot_be_asked_it_is_on_record_once_and_not_judged() {
+    let sshd = Sshd::with(NOTTY).without_ptrace().start();
+    let mut command = sshd.ssh("alice");
+    command.arg("-N");
+    let alice = Client::on_pipes(command);
+    sshd.log.wait_for_event("could-not", "alice", SOON);
+    assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("could-not", "alice").len(), 1, "the log:\n{}", sshd.log);
+    assert_untouched(&sshd, "alice");
+}
