@@ -24,6 +24,12 @@ pub const STATUS_FD: i32 = 4;
 /// else means it, and a number, for C libraries disagree about `SIGRTMIN`.
 pub const CLOSE_SIGNAL: i32 = 40;
 
+/// The signal that brings new orders: see [`crate::reload`].
+pub const RELOAD_SIGNAL: i32 = 41;
+
+/// The helper, as an absolute path: build.rs takes it from the environment.
+pub const HELPER: &str = env!("PAM_IDLE_WATCHDOG_HELPER");
+
 /// First byte of a status message: the watchdog is armed.
 pub const ARMED: u8 = b'A';
 /// First byte of a status message: the helper refuses, the rest says why.
@@ -283,7 +289,7 @@ fn word<T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::option;
     use proptest::prelude::*;
@@ -298,7 +304,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn orders()(
+        pub(crate) fn orders()(
             limit in option::of(10u64..1_000_000_000), warn: Vec<u32>, grace: u16, notty: Option<u32>,
             kill in prop::sample::select(&[Kill::Session, Kill::Tty, Kill::Connection, Kill::None][..]),
             output: bool, cpu: bool, quiet: bool, debug: bool,

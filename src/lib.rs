@@ -8,6 +8,7 @@
 //!   until it is armed. Only with the `module` feature; all that links libpam is there.
 //! * [`handoff`]: what passes between the two: command line, descriptors, status, signal.
 //! * `command`: `idle-watchdog`, for the administrator. Only with the `command` feature.
+//! * [`reload`]: what passes between a helper and the command that gives it new orders.
 //! * [`watch`]: inside the helper. Judgement and schedule are pure; around them discovery of the
 //!   terminals, warning, ending and records.
 //! * [`record`]: one log entry, as both of them write it.
@@ -28,6 +29,7 @@ pub mod handoff;
 mod module;
 pub mod policy;
 pub mod record;
+pub mod reload;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod watch;

@@ -11,7 +11,7 @@ use pam::module::PamHandle;
 
 use super::ours::{self, Exception};
 use super::{BUDGET, spawn};
-use crate::handoff::{Assignment, CLOSE_SIGNAL, Orders, Session};
+use crate::handoff::{Assignment, CLOSE_SIGNAL, HELPER, Orders, Session};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::record::Record;
@@ -21,9 +21,6 @@ use crate::sys::names::Person;
 use crate::sys::pam::{self as libpam, Level};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
-
-/// The helper, as an absolute path: build.rs takes it from the environment.
-const HELPER: &str = env!("PAM_IDLE_WATCHDOG_HELPER");
 
 /// Why a session could not be guarded, and what the administrator wants done about that.
 pub struct Refusal {

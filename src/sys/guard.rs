@@ -9,7 +9,21 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 
-/// Takes every signal that can be blocked away from its default action, and tells of the leader's.
+/// A signal that has come. Of one with a value, sender and user are the sender's word (sigqueue(3)), of
+/// others the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// Its number.
+    pub signal: i32,
+    /// Who sent it.
+    pub sender: i32,
+    /// The real user id of who did.
+    pub uid: u32,
+    /// The value that came with it.
+    pub value: i32,
+}
+
+/// Takes every signal that can be blocked away from its default action, and tells of those that come.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
@@ -25,16 +39,19 @@ impl Signals {
         SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
     }
 
-    /// Takes all that has come; tells whether `signal` from process `sender` was among it.
-    ///
-    /// The sender's number is the kernel's word: only who may signal root's processes gets here.
+    /// Takes all that has come. Only who may signal root's processes gets here.
     #[must_use]
-    pub fn came_from(&self, sender: i32, signal: i32) -> bool {
-        let mut came = false;
+    pub fn take(&self) -> Vec<Came> {
+        let mut all = Vec::new();
         while let Ok(Some(info)) = self.0.read_signal() {
-            came |= i32::try_from(info.ssi_signo) == Ok(signal) && i32::try_from(info.ssi_pid) == Ok(sender);
+            all.push(Came {
+                signal: i32::try_from(info.ssi_signo).unwrap_or_default(),
+                sender: i32::try_from(info.ssi_pid).unwrap_or_default(),
+                uid: info.ssi_uid,
+                value: info.ssi_int,
+            });
         }
-        came
+        all
     }
 }
 

@@ -54,6 +54,34 @@ impl PidFd {
         checked(done).map(drop)
     }
 
+    /// Sends a signal with a value, as sigqueue(3) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`PidFd::send`]; `EAGAIN` when too many are waiting.
+    pub fn queue(&self, signal: i32, value: i32) -> io::Result<()> {
+        /// What sigaction(2) has behind the code of a queued signal; `sival_int` is the value's begin.
+        #[repr(C)]
+        struct Queued {
+            pid: libc::pid_t,
+            uid: libc::uid_t,
+            value: libc::c_int,
+        }
+        // They stand in a union that may hold a pointer.
+        const AT: usize = (3 * size_of::<libc::c_int>()).next_multiple_of(align_of::<*const ()>());
+        // SAFETY: all-zero is a valid siginfo.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        (info.si_signo, info.si_code) = (signal, libc::SI_QUEUE);
+        let (pid, uid) = (nix::unistd::getpid().as_raw(), nix::unistd::getuid().as_raw());
+        let place = (&raw mut info).cast::<u8>().wrapping_add(AT).cast::<Queued>();
+        // SAFETY: the union begins there and is 112 bytes at the least, all of them `info`'s.
+        unsafe { place.write_unaligned(Queued { pid, uid, value }) };
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the descriptor is open, and `info` outlives the call.
+        let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, &raw const info, 0) };
+        checked(done).map(drop)
+    }
+
     /// Whether the process has ended, reaped or not.
     #[must_use]
     pub fn has_exited(&self) -> bool {

@@ -9,6 +9,7 @@ use nix::libc::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::caller;
 use super::members::{Member, Survey};
 use super::terminal::Terminal;
 use super::watched::Watched;
@@ -170,7 +171,7 @@ impl<'a> Ladder<'a> {
         }
         // sshd passes on what was written on the terminals, and if a shell's end closes the
         // connection, it leaves in its own way.
-        wait_for_exit(&mut held, after(Moment::now(), HEARING));
+        self.wait_for_exit(&mut held, after(Moment::now(), HEARING));
         held.retain(|one| self.reach != Reach::Connection || one.member.leader);
         for leader in [false, true] {
             let asked =
@@ -204,7 +205,7 @@ impl<'a> Ladder<'a> {
         let mut empty = 0;
         let hold = hold();
         while Moment::now().mono < until {
-            wait_for_exit(&mut held, until);
+            self.wait_for_exit(&mut held, until);
             if !held.is_empty() {
                 continue;
             }
@@ -226,6 +227,28 @@ impl<'a> Ladder<'a> {
         held
     }
 
+    /// Drops who has exited, until nobody is left or time is up (of the monotonic clock). New orders are
+    /// refused meanwhile.
+    fn wait_for_exit(&self, held: &mut Vec<Held>, until: Nanos) {
+        let Watched { proc, signals, .. } = self.session;
+        while !held.is_empty() {
+            let left = until.saturating_sub(Moment::now().mono);
+            if left <= 0 {
+                return;
+            }
+            let mut fds: Vec<PollFd> =
+                held.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
+            fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+            if poll(&mut fds, timeout(left)).is_err() {
+                return;
+            }
+            if fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
+                caller::refuse(proc, signals);
+            }
+            held.retain(|one| !one.pidfd.has_exited());
+        }
+    }
+
     /// Kills who is left and whoever is found anew, until none is found; the leader last, if the end
     /// of all others did not make it leave.
     fn kill_all(&mut self, left: Vec<Held>) {
@@ -244,7 +267,7 @@ impl<'a> Ladder<'a> {
                 // Surveys may take so long that its turn has not come.
                 if let Some(leader) = leader {
                     self.kill(&leader);
-                    wait_for_exit(&mut vec![leader], after(now, LEADER));
+                    self.wait_for_exit(&mut vec![leader], after(now, LEADER));
                 }
                 let left = survey.members.iter().filter(|m| !m.leader || !self.session.leader.has_exited());
                 self.outcome.survivors = left.map(|member| member.process.pid).collect();
@@ -252,13 +275,13 @@ impl<'a> Ladder<'a> {
             }
             if others {
                 (empty, leader_due) = (0, None);
-                wait_for_exit(&mut killed, until.min(after(now, ROUND)));
+                self.wait_for_exit(&mut killed, until.min(after(now, ROUND)));
             } else if let Some(leader) = leader {
                 let due = *leader_due.get_or_insert(after(now, LEADER));
                 if now.mono >= due {
                     self.kill(&leader);
                 }
-                wait_for_exit(&mut vec![leader], due.max(after(now, ROUND)));
+                self.wait_for_exit(&mut vec![leader], due.max(after(now, ROUND)));
             } else {
                 empty += 1;
                 if !survey.unsettled || empty >= EMPTY_SURVEYS {
@@ -321,7 +344,7 @@ impl<'a> Ladder<'a> {
 
     /// A survey of those within reach.
     fn survey(&self, mut visit: impl FnMut(&Member)) -> Survey {
-        let Watched { proc, standing, finder, leader, terminals } = self.session;
+        let Watched { proc, standing, finder, leader, terminals, .. } = self.session;
         let holders = match self.reach {
             Reach::Orphans => standing.connection_holders(proc),
             _ => Vec::new(),
@@ -371,20 +394,4 @@ fn hold() -> usize {
 /// Lets others run, where there is nobody whose exit could be waited for.
 fn pause(time: Nanos) {
     let _ = poll(&mut [], timeout(time));
-}
-
-/// Drops who has exited, until nobody is left or time is up (of the monotonic clock).
-fn wait_for_exit(held: &mut Vec<Held>, until: Nanos) {
-    while !held.is_empty() {
-        let left = until.saturating_sub(Moment::now().mono);
-        if left <= 0 {
-            return;
-        }
-        let mut fds: Vec<PollFd> =
-            held.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
-        if poll(&mut fds, timeout(left)).is_err() {
-            return;
-        }
-        held.retain(|one| !one.pidfd.has_exited());
-    }
 }

@@ -63,6 +63,11 @@ impl Journal {
         }
     }
 
+    /// Lets [`Journal::debug`] through, or not.
+    pub fn set_debug(&mut self, debug: bool) {
+        self.debug = debug;
+    }
+
     fn send(&mut self, severity: Severity, record: &Record) {
         self.log.send(severity, format!("{}{record}", self.prefix));
     }

@@ -3,10 +3,11 @@
 //! [`activity`], [`load`] and [`schedule`] decide, and see the world only through their arguments; [`members`]
 //! decides whom the end applies to. The others fetch and do: [`terminals`] finds the terminals and
 //! samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them, [`ending`]
-//! ends, [`journal`] records, [`connection`] hears of the client, [`run`] is the loop.
+//! ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders, [`run`] is the loop.
 #![forbid(unsafe_code)]
 
 pub mod activity;
+pub mod caller;
 pub mod connection;
 pub mod ending;
 pub mod inner;

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::activity::{Activity, Doubt};
+use super::caller::Caller;
 use super::connection;
 use super::ending::{Ladder, Outcome, Reach};
 use super::journal::{Journal, names};
@@ -28,7 +29,7 @@ use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::devnode::{self, DeviceId};
-use crate::sys::guard::{self, Signals};
+use crate::sys::guard::{self, Came, Signals};
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::pidfd::PidFd;
@@ -98,7 +99,6 @@ struct Watchdog {
     deaf: bool,
     /// Forgeries not believed so far; the first of a session is on record.
     disbelieved: usize,
-    signals: Signals,
     alarm: Alarm,
     steps: StepWatch,
     aside: Aside,
@@ -139,10 +139,9 @@ impl Watchdog {
             ground: Ground::Nothing,
             deaf: false,
             assignment,
-            session: Watched { proc, standing, finder, leader, terminals: Vec::new() },
+            session: Watched { proc, standing, finder, leader, signals, terminals: Vec::new() },
             journal,
             disbelieved: 0,
-            signals,
             alarm,
             steps,
             aside: Aside::default(),
@@ -183,7 +182,7 @@ impl Watchdog {
         heap::trim();
         loop {
             let mut fds = [
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.session.leader.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
@@ -199,8 +198,13 @@ impl Watchdog {
                 continue;
             }
             // Before the leader's exit: it says goodbye first and exits then.
-            if self.signals.came_from(self.assignment.session.leader, CLOSE_SIGNAL) {
+            let came = self.session.signals.take();
+            let leader_pid = self.assignment.session.leader;
+            if came.iter().any(|came| (came.signal, came.sender) == (CLOSE_SIGNAL, leader_pid)) {
                 return Event::Closed;
+            }
+            for came in &came {
+                self.hear(came);
             }
             if leader {
                 return Event::LeaderGone;
@@ -216,6 +220,39 @@ impl Watchdog {
             if alarm || step {
                 return Event::Look;
             }
+        }
+    }
+
+    /// Somebody calls, if it is that. New orders hold from now on, and are looked at at once; what is
+    /// wrong with one leaves the old ones.
+    fn hear(&mut self, came: &Came) {
+        let caller = match Caller::of(&self.session.proc, came) {
+            None => return,
+            Some(Ok(caller)) => caller,
+            Some(Err(why)) => return self.could_not(&format!("take new orders: {why}")),
+        };
+        match &caller.orders {
+            Ok(orders) => {
+                self.obey(orders.clone());
+                caller.answer(Ok(()));
+            }
+            Err(why) => {
+                self.could_not(&format!("take new orders: {why}"));
+                caller.answer(Err(why));
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        self.activity.count_output(orders.activity.output);
+        self.load = orders.activity.cpu.then(|| self.load.take().unwrap_or_default());
+        self.schedule = schedule(&orders);
+        self.journal.set_debug(orders.debug);
+        let record = ordered(self.record("reloaded"), &orders);
+        self.assignment.orders = orders;
+        self.journal.info(&record);
+        if let Err(e) = self.alarm.set(0) {
+            self.could_not(&format!("set the alarm: {e}"));
         }
     }
 

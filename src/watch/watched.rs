@@ -3,6 +3,7 @@
 use super::members::Standing;
 use super::terminal::Terminal;
 use super::terminals::Finder;
+use crate::sys::guard::Signals;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 
@@ -17,6 +18,8 @@ pub struct Watched {
     pub finder: Finder,
     /// The leader, dead or alive.
     pub leader: PidFd,
+    /// The signals that come for us.
+    pub signals: Signals,
     /// The terminals it had at the last look.
     pub terminals: Vec<Terminal>,
 }

@@ -11,6 +11,7 @@
 //! | [`leader`] | the leader's end, and a helper that does not come up |
 //! | [`nested`] | su and sudo inside a session |
 //! | [`quiet_lines`] | sessions without a terminal, by their connection |
+//! | [`reload`] | new orders while the session runs |
 //! | [`guest`] | what the helper and sshd are like meanwhile |
 //! | [`load`] | fifty at once |
 //! | [`warnings`] | several of them, and the administrator's own words |
@@ -33,4 +34,5 @@ mod load;
 mod nested;
 mod promise;
 mod quiet_lines;
+mod reload;
 mod warnings;

@@ -1,0 +1,228 @@
+//! New orders for a helper that watches already.
+//!
+//! Nothing waits for them but the helper's signal mask. Who hands them over makes a pair of sockets,
+//! writes the orders into one, and sends the helper [`RELOAD_SIGNAL`] with the number of the other as
+//! its value. The helper takes that descriptor (pidfd_getfd(2)), reads, and answers on it.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+
+use crate::handoff::{Assignment, HELPER, Orders, PROTOCOL, RELOAD_SIGNAL};
+use crate::sys::clock::{Moment, Nanos, timeout};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::{Proc, Process};
+
+/// The longest message, in bytes: one packet.
+pub const MESSAGE_MAX: usize = 16 * 1024;
+
+/// First byte of an answer: the orders hold. Else the answer says why they do not.
+const TAKEN: u8 = b'T';
+const REFUSED: u8 = b'R';
+
+/// Orders as a message: the protocol and the arguments of [`Orders::to_args`], NUL between them.
+#[must_use]
+pub fn message(orders: &Orders) -> Vec<u8> {
+    let mut args = vec![format!("--protocol={PROTOCOL}")];
+    args.extend(orders.to_args());
+    args.join("\0").into_bytes()
+}
+
+/// Reads what [`message`] wrote.
+///
+/// # Errors
+///
+/// What is wrong with it. Nothing of it holds then.
+pub fn orders(message: &[u8]) -> Result<Orders, String> {
+    if message.len() > MESSAGE_MAX {
+        return Err(format!("a message of more than {MESSAGE_MAX} bytes"));
+    }
+    let mut args = message.split(|byte| *byte == 0).map(|arg| OsString::from_vec(arg.to_owned()));
+    let spoken = format!("--protocol={PROTOCOL}");
+    match args.next() {
+        Some(first) if first == *spoken => Orders::from_args(args).map_err(|e| e.to_string()),
+        first => {
+            let first = first.unwrap_or_default();
+            Err(format!("{} is not spoken, this helper speaks {spoken}", first.to_string_lossy()))
+        }
+    }
+}
+
+/// An answer as a message.
+#[must_use]
+pub fn answer(answer: Result<(), &str>) -> Vec<u8> {
+    match answer {
+        Ok(()) => vec![TAKEN],
+        Err(why) => [&[REFUSED], why.as_bytes()].concat(),
+    }
+}
+
+/// Reads what [`answer`] wrote.
+fn heard(answer: &[u8]) -> Result<(), String> {
+    match answer.split_first() {
+        Some((&TAKEN, [])) => Ok(()),
+        Some((&REFUSED, why)) => Err(String::from_utf8_lossy(why).into_owned()),
+        _ => Err("an answer that cannot be read".to_owned()),
+    }
+}
+
+/// Hands orders to the helper of that number, started then, and waits so long for its answer.
+///
+/// # Errors
+///
+/// Why they do not hold, in words: the helper's own, or that it gave none.
+pub fn hand_over(helper: i32, started: i64, orders: &Orders, budget: Duration) -> Result<(), String> {
+    let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
+    let due = Moment::now().mono.saturating_add(Nanos::try_from(budget.as_nanos()).unwrap_or(Nanos::MAX));
+    let pidfd = PidFd::of(&Proc::default(), helper, started).ok_or("it has ended")?;
+    // The other end is the helper's to take, and must be here until it has.
+    let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets"))?;
+    ours.set_nonblocking(true).map_err(failed("a socket"))?;
+    ours.send(&message(orders)).map_err(failed("the message"))?;
+    pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal"))?;
+    loop {
+        let left = due.saturating_sub(Moment::now().mono);
+        let mut fds =
+            [PollFd::new(ours.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout(left)) {
+            Err(Errno::EINTR) => continue,
+            Err(e) => return Err(format!("poll: {e}")),
+            Ok(0) => return Err("it gave no answer in time; its records may say why".to_owned()),
+            Ok(_) => {}
+        }
+        let mut answer = [0; MESSAGE_MAX];
+        // An answer goes before an end that came right after it.
+        return match ours.recv(&mut answer) {
+            Ok(length) => heard(answer.get(..length).unwrap_or_default()),
+            Err(_) => Err("it has ended".to_owned()),
+        };
+    }
+}
+
+/// The helpers that run: number, start time, and what each was told when it was started. A reload does
+/// not change the latter.
+#[must_use]
+pub fn watched() -> Vec<(i32, i64, Assignment)> {
+    watched_in(&Proc::default())
+}
+
+fn watched_in(proc: &Proc) -> Vec<(i32, i64, Assignment)> {
+    let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
+    // A helper has children that ask terminals for it, and look like it.
+    let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
+    let told = |process: &Process| {
+        let args = proc.arguments(process.pid)?.into_iter().skip(1);
+        Some((process.pid, process.started, Assignment::from_args(args).ok()?))
+    };
+    helpers.iter().filter(own).filter_map(told).collect()
+}
+
+/// Whether a process is a helper, be it of a build that was replaced since.
+fn is_helper(proc: &Proc, process: &Process) -> bool {
+    let Some(program) = proc.program(process.pid).filter(|_| !process.dead) else { return false };
+    let program = program.to_string_lossy();
+    let ours = program.strip_suffix(" (deleted)").unwrap_or(&program) == HELPER;
+    ours && proc.uids(process.pid) == Some((0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::Session;
+    use crate::handoff::tests::orders as any_orders;
+    use proptest::prelude::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    proptest! {
+        #[test]
+        fn what_is_handed_over_is_read(given in any_orders()) {
+            let message = message(&given);
+            prop_assert!(message.len() <= MESSAGE_MAX);
+            prop_assert_eq!(orders(&message), Ok(given));
+        }
+
+        #[test]
+        fn a_message_cut_short_is_refused_or_says_less(given in any_orders(), at: prop::sample::Index) {
+            let message = message(&given);
+            let cut = &message[..at.index(message.len())];
+            if let Ok(read) = orders(cut) {
+                prop_assert_eq!((read.kill, read.grace), (given.kill, given.grace));
+            }
+        }
+
+        #[test]
+        fn no_message_makes_it_panic(bytes: Vec<u8>, text in "(--[a-z-]{1,12}(=[a-z0-9]*)?\0?){0,6}") {
+            let _ = (orders(&bytes), orders(text.as_bytes()), heard(&bytes));
+            let spoken = [format!("--protocol={PROTOCOL}\0").as_bytes(), &bytes].concat();
+            let _ = orders(&spoken);
+        }
+
+        #[test]
+        fn an_answer_is_heard_as_it_was_given(why in ".*") {
+            prop_assert_eq!(heard(&answer(Err(&why))), Err(why));
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_no_consent() {
+        assert_eq!(heard(&answer(Ok(()))), Ok(()));
+        for bytes in [&b""[..], b"TX", b"X", b"\0"] {
+            assert!(heard(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn another_protocol_or_too_long_a_message_is_refused() {
+        let error = orders(b"--protocol=1\0--grace-ms=0").unwrap_err();
+        assert_eq!(error, format!("--protocol=1 is not spoken, this helper speaks --protocol={PROTOCOL}"));
+        assert!(orders(&vec![b'x'; MESSAGE_MAX + 1]).unwrap_err().contains("bytes"));
+        assert!(orders(b"").is_err());
+    }
+
+    /// A process in a `/proc` of our own.
+    fn process(root: &std::path::Path, pid: i32, parent: i32, program: &str, uid: u32, args: &[String]) {
+        let folder = root.join(pid.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let stat = format!("{pid} (x) S {parent} {pid} {pid} 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {pid} 0 0");
+        fs::write(folder.join("stat"), stat).unwrap();
+        fs::write(folder.join("status"), format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")).unwrap();
+        let line: String = args.iter().map(|arg| format!("{arg}\0")).collect();
+        fs::write(folder.join("cmdline"), format!("{program}\0{line}")).unwrap();
+        symlink(program, folder.join("exe")).unwrap();
+    }
+
+    #[test]
+    fn helpers_are_known_by_their_program_and_told_from_their_children() {
+        let orders = Orders::from_args(["--grace-ms=0", "--kill=tty", "--activity=input"]).unwrap();
+        let session = |leader| Session {
+            leader,
+            service: "sshd".to_owned(),
+            user: "alice".to_owned(),
+            uid: None,
+            rhost: Some(String::new()),
+            tty: None,
+        };
+        let told = |leader| Assignment { session: session(leader), line: vec![], orders: orders.clone() };
+        let args = told(70).to_args();
+        let root = std::env::temp_dir().join(format!("idle-watchdog-reload-{}", std::process::id()));
+        process(&root, 101, 1, HELPER, 0, &args);
+        process(&root, 102, 101, HELPER, 0, &args);
+        process(&root, 103, 1, &format!("{HELPER} (deleted)"), 0, &told(71).to_args());
+        process(&root, 104, 1, HELPER, 1000, &args);
+        process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
+        process(&root, 106, 1, HELPER, 0, &["--from-the-past".to_owned()]);
+        let mut found = watched_in(&Proc::at(&root));
+        fs::remove_dir_all(&root).unwrap();
+        found.sort_by_key(|(pid, ..)| *pid);
+        let tick = 10_000_000;
+        assert_eq!(found, [(101, 101 * tick, told(70)), (103, 103 * tick, told(71))]);
+    }
+}

@@ -1,0 +1,62 @@
+//! Who calls with new orders, while the session runs. The other side is [`crate::reload`].
+
+use std::os::unix::net::UnixDatagram;
+
+use crate::handoff::{Orders, RELOAD_SIGNAL};
+use crate::reload::{self, MESSAGE_MAX};
+use crate::sys::guard::{Came, Signals};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+
+/// A caller: what it has handed over, and where it waits for the answer.
+#[derive(Debug)]
+pub struct Caller {
+    socket: UnixDatagram,
+    /// The orders, or what is wrong with them.
+    pub orders: Result<Orders, String>,
+}
+
+impl Caller {
+    /// Takes what the sender of a signal has handed over; `None` if the signal means nothing of the
+    /// kind.
+    ///
+    /// A sender of [`RELOAD_SIGNAL`] says itself who it is, so it is asked of `/proc` whether that is
+    /// root. The message is there before the signal is sent: nothing is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Why there is nobody who could be answered.
+    pub fn of(proc: &Proc, came: &Came) -> Option<Result<Self, String>> {
+        (came.signal == RELOAD_SIGNAL && came.uid == 0).then(|| Self::take(proc, came))
+    }
+
+    fn take(proc: &Proc, came: &Came) -> Result<Self, String> {
+        let sender = PidFd::open(came.sender).map_err(|e| format!("process {}: {e}", came.sender))?;
+        if proc.uids(came.sender).is_none_or(|(_, effective)| effective != 0) {
+            return Err(format!("process {} is not root's", came.sender));
+        }
+        let socket = sender
+            .duplicate(came.value)
+            .map_err(|e| format!("descriptor {} of process {}: {e}", came.value, came.sender))?;
+        let socket = UnixDatagram::from(socket);
+        let mut message = vec![0; MESSAGE_MAX + 1];
+        let length = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.recv(&mut message))
+            .map_err(|e| format!("no message from process {}: {e}", came.sender))?;
+        message.truncate(length);
+        Ok(Self { socket, orders: reload::orders(&message) })
+    }
+
+    /// Tells whether the orders hold, or why not. A caller that is gone does not matter.
+    pub fn answer(&self, answer: Result<(), &str>) {
+        let _ = self.socket.send(&reload::answer(answer));
+    }
+}
+
+/// Answers all who call while it is too late.
+pub fn refuse(proc: &Proc, signals: &Signals) {
+    for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
+        caller.answer(Err("the session is being ended"));
+    }
+}

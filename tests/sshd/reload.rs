@@ -1,0 +1,161 @@
+//! New orders for sessions that are watched already.
+
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::unistd::Uid;
+use pam_idle_watchdog::handoff::{Orders, RELOAD_SIGNAL};
+use pam_idle_watchdog::policy::Settings;
+use pam_idle_watchdog::reload;
+use pam_idle_watchdog::sys::clock::SECOND;
+use pam_idle_watchdog::sys::pidfd::PidFd;
+
+use crate::promise::*;
+use crate::support::process::Process;
+use crate::support::sshd::Sshd;
+use crate::support::{SOON, WARNING_TEXT, now, secs};
+
+const LONG: &str = "timeout=1h debug";
+const BUDGET: std::time::Duration = secs(10);
+
+fn orders(words: &str) -> Orders {
+    let settings = Settings::from_words(words.split_whitespace()).unwrap();
+    Orders::new(&settings, None, Some("idle_watchdog.conf:3".to_owned()))
+}
+
+/// As `reload` wants to know it.
+fn started(helper: &Process) -> i64 {
+    i64::try_from(helper.started).unwrap() * (SECOND / 100)
+}
+
+fn give(helper: &Process, words: &str) -> Result<(), String> {
+    reload::hand_over(helper.pid, started(helper), &orders(words), BUDGET)
+}
+
+#[test]
+fn a_session_is_given_another_limit() {
+    let sshd = Sshd::with(LONG).start();
+    let alice = sshd.login("alice");
+    let helper = sshd.helper();
+    give(&helper, OPTIONS).unwrap();
+    let reloaded = sshd.log.wait_for_event("reloaded", "alice", SOON);
+    for (key, value) in [("limit", "10"), ("warn", "4"), ("grace", "2"), ("rule", "idle_watchdog.conf:3")] {
+        assert_eq!(reloaded.field(key), Some(value), "{}", reloaded.text);
+    }
+    assert_ended_on_time(&sshd, &alice);
+    alice.expect(WARNING_TEXT, SOON);
+    assert_no_helper_left(&sshd, SOON);
+}
+
+#[test]
+fn who_is_past_the_new_limit_gets_the_whole_warning() {
+    let sshd = Sshd::with(LONG).start();
+    let alice = sshd.login("alice");
+    assert!(alice.exit(secs(12)).is_none());
+    give(&sshd.helper(), "timeout=10s warn=9s,5s grace=2s debug").unwrap();
+    let given = now();
+    let exit = alice.exit(SOON).expect("ended");
+    assert!((secs(9)..secs(12)).contains(&(exit.at - given)), "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn a_session_is_exempted_and_taken_back() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    let helper = sshd.helper();
+    sshd.log.wait_for_event("warned", "alice", PAST_THE_PROMISE);
+    give(&helper, "timeout=off notty=10s debug").unwrap();
+    assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("ending", "alice").len(), 0, "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("reloaded", "alice")[0].field("limit"), Some("off"));
+    give(&helper, OPTIONS).unwrap();
+    assert!(alice.exit(PAST_THE_PROMISE).is_some(), "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn a_call_that_is_broken_changes_nothing() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    let helper = sshd.helper();
+    let pidfd = PidFd::open(helper.pid).unwrap();
+    // No such descriptor, one that is no socket, one that brings nothing, one that brings nonsense.
+    pidfd.queue(RELOAD_SIGNAL, 100_000).unwrap();
+    sshd.log.wait_for_event("could-not", "alice", SOON);
+    let null = std::fs::File::open("/dev/null").unwrap();
+    pidfd.queue(RELOAD_SIGNAL, null.as_raw_fd()).unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let value = theirs.as_raw_fd();
+    pidfd.queue(RELOAD_SIGNAL, value).unwrap();
+    let could_not = |line: &crate::support::log::Line| line.is("could-not");
+    sshd.log.wait_for_count("failures", 3, could_not, SOON);
+    let mut broken = reload::message(&orders(OPTIONS));
+    broken.extend_from_slice(b"\0--kill=everybody");
+    ours.set_read_timeout(Some(SOON)).unwrap();
+    ours.send(&broken).unwrap();
+    pidfd.queue(RELOAD_SIGNAL, value).unwrap();
+    let mut answer = [0; 200];
+    let length = ours.recv(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with('R') && answer.contains("--kill=everybody"), "{answer}");
+    assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
+    assert_ended_on_time(&sshd, &alice);
+}
+
+#[test]
+fn while_it_ends_a_session_takes_no_orders() {
+    let sshd = Sshd::with("timeout=10s warn=4s grace=20s").start();
+    let alice = sshd.login("alice");
+    let helper = sshd.helper();
+    alice.run("(trap '' HUP TERM; sleep 1000 & wait; sleep 1000) >/dev/null 2>&1 &");
+    sshd.log.wait_for_event("ending", "alice", PAST_THE_PROMISE);
+    let error = give(&helper, LONG).unwrap_err();
+    assert_eq!(error, "the session is being ended");
+    assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn who_is_not_root_cannot_call() {
+    let sshd = Sshd::with(LONG).start();
+    let _alice = sshd.login("alice");
+    let helper = sshd.helper();
+    let uid = Uid::from_raw(sshd.uid("alice"));
+    let call = move || {
+        // This thread's ids alone, and its privileges with them.
+        // SAFETY: setresuid takes three integers.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
+        assert_eq!(done, 0);
+        let error = PidFd::open(helper.pid).unwrap().queue(RELOAD_SIGNAL, 0).unwrap_err();
+        (error.raw_os_error(), reload::hand_over(helper.pid, started(&helper), &orders(OPTIONS), BUDGET))
+    };
+    let (errno, handed) = std::thread::spawn(call).join().unwrap();
+    assert_eq!(errno, Some(Errno::EPERM as i32));
+    assert!(handed.unwrap_err().starts_with("the signal"), "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn where_descriptors_cannot_be_taken_the_record_says_so() {
+    let sshd = Sshd::with(OPTIONS).without_ptrace().start();
+    let alice = sshd.login("alice");
+    let helper = sshd.helper();
+    let error = reload::hand_over(helper.pid, started(&helper), &orders(LONG), secs(1)).unwrap_err();
+    assert!(error.contains("no answer"), "{error}");
+    let failed = sshd.log.wait_for_event("could-not", "alice", SOON);
+    assert!(failed.text.contains("take new orders"), "{}", failed.text);
+    assert_ended_on_time(&sshd, &alice);
+}
+
+#[test]
+fn helpers_are_found_with_what_they_were_told() {
+    let sshd = Sshd::with("timeout=1h [message=a b]").start();
+    let _alice = sshd.login("alice");
+    let helper = sshd.helper();
+    let found = reload::watched();
+    let ours = found.iter().find(|(pid, ..)| *pid == helper.pid).expect("the helper");
+    assert_eq!(ours.1, started(&helper));
+    assert_eq!((ours.2.session.user.as_str(), ours.2.session.leader), ("alice", sshd.leader().pid));
+    assert_eq!(ours.2.line, ["timeout=1h", "message=a b"]);
+    give(&helper, "timeout=2h").unwrap();
+    assert!(reload::watched().iter().any(|(pid, _, told)| *pid == helper.pid && *told == ours.2));
+}
