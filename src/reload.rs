@@ -106,11 +106,16 @@ pub fn hand_over(helper: i32, started: i64, orders: &Orders, budget: Duration) -
     }
 }
 
-/// The helpers that run: number, start time, and what each was told when it was started. A reload does
+/// The helpers that run, but for those of containers: number, start time, and what each was told when it was started. A reload does
 /// not change the latter.
 #[must_use]
 pub fn watched() -> Vec<(i32, i64, Assignment)> {
-    watched_in(&Proc::default())
+    let proc = Proc::default();
+    let mut found = watched_in(&proc);
+    // A container's sessions are its own root's, and its own policy's.
+    let ours = proc.pid_namespace(nix::unistd::getpid().as_raw());
+    found.retain(|(helper, ..)| proc.pid_namespace(*helper) == ours);
+    found
 }
 
 fn watched_in(proc: &Proc) -> Vec<(i32, i64, Assignment)> {

@@ -8,6 +8,7 @@ use lexopt::prelude::*;
 /// In a line.
 pub const USAGE: &str = "usage: idle-watchdog check [--file FILE] [--system] [--json]
                            [--user USER [--service SERVICE] [--tty TTY] [--from HOST] [--line WORDS]]
+       idle-watchdog reload
        idle-watchdog --help | --version";
 
 /// In full.
@@ -24,7 +25,10 @@ idle-watchdog check             whether the policy's files can be read
     --system                    what weakens the guard on this machine
     --json                      for machines
 
-Exit status: 0 nothing found, 1 something weakens the guard, 2 the command line or the policy is broken.
+idle-watchdog reload            the policy as it is now holds for the sessions that are watched already, too
+
+Exit status: 0 nothing found, 1 something weakens the guard or keeps an old policy, 2 the command line
+or the policy is broken.
 ";
 
 /// What is asked for.
@@ -36,6 +40,8 @@ pub enum Verb {
     Version,
     /// `check`
     Check(Check),
+    /// `reload`
+    Reload,
 }
 
 /// What is to be checked.
@@ -80,9 +86,13 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Er
         Some(Short('h') | Long("help")) => Ok(Verb::Help),
         Some(Short('V') | Long("version")) => Ok(Verb::Version),
         Some(Value(verb)) if verb == "check" => check(parser),
-        Some(Value(verb)) => Err(format!("{verb:?} is no command, expected check").into()),
+        Some(Value(verb)) if verb == "reload" => match parser.next()? {
+            None => Ok(Verb::Reload),
+            Some(other) => Err(other.unexpected()),
+        },
+        Some(Value(verb)) => Err(format!("{verb:?} is no command, expected check or reload").into()),
         Some(other) => Err(other.unexpected()),
-        None => Err("expected check".into()),
+        None => Err("expected check or reload".into()),
     }
 }
 
@@ -159,6 +169,8 @@ mod tests {
             "check --user a --user b",
             "check --json=1",
             "--json",
+            "reload now",
+            "reload --json",
         ] {
             assert!(read_line(line).is_err(), "{line}");
         }

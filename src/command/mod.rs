@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod reload;
 mod report;
 mod stack;
 mod system;
@@ -15,7 +16,7 @@ use args::Verb;
 
 /// Nothing was found.
 const CLEAN: u8 = 0;
-/// Something was found that weakens the guard.
+/// Something was found that weakens the guard, or a helper would not listen.
 const FINDINGS: u8 = 1;
 /// The command line or the policy cannot be read.
 const BROKEN: u8 = 2;
@@ -34,6 +35,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Help => (args::HELP.to_owned(), CLEAN),
         Verb::Version => (concat!("idle-watchdog ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), CLEAN),
         Verb::Check(check) => check::run(&check),
+        Verb::Reload => reload::run(),
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no further, as head(1), has seen enough.

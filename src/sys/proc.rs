@@ -181,6 +181,12 @@ impl Proc {
         fs::read_link(self.path(pid, "exe")).ok()
     }
 
+    /// Which numbers it sees processes by: the same text is the same namespace.
+    #[must_use]
+    pub fn pid_namespace(&self, pid: i32) -> Option<PathBuf> {
+        fs::read_link(self.path(pid, "ns/pid")).ok()
+    }
+
     /// The words of its command line, its own name first.
     #[must_use]
     pub fn arguments(&self, pid: i32) -> Option<Vec<OsString>> {

@@ -244,6 +244,10 @@ impl Watchdog {
     }
 
     fn obey(&mut self, orders: Orders) {
+        // Who has been warned is not to begin anew because somebody else's rule was changed.
+        if orders == self.assignment.orders {
+            return;
+        }
         self.activity.count_output(orders.activity.output);
         self.load = orders.activity.cpu.then(|| self.load.take().unwrap_or_default());
         self.schedule = schedule(&orders);

@@ -1,0 +1,99 @@
+//! `idle-watchdog reload`: a changed policy, for sessions that are watched already.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+
+use super::{BROKEN, CLEAN, FINDINGS};
+use crate::handoff::{Assignment, Orders};
+use crate::policy::load::Files;
+use crate::policy::{self, Fault, Policy, Words, duration};
+use crate::reload;
+use crate::sys::names::Person;
+use crate::sys::proc::Proc;
+
+/// How long one helper may take. It answers in microseconds, unless it is just talking to a terminal
+/// that hangs.
+const BUDGET: Duration = Duration::from_secs(3);
+
+/// Decides anew about every watched session and hands the decisions over; answers the text and the
+/// exit status. While anything of the policy is broken, nobody gets anything.
+#[must_use]
+pub fn run() -> (String, u8) {
+    if !geteuid().is_root() {
+        eprintln!("idle-watchdog: only root may tell the watchdogs something");
+        return (String::new(), BROKEN);
+    }
+    let watched = reload::watched();
+    let orders = match decide(&watched) {
+        Ok(orders) => orders,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{fault}");
+            }
+            eprintln!("idle-watchdog: nothing was reloaded");
+            return (String::new(), BROKEN);
+        }
+    };
+    let (mut text, mut code) = (String::new(), CLEAN);
+    for ((helper, started, Assignment { session, .. }), orders) in watched.iter().zip(&orders) {
+        let who = format!("{} by {}, process {}", session.user, session.service, session.leader);
+        match reload::hand_over(*helper, *started, orders, BUDGET) {
+            Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
+            Err(_) if is_gone(*helper, *started) => text.push_str(&format!("{who}: has ended meanwhile\n")),
+            Err(why) => {
+                eprintln!("{who}: keeps what it had: {why}");
+                code = FINDINGS;
+            }
+        }
+    }
+    text.push_str(&match watched.len() {
+        1 => "1 session is watched\n".to_owned(),
+        count => format!("{count} sessions are watched\n"),
+    });
+    (text, code)
+}
+
+/// What is to hold for each session, in order.
+fn decide(watched: &[(i32, i64, Assignment)]) -> Result<Vec<Orders>, Vec<Fault>> {
+    // One reading of the files for all: what they say may change while we ask.
+    let mut policies: BTreeMap<Option<PathBuf>, Policy> = BTreeMap::new();
+    let mut decided = Vec::new();
+    for (_, _, Assignment { session, line, .. }) in watched {
+        let line = Words::of_line(line.iter().map(String::as_str)).map_err(|bad| {
+            let place = format!("PAM line of process {}", session.leader);
+            vec![Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) }]
+        })?;
+        let conf = line.conf.as_ref().map(|(path, _)| path.clone());
+        let files = Files::of(conf.as_deref());
+        let policy = match policies.entry(conf) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(slot) => slot.insert(files.load()?),
+        };
+        let person = Person::named(&session.user);
+        let facts = policy::Login {
+            user: &session.user,
+            uid: session.uid,
+            service: &session.service,
+            tty: session.tty.as_deref().unwrap_or_default(),
+            from: session.rhost.as_deref().unwrap_or_default(),
+        };
+        let resolved = policy::resolve(&line, policy, &files, &facts, &person)?;
+        let rule = resolved.rule.map(|place| place.to_string());
+        decided.push(Orders::new(&resolved.settings, resolved.message, rule));
+    }
+    Ok(decided)
+}
+
+fn is_gone(helper: i32, started: i64) -> bool {
+    Proc::default().process(helper).is_none_or(|process| process.started != started)
+}
+
+fn summary(orders: &Orders) -> String {
+    let limit = orders.limit.map_or_else(|| "off".to_owned(), duration::print);
+    let rule = orders.rule.as_ref().map_or_else(String::new, |rule| format!(", {rule}"));
+    format!("timeout={limit}{rule}")
+}
