@@ -10,6 +10,8 @@
 //! | [`kill_modes`] | what `kill=` leaves alive |
 //! | [`leader`] | the leader's end, and a helper that does not come up |
 //! | [`nested`] | su and sudo inside a session |
+//! | [`policy`] | the policy file, at a login |
+//! | [`preflight`] | the account line |
 //! | [`quiet_lines`] | sessions without a terminal, by their connection |
 //! | [`reload`] | new orders while the session runs |
 //! | [`guest`] | what the helper and sshd are like meanwhile |
@@ -32,6 +34,8 @@ mod kill_modes;
 mod leader;
 mod load;
 mod nested;
+mod policy;
+mod preflight;
 mod promise;
 mod quiet_lines;
 mod reload;

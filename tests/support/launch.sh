@@ -15,7 +15,7 @@ port=$2
 terminals=$3
 prefix=$4
 
-for file in passwd shadow group pam.d; do
+for file in passwd shadow group pam.d security; do
     mount --bind "$dir/etc/$file" "/etc/$file"
 done
 

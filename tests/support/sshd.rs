@@ -17,6 +17,9 @@ use super::tree::{uid_of, write, write_tree};
 /// The users that exist besides root, in this namespace only.
 pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
+/// A group of this namespace's. It is bob's second one.
+pub const GROUP: &str = "idle-watchdog-ops";
+
 /// What stands at the helper's place.
 #[derive(Clone, Copy, Debug)]
 pub enum Helper {
@@ -36,6 +39,7 @@ pub struct Builder {
     pub(super) loginuid: bool,
     pub(super) terminals: &'static str,
     pub(super) before: Vec<String>,
+    pub(super) account: Vec<String>,
     pub(super) helper: Helper,
     /// Our options in the stacks of su and sudo.
     pub(super) nested: Option<String>,
@@ -51,6 +55,7 @@ impl Builder {
             loginuid: true,
             terminals: "host",
             before: Vec::new(),
+            account: Vec::new(),
             helper: Helper::Real,
             nested: None,
             prefix: "",
@@ -72,6 +77,12 @@ impl Builder {
     /// PAM lines before ours. `@DIR@` stands for the sshd's private folder.
     pub fn before(mut self, lines: &[&str]) -> Self {
         self.before = lines.iter().map(|line| (*line).to_owned()).collect();
+        self
+    }
+
+    /// PAM lines of the account stack. `@DIR@` stands for the sshd's private folder.
+    pub fn account(mut self, lines: &[&str]) -> Self {
+        self.account = lines.iter().map(|line| (*line).to_owned()).collect();
         self
     }
 
@@ -303,6 +314,11 @@ impl Sshd {
         let helpers = self.helpers();
         assert_eq!(helpers.len(), 1, "one helper: {helpers:?}\n{}", self.log);
         helpers[0].clone()
+    }
+
+    /// Writes the policy file, as the administrator: it holds from the next login on.
+    pub fn policy(&self, text: &str) {
+        write(&self.dir.join("etc/security/idle_watchdog.conf"), text, 0o644);
     }
 
     /// Writes an executable script into the private folder; the path.

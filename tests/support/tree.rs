@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::build_dir;
-use super::sshd::{Builder, Helper, USERS};
+use super::sshd::{Builder, GROUP, Helper, USERS};
 
 const LAUNCH: &str = include_str!("launch.sh");
 
 /// Writes everything that `launch.sh` expects below `dir`.
 pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
-    for folder in ["etc", "etc/pam.d", "home", "home/root", "libexec", "dev"] {
+    for folder in ["etc", "etc/pam.d", "etc/security", "home", "home/root", "libexec", "dev"] {
         fs::DirBuilder::new().mode(0o755).create(dir.join(folder)).unwrap();
     }
     write(&dir.join("launch.sh"), LAUNCH, 0o755);
@@ -71,23 +71,22 @@ fn write_users(dir: &Path, uid_base: u32) {
         fs::DirBuilder::new().mode(0o700).create(&home).unwrap();
         chown(&home, Some(uid), Some(uid)).unwrap();
     }
+    // Behind the users', of which there are fewer than uids.
+    group.push_str(&format!("{GROUP}:x:{}:bob\n", uid_base + USERS.len() as u32));
     write(&dir.join("etc/passwd"), &passwd, 0o644);
     write(&dir.join("etc/shadow"), &shadow, 0o600);
     write(&dir.join("etc/group"), &group, 0o644);
 }
 
 fn write_stack(dir: &Path, builder: &Builder) {
-    let mut sshd = String::from(
-        "auth required pam_permit.so\n\
-         account required pam_permit.so\n",
-    );
+    let here = |line: &str| line.replace("@DIR@", &dir.display().to_string()) + "\n";
+    let mut sshd = String::from("auth required pam_permit.so\n");
+    sshd.extend(builder.account.iter().map(|line| here(line)));
+    sshd.push_str("account required pam_permit.so\n");
     if builder.loginuid {
         sshd.push_str("session required pam_loginuid.so\n");
     }
-    for line in &builder.before {
-        sshd.push_str(&line.replace("@DIR@", &dir.display().to_string()));
-        sshd.push('\n');
-    }
+    sshd.extend(builder.before.iter().map(|line| here(line)));
     if let Some(options) = &builder.options {
         sshd.push_str(&our_line(options));
     }
@@ -112,11 +111,16 @@ fn write_stack(dir: &Path, builder: &Builder) {
     write(&dir.join("etc/pam.d/other"), deny, 0o644);
 }
 
-/// The line of a stack that calls the module that was built.
+/// The line of a session stack that calls the module that was built.
 pub fn our_line(options: &str) -> String {
+    line_of("session", options) + "\n"
+}
+
+/// The same of a stack of another type, without a line feed.
+pub fn line_of(kind: &str, options: &str) -> String {
     let module = build_dir().join("pam_idle_watchdog.so");
     assert!(module.exists(), "{} is missing: run make first", module.display());
-    format!("session required {} {options}\n", module.display())
+    format!("{kind} required {} {options}", module.display())
 }
 
 fn install_helper(dir: &Path, helper: Helper) {

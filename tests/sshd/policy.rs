@@ -1,0 +1,187 @@
+//! The policy file, at a login.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::promise::*;
+use crate::support::SOON;
+use crate::support::client::{Client, Exit};
+use crate::support::log::{LOG_AUTHPRIV, LOG_ERR, Line};
+use crate::support::sshd::{GROUP, Sshd};
+use crate::support::tree::write;
+
+/// Where the policy is, for the processes of the sshd.
+const FILE: &str = "/etc/security/idle_watchdog.conf";
+/// A policy with one mistake, and what its record has about it.
+pub const BROKEN: &str = "* * * * timeout=11m\nalice * * * \\\n  timeot=5m\n";
+const FAULT: &str = "file=/etc/security/idle_watchdog.conf line=3 column=3 argument=timeot=5m what=";
+
+/// The errors about a user, from a stack: so many.
+#[track_caller]
+pub fn errors(sshd: &Sshd, stack: &str, user: &str, count: usize) -> Vec<Line> {
+    let from = format!("pam_idle_watchdog(sshd:{stack}): ");
+    let wanted = |line: &Line| {
+        let ours = line.text.contains(&from) && line.field("user") == Some(user);
+        ours && line.priority == Some((LOG_AUTHPRIV, LOG_ERR))
+    };
+    sshd.log.wait_for_count("errors", count, wanted, SOON);
+    let errors = sshd.log.all(wanted);
+    assert_eq!(errors.len(), count, "the log:\n{}", sshd.log);
+    errors
+}
+
+/// The only one.
+#[track_caller]
+pub fn error(sshd: &Sshd, stack: &str, user: &str) -> Line {
+    errors(sshd, stack, user, 1).remove(0)
+}
+
+/// The end of a login that does not come to a shell, with all that ssh has to say of it.
+pub fn refused(sshd: &Sshd, user: &str) -> (Client, Exit) {
+    let mut command = Command::new("ssh");
+    let quiet = |arg: &&OsStr| *arg == "LogLevel=ERROR";
+    command.args(
+        sshd.ssh(user)
+            .get_args()
+            .map(|arg| Some(arg).filter(|arg| !quiet(arg)).unwrap_or("LogLevel=INFO".as_ref())),
+    );
+    command.arg("-tt").process_group(0);
+    let client = Client::on_terminal(command);
+    let exit = client.exit(SOON).expect("the login ends");
+    (client, exit)
+}
+
+/// Logs out what is logged in.
+pub fn log_out(client: &Client) {
+    client.type_line("exit 7");
+    assert_eq!(client.exit(SOON).expect("the logout").code(), 7);
+}
+
+#[test]
+fn the_first_rule_that_matches_sets_the_limit() {
+    let sshd = Sshd::with("timeout=20m").start();
+    sshd.policy(&format!(
+        "alice login,su   *     *            timeout=1m\n\
+         alice *          tty*  *            timeout=2m\n\
+         alice *          *     10.0.0.0/8   timeout=3m\n\
+         alice sshd,login ssh   127.0.0.0/8  timeout=11m warn=2m,30s\n\
+         @{GROUP} *       *     *            timeout=12m\n\
+         carol *          *     *            timeout=off\n"
+    ));
+    let line = format!("{FILE}:4");
+    for (user, limit, rule) in
+        [("alice", "660", Some(&*line)), ("bob", "720", Some(&*format!("{FILE}:5"))), ("root", "1200", None)]
+    {
+        let client = sshd.login(user);
+        let armed = sshd.log.wait_for_event("armed", user, SOON);
+        assert_eq!((armed.field("limit"), armed.field("rule")), (Some(limit), rule), "{}", armed.text);
+        log_out(&client);
+        assert_no_helper_left(&sshd, SOON);
+    }
+    let carol = sshd.login("carol");
+    let exempt = sshd.log.wait_for_event("exempt", "carol", SOON);
+    assert_eq!(exempt.field("rule"), Some(&*format!("{FILE}:6")), "{}", exempt.text);
+    assert_eq!(sshd.helpers(), []);
+    log_out(&carol);
+}
+
+#[test]
+fn a_rule_ends_a_session_that_the_line_would_not() {
+    let sshd = Sshd::with("timeout=20m").start();
+    sshd.policy("alice * * * timeout=10s warn=4s grace=2s\n");
+    let alice = sshd.login("alice");
+    assert_ended_on_time(&sshd, &alice);
+    let ended = sshd.log.wait_for_event("ended", "alice", SOON);
+    assert_eq!(ended.field("limit"), Some("10"), "{}", ended.text);
+}
+
+#[test]
+fn a_broken_policy_refuses_everybody_but_root() {
+    let sshd = Sshd::with("timeout=20m").start();
+    sshd.policy(BROKEN);
+    // Though the rule of the first line is fine, and would be his.
+    for user in ["alice", "bob"] {
+        let (client, exit) = refused(&sshd, user);
+        assert_eq!(exit.code(), 254, "{}\nthe log:\n{}", client.screen(), sshd.log);
+        let error = error(&sshd, "session", user);
+        assert!(error.is("could-not") && error.text.contains(FAULT), "{}", error.text);
+    }
+    // For him who has to mend it the line holds.
+    let root = sshd.login("root");
+    let armed = sshd.log.wait_for_event("armed", "root", SOON);
+    assert_eq!((armed.field("limit"), armed.field("rule")), (Some("1200"), None), "{}", armed.text);
+    let error = error(&sshd, "session", "root");
+    let instead = "instead=\"the PAM line alone\"";
+    assert!(error.text.contains(FAULT) && error.text.contains(instead), "{}", error.text);
+    // Nothing needs to be restarted.
+    root.run(&format!("sed -i s/timeot/timeout/ {FILE}"));
+    log_out(&sshd.login("alice"));
+}
+
+#[test]
+fn with_onerr_succeed_a_broken_policy_lets_everybody_in_on_record() {
+    let sshd = Sshd::with("timeout=10s onerr=succeed").start();
+    sshd.policy(BROKEN);
+    let alice = sshd.login("alice");
+    let errors = errors(&sshd, "session", "alice", 2);
+    let [fault, unguarded] = &errors[..] else { panic!("{errors:?}") };
+    assert!(fault.text.contains(FAULT), "{}", fault.text);
+    assert!(unguarded.is("unguarded"), "{}", unguarded.text);
+    assert_eq!(sshd.helpers(), []);
+    log_out(&alice);
+}
+
+#[test]
+fn a_policy_that_somebody_else_may_have_written_refuses() {
+    let sshd = Sshd::with("timeout=20m").start();
+    sshd.policy("* * * * timeout=off\n");
+    let path = sshd.dir.join("etc/security/idle_watchdog.conf");
+    chown(&path, Some(sshd.uid("alice")), None).unwrap();
+    let (_, exit) = refused(&sshd, "alice");
+    assert_eq!(exit.code(), 254);
+    let of_alice = error(&sshd, "session", "alice");
+    let says = format!("file={FILE} what=\"is not owned by root\"");
+    assert!(of_alice.text.contains(&says), "{}", of_alice.text);
+}
+
+#[test]
+fn the_text_of_the_warning_must_be_roots() {
+    let sshd = Sshd::with("timeout=20m").start();
+    let text = sshd.dir.join("text");
+    write(&text, "Gone in {remaining}\n", 0o644);
+    sshd.policy(&format!("* * * * timeout=10m message-file={}\n", text.display()));
+    chown(&text, Some(sshd.uid("alice")), None).unwrap();
+    let (_, exit) = refused(&sshd, "alice");
+    assert_eq!(exit.code(), 254);
+    let of_alice = error(&sshd, "session", "alice");
+    let says = format!("file={} what=\"is not owned by root\"", text.display());
+    assert!(of_alice.text.contains(&says), "{}", of_alice.text);
+
+    chown(&text, Some(0), None).unwrap();
+    log_out(&sshd.login("alice"));
+    // What the text has is checked, too.
+    write(&text, "Gone in {remainder}\n", 0o644);
+    refused(&sshd, "bob");
+    let of_bob = error(&sshd, "session", "bob");
+    assert!(of_bob.text.contains("unknown placeholder {remainder}"), "{}", of_bob.text);
+}
+
+#[test]
+fn a_policy_that_the_line_names_takes_the_place_of_the_systems() {
+    let conf = std::env::temp_dir().join(format!("idle-watchdog-conf-{}", std::process::id()));
+    let sshd = Sshd::with(&format!("timeout=20m conf={}", conf.display())).start();
+    // The system's own is not even read.
+    sshd.policy(BROKEN);
+    refused(&sshd, "alice");
+    let of_alice = error(&sshd, "session", "alice");
+    let says = format!("file={} what=\"No such file", conf.display());
+    assert!(of_alice.text.contains(&says), "{}", of_alice.text);
+    write(&conf, "* * * * timeout=13m\n", 0o644);
+    let bob = sshd.login("bob");
+    let armed = sshd.log.wait_for_event("armed", "bob", SOON);
+    std::fs::remove_file(&conf).unwrap();
+    assert_eq!(armed.field("limit"), Some("780"), "{}", armed.text);
+    log_out(&bob);
+}

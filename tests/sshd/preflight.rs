@@ -1,0 +1,89 @@
+//! The account line: a login that could not be guarded is refused before it has a session.
+
+use crate::policy::{BROKEN, error, errors, log_out, refused};
+use crate::support::SOON;
+use crate::support::sshd::{Builder, Helper, Sshd};
+use crate::support::tree::line_of;
+
+/// An sshd with an account line and a session line, both with these options.
+fn with(options: &str) -> Builder {
+    Sshd::with(options).account(&[&line_of("account", options)])
+}
+
+/// The login is one that is not allowed; the log has one reason, and no session was opened.
+#[track_caller]
+fn assert_denied(sshd: &Sshd, user: &str, reason: &str) {
+    let (client, exit) = refused(sshd, user);
+    assert_eq!(exit.code(), 255, "{}\nthe log:\n{}", client.screen(), sshd.log);
+    client.expect("closed by 127.0.0.1", SOON);
+    let denied = format!("Access denied for user {user} by PAM account configuration");
+    sshd.log.wait_for(&denied, |line| line.text.contains(&denied), SOON);
+    let error = error(sshd, "account", user);
+    assert!(error.is("could-not") && error.text.contains(reason), "{}", error.text);
+    let session = |line: &crate::support::log::Line| line.text.contains("(sshd:session)");
+    assert!(sshd.log.all(session).is_empty(), "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn it_says_yes_where_the_session_can_be_guarded() {
+    let sshd = with("timeout=20m").start();
+    let alice = sshd.login("alice");
+    sshd.log.wait_for_event("armed", "alice", SOON);
+    errors(&sshd, "account", "alice", 0);
+    assert_eq!(sshd.helpers().len(), 1, "the account line starts none");
+    log_out(&alice);
+}
+
+#[test]
+fn a_broken_policy_is_a_login_that_is_not_allowed() {
+    let sshd = with("timeout=20m").start();
+    sshd.policy(BROKEN);
+    assert_denied(&sshd, "alice", "line=3 column=3 argument=timeot=5m");
+}
+
+#[test]
+fn root_comes_in_to_mend_it() {
+    let sshd = with("timeout=20m").start();
+    sshd.policy(BROKEN);
+    let root = sshd.login("root");
+    for stack in ["account", "session"] {
+        let error = error(&sshd, stack, "root");
+        assert!(error.text.contains("instead="), "{}", error.text);
+    }
+    assert_eq!(sshd.helpers().len(), 1);
+    log_out(&root);
+}
+
+#[test]
+fn a_helper_that_cannot_be_started_is_found_out_before() {
+    for (helper, why) in [(Helper::Missing, "ENOENT"), (Helper::NotExecutable, "EACCES")] {
+        let sshd = with("timeout=20m").helper(helper).start();
+        assert_denied(&sshd, "alice", &format!("pam_idle_watchdog_helper: {why}"));
+        // Who needs none is let in.
+        sshd.policy("bob * * * timeout=off\n");
+        let bob = sshd.login("bob");
+        errors(&sshd, "account", "bob", 0);
+        log_out(&bob);
+    }
+}
+
+#[test]
+fn with_onerr_succeed_it_lets_in_on_record() {
+    let sshd = with("timeout=20m onerr=succeed").helper(Helper::Missing).start();
+    let alice = sshd.login("alice");
+    let errors = errors(&sshd, "account", "alice", 2);
+    let [could_not, unguarded] = &errors[..] else { panic!("{errors:?}") };
+    assert!(could_not.is("could-not") && unguarded.is("unguarded"), "{errors:?}");
+    log_out(&alice);
+}
+
+#[test]
+fn a_hidden_proc_is_found_out_before() {
+    let ours = line_of("account", "timeout=20m");
+    let hide = "account required pam_exec.so quiet @DIR@/hide";
+    let show = "account required pam_exec.so quiet @DIR@/show";
+    let sshd = Sshd::with("timeout=20m").account(&[hide, &ours, show]).start();
+    sshd.script("hide", "#!/bin/sh\nexec mount -t tmpfs hidden /proc\n");
+    sshd.script("show", "#!/bin/sh\nexec umount -l /proc\n");
+    assert_denied(&sshd, "alice", "what=\"/proc is hidden or not mounted\"");
+}
