@@ -10,6 +10,8 @@ use super::settings::{Counted, Kill, LIMIT_DEFAULT, OnError};
 /// Bounds of the limit. Below 10 s the kernel's 8-second stamps say too little.
 const LIMIT_MIN: Duration = Duration::from_secs(10);
 const LIMIT_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// The kernel counts a connection's silence in milliseconds, and begins again at 0 after 49 days.
+const NOTTY_MAX: Duration = Duration::from_secs(30 * 86_400);
 const GRACE_MAX: Duration = Duration::from_secs(5 * 60);
 /// More warnings than anybody reads.
 const WARNINGS_MAX: usize = 8;
@@ -165,21 +167,21 @@ fn once<T>(slot: &mut Written<T>, word: &str, value: T) -> Result<(), String> {
 }
 
 fn limit(text: &str) -> Result<Option<Duration>, String> {
-    in_range(text, "off")
+    in_range(text, LIMIT_MAX, "off")
 }
 
 /// No shorter than what a limit may be: it is one.
 fn notty(text: &str) -> Result<Option<Duration>, String> {
-    in_range(text, "ignore")
+    in_range(text, NOTTY_MAX, "ignore")
 }
 
-fn in_range(text: &str, none: &str) -> Result<Option<Duration>, String> {
+fn in_range(text: &str, most: Duration, none: &str) -> Result<Option<Duration>, String> {
     if text == none {
         return Ok(None);
     }
     let limit = whole(text, none)?;
-    if limit < LIMIT_MIN || limit > LIMIT_MAX {
-        return Err(format!("out of range, expected 10s to 365d, or {none}"));
+    if limit < LIMIT_MIN || limit > most {
+        return Err(format!("out of range, expected 10s to {}, or {none}", duration::print(most)));
     }
     Ok(Some(limit))
 }
@@ -270,6 +272,7 @@ mod tests {
             ("activity=", "activity="),
             ("notty=off", "notty=off"),
             ("notty=5s", "notty=5s"),
+            ("notty=31d", "notty=31d"),
             ("message={nobody}", "message={nobody}"),
             ("message=x message-file=/x", "message-file=/x"),
             ("message-file=x", "message-file=x"),
