@@ -104,7 +104,7 @@ impl Drop for Stack {
 /// Lines that cannot be read, and the word to blame.
 const BAD_LINES: [(&str, &str); 22] = [
     ("timeot=5m", "timeot=5m"),
-    ("conf=/etc/x", "conf=/etc/x"),
+    ("conf=etc/x", "conf=etc/x"),
     ("15m", "15m"),
     ("=15m", "=15m"),
     ("TIMEOUT=15m", "TIMEOUT=15m"),
@@ -285,10 +285,9 @@ fn closing_succeeds_whatever_was_before() {
 
 #[test]
 fn lines_of_another_type_fail() {
-    let hooks: [(&str, Call, c_int); 4] = [
+    let hooks: [(&str, Call, c_int); 3] = [
         ("auth", pam_authenticate, 0),
         ("auth", pam_setcred, PAM_ESTABLISH_CRED),
-        ("account", pam_acct_mgmt, 0),
         ("password", pam_chauthtok, 0),
     ];
     for (kind, call, flags) in hooks {
@@ -300,5 +299,52 @@ fn lines_of_another_type_fail() {
             let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{kind}: {logged:?}") };
             assert!(text.contains(&format!("a line of type {kind} is a mistake")), "{text}");
         }
+    }
+}
+
+/// The account stack of our line with these words, and nothing else.
+fn account(service: &str, words: &str) -> (c_int, Vec<(c_int, String)>) {
+    let line = format!("account required @MODULE@ {words}");
+    Stack::new(service, Some("nobody"), &line).call(pam_acct_mgmt, 0)
+}
+
+#[test]
+fn the_account_line_leaves_alone_whom_the_session_line_does() {
+    assert_eq!(account("cron", "timeout=15m"), (PAM_SUCCESS, vec![]));
+    // The record of it is the session line's.
+    assert_eq!(account("sshd", "timeout=off"), (PAM_SUCCESS, vec![]));
+}
+
+#[test]
+fn a_policy_that_is_not_there_refuses_and_the_log_names_it() {
+    let conf = "/nonexistent/idle.conf";
+    let line = format!("timeout=15m conf={conf}");
+    let session = Stack::session("sshd", &line).open();
+    for (code, logged) in [session, account("sshd", &line)] {
+        assert_eq!(code, PAM_SERVICE_ERR);
+        let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
+        assert!(
+            text.starts_with(&format!("could-not user=nobody file={conf} what=\"No such file")),
+            "{text}"
+        );
+    }
+    let line = line + " onerr=succeed";
+    let session = Stack::session("sshd", &line).open();
+    for (code, logged) in [session, account("sshd", &line)] {
+        assert_eq!(code, PAM_SUCCESS, "{logged:?}");
+        let [(libc::LOG_ERR, _), (libc::LOG_ERR, on)] = logged.as_slice() else { panic!("{logged:?}") };
+        assert!(on.contains("unguarded"), "{on}");
+    }
+    // Of another kind, nobody asks for the policy.
+    assert_eq!(account("cron", &format!("conf={conf}")).0, PAM_SUCCESS);
+}
+
+#[test]
+fn a_line_of_the_account_type_is_read_like_one_of_the_session() {
+    for (line, word) in BAD_LINES {
+        let (code, logged) = account("sshd", line);
+        assert_eq!(code, PAM_SERVICE_ERR, "{line}");
+        let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{line}: {logged:?}") };
+        assert!(text.contains(&argument(word)), "{line}: {text}");
     }
 }

@@ -1,11 +1,12 @@
-//! The command line between module and helper. An argument begins on each line that begins with `--`.
+//! The command line between module and helper. An argument begins on each line that begins with `--`;
+//! the protocol's number stands before them.
 #![no_main]
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
-use pam_idle_watchdog::handoff::{Assignment, Orders};
+use pam_idle_watchdog::handoff::{Assignment, Orders, PROTOCOL};
 
 /// The arguments: they may hold line feeds, and be no UTF-8.
 fn arguments(data: &[u8]) -> Vec<OsString> {
@@ -24,7 +25,8 @@ fn arguments(data: &[u8]) -> Vec<OsString> {
 
 fuzz_target!(|data: &[u8]| {
     let args = arguments(data);
-    match Assignment::from_args(args.clone()) {
+    let spoken = OsString::from(format!("--protocol={PROTOCOL}"));
+    match Assignment::from_args([spoken].into_iter().chain(args.iter().cloned())) {
         Ok(read) => assert_eq!(Assignment::from_args(read.to_args()).expect("its own arguments"), read),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
