@@ -372,6 +372,14 @@ fn a_key_within_the_kernels_tick_after_the_bucket_counts() {
 }
 
 #[test]
+fn a_touch_of_both_stamps_costs_one_credit() {
+    let events: Vec<_> = (0..4).map(|_| (35 * SECOND, Event::Touch(-1000 * SECOND))).collect();
+    let end = play_counting(true, 40 * SECOND, &[], 0, &events);
+    let credited = (0..CREDITS).rev().map(|left| Doubt::Credited { left });
+    assert_eq!(end.doubts, credited.chain([Doubt::Disbelieved]).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_stamp_in_the_future_is_not_even_credited() {
     let end = play(100 * SECOND, 30 * SECOND, 0, &[(30 * SECOND, Event::Touch(4000 * SECOND))]);
     assert!(end.at < 109 * SECOND, "{} s", end.at / SECOND);

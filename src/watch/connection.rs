@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::tcp;
 
-/// How long the client has been silent; of several connections the one that was used last counts.
-/// `None` where the leader has no TCP connection.
+/// The kernel tells of a connection in ticks, of 10 ms at the most: data may have come so much later.
+const TICK: Nanos = SECOND / 100;
+
+/// When the client was last heard of, on the boot clock: not earlier than the truth. Of several
+/// connections the one that was used last counts. `None` where the leader has no TCP connection.
 ///
 /// # Errors
 ///
 /// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn silence(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Duration>> {
+pub fn heard(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Nanos>> {
     let mut shortest: Option<Duration> = None;
     for fd in proc.sockets(pid)? {
         let socket = match leader.duplicate(fd) {
@@ -26,5 +30,9 @@ pub fn silence(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Durat
         };
         shortest = [shortest, tcp::silence(&socket)].into_iter().flatten().min();
     }
-    Ok(shortest)
+    let at = |silence: Duration| {
+        let silence = Nanos::try_from(silence.as_nanos()).unwrap_or(Nanos::MAX);
+        Moment::now().boot.saturating_sub(silence).saturating_add(TICK)
+    };
+    Ok(shortest.map(at))
 }

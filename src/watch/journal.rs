@@ -1,9 +1,12 @@
 //! Records of one session: the same prefix, the same first fields, one line a decision.
 
+use std::time::Duration;
+
 use syslog::Severity;
 
 use super::terminal::Terminal;
-use crate::handoff::Session;
+use crate::handoff::{Orders, Session};
+use crate::policy::Counted;
 use crate::record::Record;
 use crate::sys::log::Log;
 
@@ -89,4 +92,33 @@ impl Journal {
 pub fn names(terminals: &[Terminal]) -> Option<String> {
     let names: Vec<&str> = terminals.iter().map(|terminal| terminal.name.as_str()).collect();
     (!names.is_empty()).then(|| names.join(","))
+}
+
+/// Process numbers, as a field shows them.
+#[must_use]
+pub fn numbers(pids: &[i32]) -> Option<String> {
+    let texts: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(","))
+}
+
+/// A limit, as a field shows it: in seconds.
+#[must_use]
+pub fn limit_text(limit: Option<Duration>) -> String {
+    limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
+}
+
+/// Adds to a record what orders say; what is not at its default, if they have one without a word.
+#[must_use]
+pub fn ordered(record: Record, orders: &Orders) -> Record {
+    let Orders { limit, warn, grace, kill, activity, notty, message: _, rule, quiet: _, debug: _ } = orders;
+    let seconds = |time: &Duration| time.as_secs().to_string();
+    let warn: Vec<String> = warn.iter().map(seconds).collect();
+    record
+        .with("limit", limit_text(*limit))
+        .with("warn", if warn.is_empty() { "0".to_owned() } else { warn.join(",") })
+        .with("grace", grace.as_secs())
+        .with("kill", kill.word())
+        .with_some("activity", (*activity != Counted::default()).then(|| activity.word()))
+        .with_some("notty", notty.as_ref().map(seconds))
+        .with_some("rule", rule.as_ref())
 }

@@ -14,7 +14,7 @@ use super::activity::{Activity, Doubt};
 use super::caller::Caller;
 use super::connection;
 use super::ending::{Ladder, Outcome, Reach};
-use super::journal::{Journal, names};
+use super::journal::{Journal, limit_text, names, numbers, ordered};
 use super::load::{Load, Snapshot};
 use super::members::Standing;
 use super::notice::{self, Warning};
@@ -23,7 +23,7 @@ use super::terminal::Terminal;
 use super::terminals::{Finder, Way};
 use super::watched::Watched;
 use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, STATUS_FD};
-use crate::policy::{Counted, Kill};
+use crate::policy::Kill;
 use crate::record::Record;
 use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
@@ -68,9 +68,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
         }
     }
 }
-
-/// The kernel tells of a connection in ticks, of 10 ms at the most: data may have come so much later.
-const TICK: Nanos = SECOND / 100;
 
 /// With fewer descriptors nobody could be ended.
 const DESCRIPTORS: u64 = 64;
@@ -307,10 +304,9 @@ impl Watchdog {
             return Ground::Nothing;
         }
         let Watched { proc, leader, .. } = &self.session;
-        match connection::silence(proc, self.assignment.session.leader, leader) {
-            Ok(Some(silence)) => {
-                let silence = Nanos::try_from(silence.as_nanos()).unwrap_or(Nanos::MAX);
-                self.activity.note(Moment::now().boot.saturating_sub(silence).saturating_add(TICK));
+        match connection::heard(proc, self.assignment.session.leader, leader) {
+            Ok(Some(last)) => {
+                self.activity.note(last);
                 Ground::Connection
             }
             Ok(None) => Ground::Nothing,
@@ -493,28 +489,4 @@ fn tell(
 
 fn schedule(orders: &Orders) -> Schedule {
     Schedule::new(orders.limit, orders.notty, &orders.warn, orders.kill == Kill::None)
-}
-
-/// Adds to a record what orders say; what is not at its default, if they have one without a word.
-fn ordered(record: Record, orders: &Orders) -> Record {
-    let Orders { limit, warn, grace, kill, activity, notty, message: _, rule, quiet: _, debug: _ } = orders;
-    let seconds = |time: &Duration| time.as_secs().to_string();
-    let warn: Vec<String> = warn.iter().map(seconds).collect();
-    record
-        .with("limit", limit_text(*limit))
-        .with("warn", if warn.is_empty() { "0".to_owned() } else { warn.join(",") })
-        .with("grace", grace.as_secs())
-        .with("kill", kill.word())
-        .with_some("activity", (*activity != Counted::default()).then(|| activity.word()))
-        .with_some("notty", notty.as_ref().map(seconds))
-        .with_some("rule", rule.as_ref())
-}
-
-fn limit_text(limit: Option<Duration>) -> String {
-    limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
-}
-
-fn numbers(pids: &[i32]) -> Option<String> {
-    let texts: Vec<String> = pids.iter().map(ToString::to_string).collect();
-    (!texts.is_empty()).then(|| texts.join(","))
 }

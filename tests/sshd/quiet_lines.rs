@@ -1,8 +1,9 @@
 //! `notty=`: sessions without a terminal are judged by their connection.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::promise::*;
 use crate::support::client::Client;
@@ -11,11 +12,11 @@ use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs, until};
 
 const NOTTY: &str = "timeout=10s warn=4s grace=2s notty=10s debug";
-/// limit ≤ true silence at the end < limit + 2 s.
-const SILENT: std::ops::Range<Duration> = secs(10)..secs(12);
+/// limit ≤ true silence at the end < limit + 3 s, on a machine with a lot to do.
+const SILENT: Range<Duration> = secs(10)..secs(13);
 
 /// Waits for the end of a session whose client was last heard of then.
-fn assert_ended_in_silence(sshd: &Sshd, heard: std::time::Instant) {
+fn assert_ended_in_silence(sshd: &Sshd, heard: Instant) {
     let ending = sshd.log.wait_for_event("ending", "alice", SOON);
     let silence = ending.at - heard;
     assert!(SILENT.contains(&silence), "after {silence:?}; the log:\n{}", sshd.log);
@@ -23,6 +24,11 @@ fn assert_ended_in_silence(sshd: &Sshd, heard: std::time::Instant) {
     assert_eq!((ending.field("limit"), ending.field("tty")), (None, None), "{}", ending.text);
     assert_eq!(sshd.log.events("warned", "alice").len(), 0, "the log:\n{}", sshd.log);
     assert_pam_closed(sshd, "alice");
+}
+
+/// When the client was let in. What it says right after that is the last that is heard of it.
+fn accepted(sshd: &Sshd) -> Instant {
+    sshd.log.wait_for("the login", |line| line.text.starts_with("Accepted publickey"), SOON).at
 }
 
 #[test]
@@ -33,8 +39,7 @@ fn a_tunnel_that_carries_nothing_is_ended() {
     let alice = Client::on_pipes(command);
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
     assert_eq!(armed.field("notty"), Some("10"), "{}", armed.text);
-    // The client's last word is its request for no session at all, right after that.
-    assert_ended_in_silence(&sshd, armed.at);
+    assert_ended_in_silence(&sshd, accepted(&sshd));
     assert!(alice.exit(SOON).is_some());
     assert_no_process_left(&sshd, "alice", now() + SOON);
 }
@@ -101,9 +106,9 @@ fn roots_own_connection_is_heard_and_ended() {
     let mut command = sshd.ssh("root");
     command.arg("sleep 1000");
     let root = Client::on_pipes(command);
-    let armed = sshd.log.wait_for_event("armed", "root", SOON);
-    let exit = root.exit(SOON).expect("ended");
-    assert!(SILENT.contains(&(exit.at - armed.at)), "the log:\n{}", sshd.log);
+    sshd.log.wait_for_event("armed", "root", SOON);
+    let exit = root.exit(SOON + secs(10)).expect("ended");
+    assert!(SILENT.contains(&(exit.at - accepted(&sshd))), "the log:\n{}", sshd.log);
 }
 
 #[test]

@@ -51,5 +51,6 @@ fn the_administrators_words_are_shown_and_each_terminal_is_named() {
     );
     assert!(alice.shows(" of 10s\r"), "{}", alice.screen());
     // The frame is the built-in text's, and the reason stays.
-    assert!(!alice.shows(WARNING_TEXT) && alice.shows(ENDED_TEXT), "{}", alice.screen());
+    alice.expect(ENDED_TEXT, SOON);
+    assert!(!alice.shows(WARNING_TEXT), "{}", alice.screen());
 }
