@@ -89,7 +89,7 @@ fn a_call_that_is_broken_changes_nothing() {
     pidfd.queue(RELOAD_SIGNAL, value).unwrap();
     let could_not = |line: &crate::support::log::Line| line.is("could-not");
     sshd.log.wait_for_count("failures", 3, could_not, SOON);
-    let mut broken = reload::message(&orders(OPTIONS));
+    let mut broken = reload::message(&orders(LONG));
     broken.extend_from_slice(b"\0--kill=everybody");
     ours.set_read_timeout(Some(SOON)).unwrap();
     ours.send(&broken).unwrap();
@@ -98,8 +98,8 @@ fn a_call_that_is_broken_changes_nothing() {
     let length = ours.recv(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
     assert!(answer.starts_with('R') && answer.contains("--kill=everybody"), "{answer}");
-    assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
     assert_ended_on_time(&sshd, &alice);
+    assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
 }
 
 #[test]
