@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # The words the cases are written in. A case is a function `case_NAME` (or `alone_NAME`: no other runs
 # beside it) in cases/; it passes if it returns, and fails at the first word that does not hold.
 #
@@ -11,6 +11,8 @@ SOON=120 # how long anything may take that happens at once
 
 declare -A IN OUT PID LAST SEEN ID HELPER
 
+# says TEXT: beside the case's result, whatever that is.
+says() { echo "     $release $*" | tee /dev/fd/3; }
 fail() {
 	echo "$*" >&2
 	exit 1

@@ -1,0 +1,42 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# Many sessions at a time, and what their watchdogs cost. No other case runs beside it.
+
+alone_load() {
+	local many=${VM_SESSIONS:-32} began logind n keys clients=()
+	# The first is not to end before the last is in.
+	local limit=$((60 + 2 * many))
+	stack 2216 pam_loginuid.so pam_systemd.so "pam_idle_watchdog.so timeout=${limit}s warn=4s grace=2s"
+	began=$(guest date +%s)
+	logind=$(cost -x systemd-logind)
+	mkfifo keys
+	exec {keys}<>keys
+	for ((n = 0; n < many; n++)); do
+		# Eight at a time.
+		within "$SOON" are_in $((n - 7)) || fail "no answer before login $n"
+		ssh -F "$RUN/ssh_config" -J backdoor -p 2216 -tt -l alice guest 'echo here; exec cat' \
+			<&"$keys" >"screen.$n" 2>&1 &
+		clients+=($!)
+	done
+	within "$SOON" are_in "$many" || fail 'not all are in'
+	says "$(echo "$(cost -x pam_idle_watchd)" "$(cost -f "'^sshd(-session)?: alice'")" "$logind" "$(cost -x systemd-logind)" |
+		awk '{ printf "%d sessions at a time, for each: %.0f KiB and %.0f ms in its helper, %.0f KiB and %.0f ms in sshd, %.0f KiB and %.0f ms in logind",
+			$1, $2 / $1, $3 / $1, $5 / $1, $6 / $1, ($11 - $8) / $1, ($12 - $9) / $1 }')"
+	for n in "${clients[@]}"; do
+		within $((limit + STEP + SLACK)) ended "$n" || fail 'one is left'
+	done
+	[ "$(count armed)" = "$many" ] || fail 'not all were armed'
+	[ "$(count "ended .* limit=$limit .*survivors=0")" = "$many" ] || fail 'not all were ended for being idle'
+	[ "$(count could-not)" = 0 ] || fail 'something went wrong'
+	within "$SOON" guest '! pgrep -x pam_idle_watchd && ! loginctl --no-legend list-sessions | grep alice' || fail 'something is left'
+}
+# are_in NUMBER: so many have answered.
+are_in() { [ "$(cat screen.* 2>/dev/null | grep -ac here)" -ge "$1" ]; }
+ended() { ! kill -0 "$1" 2>/dev/null; }
+# cost PGREP'S-OPTIONS: number of processes, their memory in KiB, their processor time in ms.
+cost() {
+	guest "cd /proc; awk '/^Pss:/ { kib += \$2 } FILENAME ~ /schedstat/ { ns += \$1 } END { print (ARGC - 1) / 2, kib, ns / 1000000 }' \
+		\$(pgrep $* | sed 's,.*,&/smaps_rollup &/schedstat,')"
+}
+count() {
+	guest "journalctl -q -o cat --facility=authpriv --since=@$began --grep='pam_idle_watchdog.*: $1'" | wc -l
+}
