@@ -1,0 +1,42 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# The policy file, and the administrator's command.
+
+# A rule decides; a broken policy is handed to nobody; a changed one is, to who is in already. No other case
+# runs beside it: while the policy is broken, nobody comes in.
+alone_policy() {
+	local file=/etc/security/idle_watchdog.conf
+	afterwards "rm -f $file"
+	echo 'dave sshd ssh * timeout=1h warn=30m,4s' | put $file
+	login d dave
+	armed d "limit=3600 warn=1800,4 .*rule=$file:1"
+	echo 'dave sshd ssh * timeout=12s warm=4s' | put $file
+	if guest idle-watchdog reload 2>mistakes; then fail 'a broken policy was handed over'; fi
+	grep -F "$file:1:28: warm=4s: unknown" mistakes || fail 'the mistake was not named'
+	no_record d ': reloaded '
+	echo 'dave sshd ssh * timeout=12s warn=4s grace=2s' | put $file
+	guest idle-watchdog reload
+	record d ": reloaded .*limit=12 warn=4 .*rule=$file:1"
+	does d true
+	ends_idle d
+	screen_says d 'press Enter'
+	record d ': ended .*survivors=0'
+	gone d
+}
+
+# What weakens the guard on this machine: Debian 12's kernel does, Debian 13's does not.
+case_check_system() {
+	local found=0
+	guest idle-watchdog check --system >found || found=$?
+	case $release in
+	bookworm)
+		[ "$found" = 1 ] || fail "exit status $found"
+		[ "$(grep -c '^weak: ' found)" = 2 ] || fail 'not two findings'
+		grep '^weak: dev.tty.legacy_tiocsti is not there' found || fail 'TIOCSTI was not found'
+		grep '^weak: the kernel does not note reads through /dev/tty' found || fail '/dev/tty was not found'
+		;;
+	trixie)
+		[ "$found" = 0 ] || fail "exit status $found"
+		grep -x 'nothing weakens the guard on this machine' found || fail 'something was found'
+		;;
+	esac
+}
