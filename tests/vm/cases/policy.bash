@@ -11,7 +11,7 @@ alone_policy() {
 	armed d "limit=3600 warn=1800,4 .*rule=$file:1"
 	echo 'dave sshd ssh * timeout=12s warm=4s' | put $file
 	if guest idle-watchdog reload 2>mistakes; then fail 'a broken policy was handed over'; fi
-	grep -F "$file:1:28: warm=4s: unknown" mistakes || fail 'the mistake was not named'
+	grep -F "$file:1:29: warm=4s: unknown" mistakes || fail 'the mistake was not named'
 	no_record d ': reloaded '
 	echo 'dave sshd ssh * timeout=12s warn=4s grace=2s' | put $file
 	guest idle-watchdog reload

@@ -11,10 +11,10 @@ alone_restarts() {
 	keys a '\n'
 	keys r '\n'
 	guest "systemctl restart ssh systemd-logind systemd-journald; systemctl daemon-reexec; systemctl daemon-reload
-		for file in $OURS; do cp -p \$file \$file.new; mv \$file.new \$file; done"
+		for file in $FILES; do cp -p \$file \$file.new; mv \$file.new \$file; done"
 	ends_idle a r
-	afterwards "for file in $OURS; do mv /run/\${file##*/} \$file; done"
-	guest "for file in $OURS; do mv \$file /run; done"
+	afterwards "for file in $FILES; do mv /run/\${file##*/} \$file; done"
+	guest "for file in $FILES; do mv \$file /run; done"
 	typist_stops t
 	ends_idle t
 	for name in a r t; do
@@ -23,7 +23,7 @@ alone_restarts() {
 		gone $name
 	done
 }
-OURS='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper'
+FILES='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper'
 
 # rsyslog in journald's place, and away for a while: all of it is in its file, once.
 alone_rsyslog() {
