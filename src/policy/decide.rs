@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::column::{Login, Who};
 use super::file::{self, Fault};
-use super::rule::Rule;
+use super::rule::{Login, Rule};
 use super::settings::Settings;
+use super::who::Who;
 use super::words::Words;
 
 /// Rules, the first that matches decides.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::str::Chars;
 
-use super::column::{Item, List};
+use super::list::{Item, List};
 use super::rule::{Place, Rule};
 use super::words::Words;
 
@@ -93,16 +93,10 @@ impl Word {
 /// A rule of the words of one row, of which there is at least one.
 fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
     let [who, service, terminal, from, settings @ ..] = row else {
-        let last = row.last().map_or_else(
-            || Bad { at: (1, 1), word: String::new(), problem: String::new() },
-            |word| word.bad(""),
-        );
-        return Err(Bad {
-            problem: "expected four columns (who, service, terminal, from), then settings".to_owned(),
-            ..last
-        });
+        let problem = "expected four columns (who, service, terminal, from), then settings";
+        let nothing = || Bad { at: (1, 1), word: String::new(), problem: problem.to_owned() };
+        return Err(row.last().map_or_else(nothing, |last| last.bad(problem)));
     };
-    let mut words = Words::default();
     let rule = Rule {
         place: Place { file: Rc::clone(file), line: who.at.0 },
         who: column(who)?,
@@ -114,6 +108,7 @@ fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
     if settings.is_empty() {
         return Err(from.bad("expected a setting after it, such as timeout=10m"));
     }
+    let mut words = Words::default();
     for word in settings {
         if word.text.starts_with("conf=") {
             return Err(word.bad("stands on the PAM line only"));
@@ -122,10 +117,7 @@ fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
     }
     if let Some((limit, _)) = words.limit {
         words.warns_in_time(limit).map_err(|(bad, problem)| {
-            settings
-                .iter()
-                .find(|word| word.text == bad)
-                .map_or_else(|| who.bad(problem.clone()), |word| word.bad(problem.clone()))
+            settings.iter().find(|word| word.text == bad).unwrap_or(from).bad(problem)
         })?;
     }
     Ok(Rule { words, ..rule })
@@ -211,7 +203,13 @@ impl Reader<'_> {
                         self.next();
                         break;
                     }
+                    if matches!(self.rest.peek(), Some(' ' | '\t' | '\r')) {
+                        return Err(bad(here, "\\", "continues a line only where nothing follows it"));
+                    }
                     text.push('\\');
+                }
+                Some('\r') => {
+                    return Err(bad(here, &text, "a carriage return: lines end in a line feed alone"));
                 }
                 Some('#') => {
                     return Err(bad(
@@ -334,14 +332,16 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
             ("* sshd *", "/f:1:8: *: expected four columns"),
             ("* * * *", "/f:1:7: *: expected a setting after it"),
             ("* * * * conf=/x", "/f:1:9: conf=/x: stands on the PAM line only"),
-            ("* * * 10.0.0.1/8 quiet", "/f:1:7: 10.0.0.1/8: \"10.0.0.1/8\": expected a host"),
+            ("* * * 10.0.0.1/8 quiet", "/f:1:7: 10.0.0.1/8: is no net"),
             (
                 "* * * * timeout=1m warn=2m",
                 "/f:1:20: warn=2m: the warning must be shorter than the limit, 1m",
             ),
             ("* * * * \"message=x", "/f:1:9: message=x: the closing quotation mark is missing"),
             ("* * * * quiet#x", "/f:1:14: quiet: a comment begins after a blank"),
-            ("* * * * quiet\r\n", "/f:1:14: quiet: \\u{d} is no plain character"),
+            ("* * * * quiet\r\n", "/f:1:14: quiet: a carriage return"),
+            ("* * * * quiet \\ \n", "/f:1:15: \\\\: continues a line only where"),
+            ("* * * * quiet\u{e9}", "/f:1:14: quiet: \\u{e9} is no plain character"),
             ("\u{feff}* * * * quiet", "/f:1:1: \\u{feff} is no plain character"),
             ("a,,b * * * quiet", "/f:1:1: a,,b: an item is missing"),
             ("\"\" * * * quiet", "/f:1:1: an item is missing"),

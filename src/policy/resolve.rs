@@ -1,11 +1,10 @@
 //! From the PAM line and the files on the disk to what holds for one login.
 
-use super::column::Login;
 use super::decide::Policy;
 use super::file::Fault;
 use super::load::Files;
 use super::message::{Message, Template};
-use super::rule::Place;
+use super::rule::{Login, Place};
 use super::settings::Settings;
 use super::words::Words;
 use crate::sys::names::Person;

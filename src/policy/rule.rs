@@ -4,8 +4,26 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::column::{Glob, List, Login, Source, Who};
+use super::glob::Glob;
+use super::list::List;
+use super::source::Source;
+use super::who::Who;
 use super::words::Words;
+
+/// A login, as far as a rule asks about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// PAM_USER.
+    pub user: &'a str,
+    /// The user's id, where name services know it.
+    pub uid: Option<u32>,
+    /// PAM_SERVICE.
+    pub service: &'a str,
+    /// PAM_TTY, with or without `/dev/`; empty is none.
+    pub tty: &'a str,
+    /// PAM_RHOST; empty is none.
+    pub from: &'a str,
+}
 
 /// Where a rule stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

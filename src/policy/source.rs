@@ -1,0 +1,213 @@
+//! The column `from`: where a login comes from.
+
+use std::fmt::{self, Display};
+use std::net::IpAddr;
+
+use super::glob::Glob;
+use super::list::Item;
+
+/// A place that logins come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `*`
+    Any,
+    /// `local`: no remote host at all, as on a console.
+    Local,
+    /// An address, or `address/bits`.
+    Net(IpAddr, u8),
+    /// A host's name, in small letters; `*` and `?` stand for others.
+    Host(Glob),
+}
+
+impl Source {
+    /// Whether a login came from there. Names are not looked up: what PAM has decides.
+    #[must_use]
+    pub fn matches(&self, from: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Local => from.is_empty(),
+            Self::Net(net, bits) => address(from).is_some_and(|from| in_net(from, *net, *bits)),
+            Self::Host(glob) => !from.is_empty() && glob.matches(&from.to_ascii_lowercase()),
+        }
+    }
+}
+
+impl Item for Source {
+    const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        // Hosts know no capitals; and access.conf(5) has LOCAL.
+        let text = text.to_ascii_lowercase();
+        match text.as_str() {
+            "*" => return Ok(Self::Any),
+            "local" => return Ok(Self::Local),
+            _ => {}
+        }
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text.as_str(), None),
+        };
+        if let Ok(address) = address.parse() {
+            return net(address, bits);
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*' | '?' | ':');
+        // 10.0.0.* is fine; 10.0.0 or 300.1.1.1 alone is an address gone wrong.
+        let numbers = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+        // A slash is not plain: it stands behind an address only.
+        if numbers || !text.chars().all(plain) {
+            return Err(Self::expected());
+        }
+        Ok(Self::Host(Glob::parse(&text)?))
+    }
+
+    fn is_any(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Host(glob) => glob.is_any(),
+            _ => false,
+        }
+    }
+}
+
+impl Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Local => f.write_str("local"),
+            Self::Net(net, bits) if *bits == width(*net) => write!(f, "{net}"),
+            Self::Net(net, bits) => write!(f, "{net}/{bits}"),
+            Self::Host(glob) => write!(f, "{glob}"),
+        }
+    }
+}
+
+/// An address that an administrator wrote, and what stands behind its slash.
+fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
+    if address != address.to_canonical() {
+        return Err(format!("is matched as IPv4, expected {}", address.to_canonical()));
+    }
+    let width = width(address);
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
+    let bits = bits.map_or(Some(width), number).filter(|bits| *bits <= width);
+    let bits = bits.ok_or_else(|| format!("expected a number of bits behind the slash, 0 to {width}"))?;
+    // A slip of the hand: the address was meant, or another net.
+    if bits_of(address).checked_shl(u32::from(bits)).unwrap_or(0) != 0 {
+        return Err(format!("is no net, for behind its first {bits} bits not all are 0"));
+    }
+    Ok(Source::Net(address, bits))
+}
+
+/// The address PAM names, if it is one: without its zone, and as IPv4 where it is a mapped one.
+fn address(from: &str) -> Option<IpAddr> {
+    let plain = from.split('%').next()?;
+    plain.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// An address, from the left of 128 bits.
+fn bits_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+fn in_net(address: IpAddr, net: IpAddr, bits: u8) -> bool {
+    let differ = bits_of(address) ^ bits_of(net);
+    address.is_ipv4() == net.is_ipv4() && differ.checked_shr(128 - u32::from(bits)).unwrap_or(0) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::List;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn from(pattern: &str, host: &str) -> bool {
+        let list = List::<Source>::parse(pattern).unwrap();
+        list.matches(|item| Ok::<_, ()>(item.matches(host))).unwrap()
+    }
+
+    #[test]
+    fn hosts_and_nets() {
+        assert!(from("10.0.0.0/8", "10.200.3.4") && !from("10.0.0.0/8", "11.0.0.1"));
+        assert!(from("10.0.0.0/8", "::ffff:10.1.2.3"));
+        assert!(from("fe80::/10", "fe80::1%eth0") && !from("fe80::/10", "10.0.0.1"));
+        assert!(from("0.0.0.0/0", "192.0.2.1") && !from("0.0.0.0/0", "::1") && from("::/0", "::1"));
+        assert!(from("192.0.2.7", "192.0.2.7") && !from("192.0.2.7", "192.0.2.70"));
+        assert!(from("*.Example.org", "HOST.example.ORG") && !from("*.example.org", "example.org"));
+        assert!(from("local", "") && !from("local", "localhost") && !from("host", ""));
+        assert!(from("LOCAL", "") && !from("LOCAL", "local"));
+        assert!(
+            from("*", "") && from("*", "x") && !from("10.0.0.0/8", "") && !from("10.0.0.0/8", "ten.example")
+        );
+        assert!(from("10.0.0.0/8,!10.9.0.0/16", "10.8.0.1") && !from("10.0.0.0/8,!10.9.0.0/16", "10.9.0.1"));
+        assert!(from("!local", "x") && !from("!local", ""));
+    }
+
+    #[test]
+    fn what_could_be_misread_is_refused() {
+        for text in [
+            "",
+            ",",
+            "a,",
+            "!",
+            "!*",
+            "!**",
+            "10.0.0.5/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0",
+            "300.1.1.1",
+            "a/8",
+            "::/129",
+            "timeout=10m",
+            "a b",
+            "::ffff:10.0.0.0/104",
+        ] {
+            assert!(List::<Source>::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_net_gone_wrong_is_told_why() {
+        for (text, why) in [
+            ("10.0.0.5/8", "is no net, for behind its first 8 bits"),
+            ("10.0.0.0/255.0.0.0", "expected a number of bits behind the slash, 0 to 32"),
+            ("::/129", "expected a number of bits behind the slash, 0 to 128"),
+            ("::ffff:10.0.0.1", "is matched as IPv4, expected 10.0.0.1"),
+            ("x,10.0.0.0/", "\"10.0.0.0/\": expected a number of bits"),
+            ("10.0.0", "expected a host"),
+        ] {
+            let problem = List::<Source>::parse(text).unwrap_err();
+            assert!(problem.starts_with(why), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn capitals_and_zeros_are_read_as_the_same() {
+        for text in ["Local", "*.EXAMPLE.org", "::", "0.0.0.0/0", "2001:DB8::1/128"] {
+            let source = Source::parse(text).unwrap();
+            assert_eq!(Source::parse(&source.to_string()), Ok(source), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_as_the_same(text in r"(!?(\*|[a-z.]{1,4}|10\.[0-9]\.0\.0/16|::/0|local),?){1,4}") {
+            if let Ok(list) = List::<Source>::parse(&text) {
+                prop_assert_eq!(List::parse(&list.to_string()), Ok(list));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".*", host in ".*") {
+            if let Ok(list) = List::<Source>::parse(&text) {
+                let _ = list.matches(|item| Ok::<_, ()>(item.matches(&host)));
+            }
+        }
+    }
+}
