@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pam_idle_watchdog::policy::{Policy, Settings, Template};
+use pam_idle_watchdog::command::stack;
+use pam_idle_watchdog::policy::{Policy, Template, Words};
+use serde_json::Value;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -72,7 +74,7 @@ fn every_unsafe_block_says_why_it_is_sound() {
 
 /// The words of the parser, in its own words.
 fn option_words() -> Vec<String> {
-    let problem = Settings::from_words(["no-such-word"]).unwrap_err().problem;
+    let problem = Words::of_line(["no-such-word"]).unwrap_err().problem;
     let (_, words) = problem.split_once("one of ").unwrap_or_else(|| panic!("{problem}"));
     words.split(' ').map(str::to_owned).collect()
 }
@@ -160,30 +162,6 @@ fn documents() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// The words of a PAM line, as libpam cuts them: by blanks, but for what stands in brackets.
-fn pam_words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = line.split('#').next().unwrap().trim();
-    while !rest.is_empty() {
-        let end = match rest.strip_prefix('[') {
-            Some(inner) => {
-                let mut before = ' ';
-                let end = inner.find(|c| c == ']' && std::mem::replace(&mut before, c) != '\\');
-                let end = end.unwrap_or_else(|| panic!("no closing bracket: {line}"));
-                words.push(inner[..end].replace("\\]", "]"));
-                end + 2
-            }
-            None => {
-                let end = rest.find([' ', '\t']).unwrap_or(rest.len());
-                words.push(rest[..end].to_owned());
-                end
-            }
-        };
-        rest = rest[end..].trim_start();
-    }
-    words
-}
-
 #[test]
 fn every_line_the_documents_show_can_be_read() {
     let mut seen = BTreeMap::from([("session", 0), ("account", 0)]);
@@ -194,9 +172,9 @@ fn every_line_the_documents_show_can_be_read() {
             let Some((control, words)) = line.split_once("pam_idle_watchdog.so") else { continue };
             let kind = control.split_whitespace().next().unwrap_or_default();
             let Some(count) = seen.get_mut(kind) else { continue };
-            let words = pam_words(words);
-            let settings = Settings::from_words(words.iter().map(String::as_str));
-            assert!(settings.is_ok(), "{}: {line}: {settings:?}", document.display());
+            let words = stack::words(words.split('#').next().unwrap());
+            let read = Words::of_line(words.iter().map(String::as_str));
+            assert!(read.is_ok(), "{}: {line}: {read:?}", document.display());
             *count += 1;
         }
     }
@@ -273,90 +251,6 @@ fn every_dependency_is_justified() {
     assert!(seen > 5, "{seen} dependencies");
 }
 
-/// A JSON value, as much as `cargo metadata` needs.
-#[derive(Debug)]
-enum Json {
-    Null,
-    Other,
-    Text(String),
-    List(Vec<Json>),
-    Map(BTreeMap<String, Json>),
-}
-
-impl Json {
-    fn parse(rest: &mut &str) -> Self {
-        let skip = |rest: &mut &str| *rest = rest.trim_start();
-        skip(rest);
-        match rest.as_bytes()[0] {
-            b'"' => Self::Text(Self::text(rest)),
-            open @ (b'[' | b'{') => {
-                let (mut list, mut map) = (Vec::new(), BTreeMap::new());
-                let close = if open == b'[' { ']' } else { '}' };
-                loop {
-                    *rest = rest[1..].trim_start();
-                    if let Some(after) = rest.strip_prefix(close) {
-                        *rest = after;
-                        return if open == b'[' { Self::List(list) } else { Self::Map(map) };
-                    }
-                    if open == b'[' {
-                        list.push(Self::parse(rest));
-                    } else {
-                        let key = Self::text(rest);
-                        *rest = rest.trim_start().strip_prefix(':').expect("a colon");
-                        map.insert(key, Self::parse(rest));
-                    }
-                    skip(rest);
-                    if let Some(after) = rest.strip_prefix(close) {
-                        *rest = after;
-                        return if open == b'[' { Self::List(list) } else { Self::Map(map) };
-                    }
-                    assert!(rest.starts_with(','), "{}", &rest[..rest.len().min(40)]);
-                }
-            }
-            _ => {
-                let (word, after) = rest.split_at(rest.find([',', ']', '}']).unwrap_or(rest.len()));
-                *rest = after;
-                if word.trim() == "null" { Self::Null } else { Self::Other }
-            }
-        }
-    }
-
-    /// A string; its escapes stay as they are, which no name and no version has.
-    fn text(rest: &mut &str) -> String {
-        *rest = rest.trim_start().strip_prefix('"').expect("a string");
-        let mut escaped = false;
-        let end = rest.find(|c| {
-            let ends = c == '"' && !escaped;
-            escaped = c == '\\' && !escaped;
-            ends
-        });
-        let (text, after) = rest.split_at(end.expect("its end"));
-        *rest = &after[1..];
-        text.to_owned()
-    }
-
-    fn get(&self, key: &str) -> &Self {
-        match self {
-            Self::Map(map) => map.get(key).unwrap_or(&Self::Null),
-            other => panic!("{key} of {other:?}"),
-        }
-    }
-
-    fn list(&self) -> &[Self] {
-        match self {
-            Self::List(list) => list,
-            other => panic!("no list: {other:?}"),
-        }
-    }
-
-    fn str(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
 /// `1.85.1` → (1, 85).
 fn minor(version: &str) -> (u32, u32) {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap());
@@ -373,30 +267,28 @@ fn nothing_that_runs_needs_a_newer_rust_than_we_say() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata = Json::parse(&mut String::from_utf8(output.stdout).unwrap().as_str());
-    let by_id = |key: &str, list: &Json| -> BTreeMap<String, usize> {
-        let ids = list.list().iter().map(|item| item.get(key).str().unwrap().to_owned());
-        ids.enumerate().map(|(index, id)| (id, index)).collect()
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let by_id = |list: &Value| -> BTreeMap<String, Value> {
+        let id = |item: &Value| item["id"].as_str().unwrap().to_owned();
+        list.as_array().unwrap().iter().map(|item| (id(item), item.clone())).collect()
     };
-    let (packages, nodes) = (metadata.get("packages"), metadata.get("resolve").get("nodes"));
-    let (package_of, node_of) = (by_id("id", packages), by_id("id", nodes));
+    let (packages, nodes) = (by_id(&metadata["packages"]), by_id(&metadata["resolve"]["nodes"]));
 
-    let ours = metadata.get("resolve").get("root").str().unwrap();
-    let promised = packages.list()[package_of[ours]].get("rust_version").str().expect("our rust-version");
+    let ours = metadata["resolve"]["root"].as_str().unwrap();
+    let promised = packages[ours]["rust_version"].as_str().expect("our rust-version");
     let (mut seen, mut waiting, mut newer) = (BTreeSet::new(), vec![ours], Vec::new());
     while let Some(id) = waiting.pop() {
         if !seen.insert(id) {
             continue;
         }
-        let package = &packages.list()[package_of[id]];
-        if package.get("rust_version").str().is_some_and(|version| minor(version) > minor(promised)) {
+        if packages[id]["rust_version"].as_str().is_some_and(|version| minor(version) > minor(promised)) {
             newer.push(id);
         }
-        for dependency in nodes.list()[node_of[id]].get("deps").list() {
+        for dependency in nodes[id]["deps"].as_array().unwrap() {
             // Built for users: normal and build dependencies. Tests may need more.
-            let kinds = dependency.get("dep_kinds").list();
-            if kinds.iter().any(|kind| kind.get("kind").str() != Some("dev")) {
-                waiting.push(dependency.get("pkg").str().unwrap());
+            let kinds = dependency["dep_kinds"].as_array().unwrap();
+            if kinds.iter().any(|kind| kind["kind"] != "dev") {
+                waiting.push(dependency["pkg"].as_str().unwrap());
             }
         }
     }

@@ -5,7 +5,7 @@ mod args;
 mod check;
 mod reload;
 mod report;
-mod stack;
+pub mod stack;
 mod system;
 
 use std::ffi::OsString;

@@ -8,11 +8,9 @@ use nix::unistd::setsid;
 
 use super::check::MODULE;
 use super::stack::{self, Entry};
+use crate::handoff::HELPER;
 use crate::sys::aside::{self, Aside};
 use crate::watch::inner;
-
-/// The helper, as the module was told where it is.
-const HELPER: &str = env!("PAM_IDLE_WATCHDOG_HELPER");
 
 /// The module that puts a session into the scope which tells its processes from others.
 const SYSTEMD: &str = "pam_systemd.so";

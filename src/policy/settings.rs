@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::message::Message;
-use super::words::{BadWord, Words, Written};
+use super::words::{Words, Written};
 
 /// The limit where nobody sets one.
 pub const LIMIT_DEFAULT: Duration = Duration::from_secs(15 * 60);
@@ -148,15 +148,6 @@ pub enum Origin {
 }
 
 impl Settings {
-    /// Reads the words of a PAM line, without a policy.
-    ///
-    /// # Errors
-    ///
-    /// As [`Words::of_line`].
-    pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, BadWord> {
-        Ok(Self::of(&Words::of_line(words)?, None))
-    }
-
     /// What a PAM line and a rule, which goes first, set between them.
     ///
     /// A warning that is too long for a limit of another origin is left out; where none is left, half
@@ -240,7 +231,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Settings {
-        Settings::from_words(line.split_whitespace()).unwrap()
+        Settings::of(&Words::of_line(line.split_whitespace()).unwrap(), None)
     }
 
     fn over(rule: &str, line: &str) -> Settings {

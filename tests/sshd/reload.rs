@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::unistd::Uid;
 use pam_idle_watchdog::handoff::{Orders, RELOAD_SIGNAL};
-use pam_idle_watchdog::policy::Settings;
+use pam_idle_watchdog::policy::{Settings, Words};
 use pam_idle_watchdog::reload;
 use pam_idle_watchdog::sys::clock::SECOND;
 use pam_idle_watchdog::sys::pidfd::PidFd;
@@ -19,8 +19,8 @@ const LONG: &str = "timeout=1h debug";
 const BUDGET: std::time::Duration = secs(10);
 
 fn orders(words: &str) -> Orders {
-    let settings = Settings::from_words(words.split_whitespace()).unwrap();
-    Orders::new(&settings, None, Some("idle_watchdog.conf:3".to_owned()))
+    let line = Words::of_line(words.split_whitespace()).unwrap();
+    Orders::new(&Settings::of(&line, None), None, Some("idle_watchdog.conf:3".to_owned()))
 }
 
 /// As `reload` wants to know it.
