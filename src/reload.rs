@@ -106,25 +106,36 @@ pub fn hand_over(helper: i32, started: i64, orders: &Orders, budget: Duration) -
     }
 }
 
-/// The helpers that run, but for those of containers: number, start time, and what each was told when it was started. A reload does
-/// not change the latter.
+/// A helper that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// Its process number.
+    pub pid: i32,
+    /// Its start, as [`Process::started`].
+    pub started: i64,
+    /// What it was told when it was started. A reload does not change that.
+    pub told: Assignment,
+}
+
+/// The helpers that run, but for those of containers.
 #[must_use]
-pub fn watched() -> Vec<(i32, i64, Assignment)> {
+pub fn helpers() -> Vec<Helper> {
     let proc = Proc::default();
-    let mut found = watched_in(&proc);
+    let mut found = helpers_in(&proc);
     // A container's sessions are its own root's, and its own policy's.
     let ours = proc.pid_namespace(nix::unistd::getpid().as_raw());
-    found.retain(|(helper, ..)| proc.pid_namespace(*helper) == ours);
+    found.retain(|helper| proc.pid_namespace(helper.pid) == ours);
     found
 }
 
-fn watched_in(proc: &Proc) -> Vec<(i32, i64, Assignment)> {
+fn helpers_in(proc: &Proc) -> Vec<Helper> {
     let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
     // A helper has children that ask terminals for it, and look like it.
     let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
     let told = |process: &Process| {
         let args = proc.arguments(process.pid)?.into_iter().skip(1);
-        Some((process.pid, process.started, Assignment::from_args(args).ok()?))
+        let told = Assignment::from_args(args).ok()?;
+        Some(Helper { pid: process.pid, started: process.started, told })
     };
     helpers.iter().filter(own).filter_map(told).collect()
 }
@@ -224,10 +235,10 @@ mod tests {
         process(&root, 104, 1, HELPER, 1000, &args);
         process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
         process(&root, 106, 1, HELPER, 0, &["--from-the-past".to_owned()]);
-        let mut found = watched_in(&Proc::at(&root));
+        let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
-        found.sort_by_key(|(pid, ..)| *pid);
-        let tick = 10_000_000;
-        assert_eq!(found, [(101, 101 * tick, told(70)), (103, 103 * tick, told(71))]);
+        found.sort_by_key(|helper| helper.pid);
+        let helper = |pid, leader| Helper { pid, started: i64::from(pid) * 10_000_000, told: told(leader) };
+        assert_eq!(found, [helper(101, 70), helper(103, 71)]);
     }
 }

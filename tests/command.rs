@@ -116,6 +116,12 @@ fn what_may_be_a_slip_is_noted_and_no_fault() {
     assert!(err.contains("note: -:4: @nobody-knows is not known on this machine"), "{err}");
     let Answer(_, err, code) = ask("* * * * quiet\nroot * * * timeout=1m\n", "check --file -");
     assert_eq!((code, err.as_str()), (Some(0), "note: -:2: is never reached: -:1 is for everybody\n"));
+    let policy = "* sshd pts/*,!ssh * quiet\n* sshd,login tty* * quiet\n* sshd !tty* * quiet\n";
+    let Answer(_, err, code) = ask(policy, "check --file -");
+    let never = "note: -:1: never matches: the terminal of every session of sshd is ssh\n";
+    assert_eq!((code, err.as_str()), (Some(0), never));
+    let Answer(_, err, code) = ask("", "check --file - --user nobody-knows --line quiet");
+    assert_eq!((code, err.as_str()), (Some(0), "note: nobody-knows is not known on this machine\n"));
 }
 
 #[test]

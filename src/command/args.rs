@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-/// In a line.
-pub const USAGE: &str = "usage: idle-watchdog check [--file FILE] [--system] [--json]
-                           [--user USER [--service SERVICE] [--tty TTY] [--from HOST] [--line WORDS]]
+/// In short.
+pub const USAGE: &str = "usage: idle-watchdog check [--file FILE] [--line WORDS] [--system] [--json]
+                           [--user USER [--service SERVICE] [--tty TTY] [--from HOST]]
        idle-watchdog reload
        idle-watchdog --help | --version";
 
@@ -21,7 +21,7 @@ idle-watchdog check             whether the policy's files can be read
         --service SERVICE       by this service; default sshd
         --tty TTY               on this terminal; default ssh for sshd, else none
         --from HOST             from this host, as PAM_RHOST has it; default none
-        --line WORDS            with these words on the PAM line; default those of the service's own
+    --line WORDS                with these words on the PAM line; default those of the service's own
     --system                    what weakens the guard on this machine
     --json                      for machines
 

@@ -65,8 +65,11 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let notes = notes(&policy);
+    let mut notes = notes(&policy);
     if let Some(login) = &check.login {
+        if names::user_exists(&login.user) == Ok(false) {
+            notes.push(format!("{} is not known on this machine", login.user));
+        }
         decide(login, &found, &files, &policy, answer)?;
     } else {
         let rules = policy.rules.len();
@@ -152,6 +155,9 @@ fn notes(policy: &Policy) -> Vec<String> {
         if known == Ok(false) {
             notes.push(format!("{}: {who} is not known on this machine", rule.place));
         }
+    }
+    for rule in policy.rules.iter().filter(|rule| rule.is_for_no_terminal_of_sshd()) {
+        notes.push(format!("{}: never matches: the terminal of every session of sshd is ssh", rule.place));
     }
     let end = policy.rules.iter().position(policy::Rule::is_for_everybody);
     if let Some((last, first)) = end.and_then(|end| policy.rules.get(end).zip(policy.rules.get(end + 1))) {

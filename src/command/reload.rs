@@ -8,10 +8,10 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 
 use super::{BROKEN, CLEAN, FINDINGS};
-use crate::handoff::{Assignment, Orders};
+use crate::handoff::{Assignment, Orders, Session};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, Policy, Words, duration};
-use crate::reload;
+use crate::reload::{self, Helper};
 use crate::sys::names::Person;
 use crate::sys::proc::Proc;
 
@@ -27,8 +27,8 @@ pub fn run() -> (String, u8) {
         eprintln!("idle-watchdog: only root may tell the watchdogs something");
         return (String::new(), BROKEN);
     }
-    let watched = reload::watched();
-    let orders = match decide(&watched) {
+    let helpers = reload::helpers();
+    let orders = match decide(&helpers) {
         Ok(orders) => orders,
         Err(faults) => {
             for fault in faults {
@@ -39,18 +39,19 @@ pub fn run() -> (String, u8) {
         }
     };
     let (mut text, mut code) = (String::new(), CLEAN);
-    for ((helper, started, Assignment { session, .. }), orders) in watched.iter().zip(&orders) {
-        let who = format!("{} by {}, process {}", session.user, session.service, session.leader);
-        match reload::hand_over(*helper, *started, orders, BUDGET) {
+    for (Helper { pid, started, told }, orders) in helpers.iter().zip(&orders) {
+        let Session { user, service, leader, .. } = &told.session;
+        let who = format!("{user} by {service}, process {leader}");
+        match reload::hand_over(*pid, *started, orders, BUDGET) {
             Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
-            Err(_) if is_gone(*helper, *started) => text.push_str(&format!("{who}: has ended meanwhile\n")),
+            Err(_) if is_gone(*pid, *started) => text.push_str(&format!("{who}: has ended meanwhile\n")),
             Err(why) => {
                 eprintln!("{who}: keeps what it had: {why}");
                 code = FINDINGS;
             }
         }
     }
-    text.push_str(&match watched.len() {
+    text.push_str(&match helpers.len() {
         1 => "1 session is watched\n".to_owned(),
         count => format!("{count} sessions are watched\n"),
     });
@@ -58,11 +59,11 @@ pub fn run() -> (String, u8) {
 }
 
 /// What is to hold for each session, in order.
-fn decide(watched: &[(i32, i64, Assignment)]) -> Result<Vec<Orders>, Vec<Fault>> {
+fn decide(helpers: &[Helper]) -> Result<Vec<Orders>, Vec<Fault>> {
     // One reading of the files for all: what they say may change while we ask.
     let mut policies: BTreeMap<Option<PathBuf>, Policy> = BTreeMap::new();
     let mut decided = Vec::new();
-    for (_, _, Assignment { session, line, .. }) in watched {
+    for Assignment { session, line, .. } in helpers.iter().map(|helper| &helper.told) {
         let line = Words::of_line(line.iter().map(String::as_str)).map_err(|bad| {
             let place = format!("PAM line of process {}", session.leader);
             vec![Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) }]
@@ -88,8 +89,8 @@ fn decide(watched: &[(i32, i64, Assignment)]) -> Result<Vec<Orders>, Vec<Fault>>
     Ok(decided)
 }
 
-fn is_gone(helper: i32, started: i64) -> bool {
-    Proc::default().process(helper).is_none_or(|process| process.started != started)
+fn is_gone(pid: i32, started: i64) -> bool {
+    Proc::default().process(pid).is_none_or(|process| process.started != started)
 }
 
 fn summary(orders: &Orders) -> String {

@@ -1,5 +1,6 @@
 //! One rule: to whom it applies, and what it sets.
 
+use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -62,6 +63,13 @@ impl Rule {
     #[must_use]
     pub fn is_for_everybody(&self) -> bool {
         self.who.is_any() && self.service.is_any() && self.terminal.is_any() && self.from.is_any()
+    }
+
+    /// Whether it is for sshd alone, and for a terminal that none of its sessions has when it opens.
+    #[must_use]
+    pub fn is_for_no_terminal_of_sshd(&self) -> bool {
+        let ssh = |glob: &Glob| Ok::<_, Infallible>(glob.matches("ssh"));
+        self.service.to_string() == "sshd" && self.terminal.matches(ssh) == Ok(false)
     }
 
     /// Whether it is this rule that applies. `in_group` is asked only where all else fits.

@@ -151,11 +151,12 @@ fn helpers_are_found_with_what_they_were_told() {
     let sshd = Sshd::with("timeout=1h [message=a b]").start();
     let _alice = sshd.login("alice");
     let helper = sshd.helper();
-    let found = reload::watched();
-    let ours = found.iter().find(|(pid, ..)| *pid == helper.pid).expect("the helper");
-    assert_eq!(ours.1, started(&helper));
-    assert_eq!((ours.2.session.user.as_str(), ours.2.session.leader), ("alice", sshd.leader().pid));
-    assert_eq!(ours.2.line, ["timeout=1h", "message=a b"]);
+    let found = reload::helpers();
+    let ours = found.iter().find(|found| found.pid == helper.pid).expect("the helper");
+    assert_eq!(ours.started, started(&helper));
+    let session = &ours.told.session;
+    assert_eq!((session.user.as_str(), session.leader), ("alice", sshd.leader().pid));
+    assert_eq!(ours.told.line, ["timeout=1h", "message=a b"]);
     give(&helper, "timeout=2h").unwrap();
-    assert!(reload::watched().iter().any(|(pid, _, told)| *pid == helper.pid && *told == ours.2));
+    assert!(reload::helpers().contains(ours));
 }
