@@ -12,7 +12,10 @@ SOON=120 # how long anything may take that happens at once
 declare -A IN OUT PID LAST SEEN ID HELPER
 
 # says TEXT: beside the case's result, whatever that is.
-says() { echo "     $release $*" | tee /dev/fd/3; }
+says() {
+	echo "     $release $*"
+	echo "     $release $*" >&3
+}
 fail() {
 	echo "$*" >&2
 	exit 1
