@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 /// A signal that has come. Of one with a value, sender and user are the sender's word (sigqueue(3)), of
 /// others the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Came {
+pub struct Received {
     /// Its number.
     pub signal: i32,
     /// Who sent it.
@@ -41,10 +41,10 @@ impl Signals {
 
     /// Takes all that has come. Only who may signal root's processes gets here.
     #[must_use]
-    pub fn take(&self) -> Vec<Came> {
+    pub fn take(&self) -> Vec<Received> {
         let mut all = Vec::new();
         while let Ok(Some(info)) = self.0.read_signal() {
-            all.push(Came {
+            all.push(Received {
                 signal: i32::try_from(info.ssi_signo).unwrap_or_default(),
                 sender: i32::try_from(info.ssi_pid).unwrap_or_default(),
                 uid: info.ssi_uid,

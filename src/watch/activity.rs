@@ -1,9 +1,10 @@
 //! When a session's terminals last got input: a pure function of samples and time.
 //!
 //! The evidence is the terminal's `st_atime`, which the kernel moves when something *reads* it; where
-//! output counts, `st_mtime`, too, which it moves when something *writes* on it. It is coarse (8-second buckets), on a clock that may be stepped, and its owner may set it at will.
-//! The rules below make of it an upper bound for the last key's age that no clock step shortens,
-//! and that the owner can stretch [`CREDITS`] times at most.
+//! output counts, `st_mtime`, too, which it moves when something *writes* on it. It is coarse (8-second
+//! buckets), on a clock that may be stepped, and its owner may set it at will. The rules below make of
+//! it an upper bound for the last key's age that no clock step shortens, and that the owner can stretch
+//! [`CREDITS`] times at most.
 
 use std::collections::BTreeMap;
 

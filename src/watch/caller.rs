@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 
 use crate::handoff::{Orders, RELOAD_SIGNAL};
 use crate::reload::{self, MESSAGE_MAX};
-use crate::sys::guard::{Came, Signals};
+use crate::sys::guard::{Received, Signals};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 
@@ -26,11 +26,11 @@ impl Caller {
     /// # Errors
     ///
     /// Why there is nobody who could be answered.
-    pub fn of(proc: &Proc, came: &Came) -> Option<Result<Self, String>> {
+    pub fn of(proc: &Proc, came: &Received) -> Option<Result<Self, String>> {
         (came.signal == RELOAD_SIGNAL && came.uid == 0).then(|| Self::take(proc, came))
     }
 
-    fn take(proc: &Proc, came: &Came) -> Result<Self, String> {
+    fn take(proc: &Proc, came: &Received) -> Result<Self, String> {
         let sender = PidFd::open(came.sender).map_err(|e| format!("process {}: {e}", came.sender))?;
         if proc.uids(came.sender).is_none_or(|(_, effective)| effective != 0) {
             return Err(format!("process {} is not root's", came.sender));

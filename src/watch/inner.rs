@@ -3,8 +3,8 @@
 //!
 //! Such an *inner* pty counts only if the kernel was probed to need it, and only if nobody but sudo
 //! can have fed it: its master's holder has effective uid 0, and controlling terminal and standard
-//! input that are one of the session's terminals, and the pty does not belong to who called it. `su --pty` fed by a loop
-//! through a pipe, and sudo inside a detached tmux, fail that.
+//! input that are one of the session's terminals, and the pty does not belong to who called it.
+//! `su --pty` fed by a loop through a pipe, and sudo inside a detached tmux, fail that.
 
 use std::io;
 

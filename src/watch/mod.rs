@@ -1,9 +1,10 @@
 //! Inside the helper: from *armed* to *gone*.
 //!
-//! [`activity`], [`load`] and [`schedule`] decide, and see the world only through their arguments; [`members`]
-//! decides whom the end applies to. The others fetch and do: [`terminals`] finds the terminals and
-//! samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them, [`ending`]
-//! ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders, [`run`] is the loop.
+//! [`activity`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
+//! [`members`] decides whom the end applies to. The others fetch and do: [`terminals`] finds the
+//! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
+//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders,
+//! [`run`] is the loop.
 #![forbid(unsafe_code)]
 
 pub mod activity;
@@ -11,8 +12,8 @@ pub mod caller;
 pub mod connection;
 pub mod ending;
 pub mod inner;
+pub mod jobs;
 pub mod journal;
-pub mod load;
 pub mod members;
 pub mod notice;
 pub mod run;

@@ -14,8 +14,8 @@ use super::activity::{Activity, Doubt};
 use super::caller::Caller;
 use super::connection;
 use super::ending::{Ladder, Outcome, Reach};
+use super::jobs::{Jobs, Snapshot};
 use super::journal::{Journal, limit_text, names, numbers, ordered};
-use super::load::{Load, Snapshot};
 use super::members::Standing;
 use super::notice::{self, Warning};
 use super::schedule::{Action, Ground, Schedule, Shown};
@@ -29,7 +29,7 @@ use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::devnode::{self, DeviceId};
-use crate::sys::guard::{self, Came, Signals};
+use crate::sys::guard::{self, Received, Signals};
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::pidfd::PidFd;
@@ -87,13 +87,13 @@ struct Watchdog {
     session: Watched,
     journal: Journal,
     activity: Activity,
-    /// Where processor time counts.
-    load: Option<Load>,
+    /// The jobs in the foreground, where their processor time counts.
+    jobs: Option<Jobs>,
     schedule: Schedule,
     /// What the session was judged by at the last look.
     ground: Ground,
-    /// That its connection cannot be asked is on record.
-    deaf: bool,
+    /// Its connection could not be asked, and that is on record.
+    unasked: bool,
     /// Forgeries not believed so far; the first of a session is on record.
     disbelieved: usize,
     alarm: Alarm,
@@ -131,10 +131,10 @@ impl Watchdog {
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now, orders.activity.output),
-            load: orders.activity.cpu.then(Load::default),
+            jobs: orders.activity.cpu.then(Jobs::default),
             schedule: schedule(orders),
             ground: Ground::Nothing,
-            deaf: false,
+            unasked: false,
             assignment,
             session: Watched { proc, standing, finder, leader, signals, terminals: Vec::new() },
             journal,
@@ -222,7 +222,7 @@ impl Watchdog {
 
     /// Somebody calls, if it is that. New orders hold from now on, and are looked at at once; what is
     /// wrong with one leaves the old ones.
-    fn hear(&mut self, came: &Came) {
+    fn hear(&mut self, came: &Received) {
         let caller = match Caller::of(&self.session.proc, came) {
             None => return,
             Some(Ok(caller)) => caller,
@@ -246,7 +246,7 @@ impl Watchdog {
             return;
         }
         self.activity.count_output(orders.activity.output);
-        self.load = orders.activity.cpu.then(|| self.load.take().unwrap_or_default());
+        self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
         self.schedule = schedule(&orders);
         self.journal.set_debug(orders.debug);
         let record = ordered(self.record("reloaded"), &orders);
@@ -312,8 +312,8 @@ impl Watchdog {
             Ok(None) => Ground::Nothing,
             Err(e) => {
                 // A leader that is gone is another matter.
-                if !self.deaf && !self.session.leader.has_exited() {
-                    self.deaf = true;
+                if !self.unasked && !self.session.leader.has_exited() {
+                    self.unasked = true;
                     self.could_not(&format!("ask the connection, which notty= needs: {e}"));
                 }
                 Ground::Nothing
@@ -323,12 +323,12 @@ impl Watchdog {
 
     /// Where processor time counts: whether the foreground jobs have used some since the look before.
     fn look_at_jobs(&mut self, now: Moment) {
-        let Some(load) = self.load.as_mut().filter(|load| load.is_due(now.mono)) else { return };
+        let Some(jobs) = self.jobs.as_mut().filter(|jobs| jobs.is_due(now.mono)) else { return };
         let Watched { proc, terminals, .. } = &self.session;
         let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
         let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
         let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_have_open(pid, id));
-        if load.look(now.mono, snapshot) {
+        if jobs.look(now.mono, snapshot) {
             self.activity.note(now.boot);
         }
     }
@@ -338,12 +338,13 @@ impl Watchdog {
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
         let warning = Warning { user: &self.assignment.session.user, idle: self.idle(), limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
-        let deaf = tell(quiet, &self.session.terminals, text, &mut self.aside);
+        let unwritten = tell(quiet, &self.session.terminals, text, &mut self.aside);
         if self.assignment.orders.activity.output && !quiet {
             self.disown();
         }
         let record = self.idle_record("warned").with("left", left.as_secs());
-        let record = if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", deaf) };
+        let record =
+            if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", unwritten) };
         self.journal.info(&record);
     }
 
@@ -392,7 +393,7 @@ impl Watchdog {
         let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
-        let deaf = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.aside);
+        let unwritten = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.aside);
         let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.orders.grace);
         let record = self
             .idle_record("ended")
@@ -400,7 +401,7 @@ impl Watchdog {
             .with("term", term)
             .with("kill", kill)
             .with_some("forbidden", (forbidden > 0).then_some(forbidden))
-            .with_some("unwritten", deaf)
+            .with_some("unwritten", unwritten)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
             .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()));
         if survivors.is_empty() {

@@ -1,5 +1,5 @@
-//! The command line between module and helper, and the message of a reload. An argument begins on each line that begins with `--`;
-//! the protocol's number stands before them.
+//! The command line between module and helper, and the message of a reload. An argument begins on each
+//! line that begins with `--`; the protocol's number stands before them.
 #![no_main]
 
 use std::ffi::OsString;

@@ -132,12 +132,12 @@ impl Job {
 
 /// Judges the jobs from look to look.
 #[derive(Clone, Debug, Default)]
-pub struct Load {
+pub struct Jobs {
     /// The last snapshot, and when it was made, on the monotonic clock.
     before: Option<(Nanos, Snapshot)>,
 }
 
-impl Load {
+impl Jobs {
     /// Whether enough time has passed on the monotonic clock for another snapshot.
     #[must_use]
     pub fn is_due(&self, mono: Nanos) -> bool {
@@ -285,11 +285,11 @@ mod tests {
             let usages = [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, used, 0)];
             Snapshot::of(&usages, &[TTY], |_, _| true)
         };
-        let mut load = Load::default();
-        assert!(load.is_due(0) && !load.look(0, snapshot(1000)));
-        assert!(!load.is_due(SECOND / 2) && load.is_due(2 * SECOND));
-        assert!(load.look(2 * SECOND, snapshot(1010)));
-        assert!(!load.look(4 * SECOND, snapshot(1019)));
+        let mut jobs = Jobs::default();
+        assert!(jobs.is_due(0) && !jobs.look(0, snapshot(1000)));
+        assert!(!jobs.is_due(SECOND / 2) && jobs.is_due(2 * SECOND));
+        assert!(jobs.look(2 * SECOND, snapshot(1010)));
+        assert!(!jobs.look(4 * SECOND, snapshot(1019)));
     }
 
     #[test]
