@@ -1,12 +1,13 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR)
+# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
 # make check      every test; as root, installs what it lacks
 # make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
-# make bench      what a login and a sleeping session cost; as root
+# make bench      what a login and a sleeping session cost; as root, installs what it lacks
+# make clean      remove all that was built
 
 PREFIX ?= /usr
 # Where libpam looks for modules: beside libpam itself, as Debian's multiarch and Fedora's lib64 have it.
