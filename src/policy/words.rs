@@ -111,6 +111,10 @@ impl Words {
                 None,
             ) => Err(format!("expected {key}=VALUE")),
             ("quiet" | "debug", Some(_)) => Err(format!("{key} takes no value")),
+            (_, None) if matches!(self.message, Some((Message::Text(_), _))) => {
+                Err("unknown; a text with blanks stands in [brackets] on the PAM line, in a policy in \"quotation marks\""
+                    .to_owned())
+            }
             _ => Err("unknown; expected one of timeout= warn= grace= kill= activity= notty= message= \
                       message-file= onerr= conf= quiet debug"
                 .to_owned()),
@@ -285,6 +289,13 @@ mod tests {
         ] {
             assert_eq!(bad(line).word, word, "{line}");
         }
+    }
+
+    #[test]
+    fn a_text_that_was_cut_at_its_blanks_is_told_as_that() {
+        assert!(bad("message=Press Enter").problem.contains("[brackets]"));
+        assert!(bad("message=Press timeot=5m").problem.contains("one of timeout="));
+        assert!(bad("Press Enter").problem.contains("one of timeout="));
     }
 
     #[test]
