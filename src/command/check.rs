@@ -73,10 +73,15 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         decide(login, &found, &files, &policy, answer)?;
     } else {
         let rules = policy.rules.len();
+        let mut files: Vec<String> =
+            policy.rules.iter().map(|rule| rule.place.file.display().to_string()).collect();
+        // Those of one file stand together.
+        files.dedup();
+        let files = files.join(", ");
         answer.text.push_str(&match rules {
             0 => "no rule: the PAM line alone holds\n".to_owned(),
-            1 => "1 rule, no fault\n".to_owned(),
-            _ => format!("{rules} rules, no fault\n"),
+            1 => format!("1 rule, of {files}: no fault\n"),
+            _ => format!("{rules} rules, of {files}: no fault\n"),
         });
         answer.json.insert("rules".to_owned(), Value::from(rules));
     }
