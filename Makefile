@@ -4,6 +4,7 @@
 # make man        the man pages into target/man; needs scdoc
 # make check      every test; as root, installs what it lacks
 # make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
+# make compare    measure what else there is for it, in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
 # make bench      what a login and a sleeping session cost; as root, installs what it lacks
@@ -28,8 +29,8 @@ COMMAND := $(DIST)/idle-watchdog
 # Compiled into the module and the command: where they find the helper.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
-# After sudo, the next make of the tree's owner must find a target folder that is his.
-GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target; }
+# After sudo, what was made must be the tree's owner's, who calls make next.
+GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target docs README.md; }
 
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
@@ -95,6 +96,11 @@ check-vm:
 	$(MAKE) all
 	tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
+compare:
+	sh tests/prepare "make compare" vm
+	$(MAKE) all
+	tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
+
 fuzz:
 	fuzz/run; status=$$?; $(GIVE_BACK); exit $$status
 
@@ -116,4 +122,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall check check-vm fuzz demo bench clean
+.PHONY: FORCE all man install uninstall check check-vm compare fuzz demo bench clean
