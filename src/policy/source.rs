@@ -17,6 +17,8 @@ pub enum Source {
     Net(IpAddr, u8),
     /// A host's name, in small letters; `*` and `?` stand for others.
     Host(Glob),
+    /// The same of an address, as `10.0.0.*`. A name is none: `10.0.0.example.org` is anybody's to have.
+    Addresses(Glob),
 }
 
 impl Source {
@@ -28,6 +30,7 @@ impl Source {
             Self::Local => from.is_empty(),
             Self::Net(net, bits) => address(from).is_some_and(|from| in_net(from, *net, *bits)),
             Self::Host(glob) => !from.is_empty() && glob.matches(&from.to_ascii_lowercase()),
+            Self::Addresses(glob) => address(from).is_some_and(|from| glob.matches(&from.to_string())),
         }
     }
 }
@@ -57,7 +60,11 @@ impl Item for Source {
         if numbers || !text.chars().all(plain) {
             return Err(Self::expected());
         }
-        Ok(Self::Host(Glob::parse(&text)?))
+        let glob = Glob::parse(&text)?;
+        // No name is made of these alone, and none has a colon.
+        let digits = text.contains(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '?'));
+        Ok(if digits || text.contains(':') { Self::Addresses(glob) } else { Self::Host(glob) })
     }
 
     fn is_any(&self) -> bool {
@@ -76,7 +83,7 @@ impl Display for Source {
             Self::Local => f.write_str("local"),
             Self::Net(net, bits) if *bits == width(*net) => write!(f, "{net}"),
             Self::Net(net, bits) => write!(f, "{net}/{bits}"),
-            Self::Host(glob) => write!(f, "{glob}"),
+            Self::Host(glob) | Self::Addresses(glob) => write!(f, "{glob}"),
         }
     }
 }
@@ -146,6 +153,18 @@ mod tests {
         );
         assert!(from("10.0.0.0/8,!10.9.0.0/16", "10.8.0.1") && !from("10.0.0.0/8,!10.9.0.0/16", "10.9.0.1"));
         assert!(from("!local", "x") && !from("!local", ""));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_an_address_is_none() {
+        for pattern in ["10.0.0.*", "10.0.*", "1*", "10.0.0.?"] {
+            assert!(from(pattern, "10.0.0.7") && from(pattern, "::ffff:10.0.0.7"), "{pattern}");
+            for host in ["10.0.0.example.org", "10.0.0.x", "1.example.org", ""] {
+                assert!(!from(pattern, host), "{pattern} {host}");
+            }
+        }
+        assert!(from("2001:DB8:*", "2001:db8::1%eth0") && !from("2001:db8:*", "10.0.0.7"));
+        assert!(from("host-10.0.*", "host-10.0.example.org") && from("*.*", "a.b"));
     }
 
     #[test]
