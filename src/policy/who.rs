@@ -44,13 +44,18 @@ impl Who {
             return (first <= last).then_some(Self::Uids(first, last));
         }
         // No user's name holds these: somebody meant a pattern, an address or another file's syntax.
+        // A blank at an end is one behind a comma, within quotation marks.
         let is_name = |name: &str| {
-            !name.is_empty() && !name.contains(['*', '?', '!', '@', ':', '[', ']', '(', ')', '/', '%'])
+            let foreign = ['*', '?', '!', '@', ':', '[', ']', '(', ')', '/', '%'];
+            !name.is_empty()
+                && name == name.trim()
+                && !name.contains(foreign)
+                && !name.contains(char::is_control)
         };
         if let Some(name) = text.strip_prefix('@') {
             return is_name(name).then(|| Self::Group(name.to_owned()));
         }
-        is_name(text.split('@').next()?).then(|| Self::User(text.to_owned()))
+        text.split('@').all(is_name).then(|| Self::User(text.to_owned()))
     }
 }
 
@@ -89,6 +94,13 @@ mod tests {
             "a:b",
             "!!a",
             "timeout=10m",
+            "*,! @staff",
+            "root, @wheel",
+            "*,!alice ",
+            "*,!alice@10.0.0.0/8",
+            "alice@*",
+            "alice@",
+            "a\nb",
         ] {
             assert!(List::<Who>::parse(text).is_err(), "{text:?}");
         }
