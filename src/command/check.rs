@@ -101,7 +101,7 @@ fn decide(
 ) -> Result<(), Vec<Fault>> {
     let person = Person::named(&login.user);
     let Asked { user, service, tty, from } = login;
-    let facts = policy::Login { user, uid: person.uid(), service, tty, from };
+    let facts = policy::Login { user, canonical: person.canonical(), uid: person.uid(), service, tty, from };
     let resolved = policy::resolve(&line.read, policy, files, &facts, &person)?;
     let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
     let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));

@@ -77,6 +77,7 @@ fn decide(helpers: &[Helper]) -> Result<Vec<Orders>, Vec<Fault>> {
         let person = Person::named(&session.user);
         let facts = policy::Login {
             user: &session.user,
+            canonical: person.canonical(),
             uid: session.uid,
             service: &session.service,
             tty: session.tty.as_deref().unwrap_or_default(),

@@ -162,6 +162,7 @@ fn decide(pamh: &PamHandle, login: &Login, line: &Words) -> Result<Decided, Refu
     let files = Files::of(line.conf.as_ref().map(|(path, _)| path.as_path()));
     let facts = policy::Login {
         user: login.user.as_deref().unwrap_or_default(),
+        canonical: person.canonical(),
         uid,
         service: &login.service,
         tty: login.tty.as_deref().unwrap_or_default(),

@@ -86,7 +86,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
                 _ => false,
             })
         };
-        let login = Login { user, uid: Some(uid), service, tty, from };
+        let login = Login { user, canonical: None, uid: Some(uid), service, tty, from };
         let decision = policy.decide(&Words::of_line(["timeout=1h"]).unwrap(), &login, groups).unwrap();
         let line = decision.rule.map(|rule| rule.place.line);
         (decision.settings.limit.map(|limit: Duration| limit.as_secs()), line)
@@ -105,11 +105,24 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
     }
 
     #[test]
+    fn a_user_is_one_however_the_name_is_spelled() {
+        let text = "*,!alice * * * timeout=off\nalice * * * timeout=5m\n";
+        let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
+        for user in ["alice", "ALICE", r"EXAMPLE\alice"] {
+            let login =
+                Login { user, canonical: Some("alice"), uid: None, service: "sshd", tty: "ssh", from: "" };
+            let line = Words::default();
+            let decision = policy.decide(&line, &login, |_| Ok::<_, Infallible>(false)).unwrap();
+            assert_eq!(decision.settings.limit, Some(Duration::from_secs(300)), "{user}");
+        }
+    }
+
+    #[test]
     fn name_services_are_asked_only_where_a_rule_needs_them() {
         let text = "* sshd * * timeout=5m\n@ops * * * timeout=6m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         let decide = |service| {
-            let login = Login { user: "a", uid: None, service, tty: "ssh", from: "" };
+            let login = Login { user: "a", canonical: None, uid: None, service, tty: "ssh", from: "" };
             let line = Words::default();
             let decision = policy.decide(&line, &login, |group| Err(group.to_owned()));
             decision.map(|decision| decision.settings.limit).map_err(|(rule, group)| (rule.place.line, group))

@@ -14,8 +14,11 @@ use super::words::Words;
 /// A login, as far as a rule asks about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Login<'a> {
-    /// PAM_USER.
+    /// PAM_USER, as the person spelled it.
     pub user: &'a str,
+    /// The same user's name as name services have it, if they know one: they may know no capitals, or
+    /// let a domain go before it.
+    pub canonical: Option<&'a str>,
     /// The user's id, where name services know it.
     pub uid: Option<u32>,
     /// PAM_SERVICE.
@@ -88,7 +91,7 @@ impl Rule {
             && self.from.matches(|source| Ok(source.matches(login.from)))?
             && self.who.matches(|who| match who {
                 Who::Any => Ok(true),
-                Who::User(name) => Ok(name == login.user),
+                Who::User(name) => Ok(name == login.user || login.canonical == Some(name)),
                 Who::Group(name) => in_group(name),
                 Who::Uids(first, last) => Ok(login.uid.is_some_and(|uid| (*first..=*last).contains(&uid))),
             })?)

@@ -27,6 +27,13 @@ impl<'a> Person<'a> {
         self.user().ok().flatten().map(|user| user.uid.as_raw())
     }
 
+    /// The user's name as name services have it: the one asked for may be spelled otherwise, where they
+    /// know no capitals, or let a domain go before it.
+    #[must_use]
+    pub fn canonical(&self) -> Option<&str> {
+        self.user().ok().flatten().map(|user| user.name.as_str())
+    }
+
     /// Whether the user is a member of a group, be it the primary one or another. Nobody is one of a
     /// group that does not exist.
     ///
@@ -38,7 +45,7 @@ impl<'a> Person<'a> {
         let Some(user) = self.user().map_err(failed)? else { return Ok(false) };
         let Some(group) = Group::from_name(group).map_err(failed)? else { return Ok(false) };
         let groups = self.groups.get_or_try_init(|| {
-            let name = CString::new(self.name).map_err(|_| nix::Error::EINVAL)?;
+            let name = CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
             getgrouplist(&name, user.gid)
         });
         Ok(groups.map_err(failed)?.contains(&group.gid))

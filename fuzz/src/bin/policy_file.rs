@@ -39,7 +39,14 @@ fn logins<'a>(text: &'a str, rows: &'a str) -> Vec<Login<'a>> {
         .map(|row| {
             let mut fields = row.split(' ').map(|field| if field == "-" { "" } else { field });
             let mut next = || fields.next().unwrap_or_default();
-            Login { user: next(), uid: next().parse().ok(), service: next(), tty: next(), from: next() }
+            Login {
+                user: next(),
+                canonical: None,
+                uid: next().parse().ok(),
+                service: next(),
+                tty: next(),
+                from: next(),
+            }
         })
         .collect();
     for row in text.lines() {
@@ -49,8 +56,8 @@ fn logins<'a>(text: &'a str, rows: &'a str) -> Vec<Login<'a>> {
         let digits = |c: char| c.is_ascii_digit();
         let uid = user.trim_start_matches(|c| !digits(c)).split(|c| !digits(c)).next().unwrap_or_default();
         let from = from.split('/').next().unwrap_or_default();
-        logins.push(Login { user, uid: uid.parse().ok(), service, tty, from });
-        logins.push(Login { user: service, uid: None, service: tty, tty: from, from: user });
+        logins.push(Login { user, canonical: None, uid: uid.parse().ok(), service, tty, from });
+        logins.push(Login { user: service, canonical: None, uid: None, service: tty, tty: from, from: user });
     }
     logins
 }
