@@ -4,7 +4,7 @@ use super::decide::Policy;
 use super::file::Fault;
 use super::load::Files;
 use super::message::{Message, Template};
-use super::rule::{Login, Place};
+use super::rule::{Login, Place, Rule};
 use super::settings::Settings;
 use super::words::Words;
 use crate::sys::names::Person;
@@ -43,10 +43,16 @@ pub fn resolve(
     login: &Login<'_>,
     person: &Person<'_>,
 ) -> Result<Resolved, Vec<Fault>> {
-    let decision = policy.decide(line, login, |group| person.is_in(group)).map_err(|(rule, problem)| {
-        let file = rule.place.file.as_path();
-        vec![Fault { at: Some((rule.place.line, 1)), ..Fault::of_file(file, problem) }]
-    })?;
+    let fault = |rule: &Rule, problem: String| {
+        vec![Fault { at: Some((rule.place.line, 1)), ..Fault::of_file(rule.place.file.as_path(), problem) }]
+    };
+    // Who is not known is none of !uid:1000-, either: only name services may say so.
+    if let Some(rule) = policy.rules.iter().find(|rule| rule.asks_for_id() && login.uid.is_none()) {
+        person.is_told().map_err(|problem| fault(rule, problem))?;
+    }
+    let decision = policy
+        .decide(line, login, |group| person.is_in(group))
+        .map_err(|(rule, problem)| fault(rule, problem))?;
     let message = message(&decision.settings, files).map_err(|fault| vec![fault])?;
     Ok(Resolved { settings: decision.settings, message, rule: decision.rule.map(|rule| rule.place.clone()) })
 }

@@ -75,6 +75,12 @@ impl Rule {
         self.service.to_string() == "sshd" && self.terminal.matches(ssh) == Ok(false)
     }
 
+    /// Whether it asks for a user's id.
+    #[must_use]
+    pub fn asks_for_id(&self) -> bool {
+        self.who.items().any(|who| matches!(who, Who::Uids(..)))
+    }
+
     /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
     ///
     /// # Errors

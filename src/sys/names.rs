@@ -27,6 +27,16 @@ impl<'a> Person<'a> {
         self.user().ok().flatten().map(|user| user.uid.as_raw())
     }
 
+    /// Whether name services have answered, be it that there is no such user.
+    ///
+    /// # Errors
+    ///
+    /// They have not.
+    pub fn is_told(&self) -> Result<(), String> {
+        let failed = |e| format!("name services cannot tell who {} is: {e}", self.name.escape_debug());
+        self.user().map(drop).map_err(failed)
+    }
+
     /// The user's name as name services have it: the one asked for may be spelled otherwise, where they
     /// know no capitals, or let a domain go before it.
     #[must_use]
@@ -72,4 +82,24 @@ pub fn user_exists(name: &str) -> nix::Result<bool> {
 /// Name services do not answer.
 pub fn group_exists(name: &str) -> nix::Result<bool> {
     Ok(Group::from_name(name)?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::aside::{self, Aside};
+    use nix::sys::resource::{Resource, setrlimit};
+
+    #[test]
+    fn silence_of_name_services_is_no_answer() {
+        assert!(Person::named("root").is_told().is_ok());
+        // Without a descriptor nothing can be asked; in a child, for that is the whole process's.
+        let answer = Aside::default().run(|pipe| {
+            let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
+            let person = Person::named("root");
+            let silent = person.is_told().is_err() && person.uid().is_none();
+            aside::answer(pipe, &[u8::from(none && silent)]);
+        });
+        assert_eq!(answer, [1]);
+    }
 }
