@@ -13,6 +13,7 @@ pub mod logind;
 pub mod names;
 #[cfg(feature = "module")]
 pub mod pam;
+pub mod peer;
 pub mod pidfd;
 pub mod proc;
 pub mod tcp;

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use crate::handoff::{Orders, RELOAD_SIGNAL};
 use crate::reload::{self, MESSAGE_MAX};
 use crate::sys::guard::{Received, Signals};
+use crate::sys::peer;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 
@@ -21,7 +22,8 @@ impl Caller {
     /// kind.
     ///
     /// A sender of [`RELOAD_SIGNAL`] says itself who it is, so it is asked of `/proc` whether that is
-    /// root. The message is there before the signal is sent: nothing is waited for.
+    /// root, and of the socket whether that process made it as root: the number may be another one's by
+    /// now, such as a su's that took over descriptors of its user's. The message is there before the signal is sent: nothing is waited for.
     ///
     /// # Errors
     ///
@@ -38,6 +40,9 @@ impl Caller {
         let socket = sender
             .duplicate(came.value)
             .map_err(|e| format!("descriptor {} of process {}: {e}", came.value, came.sender))?;
+        if peer::of(&socket) != Some((came.sender, 0)) {
+            return Err(format!("descriptor {} of process {} is not its own", came.value, came.sender));
+        }
         let socket = UnixDatagram::from(socket);
         let mut message = vec![0; MESSAGE_MAX + 1];
         let length = socket

@@ -135,6 +135,28 @@ fn who_is_not_root_cannot_call() {
 }
 
 #[test]
+fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    let helper = sshd.helper();
+    let uid = Uid::from_raw(sshd.uid("alice"));
+    // As a su has it that took the number of a reload that gave up waiting.
+    let made = std::thread::spawn(move || {
+        // SAFETY: setresuid takes three integers.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
+        assert_eq!(done, 0);
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        ours.send(&reload::message(&orders("timeout=off"))).unwrap();
+        (ours, theirs)
+    });
+    let (_ours, theirs) = made.join().unwrap();
+    PidFd::open(helper.pid).unwrap().queue(RELOAD_SIGNAL, theirs.as_raw_fd()).unwrap();
+    let failed = sshd.log.wait_for_event("could-not", "alice", SOON);
+    assert!(failed.text.contains("is not its own"), "{}", failed.text);
+    assert_ended_on_time(&sshd, &alice);
+}
+
+#[test]
 fn where_descriptors_cannot_be_taken_the_record_says_so() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
