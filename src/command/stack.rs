@@ -29,7 +29,9 @@ pub struct Entry {
 pub fn of_service(service: &str) -> Option<Vec<Entry>> {
     entries(service, &|name| {
         let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
-        paths.into_iter().find_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?)))
+        // libpam does not mind in which encoding comments are.
+        let text = |path: &Path| Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned());
+        paths.into_iter().find_map(|path| text(&path).map(|text| (path, text)))
     })
 }
 
