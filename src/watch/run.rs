@@ -300,7 +300,8 @@ impl Watchdog {
         if self.activity.has_terminals() {
             return Ground::Terminals;
         }
-        if limit.is_none() || notty.is_none() {
+        // A su or a job may have sockets of whoever started it: only who came from elsewhere came by one.
+        if limit.is_none() || notty.is_none() || self.assignment.session.rhost.is_none() {
             return Ground::Nothing;
         }
         let Watched { proc, leader, .. } = &self.session;

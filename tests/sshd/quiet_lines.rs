@@ -112,6 +112,19 @@ fn roots_own_connection_is_heard_and_ended() {
 }
 
 #[test]
+fn what_connection_a_su_has_come_by_is_not_the_sessions() {
+    let sshd = Sshd::with("timeout=10m").nested(NOTTY).start();
+    let alice = sshd.login("alice");
+    // As a daemon's job has it, of which somebody forgot to close a connection.
+    let port = sshd.port;
+    let su = format!("exec 9<>/dev/tcp/127.0.0.1/{port}; exec setsid su bob -c 'sleep 1000'");
+    alice.run(&format!("bash -c \"{su}\" </dev/null >/dev/null 2>&1 &"));
+    sshd.log.wait_for_event("armed", "bob", SOON);
+    assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("ending", "bob").len(), 0, "the log:\n{}", sshd.log);
+}
+
+#[test]
 fn where_the_connection_cannot_be_asked_it_is_on_record_once_and_not_judged() {
     let sshd = Sshd::with(NOTTY).without_ptrace().start();
     let mut command = sshd.ssh("alice");
