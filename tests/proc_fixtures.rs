@@ -221,6 +221,7 @@ fn a_device_is_itself_and_not_its_number() {
     for id in [elsewhere, other] {
         assert!(!proc.has_open(LEADER, id) && !proc.reads_from(LEADER, id), "{id:?}");
     }
+    assert!(proc.may_stand_on(LEADER, null) && !proc.may_stand_on(CHILD, null));
     assert!(!proc.has_open(CHILD, null) && !proc.reads_from(CHILD, null));
     assert!(!proc.has_open(NOBODY, null) && !proc.reads_from(NOBODY, null));
 }

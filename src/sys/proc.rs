@@ -204,11 +204,14 @@ impl Proc {
         links.take(FIRST).any(|entry| link::device(&entry.path()) == Some(id))
     }
 
-    /// The same, and also where that may not be known.
+    /// Whether one of the process's standard descriptors is that very device, and also where that may
+    /// not be known. No more are looked at: thousands of processes may be asked, with thousands each.
     #[must_use]
-    pub fn may_have_open(&self, pid: i32, id: DeviceId) -> bool {
+    pub fn may_stand_on(&self, pid: i32, id: DeviceId) -> bool {
         let forbidden = |e: io::Error| e.kind() == io::ErrorKind::PermissionDenied;
-        self.has_open(pid, id) || fs::read_dir(self.path(pid, "fd")).is_err_and(forbidden)
+        let on = |fd| link::device(&self.path(pid, fd)) == Some(id);
+        ["fd/0", "fd/1", "fd/2"].into_iter().any(on)
+            || fs::read_dir(self.path(pid, "fd")).is_err_and(forbidden)
     }
 
     /// Whether the process's standard input is that very device.

@@ -56,8 +56,8 @@ struct Job {
 pub struct Snapshot(BTreeMap<DeviceId, Job>);
 
 impl Snapshot {
-    /// From all processes. `sits` tells whether a process has the very device: another one may have
-    /// its number.
+    /// From all processes. `sits` tells whether a process stands on the very device: another one may
+    /// have its number.
     pub fn of(usages: &[Usage], terminals: &[DeviceId], sits: impl Fn(i32, DeviceId) -> bool) -> Self {
         let job = |id: &DeviceId| Job::on(usages, *id, |pid| sits(pid, *id)).map(|job| (*id, job));
         Self(terminals.iter().filter_map(job).collect())

@@ -328,7 +328,7 @@ impl Watchdog {
         let Watched { proc, terminals, .. } = &self.session;
         let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
         let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
-        let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_have_open(pid, id));
+        let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_stand_on(pid, id));
         if jobs.look(now.mono, snapshot) {
             self.activity.note(now.boot);
         }
