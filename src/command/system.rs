@@ -47,6 +47,17 @@ fn stacks(services: &[String], of_service: &impl Fn(&str) -> Option<Vec<Entry>>)
     let mut any = false;
     for service in services {
         let Some(stack) = of_service(service) else { continue };
+        // It says yes to whomever it could guard, and is no judge of whether he may come in.
+        let judge = |entry: &&Entry| {
+            (entry.kind.as_str(), entry.module.as_str()) == ("account", MODULE)
+                && entry.control == "sufficient"
+        };
+        found.extend(stack.iter().filter(judge).map(|line| {
+            format!(
+                "{service}: {} is sufficient: account lines after it are not asked whether one may come in",
+                line.place
+            )
+        }));
         let sessions: Vec<&Entry> = stack.iter().filter(|entry| entry.kind == "session").collect();
         let ours = sessions.iter().position(|entry| entry.module == MODULE);
         let systemd = sessions.iter().position(|entry| entry.module == SYSTEMD);
@@ -147,6 +158,10 @@ mod tests {
         assert!(matches!(&found[..], [one] if one.contains("before pam_systemd.so")), "{found:?}");
         let found = judged(&[systemd.clone(), entry("session", "optional", MODULE)]);
         assert!(matches!(&found[..], [one] if one.contains("is optional")), "{found:?}");
+        let ours = entry("session", "required", MODULE);
+        let found = judged(&[entry("account", "sufficient", MODULE), ours.clone()]);
+        assert!(matches!(&found[..], [one] if one.contains("account lines after it")), "{found:?}");
+        assert!(judged(&[entry("account", "required", MODULE), ours]).is_empty());
         let found = judged(&[systemd, entry("account", "required", MODULE)]);
         assert!(
             matches!(&found[..], [one, two] if one.starts_with("sshd: no line") && two.starts_with("no service")),
