@@ -41,6 +41,7 @@ pub fn run() -> (String, u8) {
     let (mut text, mut code) = (String::new(), CLEAN);
     for (Helper { pid, started, told }, orders) in helpers.iter().zip(&orders) {
         let Session { user, service, leader, .. } = &told.session;
+        let (user, service) = (user.escape_debug(), service.escape_debug());
         let who = format!("{user} by {service}, process {leader}");
         match reload::hand_over(*pid, *started, orders, BUDGET) {
             Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
