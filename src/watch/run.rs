@@ -246,6 +246,10 @@ impl Watchdog {
             return;
         }
         self.activity.count_output(orders.activity.output);
+        if orders.activity.cpu && self.jobs.is_none() {
+            // What was busy before nobody asked is not known: it has the benefit of the doubt.
+            self.activity.note(Moment::now().boot);
+        }
         self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
         self.schedule = schedule(&orders);
         self.journal.set_debug(orders.debug);

@@ -59,6 +59,18 @@ fn who_is_past_the_new_limit_gets_the_whole_warning() {
     assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
 }
 
+/// What a job did before the rule asked for processor time is not known.
+#[test]
+fn a_job_that_counts_from_now_on_is_not_ended_for_what_was_before() {
+    let sshd = Sshd::with(LONG).start();
+    let alice = sshd.login("alice");
+    alice.type_line("echo work\"\"ing; while :; do :; done");
+    alice.expect("working", SOON);
+    assert!(alice.exit(secs(12)).is_none());
+    give(&sshd.helper(), "timeout=10s warn=off grace=2s activity=input,cpu debug").unwrap();
+    assert!(alice.exit(secs(13)).is_none(), "the log:\n{}", sshd.log);
+}
+
 #[test]
 fn a_session_is_exempted_and_taken_back() {
     let sshd = Sshd::with(OPTIONS).start();
