@@ -33,6 +33,34 @@ case_kill_tty() {
 	gone c
 }
 
+# The connection alone: what hanging up does not end goes on.
+case_kill_connection() {
+	stack 2217 pam_loginuid.so pam_systemd.so "$OURS kill=connection"
+	login a alice -J backdoor -p 2217
+	armed a kill=connection
+	detach a 1004
+	ends_idle a
+	screen_says a 'has been ended'
+	record a ': ended .*survivors=0'
+	runs 'sleep 1004\.1' 'sleep 1004\.2' 'sleep 1004\.3' 'sleep 1004\.4'
+	guest "pkill -xf 'sleep 1004\..'"
+	gone a
+}
+
+# Nobody is warned and nobody ended.
+case_kill_none() {
+	stack 2218 pam_loginuid.so pam_systemd.so "$OURS kill=none"
+	login a alice -J backdoor -p 2218
+	armed a kill=none
+	does a true
+	within $((LIMIT + STEP + SLACK)) has_record a ': would-end .*limit=12 members=[1-9]' || fail 'no record of whom it would have ended'
+	does a true
+	no_record a ': (warned|ending|ended) '
+	keys a 'exit\n'
+	ends_between a 0 20
+	gone a
+}
+
 # A process that HUP and TERM do not end.
 case_stubborn() {
 	local ignore='$SIG{$_} = "IGNORE" for qw(HUP TERM INT QUIT); sleep 1003'
