@@ -171,7 +171,7 @@ ends_between() {
 }
 
 # All records of a session and of those inside it, which have its audit id (here the same number).
-records() { guest "journalctl -q -o cat --facility=authpriv --grep='pam_idle_watchdog.* (session|audit)=${ID[$1]}( |$)'"; }
+records() { guest "journalctl -q -o cat --facility=authpriv --after-cursor='$cursor' --grep='pam_idle_watchdog.* (session|audit)=${ID[$1]}( |$)'"; }
 # record NAME REGEX: there is such a record; fields in the order of the log.
 record() {
 	within 15 has_record "$1" "$2" || fail "$1: no record: $2"
@@ -185,7 +185,7 @@ no_record() {
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
 armed() {
 	record "$1" ": armed .*${2:-}"
-	HELPER[$1]=$(guest "pid=\$(journalctl -q -o json --output-fields=_PID --facility=authpriv --grep='armed .* (session|audit)=${ID[$1]} ' |
+	HELPER[$1]=$(guest "pid=\$(journalctl -q -o json --output-fields=_PID --facility=authpriv --after-cursor='$cursor' --grep='armed .* (session|audit)=${ID[$1]} ' |
 			sed -n 's/.*\"_PID\":\"\([0-9]*\)\".*/\1/p' | tail -n 1)
 		grep -qx 0::/idle_watchdog /proc/\$pid/cgroup && echo \$pid") || fail "$1: no helper in a cgroup of its own"
 	helper_lives "$1"

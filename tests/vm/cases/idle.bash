@@ -111,7 +111,7 @@ case_forged() {
 case_leader_killed() {
 	logins a:alice r:root
 	armed a
-	keys a '\n'
+	keys r '\n'
 	armed r
 	keys a '\n'
 	keys r '\n'

@@ -166,11 +166,12 @@ case_sshd_by_hand() {
 	by_audit a
 	armed a 'members=audit'
 	kill $typist
+	typist a
 	does r true
-	types_until_ended a r
+	ends_idle r
 	record r ': ending .*spared=[0-9]'
 	record r ': ended .*survivors=0'
-	types a 4
+	typist_stops a
 	ends_idle a
 	record a ': ended .*survivors=0'
 	gone a
