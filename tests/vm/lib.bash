@@ -184,12 +184,16 @@ no_record() {
 
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
 armed() {
+	awake "$1"
 	record "$1" ": armed .*${2:-}"
 	HELPER[$1]=$(guest "pid=\$(journalctl -q -o json --output-fields=_PID --facility=authpriv --after-cursor='$cursor' --grep='armed .* (session|audit)=${ID[$1]} ' |
 			sed -n 's/.*\"_PID\":\"\([0-9]*\)\".*/\1/p' | tail -n 1)
 		grep -qx 0::/idle_watchdog /proc/\$pid/cgroup && echo \$pid") || fail "$1: no helper in a cgroup of its own"
 	helper_lives "$1"
+	awake "$1"
 }
+# A guest may be so slow that to look takes as long as the limit.
+awake() { if [ -n "${IN[$1]:-}" ]; then keys "$1" '\n'; fi; }
 helper_lives() {
 	guest "grep -q '^State:.[SRD]' /proc/${HELPER[$1]}/status" || fail "$1: the helper is gone or stopped"
 }
