@@ -2,13 +2,12 @@
 # Many sessions at a time, and what their watchdogs cost. No other case runs beside it.
 
 alone_load() {
-	local many=${VM_SESSIONS:-32} began logind n clients=()
+	local many=${VM_SESSIONS:-32} logind n clients=()
 	# The first is not to end before the last has heard of it.
 	local limit=$((12 + many / 4))
 	# No session ends before the last is in: then all of them get their limit, by a reload.
 	echo '* * * * timeout=1h' | put /run/load.conf
 	stack 2216 pam_loginuid.so pam_systemd.so 'pam_idle_watchdog.so conf=/run/load.conf'
-	began=$(guest date +%s)
 	logind=$(cost -x systemd-logind)
 	mkfifo keys
 	exec {keys}<>keys
@@ -42,5 +41,5 @@ cost() {
 		\$(pgrep $* | sed 's,.*,&/smaps_rollup &/schedstat,')"
 }
 count() {
-	guest "journalctl -q -o cat --facility=authpriv --since=@$began --grep='pam_idle_watchdog.*: $1'" | wc -l
+	guest "journalctl -q -o cat --facility=authpriv --after-cursor='$cursor' --grep='pam_idle_watchdog.*: $1'" | wc -l
 }
