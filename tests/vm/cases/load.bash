@@ -28,12 +28,14 @@ alone_load() {
 	for n in "${clients[@]}"; do
 		within $((SOON + many)) ended "$n" || fail 'one is left'
 	done
-	[ "$(count "ended .* limit=$limit .*survivors=0")" = "$many" ] || fail 'not all were ended for being idle'
+	# The record comes after the client's end.
+	within "$SOON" are_on_record "$many" "ended .* limit=$limit .*survivors=0" || fail 'not all were ended for being idle'
 	[ "$(count could-not)" = 0 ] || fail 'something went wrong'
 	within "$SOON" guest '! pgrep -x pam_idle_watchd && ! loginctl --no-legend list-sessions | grep alice' || fail 'something is left'
 }
 # are_in NUMBER: so many have answered.
 are_in() { [ "$(cat screen.* 2>/dev/null | grep -ac here)" -ge "$1" ]; }
+are_on_record() { [ "$(count "$2")" = "$1" ]; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 # cost PGREP'S-OPTIONS: number of processes, their memory in KiB, their processor time in ms.
 cost() {
