@@ -1,19 +1,21 @@
 //! Inside the helper: from *armed* to *gone*.
 //!
+//! [`run`] is the loop, [`look`] what it does each time it wakes up, [`deeds`] what it does to a session.
 //! [`activity`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
 //! [`members`] decides whom the end applies to. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
-//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders,
-//! [`run`] is the loop.
+//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders.
 #![forbid(unsafe_code)]
 
 pub mod activity;
 pub mod caller;
 pub mod connection;
+pub mod deeds;
 pub mod ending;
 pub mod inner;
 pub mod jobs;
 pub mod journal;
+pub mod look;
 pub mod members;
 pub mod notice;
 pub mod run;

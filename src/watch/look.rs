@@ -1,0 +1,116 @@
+//! One look: samples of what counts, judged, and what is to be done and when to look next.
+
+use super::activity::Doubt;
+use super::connection;
+use super::jobs::Snapshot;
+use super::journal::names;
+use super::run::Watchdog;
+use super::schedule::{Action, Ground, Shown};
+use super::watched::Watched;
+use crate::handoff::Orders;
+use crate::sys::clock::{Moment, SECOND};
+use crate::sys::devnode::DeviceId;
+use crate::sys::proc::Usage;
+
+impl Watchdog {
+    /// Looks once, and does what is due but the end.
+    pub(super) fn look(&mut self) -> Result<Option<Action>, String> {
+        // The time first: what is stamped while we sample must not look older than the look.
+        let now = Moment::now();
+        self.session.terminals = self.session.finder.find();
+        let samples = self.session.finder.sample(&self.session.terminals, &self.activity, &mut self.aside);
+        let doubts = self.activity.look(now, &samples);
+        for (id, doubt) in doubts {
+            self.record_doubt(id, doubt);
+        }
+        self.look_at_jobs(now);
+        self.ground = self.ground();
+        let shown = Shown { last: self.activity.last(), ground: self.ground };
+        let (action, wake) = self.schedule.next(now, shown);
+        match action {
+            Some(Action::Warn { left }) => self.warn(left),
+            Some(Action::Resume) => {
+                let record = self.idle_record("resumed");
+                self.journal.info(&record);
+            }
+            Some(Action::Report) => self.report(),
+            Some(Action::End) | None => {}
+        }
+        let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
+        self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
+        let idle = self.idle();
+        let tty = names(&self.session.terminals);
+        self.journal.debug(|journal| {
+            journal
+                .record("look")
+                .with_some("tty", tty)
+                .with("idle", idle.as_secs())
+                .with("next", wake.saturating_sub(now.boot) / SECOND)
+        });
+        Ok(action)
+    }
+
+    /// What the session is judged by. If that is its connection, that is asked.
+    fn ground(&mut self) -> Ground {
+        let Orders { limit, notty, .. } = &self.assignment.orders;
+        if self.activity.has_terminals() {
+            return Ground::Terminals;
+        }
+        // A su or a job may have sockets of whoever started it: only who came from elsewhere came by one.
+        if limit.is_none() || notty.is_none() || self.assignment.session.rhost.is_none() {
+            return Ground::Nothing;
+        }
+        let Watched { proc, leader, .. } = &self.session;
+        match connection::heard(proc, self.assignment.session.leader, leader) {
+            Ok(Some(last)) => {
+                self.activity.note(last);
+                Ground::Connection
+            }
+            Ok(None) => Ground::Nothing,
+            Err(e) => {
+                // A leader that is gone is another matter.
+                if !self.unasked && !self.session.leader.has_exited() {
+                    self.unasked = true;
+                    self.could_not(&format!("ask the connection, which notty= needs: {e}"));
+                }
+                Ground::Nothing
+            }
+        }
+    }
+
+    /// Where processor time counts: whether the foreground jobs have used some since the look before.
+    fn look_at_jobs(&mut self, now: Moment) {
+        let Some(jobs) = self.jobs.as_mut().filter(|jobs| jobs.is_due(now.mono)) else { return };
+        let Watched { proc, terminals, .. } = &self.session;
+        let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
+        let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
+        let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_stand_on(pid, id));
+        if jobs.look(now.mono, snapshot) {
+            self.activity.note(now.boot);
+        }
+    }
+
+    fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
+        let tty = self
+            .session
+            .terminals
+            .iter()
+            .find(|terminal| terminal.id == id)
+            .map(|terminal| terminal.name.clone());
+        let record = self.record("tampering").with_some("tty", tty);
+        let record = match doubt {
+            Doubt::Credited { left } => {
+                record.with("stamp", "doubtful").with("believed", "yes").with("credits", left)
+            }
+            Doubt::Disbelieved | Doubt::Future => {
+                self.disbelieved += 1;
+                if self.disbelieved > 1 {
+                    return;
+                }
+                let stamp = if doubt == Doubt::Future { "future" } else { "doubtful" };
+                record.with("stamp", stamp).with("believed", "no")
+            }
+        };
+        self.journal.notice(&record);
+    }
+}
