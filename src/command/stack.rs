@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Where libpam looks for a service's file, the first that exists.
 const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
-/// Included files may include others, but not each other for ever.
-const DEPTH_MAX: usize = 16;
+/// Included files may include others, but neither each other for ever nor more than anybody has.
+const FILES_MAX: usize = 256;
 
 /// A line of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Entry {
 /// has no file.
 #[must_use]
 pub fn of_service(service: &str) -> Option<Vec<Entry>> {
-    entries(service, &|name| {
+    entries(service, |name| {
         let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
         // libpam does not mind in which encoding comments are.
         let text = |path: &Path| Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned());
@@ -46,12 +46,12 @@ pub fn services() -> Vec<String> {
 }
 
 /// The same, of files that `read` finds by their names.
-fn entries(service: &str, read: &impl Fn(&str) -> Option<(PathBuf, String)>) -> Option<Vec<Entry>> {
+pub fn entries(service: &str, read: impl Fn(&str) -> Option<(PathBuf, String)>) -> Option<Vec<Entry>> {
     if service.is_empty() || service.contains('/') {
         return None;
     }
-    let mut found = Vec::new();
-    collect(service, None, read, 0, &mut found)?;
+    let (mut found, mut unread) = (Vec::new(), FILES_MAX);
+    collect(service, None, &read, &mut unread, &mut found)?;
     Some(found)
 }
 
@@ -60,18 +60,17 @@ fn collect(
     name: &str,
     only: Option<&str>,
     read: &impl Fn(&str) -> Option<(PathBuf, String)>,
-    depth: usize,
+    unread: &mut usize,
     found: &mut Vec<Entry>,
 ) -> Option<()> {
+    *unread = unread.checked_sub(1)?;
     let (path, text) = read(name)?;
     for (number, line) in rows(&text) {
         let words = words(&line);
         let mut words = words.iter().map(String::as_str);
         let first = words.next().unwrap_or_default();
         if first == "@include" {
-            if depth < DEPTH_MAX {
-                let _ = collect(words.next().unwrap_or_default(), only, read, depth + 1, found);
-            }
+            let _ = collect(words.next().unwrap_or_default(), only, read, unread, found);
             continue;
         }
         // A leading hyphen: not a word in the log if the module is missing.
@@ -81,9 +80,7 @@ fn collect(
         }
         let (Some(control), Some(module)) = (words.next(), words.next()) else { continue };
         if matches!(control, "include" | "substack") {
-            if depth < DEPTH_MAX {
-                let _ = collect(module, Some(&kind), read, depth + 1, found);
-            }
+            let _ = collect(module, Some(&kind), read, unread, found);
             continue;
         }
         found.push(Entry {
@@ -158,7 +155,7 @@ mod tests {
     use super::*;
 
     fn stack(service: &str) -> Option<Vec<Entry>> {
-        entries(service, &|name| {
+        entries(service, |name| {
             let text = match name {
                 "sshd" => {
                     "\
@@ -202,6 +199,15 @@ session include sshd
         );
         assert_eq!(stack("none"), None);
         assert_eq!(stack("../sshd"), None);
+    }
+
+    #[test]
+    fn files_that_include_each_other_have_an_end() {
+        let read = |name: &str| {
+            let text = "@include b\n@include a\nsession include b\nsession required pam_a.so\n";
+            Some((PathBuf::from(name), text.to_owned()))
+        };
+        assert_eq!(entries("a", read).unwrap().len(), FILES_MAX);
     }
 
     #[test]
