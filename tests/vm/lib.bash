@@ -5,11 +5,12 @@
 # A session has a name of the case's choosing. Time is the host's, whose clock nobody sets.
 
 LIMIT=12 # of the users that are watched, in seconds; see install
-STEP=9   # the end may come this much later than the limit: the kernel's stamps have steps of 8 s
-SLACK=${VM_SLACK:-7} # an emulated machine is slow
+STEP=9   # the end may be decided on this much later than the limit: the kernel's stamps have steps of 8 s
+SLACK=${VM_SLACK:-7} # an emulated machine is slow to read what was typed
 SOON=120 # how long anything may take that happens at once
 
-declare -A IN OUT PID LAST SEEN ID HELPER
+# LAST and ANSWERED: when the last key was sent, and when it had certainly been read.
+declare -A IN OUT PID LAST ANSWERED SEEN ID HELPER
 
 # says TEXT: beside the case's result, whatever that is.
 says() {
@@ -24,6 +25,27 @@ now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds
 
 # Runs a command in the guest as root, behind every session's back.
 guest() { ssh -F "$RUN/ssh_config" backdoor "$@" </dev/null; }
+
+# follow: from here on the guest's log of logins is written to a file of the host's, so that to look for a record
+# is no work for the guest. Each line begins with the seconds since it booted.
+follow() {
+	ssh -F "$RUN/ssh_config" backdoor \
+		'exec journalctl -q -f -n 0 --no-hostname -o short-monotonic --facility=authpriv' </dev/null >"$RUN/records" &
+	FOLLOWER=$!
+	disown
+	until grep -qs follows "$RUN/records"; do
+		guest logger -t follows -p authpriv.debug .
+		sleep 0.2
+	done
+}
+# caught_up: all that has been logged until now is in that file, and MARK is the line that shows it.
+caught_up() {
+	local name=mark-$BASHPID-$RANDOM
+	MARK_SENT=$(now)
+	guest logger -t "$name" -p authpriv.debug .
+	within $SOON mark_is_there "$name"
+}
+mark_is_there() { MARK=$(grep -F " $1" "$RUN/records"); }
 
 # put FILE: standard input becomes a file of the guest.
 put() { ssh -F "$RUN/ssh_config" backdoor "cat >'$1'"; }
@@ -94,6 +116,7 @@ by_audit() {
 # keys NAME TEXT: typed, Enter is \n.
 keys() {
 	LAST[$1]=$(now)
+	ANSWERED[$1]=${LAST[$1]}
 	SEEN[$1]=$(stat -c %s "${OUT[$1]}")
 	# Who is gone takes no keys.
 	printf '%b' "$2" >&"${IN[$1]}" || fail "$1: takes no keys"
@@ -103,6 +126,7 @@ keys() {
 answers() {
 	keys "$1" "$2\n"
 	within $SOON shows_since "$1" "${SEEN[$1]}" "$3" || fail "$1: no answer to: $2"
+	ANSWERED[$1]=$(now)
 }
 shows_since() { tail -c "+$(($2 + 1))" "${OUT[$1]}" | grep -Eaq "$3"; }
 
@@ -150,45 +174,64 @@ typist_stops() {
 warned() {
 	local name
 	for name; do
-		within $((LIMIT + STEP + SLACK)) shows_since "$name" "${SEEN[$name]}" 'press Enter' || fail "$name: not warned"
+		within $SOON shows_since "$name" "${SEEN[$name]}" 'press Enter' || fail "$name: not warned"
 	done
 }
 
-# ends_idle NAME...: the client is cut off, not before the limit, and not much later than it may.
+# ends_idle NAME...: the client is cut off, and that was decided neither before the limit nor much later than it may.
 ends_idle() {
 	local name
-	for name; do ends_between "$name" $LIMIT $((LIMIT + STEP + SLACK)); done
-}
-ends_between() {
-	local name=$1 took end=$((LAST[$1] + $3 * 1000000))
-	while kill -0 "${PID[$name]}" 2>/dev/null; do
-		if [ "$(now)" -gt "$end" ]; then fail "$name: still there $(since "$name") s after the last key"; fi
-		sleep 0.1
+	for name; do
+		ends_between "$name" $LIMIT $SOON
+		decided "$name" ': ending '
 	done
-	took=$(($(now) - LAST[$name]))
-	if [ "$took" -lt "$(($2 * 1000000))" ]; then fail "$name: ended after only $((took / 1000)) ms"; fi
-	echo "$name: ended $((took / 1000)) ms after the last key"
+}
+# ends_between NAME SECONDS SECONDS: the client is cut off so long after the last key.
+ends_between() {
+	local took left=$((LAST[$1] + $3 * 1000000 - $(now)))
+	timeout $((left > 0 ? left / 1000000 + 1 : 1)) tail --pid="${PID[$1]}" --sleep-interval=0.1 -f /dev/null ||
+		fail "$1: still there $(since "$1") s after the last key"
+	took=$(($(now) - LAST[$1]))
+	if [ "$took" -lt "$(($2 * 1000000))" ]; then fail "$1: ended after only $((took / 1000)) ms"; fi
+	echo "$1: ended $((took / 1000)) ms after the last key"
+}
+# decided NAME REGEX: there is such a record, of a time not before the limit and not much later than it may be. The
+# guest's monotonic clock tells: nothing that the end itself takes there counts.
+decided() {
+	local ago after
+	record "$1" "$2"
+	caught_up || fail 'the log stands still'
+	ago=$({ records "$1" | grep -E "$2" | head -n 1; echo "$MARK"; } |
+		awk '{ gsub(/[][]/, " "); at[NR] = $1 } END { printf "%d", (at[2] - at[1]) * 1000000 }')
+	# The mark is of some time between its sending and now.
+	after=$(($(now) - ago - LAST[$1]))
+	if [ $after -lt $((LIMIT * 1000000)) ]; then fail "$1: decided on after only $((after / 1000)) ms: $2"; fi
+	after=$((MARK_SENT - ago - ANSWERED[$1]))
+	echo "$1: decided on $((after / 1000)) ms after the last key, by$2"
+	if [ $after -gt $(((LIMIT + STEP + SLACK) * 1000000)) ]; then fail "$1: decided on as late as after $((after / 1000)) ms"; fi
 }
 
 # All records of a session and of those inside it, which have its audit id (here the same number).
-records() { guest "journalctl -q -o cat --facility=authpriv --after-cursor='$cursor' --grep='pam_idle_watchdog.* (session|audit)=${ID[$1]}( |$)'"; }
+records() { logged "pam_idle_watchdog.* (session|audit)=${ID[$1]}( |$)"; }
+# logged REGEX: since the case began.
+logged() { tail -c "+$FROM" "$RUN/records" | grep -E "$1"; }
 # record NAME REGEX: there is such a record; fields in the order of the log.
 record() {
-	within 15 has_record "$1" "$2" || fail "$1: no record: $2"
+	within $SOON has_record "$1" "$2" || fail "$1: no record: $2"
 }
 has_record() { records "$1" | grep -Eq "$2"; }
 # no_record NAME REGEX
 no_record() {
+	caught_up || fail 'the log stands still'
 	if has_record "$1" "$2"; then fail "$1: an unwanted record: $2"; fi
 }
 
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
 armed() {
-	awake "$1"
 	record "$1" ": armed .*${2:-}"
-	HELPER[$1]=$(guest "pid=\$(journalctl -q -o json --output-fields=_PID --facility=authpriv --after-cursor='$cursor' --grep='armed .* (session|audit)=${ID[$1]} ' |
-			sed -n 's/.*\"_PID\":\"\([0-9]*\)\".*/\1/p' | tail -n 1)
-		grep -qx 0::/idle_watchdog /proc/\$pid/cgroup && echo \$pid") || fail "$1: no helper in a cgroup of its own"
+	HELPER[$1]=$(records "$1" | sed -n 's/^[^]]*\] [^ ]*\[\([0-9]*\)\]: .*: armed .*/\1/p' | tail -n 1)
+	awake "$1"
+	guest "grep -qx 0::/idle_watchdog /proc/${HELPER[$1]}/cgroup" || fail "$1: no helper in a cgroup of its own"
 	helper_lives "$1"
 	awake "$1"
 }
@@ -201,7 +244,10 @@ helper_lives() {
 # gone NAME: neither logind nor systemd knows the session any more, its helper has left, and nothing
 # of it went wrong.
 gone() {
+	vanished "$1"
 	no_record "$1" ': could-not'
+}
+vanished() {
 	# loginctl last: each call is work for the guest.
 	guest "for i in \$(seq 75); do
 		if ! [ -d /sys/fs/cgroup/user.slice/*/session-${ID[$1]}.scope ] && ! [ -d /proc/${HELPER[$1]:-none} ] &&
@@ -224,6 +270,7 @@ not_runs() {
 tty_keys() {
 	local text
 	LAST[tty]=$(now)
+	ANSWERED[tty]=${LAST[tty]}
 	text=$(printf '%b.' "$1")
 	# shellcheck disable=SC2016 # perl's
 	perl -MIO::Socket::UNIX -e 'my $line = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die; print $line $ARGV[1]; $line->flush; sleep 1' \

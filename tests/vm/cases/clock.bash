@@ -39,7 +39,7 @@ step_among() {
 # Set back into the eight seconds of the last key, where a further key leaves no trace: somebody idle, somebody
 # typing, and then two who are warned, of whom k presses Enter.
 alone_clock_bucket() {
-	local back later=$((LIMIT + STEP + 8 + SLACK))
+	local back
 	logins w:alice k:alice i:alice t:alice
 	typist t
 	keys i '\n'
@@ -54,35 +54,32 @@ alone_clock_bucket() {
 	keys k '\n'
 	# For all that can be told, w pressed a key, too.
 	LAST[w]=$(now)
-	ends_between i "$LIMIT" "$later"
+	STEP=$((STEP + 8)) ends_idle i
 	no_record t ': (warned|ending|tampering)'
 	typist_stops t
-	ends_between w 0 "$later"
-	ends_between k "$LIMIT" "$later"
-	ends_between t "$LIMIT" "$later"
+	ends_between w 0 "$SOON"
+	STEP=$((STEP + 8)) ends_idle k t
 	for name in i w k t; do gone "$name"; done
 	guest "date -s '$back seconds' >/dev/null"
 }
 
-# Only by its name: an emulated Debian 13 does not survive each wake-up itself (its kernel panics).
-#
 # Time in suspend counts as idle, but not against the warning: w is warned before, i and k by what they wake
-# up to, and k presses Enter.
-named_suspend() {
+# up to, and k presses Enter. An emulated machine can be suspended once: this comes last.
+alone_suspend() {
 	logins w:alice i:alice k:alice
 	keys w '\n'
 	warned w
 	keys i '\n'
 	keys k '\n'
 	guest '(sleep 0.3; echo mem >/sys/power/state) >/dev/null 2>&1 &'
-	within 10 machine_is suspended || fail 'does not suspend'
+	within "$SOON" machine_is suspended || fail 'does not suspend'
 	sleep 18
 	machine system_wakeup
 	LAST[woken]=$(now)
 	warned i k
 	keys k '\n'
-	ends_between w "$LIMIT" 60
-	ends_between i "$LIMIT" 60
+	ends_between w "$LIMIT" "$SOON"
+	ends_between i "$LIMIT" "$SOON"
 	[ "$(since woken)" -le $((4 + SLACK)) ] || fail 'time in suspend was not counted'
 	whole_warning w
 	whole_warning i
@@ -98,7 +95,7 @@ machine() {
 machine_is() { machine query-status | grep -q "\"$1\""; }
 # By the guest's clock that stands still in suspend; the record of the warning reaches journald late, just woken.
 whole_warning() {
-	guest "journalctl -q -o json --output-fields=MESSAGE --facility=authpriv --grep=': (warned|ending) .* session=${ID[$1]} '" |
-		perl -ne 'push @at, /"__MONOTONIC_TIMESTAMP":"(\d+)"/; END { exit !(@at > 1 && $at[-1] - $at[-2] >= 3500000) }' ||
+	record "$1" ': ended '
+	records "$1" | perl -ne 'push @at, /^\[ *([\d.]+)\].*: (?:warned|ending) /; END { exit !(@at > 1 && $at[-1] - $at[-2] >= 3.5) }' ||
 		fail "$1: the warning was cut short"
 }

@@ -77,7 +77,7 @@ case_two_terminals() {
 	[ "${ID[a]}" = "${ID[b]}" ] || fail 'two sessions'
 	types b 30
 	alive a
-	LAST[a]=${LAST[b]}
+	LAST[a]=${LAST[b]} ANSWERED[a]=${ANSWERED[b]}
 	ends_idle a b
 	record a ': ended .* tty=pts/[0-9]+,pts/[0-9]+ .*survivors=0'
 	gone a
@@ -100,7 +100,8 @@ case_forged() {
 	ends_idle f
 	record f ': tampering .*stamp=future believed=no'
 	gone f
-	ends_between l $((2 * LIMIT)) $((4 * (LIMIT + STEP) + SLACK))
+	ends_between l $((2 * LIMIT)) "$SOON"
+	STEP=$((3 * LIMIT + 4 * STEP)) decided l ': ending '
 	record l ': tampering .*believed=yes credits=0'
 	record l ': tampering .*stamp=doubtful believed=no'
 	record l ': ended .*disbelieved=[1-9].* survivors=0'
@@ -134,10 +135,12 @@ case_own_sshd_killed() {
 	armed s
 	keys a 'kill -KILL $PPID\n'
 	keys s 'kill -KILL $$\n'
-	ends_between a 0 $((LIMIT - 1))
-	ends_between s 0 $((LIMIT - 1))
+	ends_between a 0 "$SOON"
+	ends_between s 0 "$SOON"
 	record a ': closed '
 	record s ': closed '
+	no_record a ': ending '
+	no_record s ': ending '
 	gone a
 	gone s
 }

@@ -74,6 +74,6 @@ case_desktop_claimed_nested() {
 	answers d 'su - nest' 'nest@.*[$] '
 	record d ': armed user=nest .*members=descendants'
 	keys d 'exit\nkill %1; exit\n'
-	ends_between d 0 20
+	ends_between d 0 "$SOON"
 	gone d
 }

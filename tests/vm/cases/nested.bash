@@ -43,12 +43,13 @@ inner_ends() {
 	alive d
 	local before
 	before=$(stat -c %s "${OUT[d]}")
-	within $((STEP + SLACK)) shows_since d "$before" 'dave@.*[$] ' || fail "$1 was not ended"
+	within "$SOON" shows_since d "$before" 'dave@.*[$] ' || fail "$1 was not ended"
+	decided d ': ending user=nest '
 	record d ': ended user=nest .*survivors=0'
 	does d true
 	no_record d 'ending user=dave'
 	keys d 'exit\n'
-	ends_between d 0 20
+	ends_between d 0 "$SOON"
 	gone d
 }
 case_su() { inner_ends 'su - nest'; }

@@ -8,8 +8,7 @@ case_cron() {
 	sleep $((LIMIT + STEP + SLACK))
 	runs 'sleep 1101'
 	guest "pkill -xf 'sleep 1101'"
-	guest journalctl -q -o cat --facility=authpriv --grep="'pam_idle_watchdog.cron:session.*not-ours'" | grep -q . ||
-		fail 'no record'
+	not_ours cron 'service cron'
 }
 
 # A service that asks for PAM: a session of class background.
@@ -75,7 +74,8 @@ case_console() {
 	before=$(stat -c %s "$RUN/tty")
 	sleep $((LIMIT - 1))
 	! shows_since tty "$before" 'login: ' || fail 'ended too early'
-	within $((STEP + SLACK)) shows_since tty "$before" 'login: ' || fail 'not ended'
+	within "$SOON" shows_since tty "$before" 'login: ' || fail 'not ended'
+	decided tty ': ending '
 	shows_since tty "$before" 'has been ended' || fail 'no reason given'
 	record tty ': ended .*tty=ttyS1 .*survivors=0'
 	gone tty
@@ -103,7 +103,8 @@ case_virtual_terminal() {
 	sleep $((LIMIT - 1))
 	! vt_shows 'login: *$' || fail 'ended too early'
 	# systemd clears the screen for the next one, and the reason with it.
-	within $((STEP + SLACK)) vt_shows 'login: *$' || fail 'not ended'
+	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
+	decided tty ': ending '
 	record tty ': ended .*tty=tty1 .*survivors=0'
 	gone tty
 	local getty
@@ -115,11 +116,14 @@ case_virtual_terminal() {
 vt_screen() { guest 'fold -w "$(stty size </dev/tty1 | cut -d " " -f 2)" /dev/vcs1' | sed -e 's/ *$//' -e '/^$/d'; }
 vt_shows() { vt_screen | tail -n 4 | grep -Eaq "$1"; }
 vt_answers() {
+	local started
+	started=$(now)
 	# 0x5412 is TIOCSTI.
 	printf '%b' "$1" | ssh -F "$RUN/ssh_config" backdoor \
 		'perl -e '\''open my $tty, "+<", "/dev/tty1" or die; ioctl($tty, 0x5412, $_) || die $! for split //, join "", <STDIN>'\'
-	LAST[tty]=$(now)
+	LAST[tty]=$started
 	within "$SOON" vt_shows "$2" || fail "no answer to: $1"
+	ANSWERED[tty]=$(now)
 }
 
 # A job of at(1), as of cron.
@@ -133,8 +137,7 @@ case_at() {
 }
 # not_ours SERVICE WHY: on record.
 not_ours() {
-	guest "journalctl -q -o cat --facility=authpriv --grep='pam_idle_watchdog.$1:session.*not-ours user=alice because=\"$2\"'" | grep -q . ||
-		fail "no record of $1"
+	logged "pam_idle_watchdog\($1:session.*not-ours user=alice because=\"$2\"" || fail "no record of $1"
 }
 
 # Greeters and desktops: each has a terminal, on which a login would be ended.
