@@ -3,7 +3,7 @@
 //! The map, by who runs what:
 //!
 //! * [`policy`]: which limit applies to whom: the words of the PAM line, the rules of the policy file.
-//!   Pure, but for reading the files.
+//!   Pure, but for what reads the files and asks name services.
 //! * `module`: the guest inside sshd, login or su. Resolves the settings, starts the helper, waits
 //!   until it is armed. Only with the `module` feature; all that links libpam is there.
 //! * [`handoff`]: what passes between the two: command line, descriptors, status, signal.
@@ -12,7 +12,7 @@
 //! * [`watch`]: inside the helper. Judgement and schedule are pure; around them discovery of the
 //!   terminals, warning, ending and records.
 //! * [`record`]: one log entry, as both of them write it.
-//! * [`sys`]: one file per kernel interface. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
+//! * [`sys`]: one file for each interface to the outside: kernel, C library, libpam, logind, log. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
 //!
 //! The words used throughout: the *leader* is the process that opened the PAM session; a *member* is
 //! a process the end applies to; a *terminal* is a tty of the session's; the *limit* is how long a

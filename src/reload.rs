@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::handoff::{Assignment, HELPER, Orders, PROTOCOL, RELOAD_SIGNAL};
-use crate::sys::clock::{Moment, Nanos, timeout};
+use crate::sys::clock::{Moment, from_duration, timeout};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 
@@ -80,7 +80,7 @@ fn heard(answer: &[u8]) -> Result<(), String> {
 /// Why they do not hold, in words: the helper's own, or that it gave none.
 pub fn hand_over(helper: i32, started: i64, orders: &Orders, budget: Duration) -> Result<(), String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
-    let due = Moment::now().mono.saturating_add(Nanos::try_from(budget.as_nanos()).unwrap_or(Nanos::MAX));
+    let due = Moment::now().mono.saturating_add(from_duration(budget));
     let pidfd = PidFd::of(&Proc::default(), helper, started).ok_or("it has ended")?;
     // The other end is the helper's to take, and must be here until it has.
     let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets"))?;
@@ -113,8 +113,9 @@ pub struct Helper {
     pub pid: i32,
     /// Its start, as [`Process::started`].
     pub started: i64,
-    /// What it was told when it was started. A reload does not change that.
-    pub told: Assignment,
+    /// What it was told when it was started. A reload does not change that. Else why that cannot be
+    /// read: it is of another version than we are.
+    pub told: Result<Assignment, String>,
 }
 
 /// The helpers that run, but for those of containers.
@@ -134,7 +135,7 @@ fn helpers_in(proc: &Proc) -> Vec<Helper> {
     let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
     let told = |process: &Process| {
         let args = proc.arguments(process.pid)?.into_iter().skip(1);
-        let told = Assignment::from_args(args).ok()?;
+        let told = Assignment::from_args(args).map_err(|e| e.to_string());
         Some(Helper { pid: process.pid, started: process.started, told })
     };
     helpers.iter().filter(own).filter_map(told).collect()
@@ -238,7 +239,8 @@ mod tests {
         let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
         found.sort_by_key(|helper| helper.pid);
-        let helper = |pid, leader| Helper { pid, started: i64::from(pid) * 10_000_000, told: told(leader) };
-        assert_eq!(found, [helper(101, 70), helper(103, 71)]);
+        let helper = |pid, told| Helper { pid, started: i64::from(pid) * 10_000_000, told };
+        let unread = Err("invalid option '--from-the-past'".to_owned());
+        assert_eq!(found, [helper(101, Ok(told(70))), helper(103, Ok(told(71))), helper(106, unread)]);
     }
 }

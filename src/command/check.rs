@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::args::{Asked, Check};
 use super::{BROKEN, CLEAN, FINDINGS, report, stack, system};
 use crate::policy::load::Files;
-use crate::policy::{self, Fault, Policy, Settings, Who, Words};
+use crate::policy::{self, Fault, Policy, Settings, Who, Words, ours};
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
 
@@ -60,7 +60,7 @@ struct Answer {
 /// Reads the policy and decides about the login, if one is asked about.
 fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
     let found = Line::find(check)?;
-    let files = Files::of(found.read.conf.as_ref().map(|(path, _)| path.as_path()));
+    let files = Files::of(found.read.conf_path());
     let policy = match &check.file {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
@@ -69,6 +69,9 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user));
+        }
+        if ours::exception(&login.service, None, None).is_some() {
+            notes.push(format!("sessions of {} are never watched", login.service));
         }
         decide(login, &found, &files, &policy, answer)?;
     } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -28,7 +28,9 @@ pub fn run() -> (String, u8) {
         return (String::new(), BROKEN);
     }
     let helpers = reload::helpers();
-    let orders = match decide(&helpers) {
+    let told: Vec<(&Helper, &Assignment)> =
+        helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
+    let orders = match decide(told.iter().map(|(_, told)| *told)) {
         Ok(orders) => orders,
         Err(faults) => {
             for fault in faults {
@@ -39,7 +41,7 @@ pub fn run() -> (String, u8) {
         }
     };
     let (mut text, mut code) = (String::new(), CLEAN);
-    for (Helper { pid, started, told }, orders) in helpers.iter().zip(&orders) {
+    for ((Helper { pid, started, .. }, told), orders) in told.iter().zip(&orders) {
         let Session { user, service, leader, .. } = &told.session;
         let (user, service) = (user.escape_debug(), service.escape_debug());
         let who = format!("{user} by {service}, process {leader}");
@@ -52,6 +54,12 @@ pub fn run() -> (String, u8) {
             }
         }
     }
+    for Helper { pid, told, .. } in &helpers {
+        if let Err(why) = told {
+            eprintln!("watchdog {pid}: keeps what it had, for it is of another version: {why}");
+            code = FINDINGS;
+        }
+    }
     text.push_str(&match helpers.len() {
         1 => "1 session is watched\n".to_owned(),
         count => format!("{count} sessions are watched\n"),
@@ -60,18 +68,17 @@ pub fn run() -> (String, u8) {
 }
 
 /// What is to hold for each session, in order.
-fn decide(helpers: &[Helper]) -> Result<Vec<Orders>, Vec<Fault>> {
+fn decide<'a>(told: impl Iterator<Item = &'a Assignment>) -> Result<Vec<Orders>, Vec<Fault>> {
     // One reading of the files for all: what they say may change while we ask.
     let mut policies: BTreeMap<Option<PathBuf>, Policy> = BTreeMap::new();
     let mut decided = Vec::new();
-    for Assignment { session, line, .. } in helpers.iter().map(|helper| &helper.told) {
+    for Assignment { session, line, .. } in told {
         let line = Words::of_line(line.iter().map(String::as_str)).map_err(|bad| {
             let place = format!("PAM line of process {}", session.leader);
             vec![Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) }]
         })?;
-        let conf = line.conf.as_ref().map(|(path, _)| path.clone());
-        let files = Files::of(conf.as_deref());
-        let policy = match policies.entry(conf) {
+        let files = Files::of(line.conf_path());
+        let policy = match policies.entry(line.conf_path().map(Path::to_owned)) {
             Entry::Occupied(read) => read.into_mut(),
             Entry::Vacant(slot) => slot.insert(files.load()?),
         };

@@ -94,7 +94,7 @@ fn tiocsti(sysctl: Option<&str>) -> Option<String> {
     match sysctl.map(str::trim) {
         Some("0") => None,
         Some(value) => Some(format!("dev.tty.legacy_tiocsti is {value}: {consequence}; set it to 0")),
-        None => Some(format!("dev.tty.legacy_tiocsti is not there: {consequence}")),
+        None => Some(format!("dev.tty.legacy_tiocsti is not there, as before Linux 6.2: {consequence}")),
     }
 }
 

@@ -9,10 +9,10 @@ use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
-use super::ours::{self, Exception};
 use super::{BUDGET, spawn};
 use crate::handoff::{Assignment, CLOSE_SIGNAL, HELPER, Orders, Session};
 use crate::policy::load::Files;
+use crate::policy::ours::{self, Exception};
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
@@ -159,7 +159,7 @@ struct Decided {
 fn decide(pamh: &PamHandle, login: &Login, line: &Words) -> Result<Decided, Refusal> {
     let person = Person::named(login.user.as_deref().unwrap_or_default());
     let uid = person.uid();
-    let files = Files::of(line.conf.as_ref().map(|(path, _)| path.as_path()));
+    let files = Files::of(line.conf_path());
     let facts = policy::Login {
         user: login.user.as_deref().unwrap_or_default(),
         canonical: person.canonical(),

@@ -1,10 +1,9 @@
 //! The guest inside sshd, login or su. It starts the helper, waits until that is armed, and says
-//! goodbye at the end. It never blocks longer than [`BUDGET`], starts no thread, and leaves nothing
+//! goodbye at the end. It waits for its helper no longer than [`BUDGET`], starts no thread, and leaves nothing
 //! of the host's changed.
 
 mod guest;
 mod hooks;
-mod ours;
 mod spawn;
 
 use std::time::Duration;

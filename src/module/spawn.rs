@@ -22,7 +22,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::pipe2;
 
 use crate::handoff::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
-use crate::sys::clock::{Moment, Nanos, timeout};
+use crate::sys::clock::{Moment, Nanos, from_duration, timeout};
 use crate::sys::pam::Helper;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
@@ -62,7 +62,7 @@ impl<E: Into<io::Error>> From<E> for Failure {
 
 /// Starts the helper and waits until it is armed.
 pub fn start(path: &CStr, args: &[String], budget: Duration) -> Result<Helper, Failure> {
-    let due = Moment::now().mono.saturating_add(Nanos::try_from(budget.as_nanos()).unwrap_or(Nanos::MAX));
+    let due = Moment::now().mono.saturating_add(from_duration(budget));
     let args: Vec<CString> = args
         .iter()
         .map(|arg| CString::new(arg.as_str()))

@@ -9,8 +9,9 @@ use super::decide::Policy;
 use super::file::{self, Fault};
 use crate::sys::trusted;
 
-/// The administrator's policy. The first of these that exists is read.
+/// Where the policy may be. The first of these that exists is read.
 const FILES: [&str; 2] = [ADMIN, "/usr/share/security/idle_watchdog.conf"];
+/// The administrator's.
 const ADMIN: &str = "/etc/security/idle_watchdog.conf";
 
 /// The files a policy is made of.

@@ -1,5 +1,6 @@
-//! Which limit applies to whom: the words of the PAM line and the rules of the policy file, parsed,
-//! checked and matched. Pure, but for [`load`], which reads the files, and [`resolve()`], which calls it.
+//! Which sessions are watched ([`ours`]), and which limit applies to whom: the words of the PAM line and
+//! the rules of the policy file, parsed, checked and matched. Pure, but for [`load`], which reads the
+//! files, and [`resolve()`], which asks name services and reads the text that `message-file=` names.
 #![forbid(unsafe_code)]
 
 mod decide;
@@ -9,6 +10,7 @@ mod glob;
 mod list;
 pub mod load;
 mod message;
+pub mod ours;
 mod resolve;
 mod rule;
 mod settings;

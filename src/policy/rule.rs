@@ -30,7 +30,7 @@ pub struct Login<'a> {
 }
 
 /// Where a rule stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub file: Rc<PathBuf>,

@@ -18,7 +18,7 @@ pub enum Kill {
     Session,
     /// The connection and what sits on its terminals; detached work lives on.
     Tty,
-    /// The leader alone.
+    /// The leader and its connection.
     Connection,
     /// Nobody: record who would have been ended.
     None,

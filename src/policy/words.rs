@@ -1,6 +1,6 @@
 //! The words of a PAM line or of a rule, each read and checked by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::duration;
@@ -134,6 +134,12 @@ impl Words {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The policy that `conf=` names.
+    #[must_use]
+    pub fn conf_path(&self) -> Option<&Path> {
+        self.conf.as_ref().map(|(path, _)| path.as_path())
     }
 
     /// The words, in an order of their own. Read again they say the same.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
@@ -19,6 +20,12 @@ pub const SECOND: Nanos = 1_000_000_000;
 #[must_use]
 pub fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
     seconds.saturating_mul(SECOND).saturating_add(nanoseconds)
+}
+
+/// A duration as nanoseconds; one of more than 292 years is clamped.
+#[must_use]
+pub fn from_duration(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 /// One instant on the three clocks that matter.

@@ -52,25 +52,21 @@ pub struct Log {
 }
 
 impl Log {
-    /// Sends a record, or keeps it for [`Log::flush`].
-    pub fn send(&mut self, severity: Severity, text: String) {
+    /// Takes a record, for [`Log::flush`] to send.
+    pub fn push(&mut self, severity: Severity, text: String) {
         if self.waiting.len() == QUEUE {
             self.waiting.pop_front();
             self.lost += 1;
         }
         self.waiting.push_back((severity, text));
         self.tries = if self.heard { TRIES } else { 1 };
-        self.flush();
     }
 
-    /// Sends what waits, as far as the log daemon takes it.
-    pub fn flush(&mut self) {
-        if self.lost > 0 {
-            let text =
-                format!("{} earlier records were lost: the log daemon took none for too long", self.lost);
-            if self.deliver(Severity::LOG_ERR, &text) {
-                self.lost = 0;
-            }
+    /// Sends what waits, as far as the log daemon takes it. `lost` is the text that says that so many
+    /// earlier records were lost, if some were.
+    pub fn flush(&mut self, lost: impl Fn(usize) -> String) {
+        if self.lost > 0 && self.deliver(Severity::LOG_ERR, &lost(self.lost)) {
+            self.lost = 0;
         }
         while let Some((severity, text)) = self.waiting.pop_front() {
             if !self.deliver(severity, &text) {

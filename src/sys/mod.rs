@@ -1,4 +1,5 @@
-//! One file per kernel interface. Nothing here decides anything.
+//! One file for each interface to the outside: the kernel, the C library, libpam, logind, the log. Nothing
+//! here decides about sessions.
 
 pub mod aside;
 pub mod cgroup;

@@ -131,24 +131,7 @@ impl Proc {
     ///
     /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
     pub fn pty_masters(&self, pid: i32) -> io::Result<Vec<(i32, u32)>> {
-        let folder = self.path(pid, "fdinfo");
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&folder)? {
-            let name = entry?.file_name();
-            let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let info = match fs::read_to_string(folder.join(&name)) {
-                Ok(info) => info,
-                // Closed since it was listed.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(e),
-            };
-            if let Some(index) = parse_tty_index(&info) {
-                found.push((fd, index));
-            }
-        }
-        Ok(found)
+        descriptors(&self.path(pid, "fdinfo"), |path| Ok(parse_tty_index(&fs::read_to_string(path)?)))
     }
 
     /// The descriptors of the process that are sockets.
@@ -157,22 +140,11 @@ impl Proc {
     ///
     /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
     pub fn sockets(&self, pid: i32) -> io::Result<Vec<i32>> {
-        let folder = self.path(pid, "fd");
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&folder)? {
-            let name = entry?.file_name();
-            let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            match fs::read_link(folder.join(&name)) {
-                Ok(link) if link.to_string_lossy().starts_with("socket:[") => found.push(fd),
-                Ok(_) => {}
-                // Closed since it was listed.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(found)
+        let socket = |path: &Path| {
+            let target = fs::read_link(path)?;
+            Ok(target.to_string_lossy().starts_with("socket:[").then_some(()))
+        };
+        Ok(descriptors(&self.path(pid, "fd"), socket)?.into_iter().map(|(fd, ())| fd).collect())
     }
 
     /// The program that the process runs, as a path; of one whose file is gone it ends in ` (deleted)`.
@@ -250,6 +222,21 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 fn numbers(folder: &Path) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// What `look` makes of each descriptor in such a folder, but of those that were closed since it was listed.
+fn descriptors<T>(folder: &Path, look: impl Fn(&Path) -> io::Result<Option<T>>) -> io::Result<Vec<(i32, T)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match look(&entry.path()) {
+            Ok(seen) => found.extend(seen.map(|seen| (fd, seen))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
 }
 
 /// What follows a key at the start of a line.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::tcp;
@@ -31,7 +31,7 @@ pub fn heard(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Nanos>>
         shortest = [shortest, tcp::silence(&socket)].into_iter().flatten().min();
     }
     let at = |silence: Duration| {
-        let silence = Nanos::try_from(silence.as_nanos()).unwrap_or(Nanos::MAX);
+        let silence = from_duration(silence);
         Moment::now().boot.saturating_sub(silence).saturating_add(TICK)
     };
     Ok(shortest.map(at))

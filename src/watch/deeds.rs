@@ -22,7 +22,7 @@ impl Watchdog {
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
         let warning = Warning { user: &self.assignment.session.user, idle: self.idle(), limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
-        let unwritten = tell(quiet, &self.session.terminals, text, &mut self.aside);
+        let unwritten = tell(quiet, &self.watched.terminals, text, &mut self.aside);
         if self.assignment.orders.activity.output && !quiet {
             self.disown();
         }
@@ -34,7 +34,7 @@ impl Watchdog {
 
     /// What we have just written on the terminals is not the session's activity.
     fn disown(&mut self) {
-        for Terminal { path, id, .. } in &self.session.terminals {
+        for Terminal { path, id, .. } in &self.watched.terminals {
             if let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) {
                 self.activity.wrote(*id, stamps);
             }
@@ -42,7 +42,7 @@ impl Watchdog {
     }
 
     pub(super) fn end(&mut self) {
-        let nested = self.session.standing.nested();
+        let nested = self.watched.standing.nested();
         let Some(reach) = Reach::of(self.assignment.orders.kill, nested) else {
             return;
         };
@@ -56,34 +56,34 @@ impl Watchdog {
     pub(super) fn take_over(&mut self) {
         // Only who still holds a master vouches for a terminal: those of the last look may be
         // somebody else's by now.
-        if self.session.finder.way() != Way::Own {
-            let holders = self.session.standing.connection_holders(&self.session.proc);
-            self.session.terminals =
-                holders.iter().flat_map(|holder| self.session.finder.held_by(holder.pid)).collect();
+        if self.watched.finder.way() != Way::Own {
+            let holders = self.watched.standing.connection_holders(&self.watched.proc);
+            self.watched.terminals =
+                holders.iter().flat_map(|holder| self.watched.finder.held_by(holder.pid)).collect();
         }
         let record = self.idle_record("orphaned");
-        let leave = self.session.standing.nested()
-            || self.session.terminals.is_empty()
+        let leave = self.watched.standing.nested()
+            || self.watched.terminals.is_empty()
             || self.assignment.orders.kill == Kill::None
             || self.assignment.orders.limit.is_none();
         if leave {
-            return self.journal.notice(&record.with("left", "alone"));
+            return self.journal.notice(&record.with("ended", "no"));
         }
         self.climb(Reach::Orphans, record, notice::ORPHANED);
     }
 
     fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
-        let ladder = Ladder::new(&self.session, reach);
+        let ladder = Ladder::new(&self.watched, reach);
         let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
-        let unwritten = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.aside);
+        let unwritten = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
         let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.orders.grace);
         let record = self
             .idle_record("ended")
-            .with("hup", hup)
-            .with("term", term)
-            .with("kill", kill)
+            .with("sighup", hup)
+            .with("sigterm", term)
+            .with("sigkill", kill)
             .with_some("forbidden", (forbidden > 0).then_some(forbidden))
             .with_some("unwritten", unwritten)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
@@ -96,7 +96,7 @@ impl Watchdog {
     }
 
     pub(super) fn report(&mut self) {
-        let ladder = Ladder::new(&self.session, Reach::Session);
+        let ladder = Ladder::new(&self.watched, Reach::Session);
         let record = self
             .idle_record("would-end")
             .with("members", ladder.members())
@@ -110,7 +110,7 @@ impl Watchdog {
         let (name, limit) =
             if self.ground == Ground::Connection { ("notty", *notty) } else { ("limit", *limit) };
         self.record(event)
-            .with_some("tty", names(&self.session.terminals))
+            .with_some("tty", names(&self.watched.terminals))
             .with("idle", self.idle().as_secs())
             .with(name, limit_text(limit))
     }

@@ -14,7 +14,7 @@ use super::members::{Member, Survey};
 use super::terminal::Terminal;
 use super::watched::Watched;
 use crate::policy::Kill;
-use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
+use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, timeout};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Process;
 
@@ -181,7 +181,7 @@ impl<'a> Ladder<'a> {
             }
         }
         self.outcome = outcome;
-        let grace = Nanos::try_from(grace.as_nanos()).unwrap_or(Nanos::MAX);
+        let grace = from_duration(grace);
         let left = self.wait_for_all(held, after(Moment::now(), grace));
         self.kill_all(left);
         self.outcome.kill = self.killed.len();

@@ -13,13 +13,34 @@ use crate::sys::log::Log;
 /// The session's records on their way to the system log.
 pub struct Journal {
     log: Log,
+    about: About,
+    debug: bool,
+}
+
+/// What all records of a session begin with.
+struct About {
     /// As pam_syslog(3) writes it for the module, so that one grep finds both.
     prefix: String,
     session: Session,
     /// logind's number of the session.
     id: Option<String>,
     audit: Option<u32>,
-    debug: bool,
+}
+
+impl About {
+    fn record(&self, event: &str) -> Record {
+        let Session { user, uid, rhost, .. } = &self.session;
+        Record::new(event)
+            .with("user", user)
+            .with_some("uid", *uid)
+            .with_some("rhost", rhost.as_ref())
+            .with_some("session", self.id.as_ref())
+            .with_some("audit", self.audit)
+    }
+
+    fn line(&self, record: &Record) -> String {
+        format!("{}{record}", self.prefix)
+    }
 }
 
 impl Journal {
@@ -28,19 +49,13 @@ impl Journal {
     pub fn new(session: Session, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
         let service: String = session.service.chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
-        Self { log: Log::default(), prefix, session, id, audit, debug }
+        Self { log: Log::default(), about: About { prefix, session, id, audit }, debug }
     }
 
     /// A record of an event in this session, to be completed and given to one of the others.
     #[must_use]
     pub fn record(&self, event: &str) -> Record {
-        let Session { user, uid, rhost, .. } = &self.session;
-        Record::new(event)
-            .with("user", user)
-            .with_some("uid", *uid)
-            .with_some("rhost", rhost.as_ref())
-            .with_some("session", self.id.as_ref())
-            .with_some("audit", self.audit)
+        self.about.record(event)
     }
 
     /// A decision.
@@ -72,12 +87,17 @@ impl Journal {
     }
 
     fn send(&mut self, severity: Severity, record: &Record) {
-        self.log.send(severity, format!("{}{record}", self.prefix));
+        self.log.push(severity, self.about.line(record));
+        self.flush();
     }
 
     /// Sends what the log daemon did not take yet.
     pub fn flush(&mut self) {
-        self.log.flush();
+        let about = &self.about;
+        self.log.flush(|lost| {
+            let what = format!("keep {lost} earlier records: the log daemon took none for too long");
+            about.line(&about.record("could-not").with("what", what))
+        });
     }
 
     /// Whether records wait that are worth another try soon.

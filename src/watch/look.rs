@@ -5,7 +5,7 @@ use super::connection;
 use super::jobs::Snapshot;
 use super::journal::names;
 use super::run::Watchdog;
-use super::schedule::{Action, Ground, Shown};
+use super::schedule::{Action, Ground, NEVER, Shown};
 use super::watched::Watched;
 use crate::handoff::Orders;
 use crate::sys::clock::{Moment, SECOND};
@@ -17,8 +17,8 @@ impl Watchdog {
     pub(super) fn look(&mut self) -> Result<Option<Action>, String> {
         // The time first: what is stamped while we sample must not look older than the look.
         let now = Moment::now();
-        self.session.terminals = self.session.finder.find();
-        let samples = self.session.finder.sample(&self.session.terminals, &self.activity, &mut self.aside);
+        self.watched.terminals = self.watched.finder.find();
+        let samples = self.watched.finder.sample(&self.watched.terminals, &self.activity, &mut self.aside);
         let doubts = self.activity.look(now, &samples);
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
@@ -39,13 +39,13 @@ impl Watchdog {
         let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
         self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
         let idle = self.idle();
-        let tty = names(&self.session.terminals);
+        let tty = names(&self.watched.terminals);
         self.journal.debug(|journal| {
             journal
                 .record("look")
                 .with_some("tty", tty)
                 .with("idle", idle.as_secs())
-                .with("next", wake.saturating_sub(now.boot) / SECOND)
+                .with_some("next", (wake != NEVER).then(|| wake.saturating_sub(now.boot) / SECOND))
         });
         Ok(action)
     }
@@ -60,7 +60,7 @@ impl Watchdog {
         if limit.is_none() || notty.is_none() || self.assignment.session.rhost.is_none() {
             return Ground::Nothing;
         }
-        let Watched { proc, leader, .. } = &self.session;
+        let Watched { proc, leader, .. } = &self.watched;
         match connection::heard(proc, self.assignment.session.leader, leader) {
             Ok(Some(last)) => {
                 self.activity.note(last);
@@ -69,7 +69,7 @@ impl Watchdog {
             Ok(None) => Ground::Nothing,
             Err(e) => {
                 // A leader that is gone is another matter.
-                if !self.unasked && !self.session.leader.has_exited() {
+                if !self.unasked && !self.watched.leader.has_exited() {
                     self.unasked = true;
                     self.could_not(&format!("ask the connection, which notty= needs: {e}"));
                 }
@@ -81,7 +81,7 @@ impl Watchdog {
     /// Where processor time counts: whether the foreground jobs have used some since the look before.
     fn look_at_jobs(&mut self, now: Moment) {
         let Some(jobs) = self.jobs.as_mut().filter(|jobs| jobs.is_due(now.mono)) else { return };
-        let Watched { proc, terminals, .. } = &self.session;
+        let Watched { proc, terminals, .. } = &self.watched;
         let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
         let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
         let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_stand_on(pid, id));
@@ -92,7 +92,7 @@ impl Watchdog {
 
     fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
         let tty = self
-            .session
+            .watched
             .terminals
             .iter()
             .find(|terminal| terminal.id == id)

@@ -79,7 +79,7 @@ enum Event {
 /// The helper at work. [`super::look`] and [`super::deeds`] have what it does when it wakes up.
 pub(super) struct Watchdog {
     pub(super) assignment: Assignment,
-    pub(super) session: Watched,
+    pub(super) watched: Watched,
     pub(super) journal: Journal,
     pub(super) activity: Activity,
     /// The jobs in the foreground, where their processor time counts.
@@ -131,7 +131,7 @@ impl Watchdog {
             ground: Ground::Nothing,
             unasked: false,
             assignment,
-            session: Watched { proc, standing, finder, leader, signals, terminals: Vec::new() },
+            watched: Watched { proc, standing, finder, leader, signals, terminals: Vec::new() },
             journal,
             disbelieved: 0,
             alarm,
@@ -143,10 +143,10 @@ impl Watchdog {
     /// What a login need not wait for.
     fn note_arming(&mut self) {
         guard::settle();
-        self.session.finder.choose_way();
+        self.watched.finder.choose_way();
         let record = ordered(self.record("armed"), &self.assignment.orders)
-            .with("terminals", self.session.finder.way().word())
-            .with("members", self.session.standing.word());
+            .with("terminals", self.watched.finder.way().word())
+            .with("known-by", self.watched.standing.word());
         self.journal.info(&record);
     }
 
@@ -174,8 +174,8 @@ impl Watchdog {
         heap::trim();
         loop {
             let mut fds = [
-                PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.session.leader.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.watched.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.watched.leader.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
@@ -190,7 +190,7 @@ impl Watchdog {
                 continue;
             }
             // Before the leader's exit: it says goodbye first and exits then.
-            let came = self.session.signals.take();
+            let came = self.watched.signals.take();
             let leader_pid = self.assignment.session.leader;
             if came.iter().any(|came| (came.signal, came.sender) == (CLOSE_SIGNAL, leader_pid)) {
                 return Event::Closed;
@@ -218,7 +218,7 @@ impl Watchdog {
     /// Somebody calls, if it is that. New orders hold from now on, and are looked at at once; what is
     /// wrong with one leaves the old ones.
     fn hear(&mut self, came: &Received) {
-        let caller = match Caller::of(&self.session.proc, came) {
+        let caller = match Caller::of(&self.watched.proc, came) {
             None => return,
             Some(Ok(caller)) => caller,
             Some(Err(why)) => return self.could_not(&format!("take new orders: {why}")),

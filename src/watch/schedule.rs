@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 
 /// No time that comes.
-const NEVER: Nanos = Nanos::MAX;
+pub const NEVER: Nanos = Nanos::MAX;
 
 /// How often a warned session is looked at: a key that nobody reads shows in the input queue alone,
 /// and one among forgeries only in a short window.
@@ -85,9 +85,14 @@ impl Schedule {
         warn: &[Duration],
         report_only: bool,
     ) -> Self {
-        let nanos = |d: Duration| Nanos::try_from(d.as_nanos()).unwrap_or(NEVER);
-        let warn = if report_only { Vec::new() } else { warn.iter().copied().map(nanos).collect() };
-        Self { limit: limit.map(nanos), notty: notty.map(nanos), warn, report_only, state: State::Watching }
+        let warn = if report_only { Vec::new() } else { warn.iter().copied().map(from_duration).collect() };
+        Self {
+            limit: limit.map(from_duration),
+            notty: notty.map(from_duration),
+            warn,
+            report_only,
+            state: State::Watching,
+        }
     }
 
     /// After a look: what to do, and when on the boot clock to look again.

@@ -34,7 +34,7 @@ fn an_idle_sudo_shell_ends_alone() {
     let root = sshd.login("root");
     root.type_line("sudo -i");
     let armed = sshd.log.wait_for("sudo's watchdog", |l| l.is("armed") && l.text.contains("(sudo"), SOON);
-    assert_eq!(armed.field("members"), Some("descendants"), "{}", armed.text);
+    assert_eq!(armed.field("known-by"), Some("descendants"), "{}", armed.text);
     root.run("echo inside");
 
     let ended =

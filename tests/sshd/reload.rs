@@ -188,9 +188,10 @@ fn helpers_are_found_with_what_they_were_told() {
     let found = reload::helpers();
     let ours = found.iter().find(|found| found.pid == helper.pid).expect("the helper");
     assert_eq!(ours.started, started(&helper));
-    let session = &ours.told.session;
+    let told = ours.told.as_ref().unwrap();
+    let session = &told.session;
     assert_eq!((session.user.as_str(), session.leader), ("alice", sshd.leader().pid));
-    assert_eq!(ours.told.line, ["timeout=1h", "message=a b"]);
+    assert_eq!(told.line, ["timeout=1h", "message=a b"]);
     give(&helper, "timeout=2h").unwrap();
     assert!(reload::helpers().contains(ours));
 }

@@ -63,6 +63,17 @@ within() {
 	done
 }
 
+# attended NAME COMMAND...: until that succeeds, somebody sits at the terminal and presses Enter now and then.
+attended() {
+	local name=$1 end=$(($(now) + SOON * 1000000))
+	shift
+	until "$@"; do
+		if [ "$(now)" -ge "$end" ]; then return 1; fi
+		awake "$name"
+		sleep 1
+	done
+}
+
 # login NAME USER [ssh's options]: a session with a shell that has answered.
 login() {
 	connect "$@"

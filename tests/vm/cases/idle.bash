@@ -3,12 +3,13 @@
 
 case_idle_user() {
 	login a alice
-	armed a 'terminals=masters members=scope'
+	armed a 'terminals=masters known-by=scope'
 	local manager
 	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
 	does a 'true'
 	ends_idle a
 	[ "$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')" = "$manager" ] || fail 'user@.service was disturbed'
+	[ "$(guest 'cat /sys/fs/cgroup/idle_watchdog/cpu.weight')" = 10000 ] || fail 'the helpers wait for others'
 	screen_says a 'press Enter'
 	screen_says a 'has been idle for 1[2-9]s .* and has been ended'
 	record a ': warned .* tty=pts/[0-9]+ .*left=4'
@@ -20,7 +21,7 @@ case_idle_user() {
 
 case_idle_root() {
 	login a root
-	armed a 'terminals=masters members=scope'
+	armed a 'terminals=masters known-by=scope'
 	does a 'true'
 	ends_idle a
 	screen_says a 'press Enter'

@@ -68,7 +68,7 @@ case_console() {
 	answers_tty 'alice\n' '[$] '
 	answers_tty 'echo "id=$XDG_SESSION_ID."\n' 'id=[a-z0-9]*\.'
 	ID[tty]=$(grep -ao 'id=[a-z0-9]*\.' "$RUN/tty" | tail -n 1 | tr -cd '0-9')
-	armed tty 'terminals=own members=scope'
+	armed tty 'terminals=own known-by=scope'
 	tty_keys 'true\n'
 	local before
 	before=$(stat -c %s "$RUN/tty")
@@ -93,12 +93,8 @@ answers_tty() {
 
 # The same on a virtual terminal. What is typed is put there by root; what it shows, the kernel tells.
 case_virtual_terminal() {
-	vt_answers '\n' 'login: *$'
-	vt_answers 'alice\n' 'Password: *$'
-	vt_answers 'alice\n' '[$] *$'
-	vt_answers 'echo "id=$XDG_SESSION_ID."\n' '^id=[0-9]*\.'
-	ID[tty]=$(vt_screen | sed -n 's/^id=\([0-9]*\)\..*/\1/p')
-	armed tty 'terminals=own members=scope'
+	vt_login 1
+	armed tty 'terminals=own known-by=scope'
 	vt_answers 'true\n' '[$] *$'
 	sleep $((LIMIT - 1))
 	! vt_shows 'login: *$' || fail 'ended too early'
@@ -112,18 +108,48 @@ case_virtual_terminal() {
 	sleep 5
 	[ "$(guest 'systemctl show -P MainPID,NRestarts getty@tty1')" = "$getty" ] || fail 'agetty was disturbed'
 }
+# vt_login NUMBER: as alice, on that virtual terminal, which is spoken of from here on.
+vt_login() {
+	vt=$1
+	vt_answers '\n' 'login: *$'
+	vt_answers 'alice\n' 'Password: *$'
+	vt_answers 'alice\n' '[$] *$'
+	vt_answers 'echo "id=$XDG_SESSION_ID."\n' '^id=[0-9]*\.'
+	ID[tty]=$(vt_screen | sed -n 's/^id=\([0-9]*\)\..*/\1/p')
+}
 # The screen, without empty lines.
-vt_screen() { guest 'fold -w "$(stty size </dev/tty1 | cut -d " " -f 2)" /dev/vcs1' | sed -e 's/ *$//' -e '/^$/d'; }
+vt_screen() { guest "fold -w \"\$(stty size </dev/tty$vt | cut -d ' ' -f 2)\" /dev/vcs$vt" | sed -e 's/ *$//' -e '/^$/d'; }
 vt_shows() { vt_screen | tail -n 4 | grep -Eaq "$1"; }
 vt_answers() {
 	local started
 	started=$(now)
 	# 0x5412 is TIOCSTI.
 	printf '%b' "$1" | ssh -F "$RUN/ssh_config" backdoor \
-		'perl -e '\''open my $tty, "+<", "/dev/tty1" or die; ioctl($tty, 0x5412, $_) || die $! for split //, join "", <STDIN>'\'
+		'perl -e '\''open my $tty, "+<", shift or die; ioctl($tty, 0x5412, $_) || die $! for split //, join "", <STDIN>'\'" /dev/tty$vt"
 	LAST[tty]=$started
 	within "$SOON" vt_shows "$2" || fail "no answer to: $1"
 	ANSWERED[tty]=$(now)
+}
+
+# A process that hangs in the kernel, here for a file system that answers nobody, does not keep login(1), which would
+# wait for it: that is killed, and the record says who is left.
+case_unkillable() {
+	truncate -s 4M hung.img
+	/sbin/mke2fs -q -t ext4 hung.img
+	put /run/hung.img <hung.img
+	guest 'mkdir /run/hung; mount -o loop /run/hung.img /run/hung; chmod 1777 /run/hung; systemctl start getty@tty2'
+	afterwards 'fsfreeze -u /run/hung; umount /run/hung; rm -r /run/hung*; systemctl stop getty@tty2'
+	vt_login 2
+	armed tty 'terminals=own known-by=scope'
+	guest fsfreeze -f /run/hung
+	vt_answers 'touch /run/hung/file\n' 'hung/file$'
+	decided tty ': ending '
+	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
+	record tty ': ended .*tty=tty2 .*survivors=[0-9]+$'
+	within "$SOON" guest "! test -d /proc/${HELPER[tty]}" || fail 'the helper is still there'
+	runs 'touch /run/hung/file'
+	guest fsfreeze -u /run/hung
+	gone tty
 }
 
 # A job of at(1), as of cron.
@@ -167,7 +193,7 @@ case_sshd_by_hand() {
 	local typist=$!
 	login a alice -J backdoor -p 2215
 	by_audit a
-	armed a 'members=audit'
+	armed a 'known-by=audit'
 	kill $typist
 	typist a
 	does r true

@@ -70,7 +70,7 @@ case_stubborn() {
 	ends_idle a
 	gone a
 	not_runs 'perl -e .* stubborn'
-	record a ': ended .*kill=1 survivors=0'
+	record a ': ended .*sigkill=1 survivors=0'
 }
 
 # A user may send any signal to all of his session through logind. The helper hears none, and no login

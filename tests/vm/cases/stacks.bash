@@ -31,7 +31,7 @@ case_stack_without_systemd() {
 	stack 2210 pam_loginuid.so "$OURS"
 	login a alice -J backdoor -p 2210
 	by_audit a
-	armed a 'terminals=masters members=audit'
+	armed a 'terminals=masters known-by=audit'
 	ends_whole 1010
 	guest pidof sshd >/dev/null || fail 'no sshd is left'
 }
@@ -40,7 +40,7 @@ case_stack_without_systemd() {
 case_stack_before_systemd() {
 	stack 2211 pam_loginuid.so "$OURS" pam_systemd.so
 	login a alice -J backdoor -p 2211
-	armed a 'terminals=masters members=audit'
+	armed a 'terminals=masters known-by=audit'
 	ends_whole 1011
 }
 
@@ -48,7 +48,7 @@ case_stack_before_systemd() {
 case_stack_without_loginuid() {
 	stack 2212 pam_systemd.so "$OURS"
 	login a alice -J backdoor -p 2212
-	armed a 'terminals=masters members=scope'
+	armed a 'terminals=masters known-by=scope'
 	no_record a audit=
 	ends_whole 1012
 }
@@ -57,7 +57,7 @@ case_stack_without_loginuid() {
 case_stack_selinux() {
 	stack 2213 pam_loginuid.so pam_systemd.so 'pam_selinux.so open' "$OURS"
 	login a alice -J backdoor -p 2213
-	armed a 'terminals=masters members=scope'
+	armed a 'terminals=masters known-by=scope'
 	local contexts
 	contexts=$(guest "cat /proc/${HELPER[a]}/attr/current /proc/\$(systemctl show -P MainPID sshd-2213)/attr/current | uniq")
 	[ "$(echo "$contexts" | wc -l)" = 1 ] || fail "not sshd's context: $contexts"

@@ -1,5 +1,4 @@
 //! Which sessions are watched: all that a person may sit at a terminal of.
-#![forbid(unsafe_code)]
 
 /// Services that run jobs, not people.
 const JOBS: [&str; 4] = ["cron", "crond", "atd", "systemd-user"];
