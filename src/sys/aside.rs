@@ -15,10 +15,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
-use super::clock::{Moment, Nanos, SECOND, timeout};
+use super::clock::{Nanos, SECOND, timeout};
 
-/// How long an answer is waited for. What is asked for takes microseconds.
-const PATIENCE: Nanos = SECOND / 2;
+/// How long an answer is waited for: half a second, though what is asked for takes microseconds. In slices, for
+/// a machine that stands still meanwhile, as a guest that is moved or not scheduled, loses only one of them.
+const SLICE: Nanos = SECOND / 20;
+const SLICES: usize = 10;
 
 /// Runs work in children, one at a time.
 #[derive(Debug, Default)]
@@ -64,18 +66,22 @@ impl Aside {
 
 /// Takes what is written until the other end is closed; `false` when that takes too long.
 fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
-    let until = Moment::now().mono.saturating_add(PATIENCE);
-    loop {
-        let left = until.saturating_sub(Moment::now().mono);
-        let ready = poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout(left));
-        let mut part = [0; 512];
-        match ready.map(|ready| if ready > 0 { pipe.read(&mut part).ok() } else { None }) {
-            Ok(Some(0)) => return true,
-            Ok(Some(count)) => answer.extend(part.iter().take(count)),
-            Err(Errno::EINTR) => {}
-            _ => return false,
+    let mut silent = 0;
+    while silent < SLICES {
+        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout(SLICE)) {
+            Ok(0) | Err(Errno::EINTR) => silent += 1,
+            Ok(_) => {
+                let mut part = [0; 512];
+                match pipe.read(&mut part) {
+                    Ok(0) => return true,
+                    Ok(count) => answer.extend(part.iter().take(count)),
+                    Err(_) => return false,
+                }
+            }
+            Err(_) => return false,
         }
     }
+    false
 }
 
 /// Whether a child of ours has ended; it is no more a zombie then.

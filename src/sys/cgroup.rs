@@ -143,6 +143,9 @@ fn enter(folder: &Path) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
+    // Where the cpu controller is on, as under systemd, a niceness only counts within the group: this is what
+    // counts among groups. Without the controller there is no such file.
+    let _ = fs::write(folder.join("cpu.weight"), "10000");
     // "0" is the process that writes.
     fs::write(folder.join("cgroup.procs"), "0")
 }

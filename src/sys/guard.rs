@@ -61,9 +61,11 @@ impl AsFd for Signals {
     }
 }
 
-/// What is left of the host's process after `execve`: its umask and its place in the queue of the
-/// out-of-memory killer, which a container may not let us leave.
+/// What is left of the host's process after `execve`: its umask, and its place in the queues for the
+/// processor and of the out-of-memory killer, which a container may not let us leave.
 pub fn settle() {
     umask(Mode::from_bits_truncate(0o077));
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    // A niceness counts within a session (setsid(2)) only, and this among sessions: sched(7), autogroup.
+    let _ = fs::write("/proc/self/autogroup", "-20");
 }

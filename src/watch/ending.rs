@@ -18,9 +18,9 @@ use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, timeout};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Process;
 
-/// How long sshd has to pass the reason on to the person's screen, and the connection to end with the
-/// shells, before the connection is cut.
-const HEARING: Nanos = SECOND / 4;
+/// How long sshd, however busy the machine, has to pass the reason on to the person's screen, and the
+/// connection to end with the shells, before the connection is cut. Most have left long before.
+const HEARING: Nanos = SECOND * 3 / 4;
 /// How long the last rung goes on. A process that SIGKILL has reached and that is still there then
 /// hangs in the kernel.
 const KILLING: Nanos = 10 * SECOND;

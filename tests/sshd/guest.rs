@@ -67,6 +67,11 @@ fn the_helper_holds_nothing_of_the_session() {
     assert_eq!(helper.tty, 0);
     assert_eq!(helper.sid, helper.pid, "a session of its own");
     assert_ne!(helper.ppid, leader.pid);
+    // Behind the name's bracket come state, ppid and so on; the niceness is the 17th.
+    let stat = helper.text("stat");
+    assert_eq!(stat.rsplit(") ").next().unwrap().split(' ').nth(16), Some("-20"), "{stat}");
+    let autogroup = || helper.text("autogroup").trim_end().ends_with(" nice -20").then_some(());
+    wait_some(autogroup, SOON).expect("urgent among sessions, too");
     assert_eq!(helper.status("Uid").split_whitespace().collect::<Vec<_>>(), ["0"; 4]);
 
     let mut pidfds = 0;
