@@ -32,9 +32,12 @@ export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 # After sudo, what was made must be the tree's owner's, who calls make next.
 GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target docs README.md; }
 
+# Without it there are no man pages.
+SCDOC ?= $(shell command -v scdoc 2>/dev/null)
+
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-all: $(MODULE) $(HELPER) $(COMMAND)
+all: $(MODULE) $(HELPER) $(COMMAND) $(if $(SCDOC),man)
 
 # Built for another place, it must be built again.
 $(DIST)/helper-path: FORCE
@@ -56,7 +59,6 @@ $(HELPER): $(SOURCES)
 	install -D -m 0755 target/helper/release/pam_idle_watchdog_helper $@
 
 PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
-SCDOC ?= $(shell command -v scdoc 2>/dev/null)
 # Where a page goes, by its section.
 page_path = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
@@ -66,7 +68,7 @@ target/man/%: man/%.scd
 	@mkdir -p $(@D)
 	$(or $(SCDOC),scdoc) <$< >$@
 
-install: all $(if $(SCDOC),man)
+install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
 	install -D -m 0755 $(COMMAND) $(DESTDIR)$(SBINDIR)/idle-watchdog
@@ -87,32 +89,27 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 check:
-	sh tests/prepare "make check" vm
-	$(MAKE) all
-	sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
+	sh tests/prepare "make check" vm && $(MAKE) all && \
+		sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
 check-vm:
-	sh tests/prepare "make check-vm" vm
-	$(MAKE) all
-	tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
+	sh tests/prepare "make check-vm" vm && $(MAKE) all && \
+		tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
 compare:
-	sh tests/prepare "make compare" vm
-	$(MAKE) all
-	tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
+	sh tests/prepare "make compare" vm && $(MAKE) all && \
+		tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
 
 fuzz:
 	fuzz/run; status=$$?; $(GIVE_BACK); exit $$status
 
 demo:
-	sh tests/prepare "make demo"
-	$(MAKE) all
-	$(CARGO) run --locked --release --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
+	sh tests/prepare "make demo" && $(MAKE) all && \
+		$(CARGO) run --locked --release --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
 
 bench:
-	sh tests/prepare "make bench"
-	$(MAKE) all
-	$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
+	sh tests/prepare "make bench" && $(MAKE) all && \
+		$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
 
 clean:
 	$(CARGO) clean
