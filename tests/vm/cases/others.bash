@@ -131,7 +131,7 @@ vt_answers() {
 	ANSWERED[tty]=$(now)
 }
 
-# A process that hangs in the kernel, here for a file system that answers nobody, does not keep login(1), which would
+# A shell that hangs in the kernel, here for a file system that answers nobody, does not keep login(1), which would
 # wait for it: that is killed, and the record says who is left.
 case_unkillable() {
 	truncate -s 4M hung.img
@@ -142,12 +142,12 @@ case_unkillable() {
 	vt_login 2
 	armed tty 'terminals=own known-by=scope'
 	guest fsfreeze -f /run/hung
-	vt_answers 'touch /run/hung/file\n' 'hung/file$'
+	vt_answers 'exec 3>/run/hung/file\n' 'hung/file$'
 	decided tty ': ending '
 	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
 	record tty ': ended .*tty=tty2 .*survivors=[0-9]+$'
 	within "$SOON" guest "! test -d /proc/${HELPER[tty]}" || fail 'the helper is still there'
-	runs 'touch /run/hung/file'
+	runs '[-]bash'
 	guest fsfreeze -u /run/hung
 	gone tty
 }
