@@ -153,7 +153,7 @@ fn play_counting(output: bool, limit: Nanos, warn: &[Nanos], lag: Nanos, events:
             }
         }
         model.boot = model.boot.max(wake);
-        let sample = Sample { stamps: model.stamps, unread: Some(model.queue()), inner: false, born: None };
+        let sample = Sample { stamps: model.stamps, unread: Some(model.queue()), inner: false, anew: false };
         let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
         all_doubts.extend(doubts.into_iter().map(|(_, doubt)| doubt));
         looks += 1;
@@ -406,7 +406,7 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     let mut look = |model: &Model| {
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
+        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
         activity
             .look(model.now(), &BTreeMap::from([(TTY, sample)]))
             .into_iter()
@@ -437,7 +437,7 @@ fn a_queue_counted_otherwise_has_not_grown() {
         let (count, mode) = if n % 2 == 0 { (0, 2) } else { (1, 0) };
         // From when the stamp's bucket has passed: until then there may have been a key.
         let unread = (n > 1).then_some(Unread { count, mode });
-        let sample = Sample { stamps: model.stamps, unread, inner: false, born: None };
+        let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false };
         activity.look(now, &BTreeMap::from([(TTY, sample)]));
     }
     assert!(activity.last() < 9 * SECOND, "{} s", activity.last() / SECOND);
@@ -452,7 +452,7 @@ fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly()
     for n in 1..20 {
         model.boot = n * 60 * SECOND;
         model.happen(&Event::Key);
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
+        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
         let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
         assert_eq!(doubts, [], "look {n}");
         assert_eq!(activity.last(), model.boot, "look {n}");
@@ -464,7 +464,7 @@ fn login_may_hand_the_terminal_over_after_the_first_look() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     let mut look = |model: &Model| {
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, born: None };
+        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
         activity.look(model.now(), &BTreeMap::from([(TTY, sample)]))
     };
     model.boot = SECOND;
@@ -474,4 +474,20 @@ fn login_may_hand_the_terminal_over_after_the_first_look() {
     model.happen(&Event::Chmod);
     model.stamps.owner = 1000;
     assert_eq!(look(&model), []);
+}
+
+#[test]
+fn who_has_more_ids_than_one_gains_no_more_by_giving_the_terminal_away() {
+    let mut model = Model::new(0);
+    let mut activity = Activity::new(model.now(), false);
+    model.stamps.owner = 1000;
+    let mut doubted = 0;
+    for n in 1..20 {
+        model.boot = n * 60 * SECOND;
+        model.happen(&Event::Touch(0));
+        model.stamps.owner = if n % 2 == 0 { 1000 } else { 100_000 };
+        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
+        doubted += activity.look(model.now(), &BTreeMap::from([(TTY, sample)])).len();
+    }
+    assert_eq!(doubted, 18, "each but the first look");
 }

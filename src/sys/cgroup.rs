@@ -6,10 +6,12 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use nix::poll::poll;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use super::clock::{Moment, Nanos, SECOND, timeout};
 use super::proc::Proc;
 
 /// Where a hierarchy may be mounted. systemd uses no other places (file-hierarchy(7)).
@@ -49,9 +51,12 @@ impl Place {
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 
-    /// The login session whose scope this is.
+    /// The login session whose scope this is. Below his own service manager a user names scopes as he likes.
     fn session(&self) -> Option<&str> {
-        let name = Path::new(&self.path).file_name()?.to_str()?;
+        let (above, name) = self.path.rsplit_once('/')?;
+        if above.split('/').any(|part| part.starts_with("user@") && part.ends_with(".service")) {
+            return None;
+        }
         name.strip_prefix("session-")?.strip_suffix(".scope")
     }
 }
@@ -105,7 +110,43 @@ impl Places {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Place);
 
+/// How long the kernel has to freeze a scope: it takes as long as the slowest system call there.
+const FREEZING: Nanos = SECOND / 5;
+
+/// A scope in which nothing runs, until this is dropped.
+pub struct Frozen {
+    folder: PathBuf,
+    /// All of it stands still; else something there is in a system call that takes longer.
+    pub whole: bool,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = fs::write(self.folder.join("cgroup.freeze"), "0");
+    }
+}
+
 impl Scope {
+    /// Stops everything in it, so that nothing is started there meanwhile; SIGKILL ends what is frozen all
+    /// the same. `None` where that cannot be had: on the hierarchies of version 1.
+    #[must_use]
+    pub fn freeze(&self) -> Option<Frozen> {
+        let Self(place) = self;
+        let folder = place.mount().filter(|_| place.unified)?.join(place.path.trim_start_matches('/'));
+        fs::write(folder.join("cgroup.freeze"), "1").ok()?;
+        let mut frozen = Frozen { folder, whole: false };
+        let due = Moment::now().mono.saturating_add(FREEZING);
+        while Moment::now().mono < due {
+            let events = fs::read_to_string(frozen.folder.join("cgroup.events")).unwrap_or_default();
+            frozen.whole = events.lines().any(|line| line == "frozen 1");
+            if frozen.whole {
+                break;
+            }
+            let _ = poll(&mut [], timeout(SECOND / 1000));
+        }
+        Some(frozen)
+    }
+
     /// Whether a process sits in it, or in a group below it.
     #[must_use]
     pub fn holds(&self, places: &Places) -> bool {

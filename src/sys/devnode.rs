@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_CLOEXEC, O_NOCTTY, O_NONBLOCK};
+use nix::libc::{O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_PATH};
 
 use super::clock::{Nanos, nanos};
 
@@ -33,8 +33,8 @@ pub struct Stamps {
     pub mtime: Nanos,
     /// Last change of the node itself. No read or write moves it; every utimensat(2) and chmod(2) does.
     pub ctime: Nanos,
-    /// The user it belongs to, which only root can change: of a pty, who opened the master, or whom it
-    /// was given to since.
+    /// The user it belongs to: of a pty, who opened the master, or whom it was given to since. Root changes
+    /// it, and the owner to ids of his own (subuid(5)).
     pub owner: u32,
 }
 
@@ -68,6 +68,32 @@ fn read(meta: &Metadata) -> io::Result<(DeviceId, Stamps)> {
         owner: meta.uid(),
     };
     Ok((id, stamps))
+}
+
+/// A hold on a node, which neither opens the device nor keeps it: with it a node is told from a later one of the
+/// same number.
+#[derive(Debug)]
+pub struct Node(File);
+
+impl Node {
+    /// The node of the very device at a path.
+    ///
+    /// # Errors
+    ///
+    /// As open(2); `NotFound` when another device stands there now.
+    pub fn hold(path: &Path, id: DeviceId) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(O_PATH | O_CLOEXEC).open(path)?;
+        if of_file(&file)?.0 != id {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another device stands there now"));
+        }
+        Ok(Self(file))
+    }
+
+    /// Whether it has been removed: of a pty, its master was closed.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.metadata().is_ok_and(|meta| meta.nlink() == 0)
+    }
 }
 
 /// Opens the very device, or nothing: never as controlling terminal, never waiting for a carrier,

@@ -27,7 +27,8 @@ pub struct Process {
     pub tty: u64,
     /// When it was started, in nanoseconds of the boot clock, exact to 10 ms. With the number, an identity.
     pub started: i64,
-    /// Dead already: zombie or going (`Z`, `X`).
+    /// Dead already: zombie or going (`Z`, `X`), and no thread is left. (One whose first thread has ended
+    /// looks like a zombie, and runs on.)
     pub dead: bool,
 }
 
@@ -311,7 +312,7 @@ fn process(pid: i32, stat: &Stat<'_>) -> Option<Process> {
         // majors below 4096 and minors below 2^20.
         tty: u64::from(u32::try_from(stat.number(7)? & 0xffff_ffff).ok()?),
         started: stat.time(22)?,
-        dead: matches!(*stat.0.first()?, "Z" | "X" | "x"),
+        dead: matches!(*stat.0.first()?, "Z" | "X" | "x") && stat.number(20)? <= 1,
     })
 }
 

@@ -44,17 +44,31 @@ impl Unread {
 ///
 /// # Errors
 ///
-/// When the node is gone or another device, or the line discipline does not tell.
+/// When the node is gone or another device, the line discipline does not tell, or the queue or its mode
+/// changes just now.
 pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
+    /// Who switches modes all the time may do so between mode and count, and back, but not so often.
+    const TIMES: usize = 16;
     let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
+    let found = count(&tty)?;
+    for _ in 1..TIMES {
+        if count(&tty)? != found {
+            return Err(io::Error::other("the queue changes just now"));
+        }
+    }
+    Ok(found)
+}
+
+/// One count, and the mode before it.
+fn count(tty: &File) -> io::Result<Unread> {
+    let counted = LocalFlags::ICANON | LocalFlags::EXTPROC;
+    let mode = tcgetattr(tty)?.local_flags & counted;
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD stores one int, and the pointer is to one that outlives the call.
     let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     if done < 0 {
         return Err(io::Error::last_os_error());
     }
-    let counted = LocalFlags::ICANON | LocalFlags::EXTPROC;
-    let mode = tcgetattr(&tty)?.local_flags & counted;
     Ok(Unread { count: u32::try_from(count).map_err(io::Error::other)?, mode: mode.bits() })
 }
 

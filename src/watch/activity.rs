@@ -42,9 +42,8 @@ pub struct Sample {
     pub unread: Option<Unread>,
     /// An inner pty, as sudo makes one. Its birth and its going are the user's to make, and never count.
     pub inner: bool,
-    /// When the process was started that sshd put on the terminal, on the boot clock, where that was
-    /// looked up: a number used again for a new terminal is told from an old terminal by it.
-    pub born: Option<Nanos>,
+    /// A new terminal that has the number of one seen at the look before.
+    pub anew: bool,
 }
 
 /// What a look found besides activity; each is worth a record.
@@ -133,12 +132,6 @@ impl Activity {
     #[must_use]
     pub fn has_terminals(&self) -> bool {
         self.terminals.values().any(|known| !known.inner)
-    }
-
-    /// What the node's change time was at the last look, for a terminal known then.
-    #[must_use]
-    pub fn change_time(&self, id: DeviceId) -> Option<Nanos> {
-        self.terminals.get(&id).map(|known| known.ctime)
     }
 
     /// When to look once more, on the boot clock, because a node was changed right before the last
@@ -233,10 +226,10 @@ impl Look {
         sample: &Sample,
         credits: &mut u8,
     ) -> (Known, Option<Nanos>, Option<Doubt>) {
-        // Used again for a new terminal; or root has given it to the person just now, as login does
-        // after the session is opened.
-        let anew = sample.born.is_some_and(|born| born > self.before.boot);
-        if anew || sample.stamps.owner != known.owner {
+        // Root has given it to the person just now, as login does after the session is opened. Whose it is
+        // already may have ids of his own to give it to (subuid(5)).
+        let handed_over = known.owner == 0 && sample.stamps.owner != 0;
+        if sample.anew || handed_over {
             return self.first(sample);
         }
         let node_still = sample.stamps.ctime == known.ctime && known.settled;
@@ -281,11 +274,13 @@ impl Look {
     }
 
     fn known(&self, sample: &Sample, input: Mark, output: Mark, before: Option<&Known>) -> Known {
-        let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, born: _ } = *sample;
+        let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, anew: _ } = *sample;
         // Settled once, a change time stays so. One in the future, of before a step back, is settled,
         // too: whatever changes the node now shows as an earlier one.
         let still = before.is_some_and(|known| known.settled && known.ctime == ctime);
         let settled = still || self.now.wall.saturating_sub(ctime).saturating_abs() > SETTLED;
+        // What could not be told this time is compared with what was known before.
+        let unread = unread.or_else(|| before.and_then(|known| known.unread));
         Known { input, output, ctime, owner, unread, inner, settled }
     }
 

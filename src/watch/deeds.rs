@@ -78,7 +78,8 @@ impl Watchdog {
         self.journal.notice(&begin);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
         let unwritten = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
-        let Outcome { hup, term, kill, forbidden, survivors } = ladder.climb(self.assignment.orders.grace);
+        let Outcome { hup, term, kill, forbidden, survivors, unsettled } =
+            ladder.climb(self.assignment.orders.grace);
         let record = self
             .idle_record("ended")
             .with("sighup", hup)
@@ -87,6 +88,7 @@ impl Watchdog {
             .with_some("forbidden", (forbidden > 0).then_some(forbidden))
             .with_some("unwritten", unwritten)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
+            .with_some("unsettled", unsettled.then_some("yes"))
             .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()));
         if survivors.is_empty() {
             self.journal.notice(&record);

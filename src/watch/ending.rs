@@ -74,6 +74,8 @@ pub struct Outcome {
     pub forbidden: usize,
     /// Who is still there.
     pub survivors: Vec<i32>,
+    /// Processes came and went so fast that one may have been missed.
+    pub unsettled: bool,
 }
 
 /// An end in preparation: who it applies to is known and held.
@@ -259,10 +261,12 @@ impl<'a> Ladder<'a> {
         let until = after(Moment::now(), KILLING);
         let mut leader_due = None;
         let mut empty = 0;
+        let mut restless = false;
         loop {
-            let (mut killed, leader, survey) = self.kill_found();
+            let (mut killed, leader, survey) = self.kill_found(restless);
             let now = Moment::now();
             let others = survey.members.iter().any(|member| !member.leader);
+            restless = others || survey.unsettled;
             if now.mono >= until {
                 // Surveys may take so long that its turn has not come.
                 if let Some(leader) = leader {
@@ -284,6 +288,7 @@ impl<'a> Ladder<'a> {
                 self.wait_for_exit(&mut vec![leader], due.max(after(now, ROUND)));
             } else {
                 empty += 1;
+                self.outcome.unsettled = survey.unsettled;
                 if !survey.unsettled || empty >= EMPTY_SURVEYS {
                     return;
                 }
@@ -292,12 +297,15 @@ impl<'a> Ladder<'a> {
     }
 
     /// One survey. Whoever is found is killed at once, for a process that forks and exits all the
-    /// time is not there for long; the leader is only held.
-    fn kill_found(&mut self) -> (Vec<Held>, Option<Held>, Survey) {
+    /// time is not there for long; the leader is only held. Where all go and some are restless, they are frozen
+    /// meanwhile: a chain of forks may be faster than any survey.
+    fn kill_found(&mut self, restless: bool) -> (Vec<Held>, Option<Held>, Survey) {
+        let freeze = restless && self.reach == Reach::Session;
+        let frozen = if freeze { self.session.standing.freeze() } else { None };
         let (mut killed, mut leader, mut forbidden) = (Vec::new(), None, 0);
         let mut reached = Vec::new();
         let hold = hold();
-        let survey = self.find(|one| {
+        let mut survey = self.find(|one| {
             if one.member.leader {
                 leader = Some(one);
                 return;
@@ -309,6 +317,7 @@ impl<'a> Ladder<'a> {
                 killed.push(one);
             }
         });
+        survey.unsettled &= !frozen.is_some_and(|frozen| frozen.whole);
         self.killed.extend(reached);
         self.outcome.forbidden += forbidden;
         (killed, leader, survey)

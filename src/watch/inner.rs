@@ -11,6 +11,7 @@ use std::io;
 use once_cell::sync::OnceCell;
 
 use super::terminal::Terminal;
+use crate::sys::aside::{self, Aside};
 use crate::sys::devnode::{self, DeviceId, Stamps};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
@@ -18,12 +19,34 @@ use crate::sys::tty;
 
 /// The stamps of the inner ptys that count; none where the kernel does not need them.
 #[must_use]
-pub fn stamps(proc: &Proc, terminals: &[Terminal]) -> Vec<(DeviceId, Stamps)> {
+pub fn stamps(proc: &Proc, terminals: &[Terminal], aside: &mut Aside) -> Vec<(DeviceId, Stamps)> {
     if terminals.is_empty() || !kernel_needs_it() {
         return Vec::new();
     }
-    let holders = proc.processes().filter(|process| relays(proc, process, terminals));
-    holders.flat_map(|holder| slaves(proc, &holder)).collect()
+    // To open the terminal behind a master may hang, if somebody else has its lock.
+    let answer = aside.run(|pipe| {
+        let holders = proc.processes().filter(|process| relays(proc, process, terminals));
+        for (id, stamps) in holders.flat_map(|holder| slaves(proc, &holder)) {
+            aside::answer(pipe, line(id, stamps).as_bytes());
+        }
+    });
+    String::from_utf8_lossy(&answer).split_inclusive('\n').filter_map(read).collect()
+}
+
+/// A terminal and its stamps, to be passed from one process to another.
+fn line(id: DeviceId, stamps: Stamps) -> String {
+    let DeviceId { filesystem, device } = id;
+    let Stamps { atime, mtime, ctime, owner } = stamps;
+    format!("{filesystem} {device} {atime} {mtime} {ctime} {owner}\n")
+}
+
+/// What [`line()`] wrote, if it has come whole.
+fn read(line: &str) -> Option<(DeviceId, Stamps)> {
+    let mut fields = line.strip_suffix('\n')?.split(' ');
+    let id = DeviceId { filesystem: fields.next()?.parse().ok()?, device: fields.next()?.parse().ok()? };
+    let mut time = || fields.next()?.parse().ok();
+    let (atime, mtime, ctime) = (time()?, time()?, time()?);
+    Some((id, Stamps { atime, mtime, ctime, owner: fields.next()?.parse().ok()? }))
 }
 
 /// Whether reads through `/dev/tty` leave no trace on the terminal itself.
@@ -75,4 +98,18 @@ fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
     slaves
         .filter(|(_, stamps)| stamps.owner == 0 || caller.is_some_and(|caller| stamps.owner != caller))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_on_is_read_if_it_came_whole() {
+        let id = DeviceId { filesystem: 24, device: 34819 };
+        let stamps = Stamps { atime: 1, mtime: -2, ctime: i64::MAX, owner: 1000 };
+        let line = line(id, stamps);
+        assert_eq!(read(&line), Some((id, stamps)));
+        assert!((0..line.len()).all(|end| read(&line[..end]).is_none()));
+    }
 }

@@ -18,7 +18,7 @@ impl Watchdog {
         // The time first: what is stamped while we sample must not look older than the look.
         let now = Moment::now();
         self.watched.terminals = self.watched.finder.find();
-        let samples = self.watched.finder.sample(&self.watched.terminals, &self.activity, &mut self.aside);
+        let samples = self.watched.finder.sample(&self.watched.terminals, &mut self.aside);
         let doubts = self.activity.look(now, &samples);
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::terminal::Terminal;
-use crate::sys::cgroup::{Places, Scope};
+use crate::sys::cgroup::{Frozen, Places, Scope};
 use crate::sys::proc::{Proc, Process};
 
 /// What sets the session apart from all others.
@@ -127,6 +127,12 @@ impl Standing {
     #[must_use]
     pub fn nested(&self) -> bool {
         self.nested
+    }
+
+    /// Stops everything in the session's own scope, where it has one, until what is answered is dropped.
+    #[must_use]
+    pub fn freeze(&self) -> Option<Frozen> {
+        self.scope.as_ref().and_then(Scope::freeze)
     }
 
     /// The word in the record of arming: what tells the session's processes from others.

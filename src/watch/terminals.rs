@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::activity::{Activity, Sample};
+use super::activity::Sample;
 use super::inner;
 use super::terminal::Terminal;
 use crate::sys::aside::{self, Aside};
-use crate::sys::devnode::{self, DeviceId};
+use crate::sys::devnode::{self, DeviceId, Node};
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty::{self, Unread};
 
@@ -45,12 +45,14 @@ impl Way {
 }
 
 /// Finds a session's terminals and samples them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Finder {
     proc: Proc,
     leader: i32,
     way: Way,
     own: Vec<Terminal>,
+    /// Those of the last look.
+    nodes: BTreeMap<DeviceId, Node>,
 }
 
 impl Finder {
@@ -64,7 +66,7 @@ impl Finder {
             .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
             .collect();
         let way = if own.is_empty() { Way::Masters } else { Way::Own };
-        Self { proc, leader: leader.pid, way, own }
+        Self { proc, leader: leader.pid, way, own, nodes: BTreeMap::new() }
     }
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
@@ -122,36 +124,26 @@ impl Finder {
 
     /// Samples the terminals for one look.
     #[must_use]
-    pub fn sample(
-        &self,
-        terminals: &[Terminal],
-        before: &Activity,
-        aside: &mut Aside,
-    ) -> BTreeMap<DeviceId, Sample> {
+    pub fn sample(&mut self, terminals: &[Terminal], aside: &mut Aside) -> BTreeMap<DeviceId, Sample> {
         let mut samples = BTreeMap::new();
+        let mut nodes = BTreeMap::new();
         for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, aside)) {
+            // A number may have been freed and used again since the last look. The node is held before its
+            // stamps are read: they are this one's, or a later one's that is found out at the next look.
+            let before = self.nodes.remove(id);
+            let anew = before.as_ref().is_some_and(Node::is_gone);
+            let node = if anew { None } else { before }.or_else(|| Node::hold(path, *id).ok());
+            nodes.extend(node.map(|node| (*id, node)));
             let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
                 continue;
             };
-            let changed = before.change_time(*id).is_some_and(|ctime| ctime != stamps.ctime);
-            let born = if changed { self.born(*id) } else { None };
-            samples.insert(*id, Sample { stamps, unread, inner: false, born });
+            samples.insert(*id, Sample { stamps, unread, inner: false, anew });
         }
-        for (id, stamps) in inner::stamps(&self.proc, terminals) {
-            samples.entry(id).or_insert(Sample { stamps, unread: None, inner: true, born: None });
+        self.nodes = nodes;
+        for (id, stamps) in inner::stamps(&self.proc, terminals, aside) {
+            samples.entry(id).or_insert(Sample { stamps, unread: None, inner: true, anew: false });
         }
         samples
-    }
-
-    /// When sshd started the session on a terminal. Asked only when the node was changed: a pts
-    /// number may have been freed and used again between two looks.
-    fn born(&self, id: DeviceId) -> Option<i64> {
-        if self.way == Way::Own {
-            return None;
-        }
-        let table: Vec<Process> = self.proc.processes().collect();
-        let started = started_by_host(&table, self.leader).filter(|process| process.tty == id.device);
-        started.map(|process| process.started).max()
     }
 }
 
@@ -197,8 +189,8 @@ fn own_path(leader: &Process, pam_tty: Option<&str>) -> Option<PathBuf> {
 }
 
 /// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
-/// children, or children of a child that has no terminal itself, as sshd's unprivileged one.
-/// Nobody else can put a process there.
+/// children, or children of a child that has no terminal itself, as sshd's unprivileged one. (A shell
+/// that this one started can put another process there, by CLONE_PARENT: see SECURITY.md.)
 fn started_by_host(table: &[Process], leader: i32) -> impl Iterator<Item = &Process> {
     let of_host = move |pid: i32| {
         pid == leader || table.iter().any(|p| p.pid == pid && p.parent == leader && p.tty == 0)

@@ -36,7 +36,7 @@ fn fifty_sessions_arm_and_end_each_on_record_once() {
         let exit = client.exit(SOON + PAST_THE_PROMISE);
         assert!(exit.is_some(), "not ended; the log:\n{}", sshd.log);
     }
-    sshd.log.wait_for_count("sessions ended", SESSIONS, |l| l.is("ended"), SOON);
+    sshd.log.wait_for_count("sessions ended", SESSIONS, |l| l.is("ended"), secs(60));
     assert_no_helper_left(&sshd, GRACE + secs(3));
     assert_eq!(process::wait_none(|| sshd.processes_of("alice"), secs(5)), Ok(()));
 

@@ -1,5 +1,9 @@
 //! Processes that do not want to go.
 
+use std::fs;
+use std::path::Path;
+
+use super::program;
 use crate::promise::*;
 use crate::support::SOON;
 use crate::support::process::wait_some;
@@ -92,6 +96,55 @@ fn a_tree_that_grows_again_ends() {
     let tree = town.sshd.script("tree", TREE);
     town.alice.run(&format!("{} 3 {LIFETIME}", tree.display()));
     town.assert_promise();
+}
+
+/// Its first thread ends, and so it looks like a zombie.
+const THREAD: &str = r#"
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void *stay(void *unused)
+{
+	for (;;)
+		pause();
+}
+
+int main(void)
+{
+	pthread_t thread;
+
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	if (fork())
+		return 0;
+	setsid();
+	pthread_create(&thread, 0, stay, 0);
+	printf("process %d.\r\n", getpid());
+	fflush(stdout);
+	syscall(SYS_exit, 0);
+}
+"#;
+
+#[test]
+fn a_process_without_its_first_thread_ends() {
+    let town = Town::awake();
+    let program = program(&town.sshd, "thread", THREAD);
+    town.alice.run(&program.display().to_string());
+    let pid = || {
+        let screen = town.alice.screen();
+        Some(screen.split_once("process ")?.1.split_once('.')?.0.to_owned())
+    };
+    let folder = Path::new("/proc").join(wait_some(pid, SOON).expect("its number"));
+    assert!(folder.join("stat").exists());
+    town.assert_promise();
+    // One that is dead is nobody's child but init's, who may take its time.
+    let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+    let threads = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(17));
+    assert!(matches!(threads, None | Some("0" | "1")), "{stat}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Terminals that take no notice.
 
+use super::program;
 use crate::promise::*;
-use crate::support::SOON;
+use crate::support::sshd::Sshd;
+use crate::support::{SOON, secs};
 
 #[test]
 fn a_stopped_terminal_delays_nothing() {
@@ -32,10 +34,7 @@ const HANG: &str = include_str!("hang.c");
 #[test]
 fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
     let town = Town::awake();
-    let source = town.sshd.script("hang.c", HANG);
-    let program = town.sshd.dir.join("hang");
-    let built = std::process::Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap();
-    assert!(built.success(), "cc: {built}");
+    let program = program(&town.sshd, "hang", HANG);
     town.alice.type_line(&format!("{} {}/mnt", program.display(), town.sshd.home("alice").display()));
     town.alice.expect("reading now", SOON);
     // Longer than what the kernel copies through a buffer of its own.
@@ -45,6 +44,101 @@ fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
     town.assert_promise();
     let warned = &log.events("warned", "alice")[0];
     assert!(warned.field("unwritten").is_some(), "{}", warned.text);
+}
+
+/// Has sshd's own child, the shell's parent, be the parent of ever new leaders of the session's terminal, each of which
+/// changes its node.
+const ADOPTED: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(void)
+{
+	char tty[64];
+	int first = 1, fd;
+
+	signal(SIGHUP, SIG_IGN);
+	ttyname_r(0, tty, sizeof tty);
+	puts("adopted now\r");
+	fflush(stdout);
+	for (;;) {
+		if (syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0) > 0) {
+			fd = open("/dev/tty", O_RDWR);
+			ioctl(fd, TIOCNOTTY);
+			while (first)
+				pause();
+			_exit(0);
+		}
+		first = 0;
+		setsid();
+		fd = open(tty, O_RDWR | O_NOCTTY);
+		while (ioctl(fd, TIOCSCTTY, 0) < 0)
+			usleep(1000);
+		fchmod(fd, 0620);
+		close(fd);
+		sleep(2);
+	}
+}
+"#;
+
+#[test]
+fn a_terminal_given_to_a_new_leader_again_and_again_is_no_new_one() {
+    let town = Town::awake();
+    let program = program(&town.sshd, "adopted", ADOPTED);
+    town.alice.type_line(&format!("exec {}", program.display()));
+    town.alice.expect("adopted now", SOON);
+    town.assert_promise();
+}
+
+/// Switches between two ways to count the input queue faster than anybody can ask for both.
+const FLICKER: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+static struct termios lines, keys;
+
+static void *flicker(void *unused)
+{
+	for (;;) {
+		tcsetattr(0, TCSANOW, &lines);
+		tcsetattr(0, TCSANOW, &keys);
+	}
+}
+
+int main(void)
+{
+	pthread_t thread;
+
+	tcgetattr(0, &lines);
+	keys = lines;
+	keys.c_lflag &= ~ICANON;
+	puts("flickering now\r");
+	fflush(stdout);
+	pthread_create(&thread, 0, flicker, 0);
+	flicker(0);
+}
+"#;
+
+#[test]
+fn a_queue_whose_mode_flickers_buys_nothing() {
+    // Many looks, for it is a matter of luck: one every 2 s.
+    let sshd = Sshd::with("timeout=20s warn=19s grace=0 debug").start();
+    let alice = sshd.login("alice");
+    alice.type_line(&program(&sshd, "flicker", FLICKER).display().to_string());
+    alice.expect("flickering now", SOON);
+    alice.type_keys("\0");
+    let begin = alice.last_key();
+    let idle = alice.exit(secs(40)).expect("ended").at - begin;
+    assert!(secs(20) <= idle && idle < secs(20 + 8 + 2), "{idle:?}");
 }
 
 /// Switches between two ways to count the input queue, in which a NUL counts and does not.

@@ -73,6 +73,19 @@ case_stubborn() {
 	record a ': ended .*sigkill=1 survivors=0'
 }
 
+# Processes that fork and exit all the time: their scope is frozen to end them.
+case_restless() {
+	local chains='$SIG{$_} = "IGNORE" for qw(HUP TERM); for (1 .. 3) { fork and next; while (1) { fork and exit } }'
+	login a alice
+	armed a
+	does a "setsid -f perl -e 'sleep 7; $chains' restless"
+	ends_idle a
+	record a ': ended .*sigkill=[1-9][0-9]* survivors=0'
+	gone a
+	not_runs 'perl -e .* restless'
+	no_record a 'unsettled'
+}
+
 # A user may send any signal to all of his session through logind. The helper hears none, and no login
 # goes on without it: it is ended by the signal or, at the latest, for being idle.
 signalled() {
