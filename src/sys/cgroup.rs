@@ -197,6 +197,15 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_scope_that_a_user_named_is_no_sessions() {
+        let session = |path: &str| Places(places(&format!("0::{path}\n"))).session().map(str::to_owned);
+        let slice = "/user.slice/user-1000.slice";
+        assert_eq!(session(&format!("{slice}/session-c1.scope")).as_deref(), Some("c1"));
+        assert_eq!(session(&format!("{slice}/user@1000.service/app.slice/session-c1.scope")), None);
+        assert_eq!(session("/session-c1.service"), None);
+    }
+
+    #[test]
     fn reads_the_two_hierarchies_systemd_uses() {
         let text = "12:pids:/user.slice/x\n1:name=systemd:/user.slice/a:b/session-3.scope\n0::/init.scope\n";
         let found = places(text);
