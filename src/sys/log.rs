@@ -45,8 +45,8 @@ pub struct Log {
     socket: OnceCell<Socket>,
     waiting: VecDeque<(Severity, String)>,
     lost: usize,
-    /// The daemon has taken a record before: there is one on this machine.
-    heard: bool,
+    /// There is a daemon on this machine: it was reached before, be it that it was too busy to take a record.
+    reached: bool,
     /// How many failures more are worth another try.
     tries: u32,
 }
@@ -59,7 +59,7 @@ impl Log {
             self.lost += 1;
         }
         self.waiting.push_back((severity, text));
-        self.tries = if self.heard { TRIES } else { 1 };
+        self.tries = if self.reached { TRIES } else { 1 };
     }
 
     /// Sends what waits, as far as the log daemon takes it. `lost` is the text that says that so many
@@ -74,7 +74,6 @@ impl Log {
                 self.tries = self.tries.saturating_sub(1);
                 return;
             }
-            self.heard = true;
         }
     }
 
@@ -90,6 +89,9 @@ impl Log {
         (0..2).any(|_| {
             if self.socket.get_or_try_init(connect).is_err() {
                 return false;
+            }
+            if !self.reached {
+                (self.reached, self.tries) = (true, TRIES);
             }
             let Some(socket) = self.socket.get_mut() else {
                 return false;
