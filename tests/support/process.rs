@@ -15,7 +15,7 @@ use super::{now, until};
 pub const HELPER_COMM: &str = "pam_idle_watchd";
 
 /// A process, as it was when looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Process {
     pub pid: i32,
     pub comm: String,
@@ -27,6 +27,15 @@ pub struct Process {
     /// In ticks since boot: with the pid, what identifies a process.
     pub started: u64,
 }
+
+/// The same process, whatever it is doing just now.
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        (self.pid, self.started) == (other.pid, other.started)
+    }
+}
+
+impl Eq for Process {}
 
 impl Process {
     /// Reads `/proc/PID`; none where there is no such process any more.
