@@ -7,7 +7,7 @@ use syslog::Severity;
 use super::terminal::Terminal;
 use crate::handoff::{Orders, Session};
 use crate::policy::Counted;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::sys::log::Log;
 
 /// The session's records on their way to the system log.
@@ -110,15 +110,13 @@ impl Journal {
 /// The names of terminals, as a field shows them.
 #[must_use]
 pub fn names(terminals: &[Terminal]) -> Option<String> {
-    let names: Vec<&str> = terminals.iter().map(|terminal| terminal.name.as_str()).collect();
-    (!names.is_empty()).then(|| names.join(","))
+    record::list(terminals.iter().map(|terminal| &terminal.name), record::MOST)
 }
 
 /// Process numbers, as a field shows them.
 #[must_use]
 pub fn numbers(pids: &[i32]) -> Option<String> {
-    let texts: Vec<String> = pids.iter().map(ToString::to_string).collect();
-    (!texts.is_empty()).then(|| texts.join(","))
+    record::list(pids, record::MOST)
 }
 
 /// A limit, as a field shows it: in seconds.
