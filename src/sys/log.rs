@@ -3,12 +3,19 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use once_cell::unsync::OnceCell;
 use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend, Severity};
 
+use super::devlog;
+
+/// Where the log daemon listens, for syslog(3) and for us.
+const PATH: &str = "/dev/log";
 const IDENT: &str = "pam_idle_watchdog_helper";
+/// What stands before and behind a text at most: priority, ident, process number, the end of the record.
+const OVERHEAD: usize = 64;
 /// More records than any session makes while a log daemon restarts.
 const QUEUE: usize = 256;
 /// How often a record is offered to a daemon that took earlier ones, at intervals of the caller's.
@@ -28,20 +35,28 @@ impl LogFormat<&str> for Line {
 
 type Socket = Logger<LoggerBackend, Line>;
 
-/// Connects, and sees to it that a log daemon that hangs does not hang us.
-fn connect() -> Result<Socket, Error> {
-    let logger = syslog::unix(Line)?;
-    match &logger.backend {
-        LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
-        LoggerBackend::UnixStream(socket) => socket.get_ref().set_nonblocking(true)?,
-        LoggerBackend::Udp(..) | LoggerBackend::Tcp(..) => {}
+/// Closes a connection. What the daemon did not take of a record is not tried again on it: the record comes
+/// whole, on another one.
+fn give_up(socket: Socket) {
+    match socket.backend {
+        LoggerBackend::UnixStream(writer) => drop(writer.into_parts()),
+        backend => drop(backend),
     }
-    Ok(logger)
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Taken,
+    /// There is no daemon, or it is too busy.
+    Later,
+    /// Longer than the socket takes, whenever it is offered.
+    Refused,
 }
 
 /// Records on their way to the log daemon.
-#[derive(Default)]
 pub struct Log {
+    path: PathBuf,
     socket: OnceCell<Socket>,
     waiting: VecDeque<(Severity, String)>,
     lost: usize,
@@ -51,7 +66,24 @@ pub struct Log {
     tries: u32,
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self::at(Path::new(PATH))
+    }
+}
+
 impl Log {
+    fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            socket: OnceCell::new(),
+            waiting: VecDeque::new(),
+            lost: 0,
+            reached: false,
+            tries: 0,
+        }
+    }
+
     /// Takes a record, for [`Log::flush`] to send.
     pub fn push(&mut self, severity: Severity, text: String) {
         if self.waiting.len() == QUEUE {
@@ -63,16 +95,23 @@ impl Log {
     }
 
     /// Sends what waits, as far as the log daemon takes it. `lost` is the text that says that so many
-    /// earlier records were lost, if some were.
+    /// records were lost, if some were.
     pub fn flush(&mut self, lost: impl Fn(usize) -> String) {
-        if self.lost > 0 && self.deliver(Severity::LOG_ERR, &lost(self.lost)) {
-            self.lost = 0;
-        }
-        while let Some((severity, text)) = self.waiting.pop_front() {
-            if !self.deliver(severity, &text) {
-                self.waiting.push_front((severity, text));
-                self.tries = self.tries.saturating_sub(1);
-                return;
+        loop {
+            let note = (self.lost > 0).then(|| (Severity::LOG_ERR, lost(self.lost)));
+            let is_note = note.is_some();
+            let Some((severity, text)) = note.or_else(|| self.waiting.pop_front()) else { return };
+            match (self.deliver(severity, &text), is_note) {
+                (Delivery::Taken, false) => {}
+                (Delivery::Refused, false) => self.lost += 1,
+                (Delivery::Taken | Delivery::Refused, true) => self.lost = 0,
+                (Delivery::Later, _) => {
+                    if !is_note {
+                        self.waiting.push_front((severity, text));
+                    }
+                    self.tries = self.tries.saturating_sub(1);
+                    return;
+                }
             }
         }
     }
@@ -81,26 +120,144 @@ impl Log {
     /// back within a minute or never. What waits longer is offered again with the next record.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.tries > 0 && !self.waiting.is_empty()
+        self.tries > 0 && (self.lost > 0 || !self.waiting.is_empty())
     }
 
     /// One attempt on the socket we have, one on a new one: the daemon may have been restarted.
-    fn deliver(&mut self, severity: Severity, text: &str) -> bool {
-        (0..2).any(|_| {
-            if self.socket.get_or_try_init(connect).is_err() {
-                return false;
-            }
-            if !self.reached {
+    fn deliver(&mut self, severity: Severity, text: &str) -> Delivery {
+        for _ in 0..2 {
+            let path = &self.path;
+            let connected =
+                self.socket.get_or_try_init(|| Ok(Logger::new(devlog::connect(path)?, Line))).map(drop);
+            // Too busy to take a connection, it is there all the same.
+            let is_there = connected.as_ref().map_or_else(|e: &io::Error| is_busy(e), |()| true);
+            if is_there && !self.reached {
                 (self.reached, self.tries) = (true, TRIES);
             }
-            let Some(socket) = self.socket.get_mut() else {
-                return false;
-            };
-            let sent = socket.formatter.format(&mut socket.backend, severity, text).is_ok();
-            if !sent {
-                self.socket.take();
+            let Some(socket) = self.socket.get_mut() else { break };
+            if !fits(&socket.backend, text) {
+                return Delivery::Refused;
             }
-            sent
-        })
+            match socket.formatter.format(&mut socket.backend, severity, text) {
+                Ok(()) => return Delivery::Taken,
+                Err(Error::Write(e)) if e.raw_os_error() == Some(libc::EMSGSIZE) => return Delivery::Refused,
+                Err(_) => self.socket.take().into_iter().for_each(give_up),
+            }
+        }
+        Delivery::Later
+    }
+}
+
+/// Whether a record goes to the kernel in one piece. A datagram does or is refused; of a stream, the kernel
+/// takes half of a record where it has not the space for the whole.
+fn fits(backend: &LoggerBackend, text: &str) -> bool {
+    match backend {
+        LoggerBackend::UnixStream(writer) => text.len() + OVERHEAD <= writer.capacity(),
+        _ => true,
+    }
+}
+
+fn is_busy(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    /// A place for a socket, which goes with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let name = format!("idle-watchdog-log-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    fn note(lost: usize) -> String {
+        format!("{lost} lost")
+    }
+
+    fn log_at(place: &Place, texts: impl IntoIterator<Item = String>) -> Log {
+        let mut log = Log::at(&place.0);
+        for text in texts {
+            log.push(Severity::LOG_INFO, text);
+            log.flush(note);
+        }
+        log
+    }
+
+    /// What is in the connections that wait, with every record's end as a line's.
+    fn received(listener: &UnixListener) -> String {
+        listener.set_nonblocking(true).unwrap();
+        let mut all = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept() {
+            connection.read_to_end(&mut all).unwrap();
+        }
+        String::from_utf8(all).unwrap().replace('\0', "\n")
+    }
+
+    fn line(text: &str) -> String {
+        format!("<86>{IDENT}[{}]: {text}", std::process::id())
+    }
+
+    #[test]
+    fn a_stream_whose_daemon_hangs_is_not_waited_for() {
+        let place = Place::new("hanging");
+        let listener = UnixListener::bind(&place.0).unwrap();
+        devlog::tests::shorten_queue(&listener);
+        let other = UnixStream::connect(&place.0).unwrap();
+        let mut log = log_at(&place, ["one".to_owned(), "two".to_owned()]);
+        // A daemon that takes no connection is one that may take one soon.
+        assert!(log.is_behind() && log.tries > 1);
+        drop((other, listener.accept().unwrap()));
+        log.flush(note);
+        assert!(!log.is_behind());
+        drop(log);
+        assert_eq!(received(&listener), format!("{}\n{}\n", line("one"), line("two")));
+    }
+
+    #[test]
+    fn a_stream_that_is_full_cuts_no_record_and_doubles_none() {
+        let place = Place::new("full");
+        let listener = UnixListener::bind(&place.0).unwrap();
+        let texts: Vec<String> = (0..2000).map(|number| format!("{number:0400}")).collect();
+        let log = log_at(&place, texts.clone());
+        assert!(!log.is_behind());
+        drop(log);
+        let received = received(&listener);
+        assert!(received.lines().eq(texts.iter().map(|text| line(text))));
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_socket_does_not_keep_the_others() {
+        let place = Place::new("long");
+        let socket = UnixDatagram::bind(&place.0).unwrap();
+        let long = || ["one".to_owned(), "x".repeat(1 << 20), "two".to_owned()];
+        assert!(!log_at(&place, long()).is_behind());
+        socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 200];
+        let mut texts = Vec::new();
+        while let Ok(length) = socket.recv(&mut buffer) {
+            texts.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        let note = line("1 lost").replace("<86>", "<83>");
+        let expected = [line("one"), note, line("two")];
+        assert_eq!(texts, expected);
+
+        fs::remove_file(&place.0).unwrap();
+        let listener = UnixListener::bind(&place.0).unwrap();
+        assert!(!log_at(&place, long()).is_behind());
+        assert!(received(&listener).lines().eq(expected));
     }
 }

@@ -4,6 +4,7 @@
 pub mod aside;
 pub mod cgroup;
 pub mod clock;
+pub mod devlog;
 pub mod devnode;
 pub mod guard;
 pub mod heap;

@@ -95,7 +95,7 @@ impl Journal {
     pub fn flush(&mut self) {
         let about = &self.about;
         self.log.flush(|lost| {
-            let what = format!("keep {lost} earlier records: the log daemon took none for too long");
+            let what = format!("keep {lost} records: the log daemon did not take them");
             about.line(&about.record("could-not").with("what", what))
         });
     }

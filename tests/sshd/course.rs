@@ -1,7 +1,7 @@
 //! 10: the course of an ordinary session.
 
 use crate::promise::*;
-use crate::support::log::{LOG_AUTHPRIV, Log};
+use crate::support::log::{HangingDaemon, LOG_AUTHPRIV, Log};
 use crate::support::sshd::Sshd;
 use crate::support::tree::our_line;
 use crate::support::{ENDED_TEXT, SOON, WARNING_TEXT, now, secs, until};
@@ -120,6 +120,27 @@ fn a_restarted_log_daemon_loses_no_record() {
     sshd.log.wait_for_event("ended", "alice", SOON);
     for event in ["warned", "ending", "ended"] {
         assert_eq!(sshd.log.events(event, "alice").len(), 1, "{event}; the log:\n{}", sshd.log);
+    }
+    assert_no_helper_left(&sshd, secs(2));
+}
+
+#[test]
+fn a_log_daemon_that_hangs_delays_no_end_and_loses_no_record() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    sshd.log.wait_for_event("armed", "alice", SOON);
+    let socket = sshd.dir.join("log");
+    Log::hang_up(&socket);
+    std::fs::remove_file(&socket).unwrap();
+    let daemon = HangingDaemon::at(&socket);
+    assert_ended_on_time(&sshd, &alice);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+    daemon.recover(&sshd.log);
+    sshd.log.wait_for_event("ended", "alice", SOON);
+    for event in ["warned", "ending", "ended"] {
+        let records = sshd.log.events(event, "alice");
+        assert_eq!(records.len(), 1, "{event}; the log:\n{}", sshd.log);
+        assert_eq!(records[0].text.matches("user=").count(), 1, "{}", records[0].text);
     }
     assert_no_helper_left(&sshd, secs(2));
 }

@@ -2,7 +2,8 @@
 //! writes to its standard error.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -62,6 +63,21 @@ impl Log {
                     break;
                 }
                 log.append(&text);
+            }
+        });
+    }
+
+    /// Collects what comes over the connections to a stream socket, until the process ends.
+    fn accept(&self, listener: UnixListener) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let log = log.clone();
+                thread::spawn(move || {
+                    for record in BufReader::new(connection).split(0).map_while(Result::ok) {
+                        log.append(&String::from_utf8_lossy(&record));
+                    }
+                });
             }
         });
     }
@@ -153,6 +169,29 @@ impl Log {
             }
             lines = changed.wait_timeout(lines, left).unwrap().0;
         }
+    }
+}
+
+/// A log daemon with a stream socket that hangs: its queue of connections is full, and it takes none of them.
+pub struct HangingDaemon {
+    listener: UnixListener,
+    _in_the_queue: UnixStream,
+}
+
+impl HangingDaemon {
+    /// Listens at `socket`.
+    pub fn at(socket: &Path) -> Self {
+        let listener = UnixListener::bind(socket).expect("bind the log socket");
+        // SAFETY: listen takes two integers and touches no memory of ours.
+        let shortened = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+        assert_eq!(shortened, 0, "a queue of one connection");
+        let first = UnixStream::connect(socket).expect("a place in the queue");
+        Self { listener, _in_the_queue: first }
+    }
+
+    /// Goes on: takes the connections, and collects in `log` what comes.
+    pub fn recover(self, log: &Log) {
+        log.accept(self.listener);
     }
 }
 

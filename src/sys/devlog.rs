@@ -1,0 +1,90 @@
+//! The log daemon's socket, reached without waiting for the daemon.
+
+use std::io::{self, BufWriter};
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use libc::{c_char, c_int, sockaddr_un, socklen_t};
+use syslog::LoggerBackend;
+
+/// Connects, as a datagram socket or, where the daemon has that, as a stream.
+///
+/// `syslog::unix` waits in connect(2) while the queue of a stream's connections is full, and a daemon that
+/// hangs never empties it. A socket that does not block gets `WouldBlock` instead.
+///
+/// # Errors
+///
+/// There is no daemon, or it takes no connection now.
+pub fn connect(path: &Path) -> io::Result<LoggerBackend> {
+    match connected(libc::SOCK_DGRAM, path) {
+        Ok(socket) => Ok(LoggerBackend::Unix(socket.into())),
+        Err(e) if e.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            let stream = UnixStream::from(connected(libc::SOCK_STREAM, path)?);
+            Ok(LoggerBackend::UnixStream(BufWriter::new(stream)))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn connected(kind: c_int, path: &Path) -> io::Result<OwnedFd> {
+    let mut address = sockaddr_un { sun_family: 0, sun_path: [0; 108] };
+    address.sun_family = libc::AF_UNIX.try_into().map_err(io::Error::other)?;
+    let bytes = path.as_os_str().as_bytes();
+    // The last byte stays 0: it ends the path.
+    if bytes.len() >= address.sun_path.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *place = c_char::from_ne_bytes([*byte]);
+    }
+    let length = offset_of!(sockaddr_un, sun_path) + bytes.len() + 1;
+    debug_assert!(length <= size_of::<sockaddr_un>());
+    let length = socklen_t::try_from(length).map_err(io::Error::other)?;
+
+    // SAFETY: socket takes three integers and touches no memory of ours.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the kernel reads `length` bytes of the address, which is ours and at least so large.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    /// A queue in which one connection waits at most.
+    pub fn shorten_queue(listener: &UnixListener) {
+        // SAFETY: listen takes two integers and touches no memory of ours.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    }
+
+    #[test]
+    fn it_is_of_the_daemons_kind_and_never_waits() {
+        let path = std::env::temp_dir().join(format!("idle-watchdog-devlog-{}", std::process::id()));
+        let datagrams = UnixDatagram::bind(&path).unwrap();
+        assert!(matches!(connect(&path), Ok(LoggerBackend::Unix(_))));
+        drop(datagrams);
+        assert_eq!(connect(&path).err().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(connect(&path).err().unwrap().kind(), io::ErrorKind::NotFound);
+
+        let stream = UnixListener::bind(&path).unwrap();
+        shorten_queue(&stream);
+        let first = connect(&path);
+        assert!(matches!(first, Ok(LoggerBackend::UnixStream(_))));
+        assert_eq!(connect(&path).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        fs::remove_file(&path).unwrap();
+        let long = "x".repeat(200);
+        assert_eq!(connect(Path::new(&long)).err().unwrap().kind(), io::ErrorKind::InvalidInput);
+    }
+}
