@@ -201,7 +201,9 @@ fn jobs_are_ignored() {
 
 #[test]
 fn an_exempt_session_is_ignored_and_on_record() {
-    let exempt = Some((libc::LOG_INFO, "exempt user=nobody limit=off"));
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user called nobody");
+    let begin = format!("exempt user=nobody uid={} ", nobody.uid);
+    let exempt = Some((libc::LOG_INFO, begin.as_str()));
     assert_ignored("sshd", "timeout=off", &["XDG_SESSION_CLASS=user", "XDG_SESSION_TYPE=tty"], exempt);
     assert_ignored("sshd", "timeout=off warn=2h kill=none quiet", &[], exempt);
 }

@@ -91,7 +91,13 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     }
     let decided = decide(pamh, &login, &line.read)?;
     if decided.resolved.settings.limit.is_none() {
-        let record = login.record("exempt").with("limit", "off").with_some("rule", decided.resolved.rule);
+        let places = Places::of(&Proc::default(), getpid().as_raw());
+        let record = login
+            .record("exempt")
+            .with_some("uid", decided.uid)
+            .with_some("session", places.session())
+            .with("limit", "off")
+            .with_some("rule", decided.resolved.rule);
         libpam::log(pamh, Level::Info, &record);
         return Ok(false);
     }

@@ -140,3 +140,16 @@ pub fn ordered(record: Record, orders: &Orders) -> Record {
         .with_some("notty", notty.as_ref().map(seconds))
         .with_some("rule", rule.as_ref())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_processes_make_no_long_field() {
+        let all: Vec<i32> = (1..=5000).collect();
+        let shown = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20 and 4980 more";
+        assert_eq!(numbers(&all).as_deref(), Some(shown));
+        assert_eq!(numbers(&[]), None);
+    }
+}

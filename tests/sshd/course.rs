@@ -1,5 +1,6 @@
 //! 10: the course of an ordinary session.
 
+use crate::guest::with_scope;
 use crate::promise::*;
 use crate::support::log::{HangingDaemon, LOG_AUTHPRIV, Log};
 use crate::support::sshd::Sshd;
@@ -161,9 +162,13 @@ fn a_second_line_in_the_stack_is_ignored_on_record() {
 
 #[test]
 fn an_exempt_session_is_on_record_and_has_no_helper() {
-    let sshd = Sshd::with("timeout=off").start();
+    let sshd = with_scope(Sshd::with("timeout=off"));
     let alice = sshd.login("alice");
-    sshd.log.wait_for_event("exempt", "alice", SOON);
+    let exempt = sshd.log.wait_for_event("exempt", "alice", SOON);
+    let uid = sshd.uid("alice").to_string();
+    for (field, value) in [("uid", uid.as_str()), ("session", "t1"), ("limit", "off")] {
+        assert_eq!(exempt.field(field), Some(value), "{}", exempt.text);
+    }
     assert_eq!(sshd.helpers(), []);
     alice.type_line("exit");
     assert!(alice.exit(SOON).is_some());
