@@ -62,6 +62,20 @@ impl Record {
     }
 }
 
+/// Text from outside, as a terminal may show it: in one line, and without a character that does something.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut result = String::new();
+    for c in text.chars() {
+        match c {
+            // They do nothing, and a Windows domain is written with one.
+            '\\' | '"' | '\'' => result.push(c),
+            c => result.extend(c.escape_debug()),
+        }
+    }
+    result
+}
+
 /// A value without control characters, and not longer than [`LONGEST`].
 fn escaped(value: &str) -> String {
     let mut text = String::new();
@@ -103,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_shown_in_its_own_letters() {
+        for text in ["CORP\\zoë", "it's \"Прод\" 雪"] {
+            assert_eq!(shown(text), text);
+        }
+        assert_eq!(shown("a\x1b[2J\u{9b}2J\u{202e}b\r\n"), r"a\u{1b}[2J\u{9b}2J\u{202e}b\r\n");
+    }
+
+    #[test]
     fn a_list_of_thousands_is_short() {
         assert_eq!(list(Vec::<i32>::new(), MOST), None);
         assert_eq!(list([7], 1).as_deref(), Some("7"));
@@ -124,6 +146,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_shown_does_nothing_to_a_terminal(text in ".*\n?.*") {
+            let shown = shown(&text);
+            prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
+            // What does nothing stays as it is.
+            prop_assert_eq!(&super::shown(&shown), &shown);
+        }
+
         #[test]
         fn a_record_is_one_printable_line(value in ".*\n?.*") {
             let text = Record::new("armed").with("user", value).to_string();

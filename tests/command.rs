@@ -20,8 +20,13 @@ struct Answer(String, String, Option<i32>);
 
 /// Runs the command with a policy on its standard input.
 fn ask(policy: &str, line: &str) -> Answer {
+    ask_with(policy, &line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// The same with words that may hold spaces.
+fn ask_with(policy: &str, words: &[&str]) -> Answer {
     let mut child = Command::new(env!("CARGO_BIN_EXE_idle-watchdog"))
-        .args(line.split_whitespace())
+        .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -122,6 +127,60 @@ fn what_may_be_a_slip_is_noted_and_no_fault() {
     assert_eq!((code, err.as_str()), (Some(0), never));
     let Answer(_, err, code) = ask("", "check --file - --user nobody-knows --line quiet");
     assert_eq!((code, err.as_str()), (Some(0), "note: nobody-knows is not known on this machine\n"));
+}
+
+/// What acts on a terminal: an escape sequence, the same of one character, a text that runs backwards.
+const HOSTILE: &str = "x\x1b[2J\u{9b}2J\u{202e}\rnote:";
+
+#[test]
+fn no_text_from_outside_acts_on_the_terminal() {
+    let folder = std::env::temp_dir().join(format!("idle-watchdog-{}-{HOSTILE}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("policy\nnote: all is well");
+    let file = file.to_str().unwrap();
+    std::fs::write(file, "* * * * timeout=5m\n").unwrap();
+    let rule = format!("\"{HOSTILE}\" * * * timeout=5m\n");
+    let word = format!("* * * * \"{HOSTILE}=5m\"\n");
+    let message = format!("message=\u{9b}2J{HOSTILE}");
+    let quoted = format!("quiet [{message}]");
+    for (policy, words) in [
+        ("", &["check", "--file", "-", "--line", "quiet", "--user", HOSTILE][..]),
+        ("", &["check", "--file", "-", "--line", "quiet", "--user", "root", "--service", HOSTILE]),
+        (
+            "",
+            &[
+                "check", "--file", "-", "--line", "quiet", "--user", "root", "--tty", HOSTILE, "--from",
+                HOSTILE,
+            ],
+        ),
+        ("", &["check", "--file", "-", "--line", &quoted, "--user", "root"]),
+        ("", &["check", "--file", "-", "--line", HOSTILE, "--user", "root"]),
+        ("", &["check", "--file", file, "--line", "quiet"]),
+        ("", &["check", "--file", file, "--line", "quiet", "--user", "root"]),
+        ("", &["check", "--file", &format!("{file}2"), "--line", "quiet"]),
+        (&rule, &["check", "--file", "-", "--line", "quiet"]),
+        (&word, &["check", "--file", "-", "--line", "quiet"]),
+        ("", &["check", HOSTILE]),
+        ("", &["check", &format!("--{HOSTILE}")]),
+        ("", &[HOSTILE]),
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let words = [words, json].concat();
+            let Answer(out, err, _) = ask_with(policy, &words);
+            let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert!(!out.contains(acts) && !err.contains(acts), "{words:?}:\n{out:?}\n{err:?}");
+            let forged = |text: &str| text.lines().any(|line| line == "note: all is well" || line == "note:");
+            assert!(!forged(&out) && !forged(&err), "{words:?}:\n{out:?}\n{err:?}");
+            if json == ["--json"] && !out.is_empty() {
+                serde_json::from_str::<Value>(&out).unwrap();
+            }
+        }
+    }
+    let Answer(out, ..) =
+        ask_with("", &["check", "--file", "-", "--json", "--line", "quiet", "--user", HOSTILE]);
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["user"], json!(HOSTILE), "escaped, it is still the same");
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[test]

@@ -3,13 +3,14 @@
 
 use std::process::ExitCode;
 
+use pam_idle_watchdog::record::shown;
 use pam_idle_watchdog::watch::run;
 
 fn main() -> ExitCode {
     match run::main(std::env::args_os().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("pam_idle_watchdog_helper: {why}");
+            eprintln!("pam_idle_watchdog_helper: {}", shown(&why));
             ExitCode::from(2)
         }
     }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::args::{Asked, Check};
-use super::{BROKEN, CLEAN, FINDINGS, report, stack, system};
+use super::{BROKEN, CLEAN, FINDINGS, complain, report, stack, system};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, Policy, Settings, Who, Words, ours};
+use crate::record::shown;
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
 
@@ -24,7 +25,7 @@ pub fn run(check: &Check) -> (String, u8) {
         Ok(()) => false,
         Err(faults) => {
             for fault in &faults {
-                eprintln!("{fault}");
+                complain(fault);
             }
             let faults: Vec<Value> = faults.iter().map(report::fault_json).collect();
             answer.json.insert("faults".to_owned(), Value::from(faults));
@@ -33,7 +34,7 @@ pub fn run(check: &Check) -> (String, u8) {
     };
     if check.system {
         let findings = system::findings();
-        answer.text.extend(findings.iter().map(|finding| format!("weak: {finding}\n")));
+        answer.text.extend(findings.iter().map(|finding| format!("weak: {}\n", shown(finding))));
         if findings.is_empty() {
             answer.text.push_str("nothing weakens the guard on this machine\n");
         }
@@ -45,7 +46,7 @@ pub fn run(check: &Check) -> (String, u8) {
         (false, true) => FINDINGS,
         (false, false) => CLEAN,
     };
-    let text = if check.json { format!("{:#}\n", Value::from(answer.json)) } else { answer.text };
+    let text = if check.json { report::json_text(&Value::from(answer.json)) } else { answer.text };
     (text, code)
 }
 
@@ -80,7 +81,7 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
             policy.rules.iter().map(|rule| rule.place.file.display().to_string()).collect();
         // Those of one file stand together.
         files.dedup();
-        let files = files.join(", ");
+        let files = shown(&files.join(", "));
         answer.text.push_str(&match rules {
             0 => "no rule: the PAM line alone holds\n".to_owned(),
             1 => format!("1 rule, of {files}: no fault\n"),
@@ -89,7 +90,7 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         answer.json.insert("rules".to_owned(), Value::from(rules));
     }
     for note in &notes {
-        eprintln!("note: {note}");
+        complain(format_args!("note: {note}"));
     }
     answer.json.insert("notes".to_owned(), Value::from(notes));
     Ok(())

@@ -9,10 +9,13 @@ pub mod stack;
 mod system;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::Verb;
+
+use crate::record::shown;
 
 /// Nothing was found.
 const CLEAN: u8 = 0;
@@ -27,7 +30,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verb = match args::read(args) {
         Ok(verb) => verb,
         Err(problem) => {
-            eprintln!("idle-watchdog: {problem}\n{}", args::USAGE);
+            complain(format_args!("idle-watchdog: {problem}"));
+            eprintln!("{}", args::USAGE);
             return ExitCode::from(BROKEN);
         }
     };
@@ -37,12 +41,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
     };
+    // What a line has from outside is escaped where the line is made; this is for what was forgotten there.
+    let text: String = text.split_inclusive('\n').map(shown_line).collect();
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no further, as head(1), has seen enough.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("idle-watchdog: {e}");
+            complain(format_args!("idle-watchdog: {e}"));
             ExitCode::from(BROKEN)
         }
         _ => ExitCode::from(code),
+    }
+}
+
+/// Says on standard error, in one line, what is wrong or may be.
+fn complain(what: impl Display) {
+    eprintln!("{}", shown(&what.to_string()));
+}
+
+fn shown_line(line: &str) -> String {
+    match line.strip_suffix('\n') {
+        Some(line) => shown(line) + "\n",
+        None => shown(line),
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::{BROKEN, CLEAN, FINDINGS};
+use super::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::handoff::{Assignment, Orders, Session};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, Policy, Words, duration};
+use crate::record::shown;
 use crate::reload::{self, Helper};
 use crate::sys::names::Person;
 use crate::sys::proc::Proc;
@@ -24,7 +25,7 @@ const BUDGET: Duration = Duration::from_secs(3);
 #[must_use]
 pub fn run() -> (String, u8) {
     if !geteuid().is_root() {
-        eprintln!("idle-watchdog: only root may tell the watchdogs something");
+        complain("idle-watchdog: only root may tell the watchdogs something");
         return (String::new(), BROKEN);
     }
     let helpers = reload::helpers();
@@ -34,29 +35,29 @@ pub fn run() -> (String, u8) {
         Ok(orders) => orders,
         Err(faults) => {
             for fault in faults {
-                eprintln!("{fault}");
+                complain(fault);
             }
-            eprintln!("idle-watchdog: nothing was reloaded");
+            complain("idle-watchdog: nothing was reloaded");
             return (String::new(), BROKEN);
         }
     };
     let (mut text, mut code) = (String::new(), CLEAN);
     for ((Helper { pid, started, .. }, told), orders) in told.iter().zip(&orders) {
         let Session { user, service, leader, .. } = &told.session;
-        let (user, service) = (user.escape_debug(), service.escape_debug());
+        let (user, service) = (shown(user), shown(service));
         let who = format!("{user} by {service}, process {leader}");
         match reload::hand_over(*pid, *started, orders, BUDGET) {
             Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
             Err(_) if is_gone(*pid, *started) => text.push_str(&format!("{who}: has ended meanwhile\n")),
             Err(why) => {
-                eprintln!("{who}: keeps what it had: {why}");
+                complain(format_args!("{who}: keeps what it had: {why}"));
                 code = FINDINGS;
             }
         }
     }
     for Helper { pid, told, .. } in &helpers {
         if let Err(why) = told {
-            eprintln!("watchdog {pid}: keeps what it had, for it is of another version: {why}");
+            complain(format_args!("watchdog {pid}: keeps what it had, for it is of another version: {why}"));
             code = FINDINGS;
         }
     }
@@ -104,6 +105,6 @@ fn is_gone(pid: i32, started: i64) -> bool {
 
 fn summary(orders: &Orders) -> String {
     let limit = orders.limit.map_or_else(|| "off".to_owned(), duration::print);
-    let rule = orders.rule.as_ref().map_or_else(String::new, |rule| format!(", {rule}"));
+    let rule = orders.rule.as_ref().map_or_else(String::new, |rule| format!(", {}", shown(rule)));
     format!("timeout={limit}{rule}")
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::Asked;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
+use crate::record::shown;
 
 /// A setting as both kinds of readers see it.
 struct Row {
@@ -72,12 +73,15 @@ pub fn decision(
     let on = if tty.is_empty() { "no terminal" } else { tty };
     let from = if from.is_empty() { "here" } else { from };
     let rule = resolved.rule.as_ref().map_or_else(|| "none matches".to_owned(), ToString::to_string);
-    let mut text =
-        format!("{user}, by {service} on {on}, from {from}\n  rule      {rule}\n  line      {line}\n");
+    let mut lines = vec![
+        format!("{user}, by {service} on {on}, from {from}"),
+        format!("  rule      {rule}"),
+        format!("  line      {line}"),
+    ];
     for Row { name, text: value, origin, .. } in rows(&resolved.settings, origins) {
-        text.push_str(&format!("  {name:<9} {value}  ({origin})\n"));
+        lines.push(format!("  {name:<9} {value}  ({origin})"));
     }
-    text
+    lines.iter().map(|line| shown(line) + "\n").collect()
 }
 
 /// The same, for machines.
@@ -122,4 +126,20 @@ pub fn fault_json(fault: &Fault) -> Value {
         "word": fault.word,
         "problem": fault.problem,
     })
+}
+
+/// The text of a JSON value. What is no printable character stands there by its number: `serde_json` does
+/// so with the control characters of ASCII alone, and terminals know others.
+#[must_use]
+pub fn json_text(value: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{value:#}\n").chars() {
+        // The quotation marks and backslashes are JSON's own, and so are its line feeds.
+        if c == '\n' || shown(c.encode_utf8(&mut [0; 4])).chars().eq([c]) {
+            text.push(c);
+        } else {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
 }
