@@ -20,7 +20,12 @@ struct Answer(String, String, Option<i32>);
 
 /// Runs the command with a policy on its standard input.
 fn ask(policy: &str, line: &str) -> Answer {
-    ask_with(policy, &line.split_whitespace().collect::<Vec<_>>())
+    let mut words: Vec<&str> = line.split_whitespace().collect();
+    // The line of the host's own stack is none of the tests' business.
+    if words.first() == Some(&"check") && !words.contains(&"--line") {
+        words.extend(["--line", ""]);
+    }
+    ask_with(policy, &words)
 }
 
 /// The same with words that may hold spaces.

@@ -9,7 +9,8 @@ mod libpam;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -56,9 +57,40 @@ fn module() -> PathBuf {
     module
 }
 
+/// Where a policy of the host's may be.
+const POLICIES: [&str; 3] = [
+    "/etc/security/idle_watchdog.conf",
+    "/etc/security/idle_watchdog.conf.d",
+    "/usr/share/security/idle_watchdog.conf",
+];
+
+/// Hides the host's policy from this thread, if there is one. That needs root.
+fn hide_the_hosts_policy() {
+    let is_there = |path: &&&str| fs::symlink_metadata(path).is_ok();
+    if POLICIES.iter().find(is_there).is_none() {
+        return;
+    }
+    // SAFETY: a system call on an integer. This thread alone gets a mount namespace of its own.
+    let alone = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    assert_eq!(alone, 0, "this machine has a policy of its own, and hiding it from the tests needs root");
+    mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE);
+    while let Some(path) = POLICIES.iter().find(is_there) {
+        let folder = Path::new(path).parent().unwrap().to_str().unwrap();
+        mount(Some(c"tmpfs"), &CString::new(folder).unwrap(), 0);
+    }
+}
+
+fn mount(kind: Option<&CStr>, target: &CStr, flags: libc::c_ulong) {
+    let kind = kind.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: terminated strings, or null pointers where mount(2) allows them.
+    let done = unsafe { libc::mount(c"none".as_ptr(), target.as_ptr(), kind, flags, ptr::null()) };
+    assert_eq!(done, 0, "mount {target:?}: {}", std::io::Error::last_os_error());
+}
+
 impl Stack {
     /// A service whose lines are `lines`; `@MODULE@` stands for ours.
     fn new(service: &str, user: Option<&str>, lines: &str) -> Self {
+        hide_the_hosts_policy();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));

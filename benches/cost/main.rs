@@ -53,6 +53,9 @@ fn enter_namespace() {
     let setup = format!(
         "set -e; mkdir -p /usr/libexec; mount -t tmpfs bench /usr/libexec; \
          cp {dist}/pam_idle_watchdog_helper {HELPER}; \
+         for policy in /etc/security /usr/share/security; do \
+             [ ! -d $policy ] || mount -t tmpfs bench $policy; \
+         done; \
          exec \"$0\" inside"
     );
     let error = Command::new("unshare")

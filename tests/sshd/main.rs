@@ -6,6 +6,7 @@
 //! | [`connections`] | several terminals, root, none at all |
 //! | [`counted`] | output and processor time, where they count |
 //! | [`console`] | login(1) on a terminal of its own |
+//! | [`host`] | what the tests themselves stand on |
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
 //! | [`leader`] | the leader's end, and a helper that does not come up |
@@ -29,6 +30,7 @@ mod console;
 mod counted;
 mod course;
 mod guest;
+mod host;
 mod hostile;
 mod kill_modes;
 mod leader;

@@ -15,6 +15,9 @@ port=$2
 terminals=$3
 prefix=$4
 
+# What a test wants the host to look like.
+[ ! -f "$dir/host.sh" ] || sh -eu "$dir/host.sh" "$dir"
+
 for file in passwd shadow group pam.d security; do
     mount --bind "$dir/etc/$file" "/etc/$file"
 done
@@ -24,9 +27,16 @@ mkdir /run/sshd
 mount -t tmpfs -o mode=755 log /var/log
 touch /var/log/lastlog /var/log/wtmp /run/utmp
 
-mkdir -p /usr/libexec
+# The host may have the product, too. A character device 0/0 in a layer hides what the layers below it have.
+hidden=/run/hidden
+mkdir -p "$hidden/libexec" "$hidden/security" /usr/libexec
+mknod "$hidden/libexec/pam_idle_watchdog_helper" c 0 0
 # Ours over the host's, where sudo has its libraries; read-only, as there is no upper one.
-mount -t overlay -o "lowerdir=$dir/libexec:/usr/libexec" libexec /usr/libexec
+mount -t overlay -o "lowerdir=$dir/libexec:$hidden/libexec:/usr/libexec" libexec /usr/libexec
+if [ -d /usr/share/security ]; then
+    mknod "$hidden/security/idle_watchdog.conf" c 0 0
+    mount -t overlay -o "lowerdir=$hidden/security:/usr/share/security" security /usr/share/security
+fi
 
 # A /dev of our own, for a /dev/log of our own. The terminals are the host's, as sshd's would be,
 # unless a test needs to know which number comes next.
@@ -59,6 +69,8 @@ mount --move "$dev" /dev
 # shellcheck disable=SC2086 # a prefix of several words, or of none
 setsid $prefix /usr/sbin/sshd -D -e -f "$dir/sshd_config" -p "$port" </dev/null &
 echo "sshd is $!" >&2
+# From here on the end of standard error says that sshd is gone.
+exec 2>/dev/null
 
 # Only the lifeline matters from here on.
 set +e

@@ -89,13 +89,14 @@ impl Log {
         }
     }
 
-    /// Collects the lines of `stream` until it ends.
-    pub fn follow(&self, stream: impl Read + Send + 'static) {
+    /// Collects the lines of `stream`, and `end` when it has ended.
+    pub fn follow(&self, stream: impl Read + Send + 'static, end: &'static str) {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 log.append(&line);
             }
+            log.append(end);
         });
     }
 

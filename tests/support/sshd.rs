@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::SOON;
 use super::client::Client;
-use super::log::Log;
+use super::log::{Line, Log};
 use super::process::{self, HELPER_COMM, Process};
 use super::tree::{uid_of, write, write_tree};
 
@@ -19,6 +19,9 @@ pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
 /// A group of this namespace's. It is bob's second one.
 pub const GROUP: &str = "idle-watchdog-ops";
+
+/// What the log has when launcher and sshd have closed their standard error.
+const ENDED: &str = "sshd has ended";
 
 /// What stands at the helper's place.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,8 @@ pub struct Builder {
     pub(super) nested: Option<String>,
     /// What sshd is started by.
     prefix: &'static str,
+    /// A script that makes the host look otherwise, for this sshd alone. It gets the private folder.
+    pub(super) host: Option<&'static str>,
 }
 
 impl Builder {
@@ -59,6 +64,7 @@ impl Builder {
             helper: Helper::Real,
             nested: None,
             prefix: "",
+            host: None,
         }
     }
 
@@ -95,6 +101,12 @@ impl Builder {
     /// Takes the right to look into other processes away, as a container does.
     pub fn without_ptrace(mut self) -> Self {
         self.prefix = "setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace";
+        self
+    }
+
+    /// Has a script make the host look otherwise, for this sshd alone. It gets the private folder.
+    pub fn on_a_host(mut self, script: &'static str) -> Self {
+        self.host = Some(script);
         self
     }
 
@@ -188,8 +200,10 @@ impl Sshd {
             .process_group(0)
             .spawn()
             .expect("run unshare");
-        log.follow(launcher.stderr.take().unwrap());
-        log.wait_for("sshd listening", |line| line.text.starts_with("Server listening"), SOON);
+        log.follow(launcher.stderr.take().unwrap(), ENDED);
+        let up = |line: &Line| line.text.starts_with("Server listening") || line.text == ENDED;
+        let up = log.wait_for("sshd listening", up, SOON);
+        assert!(up.text != ENDED, "sshd did not come up:\n{log}");
         let started = log.wait_for("sshd's pid", |l| l.text.starts_with("sshd is "), SOON);
         let pid = started.text["sshd is ".len()..].parse().expect("a pid");
         Self { log, dir, port, launcher, pid, uid_base, _folder: folder }

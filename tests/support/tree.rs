@@ -16,6 +16,9 @@ pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
         fs::DirBuilder::new().mode(0o755).create(dir.join(folder)).unwrap();
     }
     write(&dir.join("launch.sh"), LAUNCH, 0o755);
+    if let Some(script) = builder.host {
+        write(&dir.join("host.sh"), script, 0o644);
+    }
     write_users(dir, uid_base);
     write_stack(dir, builder);
     install_helper(dir, builder.helper);
