@@ -1,5 +1,6 @@
 //! `idle-watchdog check`
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let mut notes = notes(&policy);
+    let (mut notes, untold) = notes(&policy);
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user));
@@ -74,6 +75,9 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
             notes.push(format!("sessions of {} are never watched", login.service));
         }
         decide(login, &found, &files, &policy, answer)?;
+    } else if !untold.is_empty() {
+        // A login that such a rule is asked about has this fault.
+        return Err(untold);
     } else {
         let rules = policy.rules.len();
         let mut files: Vec<String> =
@@ -104,7 +108,14 @@ fn decide(
 ) -> Result<(), Vec<Fault>> {
     let person = Person::named(&login.user);
     let Asked { user, service, tty, from } = login;
-    let facts = policy::Login { user, canonical: person.canonical(), uid: person.uid(), service, tty, from };
+    let facts = policy::Login {
+        user: user.as_ref(),
+        canonical: person.canonical(),
+        uid: person.uid(),
+        service,
+        tty,
+        from,
+    };
     let resolved = policy::resolve(&line.read, policy, files, &facts, &person)?;
     let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
     let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));
@@ -151,17 +162,22 @@ fn text_of(file: &Path) -> Result<String, Fault> {
     text.map_err(|e| Fault::of_file(PathBuf::from(file), e))
 }
 
-/// What is no fault, for policies are made for more machines than one, but may be a slip.
-fn notes(policy: &Policy) -> Vec<String> {
-    let mut notes = Vec::new();
+/// What is no fault, for policies are made for more machines than one, but may be a slip; and the names
+/// of which name services cannot tell whether they are known.
+fn notes(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
+    let (mut notes, mut untold) = (Vec::new(), Vec::new());
+    // Each name is asked about once: a directory may take seconds.
+    let mut answers = BTreeMap::new();
     for (rule, who) in policy.names() {
-        let known = match who {
+        let known = answers.entry(who.to_string()).or_insert_with(|| match who {
             Who::User(name) => names::user_exists(name),
             Who::Group(name) => names::group_exists(name),
-            Who::Any | Who::Uids(..) => continue,
-        };
-        if known == Ok(false) {
-            notes.push(format!("{}: {who} is not known on this machine", rule.place));
+            Who::Any | Who::Uids(..) => Ok(true),
+        });
+        match known {
+            Ok(true) => {}
+            Ok(false) => notes.push(format!("{}: {who} is not known on this machine", rule.place)),
+            Err(problem) => untold.push(Fault::of_rule(&rule.place, problem)),
         }
     }
     for rule in policy.rules.iter().filter(|rule| rule.is_for_no_terminal_of_sshd()) {
@@ -171,5 +187,5 @@ fn notes(policy: &Policy) -> Vec<String> {
     if let Some((last, first)) = end.and_then(|end| policy.rules.get(end).zip(policy.rules.get(end + 1))) {
         notes.push(format!("{}: is never reached: {} is for everybody", first.place, last.place));
     }
-    notes
+    (notes, untold)
 }

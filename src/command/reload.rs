@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,8 +44,7 @@ pub fn run() -> (String, u8) {
     let (mut text, mut code) = (String::new(), CLEAN);
     for ((Helper { pid, started, .. }, told), orders) in told.iter().zip(&orders) {
         let Session { user, service, leader, .. } = &told.session;
-        let (user, service) = (user.escape_debug(), service.escape_debug());
-        let who = format!("{user} by {service}, process {leader}");
+        let who = format!("{} by {}, process {leader}", shown(user), shown(service));
         match reload::hand_over(*pid, *started, orders, BUDGET) {
             Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
             Err(_) if is_gone(*pid, *started) => text.push_str(&format!("{who}: has ended meanwhile\n")),
@@ -87,15 +87,20 @@ fn decide<'a>(told: impl Iterator<Item = &'a Assignment>) -> Result<Vec<Orders>,
             user: &session.user,
             canonical: person.canonical(),
             uid: session.uid,
-            service: &session.service,
-            tty: session.tty.as_deref().unwrap_or_default(),
-            from: session.rhost.as_deref().unwrap_or_default(),
+            service: &session.service.to_string_lossy(),
+            tty: &session.tty.as_deref().unwrap_or_default().to_string_lossy(),
+            from: &session.rhost.as_deref().unwrap_or_default().to_string_lossy(),
         };
         let resolved = policy::resolve(&line, policy, &files, &facts, &person)?;
         let rule = resolved.rule.map(|place| place.to_string());
         decided.push(Orders::new(&resolved.settings, resolved.message, rule));
     }
     Ok(decided)
+}
+
+/// What PAM says, for people.
+fn shown(item: &OsStr) -> String {
+    item.to_string_lossy().escape_debug().to_string()
 }
 
 fn is_gone(pid: i32, started: i64) -> bool {

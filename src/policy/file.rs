@@ -30,6 +30,12 @@ impl Fault {
     pub fn of_file(file: impl Into<PathBuf>, problem: impl Display) -> Self {
         Self { file: file.into(), at: None, word: None, problem: problem.to_string() }
     }
+
+    /// A fault of a rule as a whole.
+    #[must_use]
+    pub fn of_rule(place: &Place, problem: impl Display) -> Self {
+        Self { at: Some((place.line, 1)), ..Self::of_file(place.file.as_path(), problem) }
+    }
 }
 
 /// `file:line:column: word: problem`
