@@ -7,6 +7,7 @@ mod decide;
 pub mod duration;
 mod file;
 mod glob;
+mod letters;
 mod list;
 pub mod load;
 mod message;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::glob::Glob;
+use super::letters;
 use super::list::List;
 use super::source::Source;
 use super::who::Who;
@@ -116,7 +117,8 @@ impl Rule {
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place: _, who, service, terminal, from, words } = self;
-        f.write_str(&quoted(&who.to_string()))?;
+        // Its items have their own quotation marks.
+        write!(f, "{who}")?;
         for column in [service.to_string(), terminal.to_string(), from.to_string()] {
             write!(f, " {}", quoted(&column))?;
         }
@@ -135,13 +137,7 @@ fn quoted(word: &str) -> String {
     }
     let mut text = String::from("\"");
     for c in word.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            c => text.push(c),
-        }
+        if matches!(c, '"' | '\\' | '\n' | '\t') { letters::escape(c, &mut text) } else { text.push(c) }
     }
     text.push('"');
     text

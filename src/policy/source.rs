@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::glob::Glob;
+use super::letters::{self, Letter};
 use super::list::Item;
 
 /// A place that logins come from.
@@ -33,11 +34,8 @@ impl Source {
             Self::Addresses(glob) => address(from).is_some_and(|from| glob.matches(&from.to_string())),
         }
     }
-}
 
-impl Item for Source {
-    const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
-
+    /// Reads one that has no quotation marks.
     fn parse(text: &str) -> Result<Self, String> {
         // Hosts know no capitals; and access.conf(5) has LOCAL.
         let text = text.to_ascii_lowercase();
@@ -65,6 +63,14 @@ impl Item for Source {
         let digits = text.contains(|c: char| c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '?'));
         Ok(if digits || text.contains(':') { Self::Addresses(glob) } else { Self::Host(glob) })
+    }
+}
+
+impl Item for Source {
+    const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
+
+    fn read(letters: &[Letter]) -> Result<Self, String> {
+        Self::parse(&letters::unescaped(letters).ok_or_else(Self::expected)?)
     }
 
     fn is_any(&self) -> bool {
