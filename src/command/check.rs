@@ -1,6 +1,7 @@
 //! `idle-watchdog check`
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 use super::args::{Asked, Check};
 use super::{BROKEN, CLEAN, FINDINGS, report, stack, system};
 use crate::policy::load::Files;
-use crate::policy::{self, Fault, Policy, Settings, Who, Words, ours};
+use crate::policy::{self, Fault, Policy, Rule, Settings, Who, Words, ours};
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
 
@@ -69,11 +70,12 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
     let (mut notes, untold) = notes(&policy);
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
-            notes.push(format!("{} is not known on this machine", login.user));
+            notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
         }
         if ours::exception(&login.service, None, None).is_some() {
             notes.push(format!("sessions of {} are never watched", login.service));
         }
+        notes.extend(named_host(&policy, login));
         decide(login, &found, &files, &policy, answer)?;
     } else if !untold.is_empty() {
         // A login that such a rule is asked about has this fault.
@@ -108,20 +110,23 @@ fn decide(
 ) -> Result<(), Vec<Fault>> {
     let person = Person::named(&login.user);
     let Asked { user, service, tty, from } = login;
-    let facts = policy::Login {
-        user: user.as_ref(),
-        canonical: person.canonical(),
-        uid: person.uid(),
-        service,
-        tty,
-        from,
-    };
+    let facts = policy::Login { user, canonical: person.canonical(), uid: person.uid(), service, tty, from };
     let resolved = policy::resolve(&line.read, policy, files, &facts, &person)?;
     let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
     let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));
     answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
     answer.json.append(&mut report::decision_json(login, &resolved, &origins));
     Ok(())
+}
+
+/// Where the host is a name, rules for addresses do not match, whatever address it has.
+fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
+    let note = |rule: &Rule, source: &dyn Display| {
+        let place = &rule.place;
+        format!("{place}: {source} is compared with addresses, and {} is a name", from.escape_debug())
+    };
+    let rules = policy.rules.iter().filter(|_| policy::is_host_name(from));
+    rules.flat_map(|rule| rule.by_address(service).map(move |source| note(rule, source))).collect()
 }
 
 /// The PAM line.

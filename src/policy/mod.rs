@@ -25,5 +25,6 @@ pub use message::{Field, Message, Template};
 pub use resolve::{Resolved, resolve};
 pub use rule::{Login, Place, Rule};
 pub use settings::{Counted, Kill, OnError, Origin, Settings};
+pub use source::is_host_name;
 pub use who::Who;
 pub use words::{BadWord, Words};

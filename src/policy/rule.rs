@@ -77,6 +77,13 @@ impl Rule {
         self.service.to_string() == "sshd" && self.terminal.matches(ssh) == Ok(false)
     }
 
+    /// The items of `from` that hold for no login by this service whose host is a name. None, where the rule
+    /// is for other services.
+    pub fn by_address(&self, service: &str) -> impl Iterator<Item = &Source> {
+        let ours = self.service.matches(|glob| Ok::<_, Infallible>(glob.matches(service))) == Ok(true);
+        self.from.items().filter(move |source| ours && source.is_by_address())
+    }
+
     /// Whether it asks for what name services know of the login's user: the id, or the name's spelling.
     #[must_use]
     pub fn asks_who(&self, login: &Login<'_>) -> bool {
