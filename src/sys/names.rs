@@ -138,8 +138,10 @@ fn group_id(name: &OsStr) -> Result<Option<u32>, Errno> {
 /// getpwnam_r(3) or getgrnam_r(3).
 type Ask<E> = unsafe extern "C" fn(*const c_char, *mut E, *mut c_char, libc::size_t, *mut *mut E) -> c_int;
 
-/// The first buffer for an entry. Most fit.
-const ENTRY_FIRST: usize = 4 << 10;
+/// The first buffer for an entry. Few groups need more, and what is not filled costs nothing.
+const ENTRY_FIRST: usize = 256 << 10;
+/// How much larger the next one is. Few steps, because a directory may be asked anew for each.
+const ENTRY_STEP: usize = 16;
 /// The last one. A group of a million members fits; a service that always asks for more gets no more.
 const ENTRY_MAX: usize = 64 << 20;
 
@@ -161,7 +163,7 @@ fn entry<E, T>(name: &OsStr, ask: Ask<E>, take: impl Fn(&E) -> T) -> Result<Opti
             return Ok(Some(take(found)));
         }
         match Errno::from_raw(code) {
-            Errno::ERANGE if size < ENTRY_MAX => size *= 4,
+            Errno::ERANGE if size < ENTRY_MAX => size *= ENTRY_STEP,
             _ if code == 0 => return Ok(None),
             // By the manual these, too, mean that there is no such entry. glibc says what the last service
             // said, and sss, ldap and winbind without their daemons say ENOENT.

@@ -8,6 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use pam_idle_watchdog::reload;
+
 use crate::policy::log_out;
 use crate::support::client::Client;
 use crate::support::sshd::Sshd;
@@ -209,6 +211,10 @@ fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
         let armed =
             sshd.log.wait_for("armed", |line| line.is("armed") && line.field("limit") == Some(limit), SOON);
         assert_eq!(armed.field("uid"), Some(&*uid.to_string()), "{}", armed.text);
+        // A reload decides anew by what the helper was told.
+        let helper = sshd.helper().pid;
+        let told = reload::helpers().into_iter().find(|found| found.pid == helper).unwrap().told.unwrap();
+        assert_eq!(told.session.user.as_bytes(), name);
         log_out(&client);
     }
 }
