@@ -139,8 +139,7 @@ fn a_user_name_need_not_be_utf8() {
 
 #[test]
 fn a_rule_for_addresses_is_noted_where_the_host_is_a_name() {
-    let policy =
-        "root sshd * 10.0.0.0/8,10.0.0.*,!*.example.org quiet\n* login * ::1 quiet\n* * * !192.0.2.7 quiet\n";
+    let policy = "root sshd * 10.0.0.0/8,10.0.0.*,!*.example.org quiet\n* login * ::1 quiet\n* * * *,!192.0.2.7 quiet\n";
     let notes = |from: &str| {
         let Answer(_, err, code) =
             ask(policy, &format!("check --file - --user root --line quiet --from {from}"));

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn without_a_tcp_connection_a_login_is_local() {
-        assert!(from("local", "UNKNOWN") && !from("!local", "UNKNOWN") && from("*", "UNKNOWN"));
+        assert!(from("local", "UNKNOWN") && !from("*,!local", "UNKNOWN") && from("*", "UNKNOWN"));
         for pattern in ["unknown", "unk*", "10.0.0.0/8", "10.0.*", "::/0"] {
             assert!(!from(pattern, "UNKNOWN"), "{pattern}");
         }

@@ -142,7 +142,7 @@ fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told(
 #[test]
 fn a_group_is_asked_about_once_however_many_rules_name_it() {
     let machine = Machine::counting("counting");
-    let policy = "@far-away,@none sshd tty* * quiet\n@far-away,@none sshd * * quiet\n!@far-away * * * quiet\n\
+    let policy = "@far-away,@none sshd tty* * quiet\n@far-away,@none sshd * * quiet\n*,!@far-away * * * quiet\n\
                   @none,@far-away * * * quiet\n@daemon * * * timeout=5m\n";
     let (said, code) = machine.check(policy, &[&login("nobody")[..], &["--json"]].concat());
     assert_eq!(code, Some(0), "{said}");

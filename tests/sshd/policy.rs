@@ -90,7 +90,7 @@ fn the_first_rule_that_matches_sets_the_limit() {
 #[test]
 fn a_login_without_a_tcp_connection_is_local() {
     let sshd = Sshd::with("timeout=20m").start();
-    sshd.policy("* sshd * !local timeout=11m\n* sshd * local timeout=12m\n");
+    sshd.policy("* sshd * *,!local timeout=11m\n* sshd * local timeout=12m\n");
     let proxy = format!(
         "ProxyCommand=nsenter --mount=/proc/{}/ns/mnt /usr/sbin/sshd -i -f {}/sshd_config",
         sshd.daemon().pid,
