@@ -89,7 +89,7 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 check:
-	sh tests/prepare "make check" vm && $(MAKE) all && \
+	sh tests/prepare "make check" vm names && $(MAKE) all && \
 		sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
 check-vm:

@@ -5,7 +5,7 @@
 //! module may meet an old helper.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use lexopt::prelude::*;
@@ -43,16 +43,16 @@ pub const NOT_EXECUTED: u8 = b'E';
 pub struct Session {
     /// The process that opened the PAM session.
     pub leader: i32,
-    /// PAM_SERVICE.
-    pub service: String,
+    /// PAM_SERVICE. None of what PAM says needs to be UTF-8.
+    pub service: OsString,
     /// PAM_USER.
-    pub user: String,
+    pub user: OsString,
     /// The user's id, where name services knew it.
     pub uid: Option<u32>,
     /// PAM_RHOST.
-    pub rhost: Option<String>,
+    pub rhost: Option<OsString>,
     /// PAM_TTY: a device (`/dev/tty1`, `pts/3`), or a word such as `ssh`.
-    pub tty: Option<String>,
+    pub tty: Option<OsString>,
 }
 
 /// What the helper is to do: how long, how warned, how ended. A reload may replace it.
@@ -192,24 +192,22 @@ pub struct Assignment {
 impl Assignment {
     /// The helper's arguments, without its own name. [`Assignment::from_args`] reads them back.
     #[must_use]
-    pub fn to_args(&self) -> Vec<String> {
-        let Self { session, line, orders } = self;
-        let mut args = vec![
-            format!("--protocol={PROTOCOL}"),
-            format!("--leader={}", session.leader),
-            format!("--service={}", session.service),
-            format!("--user={}", session.user),
-        ];
-        let mut optional = |name: &str, value: Option<String>| {
-            args.extend(value.map(|value| format!("--{name}={value}")));
+    pub fn to_args(&self) -> Vec<OsString> {
+        let Self { session: Session { leader, service, user, uid, rhost, tty }, line, orders } = self;
+        let mut args = vec![OsString::from(format!("--protocol={PROTOCOL}"))];
+        let mut add = |name: &str, value: &OsStr| {
+            let mut arg = OsString::from(format!("--{name}="));
+            arg.push(value);
+            args.push(arg);
         };
-        optional("uid", session.uid.map(|uid| uid.to_string()));
-        optional("rhost", session.rhost.clone());
-        optional("tty", session.tty.clone());
-        for word in line {
-            optional("word", Some(word.clone()));
-        }
-        args.extend(orders.to_args());
+        add("leader", leader.to_string().as_ref());
+        add("service", service);
+        add("user", user);
+        uid.iter().for_each(|uid| add("uid", uid.to_string().as_ref()));
+        rhost.iter().for_each(|rhost| add("rhost", rhost));
+        tty.iter().for_each(|tty| add("tty", tty));
+        line.iter().for_each(|word| add("word", word.as_ref()));
+        args.extend(orders.to_args().into_iter().map(OsString::from));
         args
     }
 
@@ -241,11 +239,11 @@ impl Assignment {
                     protocol = Some(version);
                 }
                 "leader" => leader = Some(parser.value()?.parse()?),
-                "service" => service = Some(parser.value()?.string()?),
-                "user" => user = Some(parser.value()?.string()?),
+                "service" => service = Some(parser.value()?),
+                "user" => user = Some(parser.value()?),
                 "uid" => uid = Some(parser.value()?.parse()?),
-                "rhost" => rhost = Some(parser.value()?.string()?),
-                "tty" => tty = Some(parser.value()?.string()?),
+                "rhost" => rhost = Some(parser.value()?),
+                "tty" => tty = Some(parser.value()?),
                 "word" => line.push(parser.value()?.string()?),
                 name => {
                     let name = name.to_owned();
@@ -291,13 +289,20 @@ fn word<T>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
     use proptest::option;
     use proptest::prelude::*;
 
+    /// What PAM may say: any bytes but NUL.
+    fn item() -> impl Strategy<Value = OsString> {
+        proptest::collection::vec(1..=u8::MAX, 0..20).prop_map(OsString::from_vec)
+    }
+
     prop_compose! {
         fn sessions()(
-            leader in 1..i32::MAX, service in "[^\0]{0,20}", user in "[^\0]{0,20}", uid: Option<u32>,
-            rhost in option::of("[^\0]{0,20}"), tty in option::of("[^\0]{0,20}"),
+            leader in 1..i32::MAX, service in item(), user in item(), uid: Option<u32>,
+            rhost in option::of(item()), tty in option::of(item()),
         ) -> Session {
             Session { leader, service, user, uid, rhost, tty }
         }

@@ -205,13 +205,13 @@ mod tests {
     }
 
     /// A process in a `/proc` of our own.
-    fn process(root: &std::path::Path, pid: i32, parent: i32, program: &str, uid: u32, args: &[String]) {
+    fn process(root: &std::path::Path, pid: i32, parent: i32, program: &str, uid: u32, args: &[OsString]) {
         let folder = root.join(pid.to_string());
         fs::create_dir_all(&folder).unwrap();
         let stat = format!("{pid} (x) S {parent} {pid} {pid} 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {pid} 0 0");
         fs::write(folder.join("stat"), stat).unwrap();
         fs::write(folder.join("status"), format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")).unwrap();
-        let line: String = args.iter().map(|arg| format!("{arg}\0")).collect();
+        let line: String = args.iter().map(|arg| format!("{}\0", arg.to_str().unwrap())).collect();
         fs::write(folder.join("cmdline"), format!("{program}\0{line}")).unwrap();
         symlink(program, folder.join("exe")).unwrap();
     }
@@ -221,10 +221,10 @@ mod tests {
         let orders = Orders::from_args(["--grace-ms=0", "--kill=tty", "--activity=input"]).unwrap();
         let session = |leader| Session {
             leader,
-            service: "sshd".to_owned(),
-            user: "alice".to_owned(),
+            service: "sshd".into(),
+            user: "alice".into(),
             uid: None,
-            rhost: Some(String::new()),
+            rhost: Some(OsString::new()),
             tty: None,
         };
         let told = |leader| Assignment { session: session(leader), line: vec![], orders: orders.clone() };
@@ -235,7 +235,7 @@ mod tests {
         process(&root, 103, 1, &format!("{HELPER} (deleted)"), 0, &told(71).to_args());
         process(&root, 104, 1, HELPER, 1000, &args);
         process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
-        process(&root, 106, 1, HELPER, 0, &["--from-the-past".to_owned()]);
+        process(&root, 106, 1, HELPER, 0, &["--from-the-past".into()]);
         let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
         found.sort_by_key(|helper| helper.pid);

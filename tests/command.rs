@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -186,6 +188,36 @@ fn no_text_from_outside_acts_on_the_terminal() {
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(found["user"], json!(HOSTILE), "escaped, it is still the same");
     let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_user_name_need_not_be_utf8() {
+    let output = Command::new(env!("CARGO_BIN_EXE_idle-watchdog"))
+        .args(["check", "--file", "/dev/null", "--line", "timeout=7m", "--json", "--user"])
+        .arg(OsStr::from_bytes(b"m\xfcller"))
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["user"], &found["timeout"]), (&json!("m\u{fffd}ller"), &json!(420)));
+}
+
+#[test]
+fn a_rule_for_addresses_is_noted_where_the_host_is_a_name() {
+    let policy = "root sshd * 10.0.0.0/8,10.0.0.*,!*.example.org quiet\n* login * ::1 quiet\n* * * *,!192.0.2.7 quiet\n";
+    let notes = |from: &str| {
+        let Answer(_, err, code) =
+            ask(policy, &format!("check --file - --user root --line quiet --from {from}"));
+        assert_eq!(code, Some(0), "{err}");
+        err
+    };
+    let says = |place: &str, item: &str| {
+        format!("note: -:{place}: {item} is compared with addresses, and nas.example.com is a name\n")
+    };
+    let expected = [says("1", "10.0.0.0/8"), says("1", "10.0.0.*"), says("3", "192.0.2.7")].concat();
+    assert_eq!(notes("nas.example.com"), expected);
+    for from in ["10.1.2.3", "UNKNOWN", "2001:db8::1"] {
+        assert_eq!(notes(from), "", "{from}");
+    }
 }
 
 #[test]

@@ -62,8 +62,8 @@ pub struct Check {
 /// A login to decide about.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// PAM_USER.
-    pub user: String,
+    /// PAM_USER. It need not be UTF-8.
+    pub user: OsString,
     /// PAM_SERVICE.
     pub service: String,
     /// PAM_TTY.
@@ -103,7 +103,7 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
         match arg {
             Short('h') | Long("help") => return Ok(Verb::Help),
             Long("file") => once(&mut check.file, "file", PathBuf::from(parser.value()?))?,
-            Long("user") => once(&mut user, "user", parser.value()?.string()?)?,
+            Long("user") => once(&mut user, "user", parser.value()?)?,
             Long("service") => once(&mut service, "service", parser.value()?.string()?)?,
             Long("tty") => once(&mut tty, "tty", parser.value()?.string()?)?,
             Long("from") => once(&mut from, "from", parser.value()?.string()?)?,

@@ -1,5 +1,7 @@
 //! `idle-watchdog check`
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use serde_json::{Map, Value};
 use super::args::{Asked, Check};
 use super::{BROKEN, CLEAN, FINDINGS, complain, report, stack, system};
 use crate::policy::load::Files;
-use crate::policy::{self, Fault, Policy, Settings, Who, Words, ours};
+use crate::policy::{self, Fault, Policy, Rule, Settings, Who, Words, ours};
 use crate::record::shown;
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
@@ -66,15 +68,19 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let mut notes = notes(&policy);
+    let (mut notes, untold) = notes(&policy);
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
-            notes.push(format!("{} is not known on this machine", login.user));
+            notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
         }
         if ours::exception(&login.service, None, None).is_some() {
             notes.push(format!("sessions of {} are never watched", login.service));
         }
+        notes.extend(named_host(&policy, login));
         decide(login, &found, &files, &policy, answer)?;
+    } else if !untold.is_empty() {
+        // A login that such a rule is asked about has this fault.
+        return Err(untold);
     } else {
         let rules = policy.rules.len();
         let mut files: Vec<String> =
@@ -112,6 +118,16 @@ fn decide(
     answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
     answer.json.append(&mut report::decision_json(login, &resolved, &origins));
     Ok(())
+}
+
+/// Where the host is a name, rules for addresses do not match, whatever address it has.
+fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
+    let note = |rule: &Rule, source: &dyn Display| {
+        let place = &rule.place;
+        format!("{place}: {source} is compared with addresses, and {} is a name", from.escape_debug())
+    };
+    let rules = policy.rules.iter().filter(|_| policy::is_host_name(from));
+    rules.flat_map(|rule| rule.by_address(service).map(move |source| note(rule, source))).collect()
 }
 
 /// The PAM line.
@@ -152,17 +168,22 @@ fn text_of(file: &Path) -> Result<String, Fault> {
     text.map_err(|e| Fault::of_file(PathBuf::from(file), e))
 }
 
-/// What is no fault, for policies are made for more machines than one, but may be a slip.
-fn notes(policy: &Policy) -> Vec<String> {
-    let mut notes = Vec::new();
+/// What is no fault, for policies are made for more machines than one, but may be a slip; and the names
+/// of which name services cannot tell whether they are known.
+fn notes(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
+    let (mut notes, mut untold) = (Vec::new(), Vec::new());
+    // Each name is asked about once: a directory may take seconds.
+    let mut answers = BTreeMap::new();
     for (rule, who) in policy.names() {
-        let known = match who {
+        let known = answers.entry(who.to_string()).or_insert_with(|| match who {
             Who::User(name) => names::user_exists(name),
             Who::Group(name) => names::group_exists(name),
-            Who::Any | Who::Uids(..) => continue,
-        };
-        if known == Ok(false) {
-            notes.push(format!("{}: {who} is not known on this machine", rule.place));
+            Who::Any | Who::Uids(..) => Ok(true),
+        });
+        match known {
+            Ok(true) => {}
+            Ok(false) => notes.push(format!("{}: {who} is not known on this machine", rule.place)),
+            Err(problem) => untold.push(Fault::of_rule(&rule.place, problem)),
         }
     }
     for rule in policy.rules.iter().filter(|rule| rule.is_for_no_terminal_of_sshd()) {
@@ -172,5 +193,5 @@ fn notes(policy: &Policy) -> Vec<String> {
     if let Some((last, first)) = end.and_then(|end| policy.rules.get(end).zip(policy.rules.get(end + 1))) {
         notes.push(format!("{}: is never reached: {} is for everybody", first.place, last.place));
     }
-    notes
+    (notes, untold)
 }

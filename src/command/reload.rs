@@ -44,7 +44,7 @@ pub fn run() -> (String, u8) {
     let (mut text, mut code) = (String::new(), CLEAN);
     for ((Helper { pid, started, .. }, told), orders) in told.iter().zip(&orders) {
         let Session { user, service, leader, .. } = &told.session;
-        let (user, service) = (shown(user), shown(service));
+        let (user, service) = (shown(&user.to_string_lossy()), shown(&service.to_string_lossy()));
         let who = format!("{user} by {service}, process {leader}");
         match reload::hand_over(*pid, *started, orders, BUDGET) {
             Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
@@ -88,9 +88,9 @@ fn decide<'a>(told: impl Iterator<Item = &'a Assignment>) -> Result<Vec<Orders>,
             user: &session.user,
             canonical: person.canonical(),
             uid: session.uid,
-            service: &session.service,
-            tty: session.tty.as_deref().unwrap_or_default(),
-            from: session.rhost.as_deref().unwrap_or_default(),
+            service: &session.service.to_string_lossy(),
+            tty: &session.tty.as_deref().unwrap_or_default().to_string_lossy(),
+            from: &session.rhost.as_deref().unwrap_or_default().to_string_lossy(),
         };
         let resolved = policy::resolve(&line, policy, &files, &facts, &person)?;
         let rule = resolved.rule.map(|place| place.to_string());

@@ -73,6 +73,7 @@ pub fn decision(
     let on = if tty.is_empty() { "no terminal" } else { tty };
     let from = if from.is_empty() { "here" } else { from };
     let rule = resolved.rule.as_ref().map_or_else(|| "none matches".to_owned(), ToString::to_string);
+    let user = user.to_string_lossy();
     let mut lines = vec![
         format!("{user}, by {service} on {on}, from {from}"),
         format!("  rule      {rule}"),
@@ -103,7 +104,7 @@ pub fn decision_json(
     let timeout = resolved.settings.limit.map_or(Value::Null, |limit| Value::from(limit.as_secs()));
     Map::from_iter(
         [
-            ("user", Value::from(user.as_str())),
+            ("user", Value::from(user.to_string_lossy())),
             ("service", Value::from(service.as_str())),
             ("tty", Value::from(tty.as_str())),
             ("from", Value::from(from.as_str())),

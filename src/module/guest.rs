@@ -1,8 +1,9 @@
 //! Opening and closing a session, as libpam's guest.
 #![forbid(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::unistd::{AccessFlags, access, getpid};
 use pam::constants::PamResultCode;
@@ -34,39 +35,40 @@ pub struct Refusal {
 
 /// Who opens a session, as libpam says.
 pub struct Login {
-    service: String,
-    user: Option<String>,
-    rhost: Option<String>,
-    tty: Option<String>,
+    // None of them needs to be UTF-8.
+    service: OsString,
+    user: Option<OsString>,
+    rhost: Option<OsString>,
+    tty: Option<OsString>,
 }
 
 impl Login {
     /// Asks libpam.
     pub fn of(pamh: &PamHandle) -> Self {
-        // None of them needs to be UTF-8.
-        fn text(item: &CStr) -> String {
-            item.to_string_lossy().into_owned()
+        fn bytes(item: &CStr) -> OsString {
+            OsStr::from_bytes(item.to_bytes()).to_owned()
         }
         Self {
-            service: pamh.get_item::<Service>().ok().flatten().map(|item| text(&item)).unwrap_or_default(),
-            user: pamh.get_item::<UserName>().ok().flatten().map(|item| text(&item)),
+            service: pamh.get_item::<Service>().ok().flatten().map(|item| bytes(&item)).unwrap_or_default(),
+            user: pamh.get_item::<UserName>().ok().flatten().map(|item| bytes(&item)),
             rhost: pamh
                 .get_item::<RHost>()
                 .ok()
                 .flatten()
-                .map(|item| text(&item))
+                .map(|item| bytes(&item))
                 .filter(|host| !host.is_empty()),
-            tty: pamh.get_item::<Tty>().ok().flatten().map(|item| text(&item)),
+            tty: pamh.get_item::<Tty>().ok().flatten().map(|item| bytes(&item)),
         }
     }
 
     /// A record of an event in this login.
     pub fn record(&self, event: &str) -> Record {
-        Record::new(event).with_some("user", self.user.as_ref()).with_some("rhost", self.rhost.as_ref())
+        let text = |item: &Option<OsString>| item.as_ref().map(|item| item.to_string_lossy().into_owned());
+        Record::new(event).with_some("user", text(&self.user)).with_some("rhost", text(&self.rhost))
     }
 
     /// What the helper is told of it.
-    fn session(self, user: String, uid: Option<u32>) -> Session {
+    fn session(self, user: OsString, uid: Option<u32>) -> Session {
         let Self { service, rhost, tty, .. } = self;
         Session { leader: getpid().as_raw(), service, user, uid, rhost, tty }
     }
@@ -150,7 +152,7 @@ fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let places = Places::of(&Proc::default(), getpid().as_raw());
     let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
-    ours::exception(&login.service, class.as_deref(), kind.as_deref())
+    ours::exception(&login.service.to_string_lossy(), class.as_deref(), kind.as_deref())
 }
 
 /// What holds for a login.
@@ -170,9 +172,9 @@ fn decide(pamh: &PamHandle, login: &Login, line: &Words) -> Result<Decided, Refu
         user: login.user.as_deref().unwrap_or_default(),
         canonical: person.canonical(),
         uid,
-        service: &login.service,
-        tty: login.tty.as_deref().unwrap_or_default(),
-        from: login.rhost.as_deref().unwrap_or_default(),
+        service: &login.service.to_string_lossy(),
+        tty: &login.tty.as_deref().unwrap_or_default().to_string_lossy(),
+        from: &login.rhost.as_deref().unwrap_or_default().to_string_lossy(),
     };
     let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, &person));
     let faults = match resolved {

@@ -7,11 +7,12 @@
 //! the host's SIGCHLD handler never hears of it and need not be touched. In the children only
 //! async-signal-safe calls are made, and none that glibc spreads over all threads (its setuid).
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::Duration;
 
@@ -61,11 +62,11 @@ impl<E: Into<io::Error>> From<E> for Failure {
 }
 
 /// Starts the helper and waits until it is armed.
-pub fn start(path: &CStr, args: &[String], budget: Duration) -> Result<Helper, Failure> {
+pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<Helper, Failure> {
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let args: Vec<CString> = args
         .iter()
-        .map(|arg| CString::new(arg.as_str()))
+        .map(|arg| CString::new(arg.as_bytes()))
         .collect::<Result<_, _>>()
         .map_err(io::Error::from)?;
     // Of ourselves, so that there is no doubt whom it is a descriptor of.

@@ -86,7 +86,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
                 _ => false,
             })
         };
-        let login = Login { user, canonical: None, uid: Some(uid), service, tty, from };
+        let login = Login { user: user.as_ref(), canonical: None, uid: Some(uid), service, tty, from };
         let decision = policy.decide(&Words::of_line(["timeout=1h"]).unwrap(), &login, groups).unwrap();
         let line = decision.rule.map(|rule| rule.place.line);
         (decision.settings.limit.map(|limit: Duration| limit.as_secs()), line)
@@ -109,11 +109,11 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         let text = "*,!alice * * * timeout=off\nalice * * * timeout=5m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         for user in ["alice", "ALICE", r"EXAMPLE\alice"] {
-            let login =
-                Login { user, canonical: Some("alice"), uid: None, service: "sshd", tty: "ssh", from: "" };
+            let (user, canonical) = (user.as_ref(), Some("alice".as_ref()));
+            let login = Login { user, canonical, uid: None, service: "sshd", tty: "ssh", from: "" };
             let line = Words::default();
             let decision = policy.decide(&line, &login, |_| Ok::<_, Infallible>(false)).unwrap();
-            assert_eq!(decision.settings.limit, Some(Duration::from_secs(300)), "{user}");
+            assert_eq!(decision.settings.limit, Some(Duration::from_secs(300)), "{user:?}");
         }
     }
 
@@ -122,7 +122,8 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         let text = "* sshd * * timeout=5m\n@ops * * * timeout=6m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         let decide = |service| {
-            let login = Login { user: "a", canonical: None, uid: None, service, tty: "ssh", from: "" };
+            let user = "a".as_ref();
+            let login = Login { user, canonical: None, uid: None, service, tty: "ssh", from: "" };
             let line = Words::default();
             let decision = policy.decide(&line, &login, |group| Err(group.to_owned()));
             decision.map(|decision| decision.settings.limit).map_err(|(rule, group)| (rule.place.line, group))

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::str::Chars;
 
+use super::letters::{self, Letter, Written};
 use super::list::{Item, List};
 use super::rule::{Place, Rule};
 use super::words::Words;
@@ -29,6 +30,12 @@ impl Fault {
     #[must_use]
     pub fn of_file(file: impl Into<PathBuf>, problem: impl Display) -> Self {
         Self { file: file.into(), at: None, word: None, problem: problem.to_string() }
+    }
+
+    /// A fault of a rule as a whole.
+    #[must_use]
+    pub fn of_rule(place: &Place, problem: impl Display) -> Self {
+        Self { at: Some((place.line, 1)), ..Self::of_file(place.file.as_path(), problem) }
     }
 }
 
@@ -82,6 +89,7 @@ struct Bad {
 struct Word {
     at: (usize, usize),
     text: String,
+    letters: Vec<Letter>,
 }
 
 impl Word {
@@ -124,7 +132,7 @@ fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
 }
 
 fn column<T: Item>(word: &Word) -> Result<List<T>, Bad> {
-    List::parse(&word.text).map_err(|problem| word.bad(problem))
+    List::read(&word.letters).map_err(|problem| word.bad(problem))
 }
 
 /// Cuts a text into rows of words.
@@ -184,9 +192,12 @@ impl Reader<'_> {
     /// The word that begins here; none, where it was but the end of a line that is continued.
     fn word(&mut self) -> Result<Option<Word>, Bad> {
         let at = (self.line, self.column);
-        let mut text = String::new();
-        let bad =
-            |at, text: &str, problem: &str| Bad { at, word: text.to_owned(), problem: problem.to_owned() };
+        let mut letters = Vec::new();
+        let bad = |at, letters: &[Letter], problem: &str| Bad {
+            at,
+            word: letters::text(letters),
+            problem: problem.to_owned(),
+        };
         let mut quoted = false;
         loop {
             let here = (self.line, self.column);
@@ -195,7 +206,7 @@ impl Reader<'_> {
                 Some('"') => {
                     quoted = true;
                     self.next();
-                    self.quoted(&mut text).map_err(|problem| bad(at, &text, problem))?;
+                    self.quoted(&mut letters).map_err(|problem| bad(at, &letters, problem))?;
                 }
                 Some('\\') => {
                     self.next();
@@ -204,38 +215,40 @@ impl Reader<'_> {
                         break;
                     }
                     if matches!(self.rest.peek(), Some(' ' | '\t' | '\r')) {
-                        return Err(bad(here, "\\", "continues a line only where nothing follows it"));
+                        let backslash = [('\\', Written::Bare)];
+                        return Err(bad(here, &backslash, "continues a line only where nothing follows it"));
                     }
-                    text.push('\\');
+                    letters.push(('\\', Written::Bare));
                 }
                 Some('\r') => {
-                    return Err(bad(here, &text, "a carriage return: lines end in a line feed alone"));
+                    return Err(bad(here, &letters, "a carriage return: lines end in a line feed alone"));
                 }
                 Some('#') => {
                     return Err(bad(
                         here,
-                        &text,
+                        &letters,
                         "a comment begins after a blank; in a word, # stands in quotation marks",
                     ));
                 }
                 Some(c) if c.is_ascii_graphic() => {
                     self.next();
-                    text.push(c);
+                    letters.push((c, Written::Bare));
                 }
                 Some(c) => {
                     let problem = format!(
                         "{} is no plain character; a text stands in quotation marks",
                         c.escape_unicode()
                     );
-                    return Err(bad(here, &text, &problem));
+                    return Err(bad(here, &letters, &problem));
                 }
             }
         }
-        Ok((quoted || !text.is_empty()).then_some(Word { at, text }))
+        let text = letters::text(&letters);
+        Ok((quoted || !text.is_empty()).then_some(Word { at, text, letters }))
     }
 
     /// What stands between quotation marks; the first is read already.
-    fn quoted(&mut self, text: &mut String) -> Result<(), &'static str> {
+    fn quoted(&mut self, letters: &mut Vec<Letter>) -> Result<(), &'static str> {
         loop {
             match self.rest.peek().copied() {
                 None | Some('\n') => return Err("the closing quotation mark is missing"),
@@ -245,20 +258,15 @@ impl Reader<'_> {
                 }
                 Some('\\') => {
                     self.next();
-                    let c = match self.rest.peek() {
-                        Some('n') => '\n',
-                        Some('t') => '\t',
-                        Some('"') => '"',
-                        Some('\\') => '\\',
-                        _ => return Err("expected \\\", \\\\, \\n or \\t"),
-                    };
+                    let c = self.rest.peek().copied().and_then(letters::escaped);
+                    let c = c.ok_or("a backslash stands before one of \" \\ n t , ! @ * and a blank")?;
                     self.next();
-                    text.push(c);
+                    letters.push((c, Written::Escaped));
                 }
                 Some(c) if c.is_control() => return Err("a control character"),
                 Some(c) => {
                     self.next();
-                    text.push(c);
+                    letters.push((c, Written::Quoted));
                 }
             }
         }
@@ -267,6 +275,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::who::Who;
     use super::*;
     use proptest::prelude::*;
 
@@ -321,6 +330,43 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
     }
 
     #[test]
+    fn in_quotation_marks_a_name_may_hold_whatever_a_directory_puts_into_it() {
+        let group = |name: &str| Who::Group(name.to_owned());
+        let user = |name: &str| Who::User(name.to_owned());
+        for (word, who) in [
+            (r#""@linuxadmins@corp.example""#, group("linuxadmins@corp.example")),
+            (r#""@GG Linux (Prod)""#, group("GG Linux (Prod)")),
+            (r#""@EXAMPLE\\domain users""#, group(r"EXAMPLE\domain users")),
+            (r#"@"domain users""#, group("domain users")),
+            (r#""@GG Linux\, Prod""#, group("GG Linux, Prod")),
+            (r#""@100% *[a]/b?=#c!""#, group("100% *[a]/b?=#c!")),
+            (r#""@Größe""#, group("Größe")),
+            (r#""EXAMPLE\\alice""#, user(r"EXAMPLE\alice")),
+            (r#""EXAMPLE+alice smith""#, user("EXAMPLE+alice smith")),
+            (r#""\@alice""#, user("@alice")),
+            (r#""\*""#, user("*")),
+            (r#""*""#, Who::Any),
+        ] {
+            let rules = read(&format!("{word} * * * quiet")).unwrap_or_else(|faults| panic!("{faults:?}"));
+            assert_eq!(rules[0].who.items().collect::<Vec<_>>(), [&who], "{word}");
+        }
+        // A comma separates there, too.
+        let rules = read(r#""!root,@a b,!bob" * * * quiet"#).unwrap();
+        assert_eq!(rules[0].to_string(), r#"!root,"@a b",!bob * * * quiet"#);
+    }
+
+    #[test]
+    fn what_no_name_has_or_is_a_slip_is_refused_in_quotation_marks_too() {
+        for word in ["@", "a:b", r"a\nb", "root, @wheel", "@a ", "!!a", "a,,b", r"a\b"] {
+            assert!(read(&format!("\"{word}\" * * * quiet")).is_err(), "{word}");
+        }
+        // In the other columns nothing needs to be escaped.
+        for line in [r#"* "a\,b" * * quiet"#, r#"* * "\*" * quiet"#, r#"* * * "\*" quiet"#] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_fault_names_line_column_and_word_and_what_was_expected() {
         for (text, says) in [
             ("* * * * timeot=5m", "/f:1:9: timeot=5m: unknown; expected one of timeout="),
@@ -345,6 +391,16 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
             ("\u{feff}* * * * quiet", "/f:1:1: \\u{feff} is no plain character"),
             ("a,,b * * * quiet", "/f:1:1: a,,b: an item is missing"),
             ("\"\" * * * quiet", "/f:1:1: an item is missing"),
+            (
+                "@a@b * * * quiet",
+                "/f:1:1: @a@b: expected a user, @group, uid:N, uid:N-M, uid:N- or *; \
+                 if that is the whole name, write \"@a@b\"",
+            ),
+            (
+                "x,@GG(a) * * * quiet",
+                "/f:1:1: x,@GG(a): \"@GG(a)\": expected a user, @group, uid:N, uid:N-M, uid:N- or *; \
+                 if that is the whole name, write \"@GG(a)\"",
+            ),
         ] {
             let found = fault(text);
             assert!(found.starts_with(says), "{text:?}: {found}");
@@ -358,7 +414,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
 
     /// Texts that are rules now and then.
     fn texts() -> impl Strategy<Value = String> {
-        let who = r#"(\*|root|!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b)"#;
+        let who = r#"(\*|root|!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b|!?"@?([a-z@ (,!*=é]|\\[,!@* "]){1,5}")"#;
         let glob = r"(\*|sshd|tty\?|!ssh|[a-z]\*,b)";
         let from = r"(\*|local|10\.0\.0\.0/8|::/0|!local|\*\.Example\.org|x)";
         let setting = r#"(timeout=(off|[1-9][0-9]m)|warn=([1-9]s|off)|grace=1s|kill=tty|activity=cpu,input|notty=1h|quiet|debug|onerr=succeed|message="\PC{0,6}\\n\{user\}"|message=é|x)"#;
@@ -374,6 +430,14 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
     }
 
     proptest! {
+        #[test]
+        fn whatever_a_name_is_it_can_be_written(name in r"[^:\p{Cc}]{1,8}\t?", group: bool, except: bool) {
+            let who = if group { Who::Group(name) } else { Who::User(name) };
+            let line = format!("root,{}{who} * * * quiet", if except { "!" } else { "" });
+            let rules = read(&line).map_err(|faults| TestCaseError::fail(format!("{faults:?}")))?;
+            prop_assert_eq!(rules[0].who.items().last(), Some(&who));
+        }
+
         #[test]
         fn print_then_parse_is_the_identity(text in texts()) {
             if let Ok(rules) = read(&text) {
@@ -398,7 +462,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
         }
 
         #[test]
-        fn no_printable_text_makes_it_panic(text in r#"([*!,@"\\# \n=a-z0-9:/.-]{0,40}\n?){0,4}"#) {
+        fn no_printable_text_makes_it_panic(text in r#"([*!,@"\\# \n=a-z0-9:/.()-]{0,40}\n?){0,4}"#) {
             if let Ok(rules) = read(&text) {
                 let printed: Vec<String> = rules.iter().map(Rule::to_string).collect();
                 prop_assert_eq!(said(&read(&printed.join("\n")).unwrap()), said(&rules));

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use super::letters::{self, Letter};
 use super::list::Item;
 
 /// A pattern, in which `*` is any run of characters and `?` any one.
@@ -38,12 +39,9 @@ impl Glob {
         }
         pattern.iter().skip(p).all(|c| *c == '*')
     }
-}
 
-impl Item for Glob {
-    const EXPECTED: &'static str = "a name, in which * and ? stand for others";
-
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads one that has no quotation marks.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '!' | '[' | ']' | '"' | '\\');
         // A terminal goes by its name below /dev.
         let name = text.trim_start_matches("/dev/");
@@ -51,6 +49,14 @@ impl Item for Glob {
             return Err(Self::expected());
         }
         Ok(Self(name.to_owned()))
+    }
+}
+
+impl Item for Glob {
+    const EXPECTED: &'static str = "a name, in which * and ? stand for others";
+
+    fn read(letters: &[Letter]) -> Result<Self, String> {
+        Self::parse(&letters::unescaped(letters).ok_or_else(Self::expected)?)
     }
 
     fn is_any(&self) -> bool {

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use super::letters::{self, Letter, Written};
+
 /// Items, and those among them that do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T> {
@@ -15,20 +17,24 @@ impl<T: Item> List<T> {
     /// # Errors
     ///
     /// What is wrong with it, and what was expected.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn read(column: &[Letter]) -> Result<Self, String> {
         let mut items = Vec::new();
-        for part in text.split(',') {
-            let (except, name) = part.strip_prefix('!').map_or((false, part), |name| (true, name));
+        for part in letters::items(column) {
+            let (except, name) = letters::behind('!', part).map_or((false, part), |name| (true, name));
             if name.is_empty() {
                 return Err(format!("an item is missing, expected {}", T::EXPECTED));
             }
-            if name.contains('=') {
+            if name.iter().any(|(c, written)| *c == '=' && (*written == Written::Bare || !T::QUOTABLE)) {
                 // A column was left out, most likely.
                 return Err(format!("expected {}, found a setting: four columns go before it", T::EXPECTED));
             }
-            let item = T::parse(name).map_err(|problem| {
+            let item = T::read(name).map_err(|problem| {
                 // A column of one item is shown beside the problem as it is.
-                if part == text { problem } else { format!("\"{}\": {problem}", name.escape_debug()) }
+                if part.len() == column.len() {
+                    problem
+                } else {
+                    format!("\"{}\": {problem}", letters::text(name).escape_debug())
+                }
             })?;
             if except && item.is_any() {
                 return Err("!* leaves nobody".to_owned());
@@ -36,6 +42,12 @@ impl<T: Item> List<T> {
             items.push((except, item));
         }
         Ok(Self { items })
+    }
+
+    /// Reads a column that has no quotation marks.
+    #[cfg(test)]
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(&letters::bare(text))
     }
 
     /// Whether an item of the list holds and none of its exceptions does. A list of exceptions alone
@@ -86,12 +98,15 @@ pub trait Item: Sized {
     /// What may stand there, for a message.
     const EXPECTED: &'static str;
 
+    /// Whether quotation marks change what an item is.
+    const QUOTABLE: bool = false;
+
     /// Reads one item, without its `!`.
     ///
     /// # Errors
     ///
     /// What is wrong with it, or what was expected.
-    fn parse(text: &str) -> Result<Self, String>;
+    fn read(letters: &[Letter]) -> Result<Self, String>;
 
     /// Whether it is `*`.
     fn is_any(&self) -> bool;

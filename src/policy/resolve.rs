@@ -43,11 +43,10 @@ pub fn resolve(
     login: &Login<'_>,
     person: &Person<'_>,
 ) -> Result<Resolved, Vec<Fault>> {
-    let fault = |rule: &Rule, problem: String| {
-        vec![Fault { at: Some((rule.place.line, 1)), ..Fault::of_file(rule.place.file.as_path(), problem) }]
-    };
-    // Who is not known is none of !uid:1000-, either: only name services may say so.
-    if let Some(rule) = policy.rules.iter().find(|rule| rule.asks_for_id() && login.uid.is_none()) {
+    let fault = |rule: &Rule, problem: String| vec![Fault::of_rule(&rule.place, problem)];
+    // A rule that asks for an id, or for another user's name than the login's, must not just fail to match.
+    // Only name services may say that there is no such user.
+    if let Some(rule) = policy.rules.iter().find(|rule| login.uid.is_none() && rule.asks_who(login)) {
         person.is_told().map_err(|problem| fault(rule, problem))?;
     }
     let decision = policy

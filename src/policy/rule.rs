@@ -1,11 +1,13 @@
 //! One rule: to whom it applies, and what it sets.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::glob::Glob;
+use super::letters;
 use super::list::List;
 use super::source::Source;
 use super::who::Who;
@@ -14,11 +16,11 @@ use super::words::Words;
 /// A login, as far as a rule asks about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Login<'a> {
-    /// PAM_USER, as the person spelled it.
-    pub user: &'a str,
+    /// PAM_USER, as the person spelled it. It need not be UTF-8, and then no rule names it.
+    pub user: &'a OsStr,
     /// The same user's name as name services have it, if they know one: they may know no capitals, or
     /// let a domain go before it.
-    pub canonical: Option<&'a str>,
+    pub canonical: Option<&'a OsStr>,
     /// The user's id, where name services know it.
     pub uid: Option<u32>,
     /// PAM_SERVICE.
@@ -75,10 +77,21 @@ impl Rule {
         self.service.to_string() == "sshd" && self.terminal.matches(ssh) == Ok(false)
     }
 
-    /// Whether it asks for a user's id.
+    /// The items of `from` that hold for no login by this service whose host is a name. None, where the rule
+    /// is for other services.
+    pub fn by_address(&self, service: &str) -> impl Iterator<Item = &Source> {
+        let ours = self.service.matches(|glob| Ok::<_, Infallible>(glob.matches(service))) == Ok(true);
+        self.from.items().filter(move |source| ours && source.is_by_address())
+    }
+
+    /// Whether it asks for what name services know of the login's user: the id, or the name's spelling.
     #[must_use]
-    pub fn asks_for_id(&self) -> bool {
-        self.who.items().any(|who| matches!(who, Who::Uids(..)))
+    pub fn asks_who(&self, login: &Login<'_>) -> bool {
+        self.who.items().any(|who| match who {
+            Who::Uids(..) => true,
+            Who::User(name) => login.user != name.as_str(),
+            Who::Any | Who::Group(_) => false,
+        })
     }
 
     /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
@@ -97,7 +110,10 @@ impl Rule {
             && self.from.matches(|source| Ok(source.matches(login.from)))?
             && self.who.matches(|who| match who {
                 Who::Any => Ok(true),
-                Who::User(name) => Ok(name == login.user || login.canonical == Some(name)),
+                Who::User(name) => {
+                    Ok(login.user == name.as_str()
+                        || login.canonical.is_some_and(|user| user == name.as_str()))
+                }
                 Who::Group(name) => in_group(name),
                 Who::Uids(first, last) => Ok(login.uid.is_some_and(|uid| (*first..=*last).contains(&uid))),
             })?)
@@ -108,7 +124,8 @@ impl Rule {
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place: _, who, service, terminal, from, words } = self;
-        f.write_str(&quoted(&who.to_string()))?;
+        // Its items have their own quotation marks.
+        write!(f, "{who}")?;
         for column in [service.to_string(), terminal.to_string(), from.to_string()] {
             write!(f, " {}", quoted(&column))?;
         }
@@ -127,13 +144,7 @@ fn quoted(word: &str) -> String {
     }
     let mut text = String::from("\"");
     for c in word.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            c => text.push(c),
-        }
+        if matches!(c, '"' | '\\' | '\n' | '\t') { letters::escape(c, &mut text) } else { text.push(c) }
     }
     text.push('"');
     text

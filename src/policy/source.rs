@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::glob::Glob;
+use super::letters::{self, Letter};
 use super::list::Item;
 
 /// A place that logins come from.
@@ -11,7 +12,7 @@ use super::list::Item;
 pub enum Source {
     /// `*`
     Any,
-    /// `local`: no remote host at all, as on a console.
+    /// `local`: no remote host at all, as on a console, or [`NO_PEER`].
     Local,
     /// An address, or `address/bits`.
     Net(IpAddr, u8),
@@ -27,17 +28,20 @@ impl Source {
     pub fn matches(&self, from: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Local => from.is_empty(),
+            Self::Local => is_local(from),
             Self::Net(net, bits) => address(from).is_some_and(|from| in_net(from, *net, *bits)),
-            Self::Host(glob) => !from.is_empty() && glob.matches(&from.to_ascii_lowercase()),
+            Self::Host(glob) => !is_local(from) && glob.matches(&from.to_ascii_lowercase()),
             Self::Addresses(glob) => address(from).is_some_and(|from| glob.matches(&from.to_string())),
         }
     }
-}
 
-impl Item for Source {
-    const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
+    /// Whether it is compared with addresses only: it holds for no login whose host is a name.
+    #[must_use]
+    pub fn is_by_address(&self) -> bool {
+        matches!(self, Self::Net(..) | Self::Addresses(_))
+    }
 
+    /// Reads one that has no quotation marks.
     fn parse(text: &str) -> Result<Self, String> {
         // Hosts know no capitals; and access.conf(5) has LOCAL.
         let text = text.to_ascii_lowercase();
@@ -65,6 +69,14 @@ impl Item for Source {
         let digits = text.contains(|c: char| c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '?'));
         Ok(if digits || text.contains(':') { Self::Addresses(glob) } else { Self::Host(glob) })
+    }
+}
+
+impl Item for Source {
+    const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
+
+    fn read(letters: &[Letter]) -> Result<Self, String> {
+        Self::parse(&letters::unescaped(letters).ok_or_else(Self::expected)?)
     }
 
     fn is_any(&self) -> bool {
@@ -102,6 +114,20 @@ fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
         return Err(format!("is no net, for behind its first {bits} bits not all are 0"));
     }
     Ok(Source::Net(address, bits))
+}
+
+/// What sshd has in the place of an address where its client has no TCP connection, as with `sshd -i` on a
+/// pipe or over vsock. It is no host's name, because sshd writes those in small letters.
+const NO_PEER: &str = "UNKNOWN";
+
+fn is_local(from: &str) -> bool {
+    from.is_empty() || from == NO_PEER
+}
+
+/// Whether PAM has a host's name in the place of an address, as from sshd with `UseDNS yes`.
+#[must_use]
+pub fn is_host_name(from: &str) -> bool {
+    !is_local(from) && address(from).is_none()
 }
 
 /// The address PAM names, if it is one: without its zone, and as IPv4 where it is a mapped one.
@@ -153,6 +179,41 @@ mod tests {
         );
         assert!(from("10.0.0.0/8,!10.9.0.0/16", "10.8.0.1") && !from("10.0.0.0/8,!10.9.0.0/16", "10.9.0.1"));
         assert!(from("!local", "x") && !from("!local", ""));
+    }
+
+    #[test]
+    fn without_a_tcp_connection_a_login_is_local() {
+        assert!(from("local", "UNKNOWN") && !from("*,!local", "UNKNOWN") && from("*", "UNKNOWN"));
+        for pattern in ["unknown", "unk*", "10.0.0.0/8", "10.0.*", "::/0"] {
+            assert!(!from(pattern, "UNKNOWN"), "{pattern}");
+        }
+        // A host may have that name.
+        assert!(!from("local", "unknown") && from("unknown", "unknown"));
+    }
+
+    #[test]
+    fn a_name_in_the_place_of_an_address_is_known() {
+        for (from, name) in [
+            ("", false),
+            ("UNKNOWN", false),
+            ("10.1.2.3", false),
+            ("::ffff:10.1.2.3", false),
+            ("fe80::1%eth0", false),
+            ("ten.example.org", true),
+            ("10.0.0.example.org", true),
+        ] {
+            assert_eq!(is_host_name(from), name, "{from}");
+        }
+        for (text, by_address) in [
+            ("10.0.0.0/8", true),
+            ("10.0.0.*", true),
+            ("::1", true),
+            ("*.example.org", false),
+            ("local", false),
+            ("*", false),
+        ] {
+            assert_eq!(Source::parse(text).unwrap().is_by_address(), by_address, "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use super::letters::{self, Letter, Written};
 use super::list::Item;
 
 /// Whom a rule is for.
@@ -9,9 +10,9 @@ use super::list::Item;
 pub enum Who {
     /// `*`
     Any,
-    /// A user's name, as PAM has it.
+    /// A user's name, as PAM has it. In quotation marks it may hold whatever a name can.
     User(String),
-    /// `@name`: a group's members, of which it is the primary one or another.
+    /// `@name`: a group's members, of which it is the primary one or another. Its name likewise.
     Group(String),
     /// `uid:N`, `uid:N-M`, `uid:N-`: both ends included.
     Uids(u32, u32),
@@ -19,9 +20,36 @@ pub enum Who {
 
 impl Item for Who {
     const EXPECTED: &'static str = "a user, @group, uid:N, uid:N-M, uid:N- or *";
+    const QUOTABLE: bool = true;
 
-    fn parse(text: &str) -> Result<Self, String> {
-        Self::read(text).ok_or_else(Self::expected)
+    fn read(letters: &[Letter]) -> Result<Self, String> {
+        let text = letters::text(letters);
+        if letters.first().is_some_and(|(_, written)| *written != Written::Escaped) {
+            if text == "*" {
+                return Ok(Self::Any);
+            }
+            if let Some(range) = text.strip_prefix("uid:") {
+                return ids(range).ok_or_else(Self::expected);
+            }
+        }
+        let group = letters::behind('@', letters);
+        let name = letters::text(group.unwrap_or(letters));
+        let good = if letters::is_quoted(letters) {
+            can_be_a_name(group.unwrap_or(letters))
+        } else {
+            is_plain(&name, group.is_some())
+        };
+        if good {
+            return Ok(if group.is_some() { Self::Group(name) } else { Self::User(name) });
+        }
+        // With these, somebody meant a pattern, an exception, an address or the syntax of another file.
+        let foreign = ['*', '?', '!', '%', ':', '/'];
+        let expected = Self::expected();
+        if letters::is_quoted(letters) || name.is_empty() || text.contains(foreign) {
+            return Err(expected);
+        }
+        let quoted = quoted(if group.is_some() { "@" } else { "" }, &name);
+        Err(format!("{expected}; if that is the whole name, write {quoted}"))
     }
 
     fn is_any(&self) -> bool {
@@ -29,42 +57,63 @@ impl Item for Who {
     }
 }
 
-impl Who {
-    fn read(text: &str) -> Option<Self> {
-        if text == "*" {
-            return Some(Self::Any);
-        }
-        if let Some(range) = text.strip_prefix("uid:") {
-            let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
-            let (first, last) = match range.split_once('-') {
-                Some((first, "")) => (number(first)?, u32::MAX),
-                Some((first, last)) => (number(first)?, number(last)?),
-                None => (number(range)?, number(range)?),
-            };
-            return (first <= last).then_some(Self::Uids(first, last));
-        }
-        // No user's name holds these: somebody meant a pattern, an address or another file's syntax.
-        // A blank at an end is one behind a comma, within quotation marks.
-        let is_name = |name: &str| {
-            let foreign = ['*', '?', '!', '@', ':', '[', ']', '(', ')', '/', '%'];
-            !name.is_empty()
-                && name == name.trim()
-                && !name.contains(foreign)
-                && !name.contains(char::is_control)
-        };
-        if let Some(name) = text.strip_prefix('@') {
-            return is_name(name).then(|| Self::Group(name.to_owned()));
-        }
-        text.split('@').all(is_name).then(|| Self::User(text.to_owned()))
-    }
+/// `uid:N`, `uid:N-M` or `uid:N-`, without `uid:`.
+fn ids(range: &str) -> Option<Who> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
+    let (first, last) = match range.split_once('-') {
+        Some((first, "")) => (number(first)?, u32::MAX),
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(range)?, number(range)?),
+    };
+    (first <= last).then_some(Who::Uids(first, last))
 }
 
+/// Whether a name needs no quotation marks. A user's may have a domain behind an `@`.
+fn is_plain(name: &str, group: bool) -> bool {
+    let foreign = ['*', '?', '!', '@', ':', '[', ']', '(', ')', '/', '%', '"', '#', ',', '='];
+    let is_plain = |name: &str| !name.is_empty() && !name.contains(foreign);
+    let whole = name.chars().all(|c| c.is_ascii_graphic()) && !name.ends_with('\\');
+    whole && if group { is_plain(name) } else { name.split('@').all(is_plain) }
+}
+
+/// Whether what stands in quotation marks can be a name: passwd(5) and group(5) have fields by colons,
+/// and a line for each entry.
+fn can_be_a_name(letters: &[Letter]) -> bool {
+    // A blank at an end is one beside a comma, and a mark was meant as one, unless it is escaped.
+    let slip = |letter: Option<&Letter>, marks: &[char]| {
+        letter.is_some_and(|(c, written)| *written != Written::Escaped && marks.contains(c))
+    };
+    !letters.is_empty()
+        && letters.iter().all(|(c, _)| *c != ':' && (*c == '\t' || !c.is_control()))
+        && !slip(letters.first(), &[' ', '!'])
+        && !slip(letters.last(), &[' '])
+}
+
+/// A name in quotation marks, as [`Who::read`] takes it.
+fn quoted(mark: &str, name: &str) -> String {
+    let mut text = format!("\"{mark}");
+    let end = name.chars().count();
+    for (at, c) in (1..).zip(name.chars()) {
+        let first = at == 1 && matches!(c, '!' | '@' | '*' | ' ');
+        if first || matches!(c, '"' | '\\' | ',' | '\t') || (at == end && c == ' ') {
+            letters::escape(c, &mut text);
+        } else {
+            text.push(c);
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// As a policy file has it.
 impl Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("*"),
-            Self::User(name) => f.write_str(name),
-            Self::Group(name) => write!(f, "@{name}"),
+            Self::User(name) if is_plain(name, false) => f.write_str(name),
+            Self::User(name) => f.write_str(&quoted("", name)),
+            Self::Group(name) if is_plain(name, true) => write!(f, "@{name}"),
+            Self::Group(name) => f.write_str(&quoted("@", name)),
             Self::Uids(first, last) if first == last => write!(f, "uid:{first}"),
             Self::Uids(first, u32::MAX) => write!(f, "uid:{first}-"),
             Self::Uids(first, last) => write!(f, "uid:{first}-{last}"),
@@ -112,12 +161,11 @@ mod tests {
             ("alice", Who::User("alice".to_owned())),
             ("alice@example.org", Who::User("alice@example.org".to_owned())),
             (r"EXAMPLE\alice", Who::User(r"EXAMPLE\alice".to_owned())),
-            ("@domain users", Who::Group("domain users".to_owned())),
             ("uid:0", Who::Uids(0, 0)),
             ("uid:1000-1999", Who::Uids(1000, 1999)),
             ("uid:60000-", Who::Uids(60000, u32::MAX)),
         ] {
-            assert_eq!(Who::parse(text), Ok(who), "{text}");
+            assert_eq!(Who::read(&letters::bare(text)), Ok(who), "{text}");
         }
     }
 

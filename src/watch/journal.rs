@@ -31,9 +31,9 @@ impl About {
     fn record(&self, event: &str) -> Record {
         let Session { user, uid, rhost, .. } = &self.session;
         Record::new(event)
-            .with("user", user)
+            .with("user", user.to_string_lossy())
             .with_some("uid", *uid)
-            .with_some("rhost", rhost.as_ref())
+            .with_some("rhost", rhost.as_ref().map(|host| host.to_string_lossy()))
             .with_some("session", self.id.as_ref())
             .with_some("audit", self.audit)
     }
@@ -47,7 +47,8 @@ impl Journal {
     /// `debug` lets [`Journal::debug`] through.
     #[must_use]
     pub fn new(session: Session, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
-        let service: String = session.service.chars().filter(char::is_ascii_graphic).collect();
+        let service = session.service.to_string_lossy();
+        let service: String = service.chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
         Self { log: Log::default(), about: About { prefix, session, id, audit }, debug }
     }

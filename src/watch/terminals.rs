@@ -6,6 +6,7 @@
 //! terminal of the session: input there is the user's to make up.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,8 @@ use crate::sys::devnode::{self, DeviceId, Node};
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty::{self, Unread};
 
-/// What sshd gives as `PAM_TTY`, before any pty exists.
-const SSH: &str = "ssh";
+/// What sshd gives as `PAM_TTY`, before any pty exists, below `/dev`.
+const SSH: &str = "/dev/ssh";
 
 /// How a leader's terminals are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Finder {
     /// At open_session: the leader's own terminals are noted now, for util-linux login gives its
     /// controlling terminal up once the session runs.
     #[must_use]
-    pub fn new(proc: Proc, leader: &Process, tty: Option<&str>) -> Self {
+    pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
         let own: Vec<Terminal> = own_path(leader, tty)
             .and_then(|path| Terminal::at(&proc, leader.pid, &path))
             .into_iter()
@@ -175,12 +176,12 @@ fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
 /// Where the terminal is that the leader was started on, if it was started on one: its controlling
 /// terminal, or else what `PAM_TTY` names. Not both: su takes `PAM_TTY` from its standard input, which
 /// the user may have put on a terminal that he feeds himself.
-fn own_path(leader: &Process, pam_tty: Option<&str>) -> Option<PathBuf> {
-    let name = pam_tty.map(|name| name.trim_start_matches("/dev/"));
-    if name == Some(SSH) {
+fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
+    // An absolute path stays as it is.
+    let named = pam_tty.map(|name| Path::new("/dev").join(name));
+    if named.as_deref() == Some(Path::new(SSH)) {
         return None;
     }
-    let named = name.map(|name| Path::new("/dev").join(name));
     if leader.tty == 0 {
         return named;
     }

@@ -10,6 +10,7 @@
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
 //! | [`leader`] | the leader's end, and a helper that does not come up |
+//! | [`names`] | name services: directories that are down, large groups, names in any bytes |
 //! | [`nested`] | su and sudo inside a session |
 //! | [`policy`] | the policy file, at a login |
 //! | [`preflight`] | the account line |
@@ -35,6 +36,7 @@ mod hostile;
 mod kill_modes;
 mod leader;
 mod load;
+mod names;
 mod nested;
 mod policy;
 mod preflight;

@@ -88,6 +88,25 @@ fn the_first_rule_that_matches_sets_the_limit() {
 }
 
 #[test]
+fn a_login_without_a_tcp_connection_is_local() {
+    let sshd = Sshd::with("timeout=20m").start();
+    sshd.policy("* sshd * *,!local timeout=11m\n* sshd * local timeout=12m\n");
+    let proxy = format!(
+        "ProxyCommand=nsenter --mount=/proc/{}/ns/mnt /usr/sbin/sshd -i -f {}/sshd_config",
+        sshd.daemon().pid,
+        sshd.dir.display()
+    );
+    let mut ssh = sshd.ssh("alice");
+    ssh.args(["-o", &proxy, "-tt"]);
+    let client = Client::on_terminal(ssh);
+    client.wait_for_first_shell();
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    let found = (armed.field("limit"), armed.field("rhost"));
+    assert_eq!(found, (Some("720"), Some("UNKNOWN")), "{}", armed.text);
+    log_out(&client);
+}
+
+#[test]
 fn a_rule_ends_a_session_that_the_line_would_not() {
     let sshd = Sshd::with("timeout=20m").start();
     sshd.policy("alice * * * timeout=10s warn=4s grace=2s\n");

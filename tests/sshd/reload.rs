@@ -190,7 +190,7 @@ fn helpers_are_found_with_what_they_were_told() {
     assert_eq!(ours.started, started(&helper));
     let told = ours.told.as_ref().unwrap();
     let session = &told.session;
-    assert_eq!((session.user.as_str(), session.leader), ("alice", sshd.leader().pid));
+    assert_eq!((session.user.to_str(), session.leader), (Some("alice"), sshd.leader().pid));
     assert_eq!(told.line, ["timeout=1h", "message=a b"]);
     give(&helper, "timeout=2h").unwrap();
     assert!(reload::helpers().contains(ours));

@@ -21,6 +21,7 @@ prefix=$4
 for file in passwd shadow group pam.d security; do
     mount --bind "$dir/etc/$file" "/etc/$file"
 done
+[ ! -e "$dir/etc/nsswitch.conf" ] || mount --bind "$dir/etc/nsswitch.conf" /etc/nsswitch.conf
 
 mount -t tmpfs -o mode=755 run /run
 mkdir /run/sshd

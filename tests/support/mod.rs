@@ -41,6 +41,13 @@ pub fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }
 
+/// Where `tests/prepare` has put modules of name services.
+pub fn name_services() -> PathBuf {
+    let modules = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/name-services"));
+    assert!(modules.exists(), "{} is missing: run tests/prepare test names first", modules.display());
+    modules
+}
+
 /// Where `make` has put the module and the helper.
 pub fn build_dir() -> PathBuf {
     std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use super::SOON;
 use super::client::Client;
 use super::log::{Line, Log};
 use super::process::{self, HELPER_COMM, Process};
 use super::tree::{uid_of, write, write_tree};
+use super::{SOON, name_services};
 
 /// The users that exist besides root, in this namespace only.
 pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
@@ -46,6 +46,8 @@ pub struct Builder {
     pub(super) helper: Helper,
     /// Our options in the stacks of su and sudo.
     pub(super) nested: Option<String>,
+    /// The name services besides the files.
+    pub(super) names: Option<&'static str>,
     /// What sshd is started by.
     prefix: &'static str,
     /// A script that makes the host look otherwise, for this sshd alone. It gets the private folder.
@@ -63,6 +65,7 @@ impl Builder {
             account: Vec::new(),
             helper: Helper::Real,
             nested: None,
+            names: None,
             prefix: "",
             host: None,
         }
@@ -95,6 +98,12 @@ impl Builder {
     /// Puts our line with `options` into the stacks of su and sudo, too.
     pub fn nested(mut self, options: &str) -> Self {
         self.nested = Some(options.to_owned());
+        self
+    }
+
+    /// Has it ask these name services, too, with the modules that `tests/prepare` unpacks.
+    pub fn names(mut self, services: &'static str) -> Self {
+        self.names = Some(services);
         self
     }
 
@@ -192,6 +201,7 @@ impl Sshd {
             .arg(builder.prefix)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(builder.names.map(|_| ("LD_LIBRARY_PATH", name_services())))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

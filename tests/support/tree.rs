@@ -20,6 +20,10 @@ pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
         write(&dir.join("host.sh"), script, 0o644);
     }
     write_users(dir, uid_base);
+    if let Some(services) = builder.names {
+        let text = format!("passwd: files {services}\ngroup: files {services}\n");
+        write(&dir.join("etc/nsswitch.conf"), &text, 0o644);
+    }
     write_stack(dir, builder);
     install_helper(dir, builder.helper);
 

@@ -40,7 +40,7 @@ fn logins<'a>(text: &'a str, rows: &'a str) -> Vec<Login<'a>> {
             let mut fields = row.split(' ').map(|field| if field == "-" { "" } else { field });
             let mut next = || fields.next().unwrap_or_default();
             Login {
-                user: next(),
+                user: next().as_ref(),
                 canonical: None,
                 uid: next().parse().ok(),
                 service: next(),
@@ -56,8 +56,10 @@ fn logins<'a>(text: &'a str, rows: &'a str) -> Vec<Login<'a>> {
         let digits = |c: char| c.is_ascii_digit();
         let uid = user.trim_start_matches(|c| !digits(c)).split(|c| !digits(c)).next().unwrap_or_default();
         let from = from.split('/').next().unwrap_or_default();
-        logins.push(Login { user, canonical: None, uid: uid.parse().ok(), service, tty, from });
-        logins.push(Login { user: service, canonical: None, uid: None, service: tty, tty: from, from: user });
+        let of = |user: &'a str| user.as_ref();
+        logins.push(Login { user: of(user), canonical: None, uid: uid.parse().ok(), service, tty, from });
+        let (service, tty, from, user) = (tty, from, user, of(service));
+        logins.push(Login { user, canonical: None, uid: None, service, tty, from });
     }
     logins
 }
@@ -68,7 +70,7 @@ fn decide(policy: &Policy, login: &Login, in_group: fn(&str, &str) -> bool) -> (
     let mut asked = Vec::new();
     let decision = policy.decide(&line, login, |group| {
         asked.push(group.to_owned());
-        Ok::<_, ()>(in_group(login.user, group))
+        Ok::<_, ()>(in_group(&login.user.to_string_lossy(), group))
     });
     let Decision { settings, rule } = decision.expect("name services answer");
     let exempts = |rule: &Rule| unquoted(&rule.to_string()).split(' ').any(|word| word == "timeout=off");

@@ -1,0 +1,78 @@
+//! A word of a policy file, in which each character knows how it was written.
+
+/// How a character was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Outside quotation marks.
+    Bare,
+    /// Inside them.
+    Quoted,
+    /// Inside them, behind a backslash: it means nothing but itself.
+    Escaped,
+}
+
+/// A character of a word.
+pub type Letter = (char, Written);
+
+/// The text of a word, or of a part of one.
+#[must_use]
+pub fn text(letters: &[Letter]) -> String {
+    letters.iter().map(|(c, _)| c).collect()
+}
+
+/// Whether any of it stands in quotation marks.
+#[must_use]
+pub fn is_quoted(letters: &[Letter]) -> bool {
+    letters.iter().any(|(_, written)| *written != Written::Bare)
+}
+
+/// What stands behind a mark such as `!`, if a word begins with it. An escaped one is none.
+#[must_use]
+pub fn behind(mark: char, letters: &[Letter]) -> Option<&[Letter]> {
+    letters
+        .split_first()
+        .filter(|((c, written), _)| *c == mark && *written != Written::Escaped)
+        .map(|(_, rest)| rest)
+}
+
+/// The parts of a list. An escaped comma separates nothing.
+pub fn items(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
+    letters.split(|(c, written)| *c == ',' && *written != Written::Escaped)
+}
+
+/// The text of an item that no quotation marks change; `None` where something in it is escaped.
+#[must_use]
+pub fn unescaped(letters: &[Letter]) -> Option<String> {
+    letters.iter().all(|(_, written)| *written != Written::Escaped).then(|| text(letters))
+}
+
+/// What a backslash and this character stand for inside quotation marks.
+#[must_use]
+pub fn escaped(c: char) -> Option<char> {
+    match c {
+        'n' => Some('\n'),
+        't' => Some('\t'),
+        '"' | '\\' | ',' | '!' | '@' | '*' | ' ' => Some(c),
+        _ => None,
+    }
+}
+
+/// How a character is written inside quotation marks where it means nothing but itself.
+pub fn escape(c: char, into: &mut String) {
+    match c {
+        '\n' => into.push_str("\\n"),
+        '\t' => into.push_str("\\t"),
+        c => {
+            if escaped(c).is_some_and(|escaped| escaped == c) {
+                into.push('\\');
+            }
+            into.push(c);
+        }
+    }
+}
+
+/// A word that has no quotation marks.
+#[cfg(test)]
+pub fn bare(text: &str) -> Vec<Letter> {
+    text.chars().map(|c| (c, Written::Bare)).collect()
+}
