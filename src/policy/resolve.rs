@@ -21,8 +21,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// What the PAM line alone says: for root, who has to mend a broken policy. A text that cannot be
-    /// read gives way to the built-in one.
+    /// What the PAM line alone says, while the policy is broken. The built-in text takes the place of one
+    /// that cannot be read.
     #[must_use]
     pub fn of_line(line: &Words, files: &Files) -> Self {
         let settings = Settings::of(line, None);
@@ -57,9 +57,9 @@ pub fn resolve(
     Ok(Resolved { settings: decision.settings, message, rule: decision.rule.map(|rule| rule.place.clone()) })
 }
 
-/// The text of the warning, where it is not the built-in one.
+/// The text of the warning, where it is not the built-in one. A session without a limit shows none.
 fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault> {
-    match &settings.message {
+    match settings.limit.and(settings.message.as_ref()) {
         None => Ok(None),
         Some(Message::Text(template)) => Ok(Some(template.clone())),
         Some(Message::File(path)) => {
