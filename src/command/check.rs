@@ -10,6 +10,7 @@ use super::args::{Asked, Check};
 use super::{BROKEN, CLEAN, FINDINGS, report, stack, system};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, Policy, Settings, Who, Words, ours};
+use crate::sys::logind::Kind;
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
 
@@ -70,7 +71,7 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user));
         }
-        if ours::exception(&login.service, None, None).is_some() {
+        if ours::exception(&login.service, &Kind::default(), false).is_some() {
             notes.push(format!("sessions of {} are never watched", login.service));
         }
         decide(login, &found, &files, &policy, answer)?;

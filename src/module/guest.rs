@@ -16,7 +16,7 @@ use crate::policy::ours::{self, Exception};
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
-use crate::sys::logind::{self, Kind};
+use crate::sys::logind;
 use crate::sys::names::Person;
 use crate::sys::pam::{self as libpam, Level};
 use crate::sys::pidfd::PidFd;
@@ -159,8 +159,8 @@ struct Line {
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let places = Places::of(&Proc::default(), getpid().as_raw());
-    let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
-    ours::exception(&login.service, class.as_deref(), kind.as_deref())
+    let session = places.session().map(logind::kind_of).unwrap_or_default();
+    ours::exception(&login.service, &session, login.rhost.is_some())
 }
 
 /// What holds for a login.

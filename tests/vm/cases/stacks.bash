@@ -63,3 +63,23 @@ case_stack_selinux() {
 	[ "$(echo "$contexts" | wc -l)" = 1 ] || fail "not sshd's context: $contexts"
 	ends_whole 1013
 }
+
+# Where pam_env reads the user's own file before pam_systemd, the user chooses what logind keeps the session as. A
+# session from a remote host is watched whatever that is, and so is a session inside it.
+case_greeter_claimed() {
+	afterwards 'rm -f /home/erin/.pam_environment'
+	printf '%s\n' "XDG_SESSION_CLASS DEFAULT=greeter" "XDG_SESSION_TYPE DEFAULT=wayland" | put /home/erin/.pam_environment
+	stack 2215 pam_loginuid.so 'pam_env.so user_readenv=1' pam_systemd.so "$OURS"
+	login e erin -J backdoor -p 2215
+	guest grep -qx CLASS=greeter "/run/systemd/sessions/${ID[e]}" || fail 'logind keeps it as of another class'
+	guest grep -qx TYPE=wayland "/run/systemd/sessions/${ID[e]}" || fail 'logind keeps it as of another type'
+	armed e 'known-by=scope'
+	answers e 'su - nest' 'nest@.*[$] '
+	record e ': armed user=nest .*known-by=descendants'
+	does e exit
+	no_record e 'not-ours'
+	ends_idle e
+	screen_says e 'has been ended'
+	record e ': ended user=erin .*survivors=0'
+	gone e
+}
