@@ -345,6 +345,16 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
             ("\u{feff}* * * * quiet", "/f:1:1: \\u{feff} is no plain character"),
             ("a,,b * * * quiet", "/f:1:1: a,,b: an item is missing"),
             ("\"\" * * * quiet", "/f:1:1: an item is missing"),
+            ("!hoa * * * quiet", "/f:1:1: !hoa: only exceptions: for everything else, write *,!hoa"),
+            (
+                "* !su,!cron * * quiet",
+                "/f:1:3: !su,!cron: only exceptions: for everything else, write *,!su,!cron",
+            ),
+            ("* * * !local quiet", "/f:1:7: !local: only exceptions: for everything else, write *,!local"),
+            (
+                "%sudo * * * quiet",
+                "/f:1:1: %sudo: expected a user, @group, uid:N, uid:N-M, uid:N- or *; did you mean @sudo?",
+            ),
         ] {
             let found = fault(text);
             assert!(found.starts_with(says), "{text:?}: {found}");
@@ -358,9 +368,9 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
 
     /// Texts that are rules now and then.
     fn texts() -> impl Strategy<Value = String> {
-        let who = r#"(\*|root|!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b)"#;
-        let glob = r"(\*|sshd|tty\?|!ssh|[a-z]\*,b)";
-        let from = r"(\*|local|10\.0\.0\.0/8|::/0|!local|\*\.Example\.org|x)";
+        let who = r#"(\*|root|\*,!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b)"#;
+        let glob = r"(\*|sshd|tty\?|\*,!ssh|[a-z]\*,b)";
+        let from = r"(\*|local|10\.0\.0\.0/8|::/0|\*,!local|\*\.Example\.org|x)";
         let setting = r#"(timeout=(off|[1-9][0-9]m)|warn=([1-9]s|off)|grace=1s|kill=tty|activity=cpu,input|notty=1h|quiet|debug|onerr=succeed|message="\PC{0,6}\\n\{user\}"|message=é|x)"#;
         let row = format!("{who} {glob} {glob} {from}( {setting}){{1,3}}( #.{{0,3}})?( \\\\\n)?");
         let row = proptest::string::string_regex(&row).unwrap();

@@ -35,17 +35,20 @@ impl<T: Item> List<T> {
             }
             items.push((except, item));
         }
+        if items.iter().all(|(except, _)| *except) {
+            // Some would read it as everything else, others as nothing.
+            return Err(format!("only exceptions: for everything else, write *,{}", text.escape_debug()));
+        }
         Ok(Self { items })
     }
 
-    /// Whether an item of the list holds and none of its exceptions does. A list of exceptions alone
-    /// is meant to hold for everything else.
+    /// Whether an item of the list holds and none of its exceptions does.
     ///
     /// # Errors
     ///
     /// The first of `holds`.
     pub fn matches<E>(&self, mut holds: impl FnMut(&T) -> Result<bool, E>) -> Result<bool, E> {
-        let mut found = self.items.iter().all(|(except, _)| *except);
+        let mut found = false;
         for (except, item) in &self.items {
             // Name services are asked no more than needed.
             if (*except || !found) && holds(item)? {
@@ -62,6 +65,16 @@ impl<T: Item> List<T> {
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.items.iter().all(|(except, _)| !except) && self.items().any(Item::is_any)
+    }
+
+    /// The items that are no exceptions.
+    pub fn wanted(&self) -> impl Iterator<Item = &T> {
+        self.items.iter().filter(|(except, _)| !except).map(|(_, item)| item)
+    }
+
+    /// The exceptions, without their `!`.
+    pub fn exceptions(&self) -> impl Iterator<Item = &T> {
+        self.items.iter().filter(|(except, _)| *except).map(|(_, item)| item)
     }
 
     /// The items, exceptions among them.

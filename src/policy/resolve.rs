@@ -1,5 +1,7 @@
 //! From the PAM line and the files on the disk to what holds for one login.
 
+use std::iter;
+
 use super::decide::Policy;
 use super::file::Fault;
 use super::load::Files;
@@ -57,6 +59,17 @@ pub fn resolve(
     Ok(Resolved { settings: decision.settings, message, rule: decision.rule.map(|rule| rule.place.clone()) })
 }
 
+/// What is wrong with the message files that the PAM line and the rules name.
+#[must_use]
+pub fn message_faults(line: &Words, policy: &Policy, files: &Files) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for rule in iter::once(None).chain(policy.rules.iter().map(|rule| Some(&rule.words))) {
+        let fault = message(&Settings::of(line, rule), files).err();
+        faults.extend(fault.filter(|fault| !faults.contains(fault)));
+    }
+    faults
+}
+
 /// The text of the warning, where it is not the built-in one. A session without a limit shows none.
 fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault> {
     match settings.limit.and(settings.message.as_ref()) {
@@ -68,5 +81,28 @@ fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault
             let template = Template::parse(text.strip_suffix('\n').unwrap_or(&text));
             template.map(Some).map_err(|problem| Fault::of_file(path, problem))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_message_file_that_cannot_be_read_is_told_once_where_somebody_is_shown_it() {
+        let faults = |line: &str, text: &str| {
+            let line = Words::of_line(line.split_whitespace()).unwrap();
+            let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
+            let faults = message_faults(&line, &policy, &Files::of(None));
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let null = "/dev/null: is not a regular file";
+        let twice = "a * * * message-file=/dev/null\nb * * * timeout=5m message-file=/dev/null\n";
+        assert_eq!(faults("", twice), [null]);
+        assert_eq!(faults("message-file=/dev/null", ""), [null]);
+        assert_eq!(faults("message-file=/dev/null timeout=off", "a * * * timeout=5m\n"), [null]);
+        assert_eq!(faults("", "a * * * timeout=off message-file=/dev/null\n"), [""; 0]);
     }
 }

@@ -21,7 +21,11 @@ impl Item for Who {
     const EXPECTED: &'static str = "a user, @group, uid:N, uid:N-M, uid:N- or *";
 
     fn parse(text: &str) -> Result<Self, String> {
-        Self::read(text).ok_or_else(Self::expected)
+        Self::read(text).ok_or_else(|| match text.strip_prefix('%') {
+            // As sudoers(5) has it.
+            Some(group) => format!("{}; did you mean @{}?", Self::expected(), group.escape_debug()),
+            None => Self::expected(),
+        })
     }
 
     fn is_any(&self) -> bool {
@@ -123,17 +127,17 @@ mod tests {
 
     #[test]
     fn an_exception_is_asked_only_where_it_matters() {
-        let list = List::<Who>::parse("!root,!@staff").unwrap();
+        let list = List::<Who>::parse("*,!root,!@staff").unwrap();
         let asked = |root: bool| {
             let mut asked = Vec::new();
             let matched = list.matches(|item| {
                 asked.push(item.to_string());
-                Ok::<_, ()>(root && *item == Who::User("root".to_owned()))
+                Ok::<_, ()>(*item == Who::Any || root && *item == Who::User("root".to_owned()))
             });
             (matched.unwrap(), asked)
         };
-        assert_eq!(asked(true), (false, vec!["root".to_owned()]));
-        assert_eq!(asked(false), (true, vec!["root".to_owned(), "@staff".to_owned()]));
+        assert_eq!(asked(true), (false, ["*", "root"].map(str::to_owned).to_vec()));
+        assert_eq!(asked(false), (true, ["*", "root", "@staff"].map(str::to_owned).to_vec()));
     }
 
     proptest! {
