@@ -88,7 +88,28 @@ fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault
 mod tests {
     use std::path::PathBuf;
 
+    use nix::sys::resource::{Resource, setrlimit};
+
     use super::*;
+    use crate::sys::aside::{self, Aside};
+
+    #[test]
+    fn a_question_that_name_services_do_not_answer_is_a_fault_of_the_rule_that_asks() {
+        for rule in ["@adm * * * timeout=off", "*,!uid:1000- * * * timeout=off"] {
+            let policy = Policy::parse(PathBuf::from("/f"), &format!("\n{rule}\n")).unwrap();
+            // Without a descriptor nothing can be asked. In a child, because the limit is the whole process's.
+            let answer = Aside::default().run(|pipe| {
+                let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
+                let person = Person::named("root");
+                let (user, service) = ("root", "sshd");
+                let login = Login { user, canonical: None, uid: None, service, tty: "ssh", from: "" };
+                let resolved = resolve(&Words::default(), &policy, &Files::of(None), &login, &person);
+                let place = resolved.map_err(|faults| faults.first().and_then(|fault| fault.at));
+                aside::answer(pipe, &[u8::from(none && place == Err(Some((2, 1))))]);
+            });
+            assert_eq!(answer, [1], "{rule}");
+        }
+    }
 
     #[test]
     fn a_message_file_that_cannot_be_read_is_told_once_where_somebody_is_shown_it() {

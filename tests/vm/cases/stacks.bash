@@ -69,7 +69,7 @@ case_stack_selinux() {
 case_greeter_claimed() {
 	afterwards 'rm -f /home/erin/.pam_environment'
 	printf '%s\n' "XDG_SESSION_CLASS DEFAULT=greeter" "XDG_SESSION_TYPE DEFAULT=wayland" | put /home/erin/.pam_environment
-	stack 2215 pam_loginuid.so 'pam_env.so user_readenv=1' pam_systemd.so "$OURS"
+	stack 2215 pam_loginuid.so 'pam_env.so readenv=0 user_readenv=1' pam_systemd.so "$OURS"
 	login e erin -J backdoor -p 2215
 	guest grep -qx CLASS=greeter "/run/systemd/sessions/${ID[e]}" || fail 'logind keeps it as of another class'
 	guest grep -qx TYPE=wayland "/run/systemd/sessions/${ID[e]}" || fail 'logind keeps it as of another type'
