@@ -128,7 +128,7 @@ fn what_may_be_a_slip_is_noted_and_no_fault() {
     assert!(err.contains("note: -:4: @nobody-knows is not known on this machine"), "{err}");
     let Answer(_, err, code) = ask("* * * * quiet\nroot * * * timeout=1m\n", "check --file -");
     assert_eq!((code, err.as_str()), (Some(0), "note: -:2: is never reached: -:1 is for everybody\n"));
-    let policy = "* sshd pts/*,!ssh * quiet\n* sshd,login tty* * quiet\n* sshd !tty* * quiet\n";
+    let policy = "* sshd pts/*,!ssh * quiet\n* sshd,login tty* * quiet\n* sshd *,!tty* * quiet\n";
     let Answer(_, err, code) = ask(policy, "check --file -");
     let never = "note: -:1: never matches: the terminal of every session of sshd is ssh\n";
     assert_eq!((code, err.as_str()), (Some(0), never));
@@ -220,9 +220,78 @@ fn a_rule_for_addresses_is_noted_where_the_host_is_a_name() {
     }
 }
 
+/// The notes about a policy, each with the rule's line; a note is no finding, but with `--strict`.
+fn notes(policy: &str) -> Vec<String> {
+    let Answer(_, err, code) = ask(policy, "check -");
+    assert_eq!(code, Some(0), "{policy}: {err}");
+    let notes: Vec<String> =
+        err.lines().map(|line| line.strip_prefix("note: -:").unwrap().to_owned()).collect();
+    let Answer(out, strictly, code) = ask(policy, "check --strict -");
+    assert_eq!((code, &strictly), (Some(i32::from(!notes.is_empty())), &err), "{policy}: {out}");
+    let Answer(out, ..) = ask(policy, "check --json --file -");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["notes"].as_array().unwrap().len(), notes.len(), "{policy}: {out}");
+    notes
+}
+
+#[test]
+fn a_rule_that_can_never_match_is_noted() {
+    for (policy, note) in [
+        ("* ssh * * quiet\n", "1: no service is called ssh: did you mean sshd?"),
+        ("* SSHD,login * * quiet\n", "1: no service is called SSHD: did you mean sshd?"),
+        ("root,users * * * quiet\n", "1: users is not known on this machine: did you mean @users?"),
+        ("@nobody-knows * * * quiet\n", "1: @nobody-knows is not known on this machine"),
+        // By names alone, by a group that name services know, and by an id.
+        ("* sshd,login * * quiet\n* sshd * 10.0.0.0/8 quiet\n", "2: is never reached: -:1 covers it"),
+        ("daemon,@root * * * quiet\n\nroot sshd * * quiet\n", "3: is never reached: -:1 covers it"),
+        ("uid:0-10 * * * quiet\nroot,daemon * * * quiet\n", "2: is never reached: -:1 covers it"),
+        ("*,!daemon * * * quiet\nroot * * * quiet\n", "2: is never reached: -:1 covers it"),
+        ("root,!@root * * * quiet\n", "1: never matches: the exceptions in who leave nothing"),
+        ("* sshd,!ssh* * * quiet\n", "1: never matches: the exceptions in service leave nothing"),
+    ] {
+        assert_eq!(notes(policy), [note], "{policy}");
+    }
+}
+
+#[test]
+fn a_rule_that_still_matches_somebody_is_not_noted() {
+    for policy in [
+        "root sshd * * quiet\n@root * * * quiet\n* * * * quiet\n",
+        "daemon,@daemon * * * quiet\nroot sshd * * quiet\n",
+        "*,!root * * * quiet\nroot sshd * * quiet\n* * * * quiet\n",
+        "root * tty1 * quiet\nroot * tty? * quiet\n",
+    ] {
+        assert_eq!(notes(policy), [""; 0], "{policy}");
+    }
+}
+
+#[test]
+fn a_column_of_exceptions_alone_is_a_fault_that_says_what_to_write() {
+    for (policy, says) in [
+        ("!hoa * * * quiet\n", "-:1:1: !hoa: only exceptions: for everything else, write *,!hoa\n"),
+        (
+            "* !cron,!atd * * quiet\n",
+            "-:1:3: !cron,!atd: only exceptions: for everything else, write *,!cron,!atd\n",
+        ),
+    ] {
+        let Answer(_, err, code) = ask(policy, "check -");
+        assert_eq!((code, err.as_str()), (Some(2), says));
+    }
+    let Answer(_, err, code) = ask("%sudo * * * quiet\n", "check -");
+    assert!(code == Some(2) && err.ends_with("; did you mean @sudo?\n"), "{err}");
+}
+
+#[test]
+fn a_message_file_that_is_not_there_yet_is_noted() {
+    let Answer(_, err, code) = ask("* * * * message-file=/nowhere/text\n", "check - --line quiet");
+    assert!(code == Some(0) && err.starts_with("note: /nowhere/text: No such file"), "{err}");
+    // Nobody is shown it.
+    assert_eq!(notes("* * * * timeout=off message-file=/nowhere/text\n"), [""; 0]);
+}
+
 #[test]
 fn a_command_line_that_cannot_be_meant_shows_how_it_goes() {
-    for line in ["", "chek", "check --usr a", "check --from h"] {
+    for line in ["", "chek", "check --usr a", "check --from h", "check - --file -"] {
         let Answer(out, err, code) = ask("", line);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{line}");
         assert!(err.starts_with("idle-watchdog: ") && err.contains("usage: idle-watchdog check"), "{err}");

@@ -342,35 +342,97 @@ fn account(service: &str, words: &str) -> (c_int, Vec<(c_int, String)>) {
     Stack::new(service, Some("nobody"), &line).call(pam_acct_mgmt, 0)
 }
 
-#[test]
-fn the_account_line_leaves_alone_whom_the_session_line_does() {
-    assert_eq!(account("cron", "timeout=15m"), (PAM_SUCCESS, vec![]));
-    // The record of it is the session line's.
-    assert_eq!(account("sshd", "timeout=off"), (PAM_SUCCESS, vec![]));
+/// The account line says PAM_IGNORE, as [`assert_ignored`] has it of the session's, and logs so many errors. It lets
+/// nobody in either, whom the module behind it keeps out.
+#[track_caller]
+fn assert_account_ignored(service: &str, words: &str, errors: usize) {
+    let (code, logged) = account(service, words);
+    assert_eq!(code, PAM_PERM_DENIED, "{service} {words}: {logged:?}");
+    assert_eq!(logged.len(), errors, "{service} {words}: {logged:?}");
+    assert!(logged.iter().all(|(priority, _)| *priority == libc::LOG_ERR), "{logged:?}");
+    for control in ["required", "requisite", "sufficient", "[success=done default=die ignore=ignore]"] {
+        for (module, lets_in) in [("pam_permit.so", true), ("pam_deny.so", false)] {
+            let lines = format!("account {control} @MODULE@ {words}\naccount required {module}");
+            let (code, logged) = Stack::new(service, Some("nobody"), &lines).call(pam_acct_mgmt, 0);
+            assert_eq!(
+                code == PAM_SUCCESS,
+                lets_in,
+                "{service} {control} {words} {module}: {code} {logged:?}"
+            );
+        }
+    }
 }
 
 #[test]
-fn a_policy_that_is_not_there_refuses_and_the_log_names_it() {
-    let conf = "/nonexistent/idle.conf";
-    let line = format!("timeout=15m conf={conf}");
-    let session = Stack::session("sshd", &line).open();
-    for (code, logged) in [session, account("sshd", &line)] {
-        assert_eq!(code, PAM_SERVICE_ERR);
-        let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
-        assert!(
-            text.starts_with(&format!("could-not user=nobody file={conf} what=\"No such file")),
-            "{text}"
-        );
+fn the_account_line_leaves_alone_whom_the_session_line_does() {
+    assert_account_ignored("cron", "timeout=15m", 0);
+    // The record of it is the session line's.
+    assert_account_ignored("sshd", "timeout=off", 0);
+}
+
+#[test]
+fn the_account_line_lets_nobody_in_whom_another_keeps_out() {
+    // Whether the helper is installed or not: a login that goes on unguarded is none that may come in.
+    let (_, logged) = account("sshd", "timeout=15m onerr=succeed");
+    assert_account_ignored("sshd", "timeout=15m onerr=succeed", logged.len());
+    assert_account_ignored("sshd", "bogus onerr=succeed", 2);
+}
+
+/// What a session or account stack of our line makes of a policy that is not there.
+fn without_policy(call: Call, kind: &str, user: &str, words: &str) -> (c_int, Vec<(c_int, String)>) {
+    let line = format!("{kind} required @MODULE@ {words} conf={CONF}\n{kind} required pam_permit.so");
+    Stack::new("sshd", Some(user), &line).call(call, 0)
+}
+
+const CONF: &str = "/nonexistent/idle.conf";
+
+/// The only record of level err that is about the policy.
+#[track_caller]
+fn policy_record(logged: &[(c_int, String)]) -> &str {
+    let of_policy = |(_, text): &&(c_int, String)| text.contains(&format!("file={CONF}"));
+    let found: Vec<_> = logged.iter().filter(of_policy).collect();
+    let [(libc::LOG_ERR, text)] = found[..] else { panic!("{logged:?}") };
+    assert!(text.starts_with("could-not user="), "{text}");
+    assert!(text.contains(&format!("file={CONF} what=\"No such file")), "{text}");
+    text
+}
+
+#[test]
+fn while_the_policy_is_broken_the_line_guards_everybody() {
+    // Somebody whom the test cannot guard is refused for that, and not for the policy.
+    let (code, logged) = open_unprivileged("timeout=15m conf=/nonexistent/idle.conf");
+    assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
+    let text = policy_record(&logged);
+    assert!(text.ends_with("instead=\"the PAM line alone\""), "{text}");
+    assert!(logged.len() == 2 && logged[1].1.contains("cannot be started"), "{logged:?}");
+    // The account line leaves the record to the session's.
+    let (_, logged) = without_policy(pam_acct_mgmt, "account", "nobody", "timeout=15m onerr=succeed");
+    assert!(logged.iter().all(|(_, text)| !text.contains(CONF)), "{logged:?}");
+}
+
+#[test]
+fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
+    for (call, kind) in [(pam_open_session as Call, "session"), (pam_acct_mgmt, "account")] {
+        let (code, logged) = without_policy(call, kind, "nobody", "timeout=off");
+        assert_eq!(code, PAM_SERVICE_ERR, "{logged:?}");
+        let text = policy_record(&logged);
+        assert!(logged.len() == 1 && !text.contains("instead="), "{logged:?}");
     }
-    let line = line + " onerr=succeed";
-    let session = Stack::session("sshd", &line).open();
-    for (code, logged) in [session, account("sshd", &line)] {
+    // Root can mend it, and so comes in.
+    for (user, words, because) in [
+        ("nobody", "timeout=off onerr=succeed", "because=onerr=succeed"),
+        ("root", "timeout=off", "because=\"root can mend the policy\""),
+    ] {
+        let (code, logged) = without_policy(pam_open_session, "session", user, words);
         assert_eq!(code, PAM_SUCCESS, "{logged:?}");
-        let [(libc::LOG_ERR, _), (libc::LOG_ERR, on)] = logged.as_slice() else { panic!("{logged:?}") };
-        assert!(on.contains("unguarded"), "{on}");
+        policy_record(&logged);
+        let [_, (libc::LOG_ERR, on)] = logged.as_slice() else { panic!("{logged:?}") };
+        assert!(on.starts_with(&format!("unguarded user={user}")) && on.contains(because), "{on}");
+        let (code, logged) = without_policy(pam_acct_mgmt, "account", user, words);
+        assert_eq!((code, logged), (PAM_SUCCESS, vec![]));
     }
     // Of another kind, nobody asks for the policy.
-    assert_eq!(account("cron", &format!("conf={conf}")).0, PAM_SUCCESS);
+    assert_account_ignored("cron", &format!("timeout=off conf={CONF}"), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 /// In short.
-pub const USAGE: &str = "usage: idle-watchdog check [--file FILE] [--line WORDS] [--system] [--json]
+pub const USAGE: &str = "usage: idle-watchdog check [FILE] [--line WORDS] [--system] [--strict] [--json]
                            [--user USER [--service SERVICE] [--tty TTY] [--from HOST]]
        idle-watchdog reload
        idle-watchdog --help | --version";
@@ -16,19 +16,20 @@ pub const HELP: &str = "\
 idle-watchdog: what pam_idle_watchdog does with whom, and whether it can
 
 idle-watchdog check             whether the policy's files can be read
-    --file FILE                 this file instead, which need not be installed; - is standard input
+    --file FILE, FILE           this file instead, which need not be installed; - is standard input
     --user USER                 what holds for a login of this user, and by which rule:
         --service SERVICE       by this service; default sshd
         --tty TTY               on this terminal; default ssh for sshd, else none
         --from HOST             from this host, as PAM_RHOST has it; default none
     --line WORDS                with these words on the PAM line; default those of the service's own
     --system                    what weakens the guard on this machine
+    --strict                    notes count as findings
     --json                      for machines
 
 idle-watchdog reload            the policy as it is now holds for the sessions that are watched already, too
 
-Exit status: 0 nothing found, 1 something weakens the guard or keeps an old policy, 2 the command line
-or the policy is broken.
+Exit status: 0 nothing found, 1 something weakens the guard or keeps an old policy, or with --strict there
+is a note, 2 the command line or the policy is broken.
 ";
 
 /// What is asked for.
@@ -55,6 +56,8 @@ pub struct Check {
     pub line: Option<String>,
     /// This machine.
     pub system: bool,
+    /// Notes count as findings.
+    pub strict: bool,
     /// For machines.
     pub json: bool,
 }
@@ -103,12 +106,14 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
         match arg {
             Short('h') | Long("help") => return Ok(Verb::Help),
             Long("file") => once(&mut check.file, "file", PathBuf::from(parser.value()?))?,
+            Value(file) => once(&mut check.file, "file", PathBuf::from(file))?,
             Long("user") => once(&mut user, "user", parser.value()?)?,
             Long("service") => once(&mut service, "service", parser.value()?.string()?)?,
             Long("tty") => once(&mut tty, "tty", parser.value()?.string()?)?,
             Long("from") => once(&mut from, "from", parser.value()?.string()?)?,
             Long("line") => once(&mut check.line, "line", parser.value()?.string()?)?,
             Long("system") => check.system = true,
+            Long("strict") => check.strict = true,
             Long("json") => check.json = true,
             _ => return Err(arg.unexpected()),
         }
@@ -158,12 +163,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_needs_no_option() {
+        for line in
+            ["check new.conf --strict", "check --strict --file new.conf", "check --strict -- new.conf"]
+        {
+            let Ok(Verb::Check(check)) = read_line(line) else { panic!("{line}") };
+            assert_eq!((check.file, check.strict), (Some(PathBuf::from("new.conf")), true), "{line}");
+        }
+        let Ok(Verb::Check(check)) = read_line("check -") else { panic!() };
+        assert_eq!(check.file, Some(PathBuf::from("-")));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for line in [
             "",
             "chek",
             "check --usr a",
-            "check a",
+            "check a b",
+            "check a --file b",
+            "check --strict=1",
             "check --from h",
             "check --user",
             "check --user a --user b",

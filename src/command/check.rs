@@ -1,6 +1,5 @@
 //! `idle-watchdog check`
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
@@ -9,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::args::{Asked, Check};
-use super::{BROKEN, CLEAN, FINDINGS, complain, report, stack, system};
+use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report, stack, system};
 use crate::policy::load::Files;
-use crate::policy::{self, Fault, Policy, Rule, Settings, Who, Words, ours};
+use crate::policy::{self, Fault, Policy, Rule, Settings, Words, ours};
 use crate::record::shown;
+use crate::sys::logind::Kind;
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
 
@@ -40,7 +40,7 @@ pub fn run(check: &Check) -> (String, u8) {
         if findings.is_empty() {
             answer.text.push_str("nothing weakens the guard on this machine\n");
         }
-        answer.weak = !findings.is_empty();
+        answer.weak |= !findings.is_empty();
         answer.json.insert("findings".to_owned(), Value::from(findings));
     }
     let code = match (broken, answer.weak) {
@@ -68,12 +68,19 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let (mut notes, untold) = notes(&policy);
+    let (mut notes, untold) = notes::of(&policy);
+    let faults = policy::message_faults(&found.read, &policy, &files);
+    match &check.file {
+        // Its message files may come after it.
+        Some(_) => notes.extend(faults.iter().map(ToString::to_string)),
+        None if !faults.is_empty() => return Err(faults),
+        None => {}
+    }
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
         }
-        if ours::exception(&login.service, None, None).is_some() {
+        if ours::exception(&login.service, &Kind::default(), false).is_some() {
             notes.push(format!("sessions of {} are never watched", login.service));
         }
         notes.extend(named_host(&policy, login));
@@ -98,6 +105,7 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
     for note in &notes {
         complain(format_args!("note: {note}"));
     }
+    answer.weak |= check.strict && !notes.is_empty();
     answer.json.insert("notes".to_owned(), Value::from(notes));
     Ok(())
 }
@@ -166,32 +174,4 @@ fn text_of(file: &Path) -> Result<String, Fault> {
         File::open(file).and_then(trusted::text)
     };
     text.map_err(|e| Fault::of_file(PathBuf::from(file), e))
-}
-
-/// What is no fault, for policies are made for more machines than one, but may be a slip; and the names
-/// of which name services cannot tell whether they are known.
-fn notes(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
-    let (mut notes, mut untold) = (Vec::new(), Vec::new());
-    // Each name is asked about once: a directory may take seconds.
-    let mut answers = BTreeMap::new();
-    for (rule, who) in policy.names() {
-        let known = answers.entry(who.to_string()).or_insert_with(|| match who {
-            Who::User(name) => names::user_exists(name),
-            Who::Group(name) => names::group_exists(name),
-            Who::Any | Who::Uids(..) => Ok(true),
-        });
-        match known {
-            Ok(true) => {}
-            Ok(false) => notes.push(format!("{}: {who} is not known on this machine", rule.place)),
-            Err(problem) => untold.push(Fault::of_rule(&rule.place, problem)),
-        }
-    }
-    for rule in policy.rules.iter().filter(|rule| rule.is_for_no_terminal_of_sshd()) {
-        notes.push(format!("{}: never matches: the terminal of every session of sshd is ssh", rule.place));
-    }
-    let end = policy.rules.iter().position(policy::Rule::is_for_everybody);
-    if let Some((last, first)) = end.and_then(|end| policy.rules.get(end).zip(policy.rules.get(end + 1))) {
-        notes.push(format!("{}: is never reached: {} is for everybody", first.place, last.place));
-    }
-    (notes, untold)
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod notes;
 mod reload;
 mod report;
 pub mod stack;

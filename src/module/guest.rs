@@ -17,7 +17,7 @@ use crate::policy::ours::{self, Exception};
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
-use crate::sys::logind::{self, Kind};
+use crate::sys::logind;
 use crate::sys::names::Person;
 use crate::sys::pam::{self as libpam, Level};
 use crate::sys::pidfd::PidFd;
@@ -27,10 +27,18 @@ use crate::sys::proc::Proc;
 pub struct Refusal {
     /// What libpam is told.
     pub code: PamResultCode,
-    /// What `onerr=` says.
-    pub on_error: OnError,
+    /// Why the login goes on all the same, if it does.
+    pub goes_on: Option<&'static str>,
     /// What the log is told.
     pub record: Record,
+}
+
+/// Why a login that cannot be guarded goes on, as `onerr=` says.
+fn goes_on(on_error: OnError) -> Option<&'static str> {
+    match on_error {
+        OnError::Fail => None,
+        OnError::Succeed => Some("onerr=succeed"),
+    }
 }
 
 /// Who opens a session, as libpam says.
@@ -91,7 +99,10 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         }
         return Ok(false);
     }
-    let decided = decide(pamh, &login, &line.read)?;
+    let decided = decide(&login, &line.read)?;
+    if let Some(record) = &decided.broken {
+        libpam::log(pamh, Level::Error, record);
+    }
     if decided.resolved.settings.limit.is_none() {
         let places = Places::of(&Proc::default(), getpid().as_raw());
         let record = login
@@ -115,13 +126,18 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
     if exception(&login).is_some() {
         return Ok(());
     }
-    let Decided { resolved, .. } = decide(pamh, &login, &line.read)?;
+    // A broken policy that keeps nobody out is put on record by the session's line, so once for a login.
+    let resolved = match decide(&login, &line.read) {
+        Ok(decided) => decided.resolved,
+        Err(Refusal { goes_on: Some(_), .. }) => return Ok(()),
+        Err(refusal) => return Err(refusal),
+    };
     if resolved.settings.limit.is_none() {
         return Ok(());
     }
     let could_not = |why: &dyn Display| Refusal {
         code: PamResultCode::PAM_PERM_DENIED,
-        on_error: resolved.settings.on_error,
+        goes_on: goes_on(resolved.settings.on_error),
         record: login.record("could-not").with("what", why),
     };
     if Proc::default().process(getpid().as_raw()).is_none() {
@@ -136,7 +152,7 @@ fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
     let read = Words::of_line(words.iter().map(String::as_str));
     read.map(|read| Line { words, read }).map_err(|bad| Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
-        on_error: bad.on_error,
+        goes_on: goes_on(bad.on_error),
         record: login.record("could-not").with("argument", bad.word).with("what", bad.problem),
     })
 }
@@ -151,8 +167,8 @@ struct Line {
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let places = Places::of(&Proc::default(), getpid().as_raw());
-    let Kind { class, kind } = places.session().map(logind::kind_of).unwrap_or_default();
-    ours::exception(&login.service.to_string_lossy(), class.as_deref(), kind.as_deref())
+    let session = places.session().map(logind::kind_of).unwrap_or_default();
+    ours::exception(&login.service.to_string_lossy(), &session, login.rhost.is_some())
 }
 
 /// What holds for a login.
@@ -160,11 +176,12 @@ struct Decided {
     /// The user's id, where name services know it.
     uid: Option<u32>,
     resolved: Resolved,
+    /// What the log is told of a broken policy, in whose place the PAM line holds.
+    broken: Option<Record>,
 }
 
-/// Decides by the policy. A broken one refuses everybody but root, who has to mend it: for him the PAM
-/// line holds.
-fn decide(pamh: &PamHandle, login: &Login, line: &Words) -> Result<Decided, Refusal> {
+/// Decides by the policy. Where that is broken, the PAM line holds for everybody.
+fn decide(login: &Login, line: &Words) -> Result<Decided, Refusal> {
     let person = Person::named(login.user.as_deref().unwrap_or_default());
     let uid = person.uid();
     let files = Files::of(line.conf_path());
@@ -177,47 +194,50 @@ fn decide(pamh: &PamHandle, login: &Login, line: &Words) -> Result<Decided, Refu
         from: &login.rhost.as_deref().unwrap_or_default().to_string_lossy(),
     };
     let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, &person));
-    let faults = match resolved {
-        Ok(resolved) => return Ok(Decided { uid, resolved }),
-        Err(faults) => faults,
-    };
-    let record = |fault: &Fault| {
-        let Fault { file, at, word, problem } = fault;
-        let (line, column) = at.unzip();
-        login
-            .record("could-not")
-            .with("file", file.display())
-            .with_some("line", line)
-            .with_some("column", column)
-            .with_some("argument", word.as_ref())
-            .with("what", problem)
-    };
-    let alone = Resolved::of_line(line, &files);
-    if uid == Some(0) {
-        for fault in &faults {
-            libpam::log(pamh, Level::Error, &record(fault).with("instead", "the PAM line alone"));
-        }
-        return Ok(Decided { uid, resolved: alone });
+    match resolved {
+        Ok(resolved) => Ok(Decided { uid, resolved, broken: None }),
+        Err(faults) => by_the_line(line, &files, uid, broken(login, &faults)),
     }
-    let (last, others) = faults.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
-    for fault in others {
-        libpam::log(pamh, Level::Error, &record(fault));
+}
+
+/// What holds while the policy is broken. A PAM line without a limit guards nobody: there `onerr=` decides,
+/// but root comes in, because nobody else can mend the policy.
+fn by_the_line(line: &Words, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
+    let resolved = Resolved::of_line(line, files);
+    if resolved.settings.limit.is_some() {
+        let broken = Some(record.with("instead", "the PAM line alone"));
+        return Ok(Decided { uid, resolved, broken });
     }
+    let root = (uid == Some(0)).then_some("root can mend the policy");
     Err(Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
-        on_error: alone.settings.on_error,
-        record: last.map_or_else(|| login.record("could-not"), record),
+        goes_on: goes_on(resolved.settings.on_error).or(root),
+        record,
     })
+}
+
+/// The record of a broken policy: its first fault, and how many there are.
+fn broken(login: &Login, faults: &[Fault]) -> Record {
+    let record = login.record("could-not");
+    let Some(Fault { file, at, word, problem }) = faults.first() else { return record };
+    let (line, column) = at.unzip();
+    record
+        .with("file", file.display())
+        .with_some("line", line)
+        .with_some("column", column)
+        .with_some("argument", word.as_ref())
+        .with("what", problem)
+        .with_some("faults", Some(faults.len()).filter(|count| *count > 1))
 }
 
 /// Starts the helper for a session that is ours, and keeps its number until the session closes.
 fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
-    let Decided { uid, resolved } = decided;
+    let Decided { uid, resolved, .. } = decided;
     let record = login.record("could-not");
-    let on_error = resolved.settings.on_error;
+    let goes_on = goes_on(resolved.settings.on_error);
     let could_not = |why: &dyn Display| Refusal {
         code: PamResultCode::PAM_SESSION_ERR,
-        on_error,
+        goes_on,
         record: record.clone().with("what", why),
     };
     let user = login.user.clone().ok_or_else(|| could_not(&"no user is named"))?;

@@ -7,7 +7,6 @@ use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
 use super::guest::{self, Login, Refusal};
-use crate::policy::OnError;
 use crate::sys::pam::{Level, log};
 
 struct IdleWatchdog;
@@ -19,7 +18,7 @@ impl PamHooks for IdleWatchdog {
         match guest::open(pamh, &args) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
-            Err(refusal) => refused(pamh, refusal),
+            Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_SUCCESS),
         }
     }
 
@@ -29,9 +28,10 @@ impl PamHooks for IdleWatchdog {
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        // It does not know who may come in: PAM_SUCCESS of a `sufficient` line would let anybody in.
         match guest::preflight(pamh, &args) {
-            Ok(()) => PamResultCode::PAM_SUCCESS,
-            Err(refusal) => refused(pamh, refusal),
+            Ok(()) => PamResultCode::PAM_IGNORE,
+            Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_IGNORE),
         }
     }
 
@@ -48,17 +48,13 @@ impl PamHooks for IdleWatchdog {
     }
 }
 
-/// What libpam gets for a login that cannot be guarded, as `onerr=` says; on record either way.
-fn refused(pamh: &PamHandle, refusal: Refusal) -> PamResultCode {
+/// What libpam gets for a login that cannot be guarded: `unguarded`, where it goes on all the same. Either
+/// is on record.
+fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamResultCode {
     log(pamh, Level::Error, &refusal.record);
-    match refusal.on_error {
-        OnError::Fail => refusal.code,
-        OnError::Succeed => {
-            let record = Login::of(pamh).record("unguarded");
-            log(pamh, Level::Error, &record.with("because", "onerr=succeed"));
-            PamResultCode::PAM_SUCCESS
-        }
-    }
+    let Some(because) = refusal.goes_on else { return refusal.code };
+    log(pamh, Level::Error, &Login::of(pamh).record("unguarded").with("because", because));
+    unguarded
 }
 
 /// A line of another type is a mistake. Ignoring it could let somebody in: it fails.

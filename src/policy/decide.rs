@@ -73,7 +73,7 @@ root,@wheel      *      *      *            timeout=10m
 deploy           sshd   *      10.0.0.0/8   timeout=off
 uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
 @ops,!bob        *      ssh    *            timeout=20m
-*                !cron  *      *            kill=tty
+*                *,!cron *     *            kill=tty
 ";
 
     /// The limit's seconds and the deciding line.

@@ -401,6 +401,16 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
                 "/f:1:1: x,@GG(a): \"@GG(a)\": expected a user, @group, uid:N, uid:N-M, uid:N- or *; \
                  if that is the whole name, write \"@GG(a)\"",
             ),
+            ("!hoa * * * quiet", "/f:1:1: !hoa: only exceptions: for everything else, write *,!hoa"),
+            (
+                "* !su,!cron * * quiet",
+                "/f:1:3: !su,!cron: only exceptions: for everything else, write *,!su,!cron",
+            ),
+            ("* * * !local quiet", "/f:1:7: !local: only exceptions: for everything else, write *,!local"),
+            (
+                "%sudo * * * quiet",
+                "/f:1:1: %sudo: expected a user, @group, uid:N, uid:N-M, uid:N- or *; did you mean @sudo?",
+            ),
         ] {
             let found = fault(text);
             assert!(found.starts_with(says), "{text:?}: {found}");
@@ -414,9 +424,9 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
 
     /// Texts that are rules now and then.
     fn texts() -> impl Strategy<Value = String> {
-        let who = r#"(\*|root|!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b|!?"@?([a-z@ (,!*=é]|\\[,!@* "]){1,5}")"#;
-        let glob = r"(\*|sshd|tty\?|!ssh|[a-z]\*,b)";
-        let from = r"(\*|local|10\.0\.0\.0/8|::/0|!local|\*\.Example\.org|x)";
+        let who = r#"(\*|root|\*,!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b|"@?([a-z@ (,!*=é]|\\[,!@* "]){1,5}")"#;
+        let glob = r"(\*|sshd|tty\?|\*,!ssh|[a-z]\*,b)";
+        let from = r"(\*|local|10\.0\.0\.0/8|::/0|\*,!local|\*\.Example\.org|x)";
         let setting = r#"(timeout=(off|[1-9][0-9]m)|warn=([1-9]s|off)|grace=1s|kill=tty|activity=cpu,input|notty=1h|quiet|debug|onerr=succeed|message="\PC{0,6}\\n\{user\}"|message=é|x)"#;
         let row = format!("{who} {glob} {glob} {from}( {setting}){{1,3}}( #.{{0,3}})?( \\\\\n)?");
         let row = proptest::string::string_regex(&row).unwrap();

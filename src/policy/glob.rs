@@ -13,6 +13,25 @@ impl Glob {
     /// Whether it matches the whole of a text.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
+        self.runs_over(text, |pattern, text| pattern == '?' || pattern == text)
+    }
+
+    /// Whether it matches every text that another does, as far as that can be seen.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        // A `*` of the other's is any text: only a `*` can take it.
+        self.runs_over(&other.0, |pattern, text| text != '*' && (pattern == '?' || pattern == text))
+    }
+
+    /// Whether it matches no text that another does, as far as that can be seen.
+    #[must_use]
+    pub fn is_apart(&self, other: &Self) -> bool {
+        let literal = |glob: &Self| !glob.0.contains(['*', '?']);
+        (literal(self) && !other.matches(&self.0)) || (literal(other) && !self.matches(&other.0))
+    }
+
+    /// Whether it can be laid over the whole of a text; `takes` says which characters but `*` take which.
+    fn runs_over(&self, text: &str, takes: impl Fn(char, char) -> bool) -> bool {
         let (pattern, text): (Vec<char>, Vec<char>) = (self.0.chars().collect(), text.chars().collect());
         let (mut p, mut t) = (0, 0);
         // Where the last `*` was, and how far the text has been given to it.
@@ -23,7 +42,7 @@ impl Glob {
                     star = Some((p, t));
                     p += 1;
                 }
-                (Some(a), Some(b)) if *a == '?' || a == b => {
+                (Some(a), Some(b)) if takes(*a, *b) => {
                     p += 1;
                     t += 1;
                 }

@@ -41,7 +41,12 @@ impl<T: Item> List<T> {
             }
             items.push((except, item));
         }
-        Ok(Self { items })
+        let list = Self { items };
+        if list.wanted().next().is_none() {
+            // Some would read it as everything else, others as nothing.
+            return Err(format!("only exceptions: for everything else, write *,{list}"));
+        }
+        Ok(list)
     }
 
     /// Reads a column that has no quotation marks.
@@ -50,14 +55,13 @@ impl<T: Item> List<T> {
         Self::read(&letters::bare(text))
     }
 
-    /// Whether an item of the list holds and none of its exceptions does. A list of exceptions alone
-    /// is meant to hold for everything else.
+    /// Whether an item of the list holds and none of its exceptions does.
     ///
     /// # Errors
     ///
     /// The first of `holds`.
     pub fn matches<E>(&self, mut holds: impl FnMut(&T) -> Result<bool, E>) -> Result<bool, E> {
-        let mut found = self.items.iter().all(|(except, _)| *except);
+        let mut found = false;
         for (except, item) in &self.items {
             // Name services are asked no more than needed.
             if (*except || !found) && holds(item)? {
@@ -74,6 +78,16 @@ impl<T: Item> List<T> {
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.items.iter().all(|(except, _)| !except) && self.items().any(Item::is_any)
+    }
+
+    /// The items that are no exceptions.
+    pub fn wanted(&self) -> impl Iterator<Item = &T> {
+        self.items.iter().filter(|(except, _)| !except).map(|(_, item)| item)
+    }
+
+    /// The exceptions, without their `!`.
+    pub fn exceptions(&self) -> impl Iterator<Item = &T> {
+        self.items.iter().filter(|(except, _)| *except).map(|(_, item)| item)
     }
 
     /// The items, exceptions among them.
@@ -94,7 +108,7 @@ impl<T: Display> Display for List<T> {
 }
 
 /// What a column's list is made of.
-pub trait Item: Sized {
+pub trait Item: Sized + Display {
     /// What may stand there, for a message.
     const EXPECTED: &'static str;
 

@@ -3,6 +3,7 @@
 //! files, and [`resolve()`], which asks name services and reads the text that `message-file=` names.
 #![forbid(unsafe_code)]
 
+mod cover;
 mod decide;
 pub mod duration;
 mod file;
@@ -22,7 +23,7 @@ mod words;
 pub use decide::{Decision, Policy};
 pub use file::Fault;
 pub use message::{Field, Message, Template};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, message_faults, resolve};
 pub use rule::{Login, Place, Rule};
 pub use settings::{Counted, Kill, OnError, Origin, Settings};
 pub use source::is_host_name;

@@ -1,10 +1,29 @@
 //! Which sessions are watched: all that a person may sit at a terminal of.
 
+use crate::sys::logind::Kind;
+
 /// Services that run jobs, not people.
 const JOBS: [&str; 4] = ["cron", "crond", "atd", "systemd-user"];
 /// Classes of logind's that are no login session, by their beginnings (pam_systemd(8): there are
 /// `-early` and `-light` ones, too).
 const NO_LOGIN: [&str; 4] = ["greeter", "lock-screen", "background", "manager"];
+/// Services that open text sessions only, whatever class and type the user may have chosen for one.
+const TEXT: [&str; 14] = [
+    "doas",
+    "login",
+    "remote",
+    "rlogin",
+    "rsh",
+    "runuser",
+    "runuser-l",
+    "sshd",
+    "su",
+    "su-l",
+    "sudo",
+    "sudo-i",
+    "systemd-run0",
+    "telnet",
+];
 /// Types of logind's that have a screen lock of their own.
 const GRAPHICAL: [&str; 3] = ["x11", "wayland", "mir"];
 
@@ -17,14 +36,20 @@ pub struct Exception {
     pub routine: bool,
 }
 
-/// Why a session is not ours, if it is not. `class` and `kind` are what logind says.
+/// Why a session is not ours, if it is not. `session` is what logind says, of the login session that this one
+/// is or is in; `remote` says that this login came from a remote host.
 #[must_use]
-pub fn exception(service: &str, class: Option<&str>, kind: Option<&str>) -> Option<Exception> {
+pub fn exception(service: &str, session: &Kind, remote: bool) -> Option<Exception> {
     if JOBS.contains(&service) {
         return Some(Exception { because: format!("service {service}"), routine: true });
     }
-    let class = class.filter(|class| NO_LOGIN.iter().any(|no| class.starts_with(no)));
-    let kind = kind.filter(|kind| GRAPHICAL.contains(kind));
+    // There the user may have chosen class and type, through pam_env's user_readenv.
+    let opener = session.service.as_deref().unwrap_or(service);
+    if remote || session.remote || TEXT.contains(&opener) {
+        return None;
+    }
+    let class = session.class.as_ref().filter(|class| NO_LOGIN.iter().any(|no| class.starts_with(no)));
+    let kind = session.kind.as_ref().filter(|kind| GRAPHICAL.contains(&kind.as_str()));
     let because = class
         .map(|class| format!("session class {class}"))
         .or_else(|| kind.map(|kind| format!("session type {kind}")))?;
@@ -33,28 +58,67 @@ pub fn exception(service: &str, class: Option<&str>, kind: Option<&str>) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::exception;
+    use super::*;
+
+    /// What logind says of a session that this service opened at the machine itself.
+    fn kept(service: &str, class: &str, kind: &str) -> Kind {
+        let text = |text: &str| Some(text.to_owned());
+        Kind { class: text(class), kind: text(kind), service: text(service), remote: false }
+    }
 
     #[test]
     fn logins_at_terminals_are_ours() {
         for service in ["sshd", "login", "su", "sudo", "remote"] {
-            assert_eq!(exception(service, Some("user"), Some("tty")), None);
-            assert_eq!(exception(service, None, None), None);
+            assert_eq!(exception(service, &kept(service, "user", "tty"), false), None);
+            assert_eq!(exception(service, &Kind::default(), false), None);
         }
-        assert_eq!(exception("sshd", Some("user-early"), Some("unspecified")), None);
+        assert_eq!(exception("sshd", &kept("sshd", "user-early", "unspecified"), true), None);
     }
 
     #[test]
     fn jobs_greeters_and_desktops_are_not() {
         for service in ["cron", "crond", "atd", "systemd-user"] {
-            assert!(exception(service, None, None).is_some(), "{service}");
+            assert!(exception(service, &Kind::default(), false).is_some(), "{service}");
         }
         for class in ["greeter", "lock-screen", "background", "background-light", "manager", "manager-early"]
         {
-            assert!(exception("gdm", Some(class), None).is_some(), "{class}");
+            assert!(exception("gdm", &kept("gdm", class, "x11"), false).is_some(), "{class}");
         }
         for kind in ["x11", "wayland", "mir"] {
-            assert!(exception("gdm-password", Some("user"), Some(kind)).is_some(), "{kind}");
+            let desktop = kept("gdm-password", "user", kind);
+            assert!(exception("gdm-password", &desktop, false).is_some(), "{kind}");
+            // As is a session inside it.
+            assert!(exception("su", &desktop, false).is_some(), "{kind}");
+        }
+    }
+
+    /// All that pam_env's user_readenv lets a user choose.
+    const CHOSEN: [(&str, &str); 3] = [("greeter", "tty"), ("user", "wayland"), ("background", "x11")];
+
+    #[test]
+    fn nobody_from_a_remote_host_is_excepted_by_class_or_type() {
+        for (class, kind) in CHOSEN {
+            for service in ["sshd", "gdm-password", "my-sshd"] {
+                let session = kept(service, class, kind);
+                assert_eq!(exception(service, &session, true), None, "{service} {class} {kind}");
+                // The session inside it has no remote host of its own.
+                let session = Kind { remote: true, ..session };
+                assert_eq!(exception("su", &session, false), None, "{service} {class} {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_at_a_text_terminal_is_excepted_by_class_or_type() {
+        for (class, kind) in CHOSEN {
+            for service in ["login", "su-l", "sudo-i"] {
+                let session = kept(service, class, kind);
+                assert_eq!(exception(service, &session, false), None, "{service} {class} {kind}");
+                assert_eq!(exception("su", &session, false), None, "{service} {class} {kind}");
+                // Of an older logind that does not say who opened it.
+                let session = Kind { service: None, ..session };
+                assert_eq!(exception(service, &session, false), None, "{service} {class} {kind}");
+            }
         }
     }
 }

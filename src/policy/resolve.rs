@@ -1,5 +1,7 @@
 //! From the PAM line and the files on the disk to what holds for one login.
 
+use std::iter;
+
 use super::decide::Policy;
 use super::file::Fault;
 use super::load::Files;
@@ -21,8 +23,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// What the PAM line alone says: for root, who has to mend a broken policy. A text that cannot be
-    /// read gives way to the built-in one.
+    /// What the PAM line alone says, while the policy is broken. The built-in text takes the place of one
+    /// that cannot be read.
     #[must_use]
     pub fn of_line(line: &Words, files: &Files) -> Self {
         let settings = Settings::of(line, None);
@@ -56,9 +58,20 @@ pub fn resolve(
     Ok(Resolved { settings: decision.settings, message, rule: decision.rule.map(|rule| rule.place.clone()) })
 }
 
-/// The text of the warning, where it is not the built-in one.
+/// What is wrong with the message files that the PAM line and the rules name.
+#[must_use]
+pub fn message_faults(line: &Words, policy: &Policy, files: &Files) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for rule in iter::once(None).chain(policy.rules.iter().map(|rule| Some(&rule.words))) {
+        let fault = message(&Settings::of(line, rule), files).err();
+        faults.extend(fault.filter(|fault| !faults.contains(fault)));
+    }
+    faults
+}
+
+/// The text of the warning, where it is not the built-in one. A session without a limit shows none.
 fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault> {
-    match &settings.message {
+    match settings.limit.and(settings.message.as_ref()) {
         None => Ok(None),
         Some(Message::Text(template)) => Ok(Some(template.clone())),
         Some(Message::File(path)) => {
@@ -67,5 +80,50 @@ fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault
             let template = Template::parse(text.strip_suffix('\n').unwrap_or(&text));
             template.map(Some).map_err(|problem| Fault::of_file(path, problem))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use nix::sys::resource::{Resource, setrlimit};
+
+    use super::*;
+    use crate::sys::aside::{self, Aside};
+
+    #[test]
+    fn a_question_that_name_services_do_not_answer_is_a_fault_of_the_rule_that_asks() {
+        for rule in ["@adm * * * timeout=off", "*,!uid:1000- * * * timeout=off"] {
+            let policy = Policy::parse(PathBuf::from("/f"), &format!("\n{rule}\n")).unwrap();
+            // Without a descriptor nothing can be asked. In a child, because the limit is the whole process's.
+            let answer = Aside::default().run(|pipe| {
+                let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
+                let person = Person::named("root");
+                let (user, service) = ("root", "sshd");
+                let login =
+                    Login { user: user.as_ref(), canonical: None, uid: None, service, tty: "ssh", from: "" };
+                let resolved = resolve(&Words::default(), &policy, &Files::of(None), &login, &person);
+                let place = resolved.map_err(|faults| faults.first().and_then(|fault| fault.at));
+                aside::answer(pipe, &[u8::from(none && place == Err(Some((2, 1))))]);
+            });
+            assert_eq!(answer, [1], "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_message_file_that_cannot_be_read_is_told_once_where_somebody_is_shown_it() {
+        let faults = |line: &str, text: &str| {
+            let line = Words::of_line(line.split_whitespace()).unwrap();
+            let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
+            let faults = message_faults(&line, &policy, &Files::of(None));
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let null = "/dev/null: is not a regular file";
+        let twice = "a * * * message-file=/dev/null\nb * * * timeout=5m message-file=/dev/null\n";
+        assert_eq!(faults("", twice), [null]);
+        assert_eq!(faults("message-file=/dev/null", ""), [null]);
+        assert_eq!(faults("message-file=/dev/null timeout=off", "a * * * timeout=5m\n"), [null]);
+        assert_eq!(faults("", "a * * * timeout=off message-file=/dev/null\n"), [""; 0]);
     }
 }

@@ -178,7 +178,7 @@ mod tests {
             from("*", "") && from("*", "x") && !from("10.0.0.0/8", "") && !from("10.0.0.0/8", "ten.example")
         );
         assert!(from("10.0.0.0/8,!10.9.0.0/16", "10.8.0.1") && !from("10.0.0.0/8,!10.9.0.0/16", "10.9.0.1"));
-        assert!(from("!local", "x") && !from("!local", ""));
+        assert!(from("*,!local", "x") && !from("*,!local", ""));
     }
 
     #[test]

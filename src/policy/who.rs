@@ -45,6 +45,10 @@ impl Item for Who {
         // With these, somebody meant a pattern, an exception, an address or the syntax of another file.
         let foreign = ['*', '?', '!', '%', ':', '/'];
         let expected = Self::expected();
+        if let (Some(group), false) = (text.strip_prefix('%'), letters::is_quoted(letters)) {
+            // As sudoers(5) has it.
+            return Err(format!("{expected}; did you mean @{}?", group.escape_debug()));
+        }
         if letters::is_quoted(letters) || name.is_empty() || text.contains(foreign) {
             return Err(expected);
         }
@@ -171,17 +175,17 @@ mod tests {
 
     #[test]
     fn an_exception_is_asked_only_where_it_matters() {
-        let list = List::<Who>::parse("!root,!@staff").unwrap();
+        let list = List::<Who>::parse("*,!root,!@staff").unwrap();
         let asked = |root: bool| {
             let mut asked = Vec::new();
             let matched = list.matches(|item| {
                 asked.push(item.to_string());
-                Ok::<_, ()>(root && *item == Who::User("root".to_owned()))
+                Ok::<_, ()>(*item == Who::Any || root && *item == Who::User("root".to_owned()))
             });
             (matched.unwrap(), asked)
         };
-        assert_eq!(asked(true), (false, vec!["root".to_owned()]));
-        assert_eq!(asked(false), (true, vec!["root".to_owned(), "@staff".to_owned()]));
+        assert_eq!(asked(true), (false, ["*", "root"].map(str::to_owned).to_vec()));
+        assert_eq!(asked(false), (true, ["*", "root", "@staff"].map(str::to_owned).to_vec()));
     }
 
     proptest! {

@@ -7,7 +7,8 @@ use std::fs;
 /// through pam_env's `user_readenv`.
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// Class and type of a session, as pam_systemd(8) lists them.
+/// What kind of session it is; class and type as pam_systemd(8) lists them. Where pam_env reads the user's own
+/// file first, the user chooses both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
     /// `user`, `greeter`, `manager` ...
@@ -15,6 +16,10 @@ pub struct Kind {
     /// `tty`, `x11`, `wayland` ..., as it was when the session began: the user may have logind change
     /// it, and be quicker than the rest of his own login's PAM stack.
     pub kind: Option<String>,
+    /// The PAM service that opened the session.
+    pub service: Option<String>,
+    /// It was opened from a remote host.
+    pub remote: bool,
 }
 
 /// What logind says; nothing where there is no such session.
@@ -26,11 +31,17 @@ pub fn kind_of(session: &str) -> Kind {
     parse(&fs::read_to_string(format!("{SESSIONS}/{session}")).unwrap_or_default())
 }
 
-/// Class and type, of the text of logind's file.
+/// The same, of the text of logind's file.
 #[must_use]
 pub fn parse(text: &str) -> Kind {
     let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
-    Kind { class: value("CLASS="), kind: value("ORIGINAL_TYPE=").or_else(|| value("TYPE=")) }
+    Kind {
+        class: value("CLASS="),
+        kind: value("ORIGINAL_TYPE=").or_else(|| value("TYPE=")),
+        service: value("SERVICE="),
+        // logind takes the host `localhost` for a local one, but a user can come in through it.
+        remote: value("REMOTE=").is_some_and(|remote| remote == "1") || value("REMOTE_HOST=").is_some(),
+    }
 }
 
 #[cfg(test)]
@@ -42,6 +53,14 @@ mod tests {
         let kind = parse("# This is private data. Do not parse.\nUID=117\nTYPE=wayland\nCLASS=greeter\n");
         assert_eq!((kind.class.as_deref(), kind.kind.as_deref()), (Some("greeter"), Some("wayland")));
         assert_eq!(parse(""), Kind::default());
+    }
+
+    #[test]
+    fn a_session_from_a_remote_host_is_one_whatever_the_host_is_called() {
+        let local = parse("REMOTE=0\nTYPE=tty\nCLASS=user\nTTY=tty1\nSERVICE=login\n");
+        assert_eq!((local.remote, local.service.as_deref()), (false, Some("login")));
+        assert!(parse("REMOTE=1\nCLASS=greeter\nREMOTE_HOST=192.0.2.7\nSERVICE=sshd\n").remote);
+        assert!(parse("REMOTE=0\nCLASS=greeter\nREMOTE_HOST=localhost\nSERVICE=sshd\n").remote);
     }
 
     #[test]

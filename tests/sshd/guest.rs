@@ -121,17 +121,47 @@ fn a_process_that_picks_an_audit_id_is_not_spared() {
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }
 
+/// The record that a session of this user's is none of ours.
+fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
+    move |line| {
+        let text = format!("because=\"{because}\"");
+        line.is("not-ours") && line.field("user") == Some(user) && line.text.contains(&text)
+    }
+}
+
 #[test]
-fn what_logind_calls_a_greeter_is_not_ours() {
-    let sshd = with_scope(Sshd::with(OPTIONS));
-    sshd.script("logind", "UID=0\nTYPE=wayland\nCLASS=greeter\n");
-    let alice = sshd.login("alice");
-    let because =
-        |line: &Line| line.is("not-ours") && line.text.contains("because=\"session class greeter\"");
-    sshd.log.wait_for("the exception", because, SOON);
-    assert_eq!(sshd.helpers(), []);
-    alice.type_line("exit");
-    assert!(alice.exit(SOON).is_some());
+fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
+    for (kind, because) in [
+        ("TYPE=wayland\nCLASS=greeter\nSERVICE=lightdm-greeter", "session class greeter"),
+        ("TYPE=x11\nCLASS=user\nSERVICE=gdm-password", "session type x11"),
+    ] {
+        let sshd = with_scope(Sshd::with(OPTIONS).nested(OPTIONS));
+        sshd.script("logind", &format!("UID=0\nREMOTE=0\n{kind}\n"));
+        // In place of a display manager; from a remote host it is watched itself.
+        let root = sshd.login("root");
+        sshd.log.wait_for_event("armed", "root", SOON);
+        // As in a terminal's window.
+        root.type_line("su bob");
+        sshd.log.wait_for("the exception", not_ours("bob", because), SOON);
+        assert_eq!(sshd.helpers().len(), 1);
+        drop(root);
+        assert_no_helper_left(&sshd, SOON);
+    }
+}
+
+#[test]
+fn who_comes_from_a_remote_host_is_watched_whatever_logind_calls_the_session() {
+    for kind in ["TYPE=wayland\nCLASS=user", "TYPE=tty\nCLASS=greeter"] {
+        let sshd = with_scope(Sshd::with(OPTIONS).nested("timeout=10m"));
+        let record = format!("UID=0\nREMOTE=1\n{kind}\nREMOTE_HOST=127.0.0.1\nSERVICE=sshd\n");
+        sshd.script("logind", &record);
+        let root = sshd.login("root");
+        sshd.log.wait_for_event("armed", "root", SOON);
+        root.type_line("su bob");
+        sshd.log.wait_for_event("armed", "bob", SOON);
+        assert_eq!(sshd.log.all(|line| line.is("not-ours")).len(), 0, "the log:\n{}", sshd.log);
+        assert_ended_on_time(&sshd, &root);
+    }
 }
 
 #[test]

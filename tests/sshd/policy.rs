@@ -116,32 +116,69 @@ fn a_rule_ends_a_session_that_the_line_would_not() {
     assert_eq!(ended.field("limit"), Some("10"), "{}", ended.text);
 }
 
+/// The login is guarded as the PAM line says, and one record of it has these words about the policy.
+#[track_caller]
+pub fn assert_guarded_by_the_line(sshd: &Sshd, user: &str, limit: &str, says: &str) -> Client {
+    let client = sshd.login(user);
+    let armed = sshd.log.wait_for_event("armed", user, SOON);
+    assert_eq!((armed.field("limit"), armed.field("rule")), (Some(limit), None), "{}", armed.text);
+    let error = error(sshd, "session", user);
+    assert!(error.is("could-not") && error.text.contains(says), "{}", error.text);
+    assert!(error.text.contains("instead=\"the PAM line alone\""), "{}", error.text);
+    client
+}
+
 #[test]
-fn a_broken_policy_refuses_everybody_but_root() {
+fn while_the_policy_is_broken_everybody_is_guarded_by_the_line() {
     let sshd = Sshd::with("timeout=20m").start();
-    sshd.policy(BROKEN);
-    // Though the rule of the first line is fine, and would be his.
-    for user in ["alice", "bob"] {
-        let (client, exit) = refused(&sshd, user);
-        assert_eq!(exit.code(), 254, "{}\nthe log:\n{}", client.screen(), sshd.log);
+    sshd.policy(&format!("{BROKEN}bob * * * timeout=of\n"));
+    // The rule of the first line is fine, and would apply to alice.
+    for user in ["alice", "bob", "root"] {
+        let client = assert_guarded_by_the_line(&sshd, user, "1200", FAULT);
         let error = error(&sshd, "session", user);
-        assert!(error.is("could-not") && error.text.contains(FAULT), "{}", error.text);
+        assert_eq!(error.field("faults"), Some("2"), "{}", error.text);
+        log_out(&client);
+        assert_no_helper_left(&sshd, SOON);
     }
-    // For him who has to mend it the line holds.
-    let root = sshd.login("root");
-    let armed = sshd.log.wait_for_event("armed", "root", SOON);
-    assert_eq!((armed.field("limit"), armed.field("rule")), (Some("1200"), None), "{}", armed.text);
-    let error = error(&sshd, "session", "root");
-    let instead = "instead=\"the PAM line alone\"";
-    assert!(error.text.contains(FAULT) && error.text.contains(instead), "{}", error.text);
     // Nothing needs to be restarted.
+    sshd.policy("* * * * timeout=11m\n");
+    let carol = sshd.login("carol");
+    let armed = sshd.log.wait_for_event("armed", "carol", SOON);
+    assert_eq!(armed.field("limit"), Some("660"), "{}", armed.text);
+    log_out(&carol);
+}
+
+#[test]
+fn while_the_policy_is_broken_an_idle_session_ends_all_the_same() {
+    let sshd = Sshd::with(OPTIONS).start();
+    // A mistyped exemption exempts nobody.
+    sshd.policy("alice * * * timeout=off\n* * * * timeout=1h warm=5m\n");
+    let alice = sshd.login("alice");
+    assert_ended_on_time(&sshd, &alice);
+    let error = error(&sshd, "session", "alice");
+    assert!(error.text.contains("line=2 column=20 argument=warm=5m"), "{}", error.text);
+}
+
+#[test]
+fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
+    let sshd = Sshd::with("timeout=off").start();
+    sshd.policy(BROKEN);
+    let (client, exit) = refused(&sshd, "alice");
+    assert_eq!(exit.code(), 254, "{}\nthe log:\n{}", client.screen(), sshd.log);
+    let of_alice = error(&sshd, "session", "alice");
+    assert!(of_alice.is("could-not") && of_alice.text.contains(FAULT), "{}", of_alice.text);
+    // Root can mend it.
+    let root = sshd.login("root");
+    let of_root = errors(&sshd, "session", "root", 2);
+    let [fault, unguarded] = &of_root[..] else { panic!("{of_root:?}") };
+    assert!(fault.text.contains(FAULT) && unguarded.is("unguarded"), "{of_root:?}");
     root.run(&format!("sed -i s/timeot/timeout/ {FILE}"));
     log_out(&sshd.login("alice"));
 }
 
 #[test]
-fn with_onerr_succeed_a_broken_policy_lets_everybody_in_on_record() {
-    let sshd = Sshd::with("timeout=10s onerr=succeed").start();
+fn with_onerr_succeed_a_broken_policy_and_no_limit_let_everybody_in_on_record() {
+    let sshd = Sshd::with("timeout=off onerr=succeed").start();
     sshd.policy(BROKEN);
     let alice = sshd.login("alice");
     let errors = errors(&sshd, "session", "alice", 2);
@@ -153,16 +190,13 @@ fn with_onerr_succeed_a_broken_policy_lets_everybody_in_on_record() {
 }
 
 #[test]
-fn a_policy_that_somebody_else_may_have_written_refuses() {
+fn a_policy_that_somebody_else_may_have_written_does_not_count() {
     let sshd = Sshd::with("timeout=20m").start();
     sshd.policy("* * * * timeout=off\n");
     let path = sshd.dir.join("etc/security/idle_watchdog.conf");
     chown(&path, Some(sshd.uid("alice")), None).unwrap();
-    let (_, exit) = refused(&sshd, "alice");
-    assert_eq!(exit.code(), 254);
-    let of_alice = error(&sshd, "session", "alice");
     let says = format!("file={FILE} what=\"is not owned by root\"");
-    assert!(of_alice.text.contains(&says), "{}", of_alice.text);
+    log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));
 }
 
 #[test]
@@ -170,21 +204,30 @@ fn the_text_of_the_warning_must_be_roots() {
     let sshd = Sshd::with("timeout=20m").start();
     let text = sshd.dir.join("text");
     write(&text, "Gone in {remaining}\n", 0o644);
-    sshd.policy(&format!("* * * * timeout=10m message-file={}\n", text.display()));
+    sshd.policy(&format!(
+        "carol * * * timeout=off message-file=/nowhere\n* * * * timeout=10m message-file={}\n",
+        text.display()
+    ));
     chown(&text, Some(sshd.uid("alice")), None).unwrap();
-    let (_, exit) = refused(&sshd, "alice");
-    assert_eq!(exit.code(), 254);
-    let of_alice = error(&sshd, "session", "alice");
     let says = format!("file={} what=\"is not owned by root\"", text.display());
-    assert!(of_alice.text.contains(&says), "{}", of_alice.text);
+    log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));
+    assert_no_helper_left(&sshd, SOON);
+    // An exempt session shows no text.
+    let carol = sshd.login("carol");
+    sshd.log.wait_for_event("exempt", "carol", SOON);
+    errors(&sshd, "session", "carol", 0);
+    log_out(&carol);
 
     chown(&text, Some(0), None).unwrap();
-    log_out(&sshd.login("alice"));
     // What the text has is checked, too.
     write(&text, "Gone in {remainder}\n", 0o644);
-    refused(&sshd, "bob");
-    let of_bob = error(&sshd, "session", "bob");
-    assert!(of_bob.text.contains("unknown placeholder {remainder}"), "{}", of_bob.text);
+    log_out(&assert_guarded_by_the_line(&sshd, "bob", "1200", "unknown placeholder {remainder}"));
+    assert_no_helper_left(&sshd, SOON);
+    write(&text, "Gone in {remaining}\n", 0o644);
+    let root = sshd.login("root");
+    let armed = sshd.log.wait_for_event("armed", "root", SOON);
+    assert_eq!(armed.field("limit"), Some("600"), "{}", armed.text);
+    log_out(&root);
 }
 
 #[test]
@@ -193,10 +236,8 @@ fn a_policy_that_the_line_names_takes_the_place_of_the_systems() {
     let sshd = Sshd::with(&format!("timeout=20m conf={}", conf.display())).start();
     // The system's own is not even read.
     sshd.policy(BROKEN);
-    refused(&sshd, "alice");
-    let of_alice = error(&sshd, "session", "alice");
     let says = format!("file={} what=\"No such file", conf.display());
-    assert!(of_alice.text.contains(&says), "{}", of_alice.text);
+    log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));
     write(&conf, "* * * * timeout=13m\n", 0o644);
     let bob = sshd.login("bob");
     let armed = sshd.log.wait_for_event("armed", "bob", SOON);

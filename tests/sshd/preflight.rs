@@ -1,6 +1,7 @@
 //! The account line: a login that could not be guarded is refused before it has a session.
 
-use crate::policy::{BROKEN, error, errors, log_out, refused};
+use crate::policy::{BROKEN, assert_guarded_by_the_line, error, errors, log_out, refused};
+use crate::promise::assert_no_helper_left;
 use crate::support::SOON;
 use crate::support::sshd::{Builder, Helper, Sshd};
 use crate::support::tree::line_of;
@@ -35,22 +36,27 @@ fn it_says_yes_where_the_session_can_be_guarded() {
 }
 
 #[test]
-fn a_broken_policy_is_a_login_that_is_not_allowed() {
+fn a_broken_policy_keeps_nobody_out_and_is_on_record_once() {
     let sshd = with("timeout=20m").start();
     sshd.policy(BROKEN);
-    assert_denied(&sshd, "alice", "line=3 column=3 argument=timeot=5m");
+    for user in ["alice", "root"] {
+        let client = assert_guarded_by_the_line(&sshd, user, "1200", "line=3 column=3 argument=timeot=5m");
+        errors(&sshd, "account", user, 0);
+        assert_eq!(sshd.helpers().len(), 1);
+        log_out(&client);
+        assert_no_helper_left(&sshd, SOON);
+    }
 }
 
 #[test]
-fn root_comes_in_to_mend_it() {
-    let sshd = with("timeout=20m").start();
+fn a_broken_policy_and_no_limit_are_a_login_that_is_not_allowed() {
+    let sshd = with("timeout=off").start();
     sshd.policy(BROKEN);
+    assert_denied(&sshd, "alice", "line=3 column=3 argument=timeot=5m");
+    // Root can mend it.
     let root = sshd.login("root");
-    for stack in ["account", "session"] {
-        let error = error(&sshd, stack, "root");
-        assert!(error.text.contains("instead="), "{}", error.text);
-    }
-    assert_eq!(sshd.helpers().len(), 1);
+    errors(&sshd, "account", "root", 0);
+    errors(&sshd, "session", "root", 2);
     log_out(&root);
 }
 

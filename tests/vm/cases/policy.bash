@@ -2,7 +2,7 @@
 # The policy file, and the administrator's command.
 
 # A rule decides; a broken policy is handed to nobody; a changed one is, to who is in already. No other case
-# runs beside it: while the policy is broken, nobody comes in.
+# runs beside it: while the policy is broken, each login has a record of that.
 alone_policy() {
 	local file=/etc/security/idle_watchdog.conf
 	afterwards "rm -f $file"

@@ -1,0 +1,149 @@
+//! What is no mistake in a policy, but may be a slip: rules that can never match on this machine.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::stack;
+use crate::policy::{Fault, Policy, Rule, Who};
+use crate::sys::names::{self, Person};
+
+/// Names that are taken for those of services, and the services that are meant.
+const MISTAKEN: [(&str, &str); 5] =
+    [("ssh", "sshd"), ("openssh", "sshd"), ("console", "login"), ("getty", "login"), ("tty", "login")];
+
+/// All of them, in words; and the names of which name services cannot tell whether they are known.
+#[must_use]
+pub fn of(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
+    let (mut notes, untold) = unknown(policy);
+    let services = stack::services();
+    for rule in &policy.rules {
+        for (glob, meant) in rule.service.wanted().filter_map(|glob| mistaken(&glob.to_string(), &services)) {
+            notes.push(format!("{}: no service is called {glob}: did you mean {meant}?", rule.place));
+        }
+        if rule.is_for_no_terminal_of_sshd() {
+            let place = &rule.place;
+            notes.push(format!("{place}: never matches: the terminal of every session of sshd is ssh"));
+        }
+    }
+    notes.extend(unreached(&policy.rules));
+    (notes, untold)
+}
+
+/// Users and groups that nobody knows, and those that cannot be looked up.
+fn unknown(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
+    let (mut notes, mut untold) = (Vec::new(), Vec::new());
+    // Each name is asked about once: a directory may take seconds.
+    let mut answers = BTreeMap::new();
+    for (rule, who) in policy.names() {
+        let known = answers.entry(who.to_string()).or_insert_with(|| match who {
+            Who::User(name) => names::user_exists(name),
+            Who::Group(name) => names::group_exists(name),
+            Who::Any | Who::Uids(..) => Ok(true),
+        });
+        match known {
+            Ok(true) => {}
+            Ok(false) => {
+                let meant = group_meant(who);
+                notes.push(format!("{}: {who} is not known on this machine{meant}", rule.place));
+            }
+            Err(problem) => untold.push(Fault::of_rule(&rule.place, &*problem)),
+        }
+    }
+    (notes, untold)
+}
+
+/// Behind a user whom nobody knows: the group of that name, if there is one.
+fn group_meant(who: &Who) -> String {
+    match who {
+        Who::User(name) if names::group_exists(name) == Ok(true) => {
+            format!(": did you mean {}?", Who::Group(name.clone()))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A pattern that no service's name matches, and the service that is meant, if it is one.
+fn mistaken(glob: &str, services: &[String]) -> Option<(String, String)> {
+    if services.iter().any(|service| service == glob) {
+        return None;
+    }
+    // libpam takes the last part of a path for the name, and no capitals.
+    let name = glob.rsplit('/').next().unwrap_or(glob).to_ascii_lowercase();
+    let meant = MISTAKEN.iter().find(|(mistaken, _)| *mistaken == name).map(|(_, meant)| (*meant).to_owned());
+    let meant = meant.unwrap_or(name);
+    (meant != glob).then(|| (glob.to_owned(), meant))
+}
+
+/// Rules that match nobody, because of their own exceptions or an earlier rule.
+fn unreached(rules: &[Rule]) -> Vec<String> {
+    let users = Users::default();
+    let known = |user: &str, who: &Who| users.is(user, who);
+    let mut notes = Vec::new();
+    for (at, rule) in rules.iter().enumerate() {
+        if let Some(column) = rule.empty_column(&known) {
+            notes.push(format!("{}: never matches: the exceptions in {column} leave nothing", rule.place));
+            continue;
+        }
+        let Some(earlier) = rules.iter().take(at).find(|earlier| earlier.covers(rule, &known)) else {
+            continue;
+        };
+        let everybody = earlier.is_for_everybody();
+        let why = if everybody { "is for everybody" } else { "covers it" };
+        notes.push(format!("{}: is never reached: {} {why}", rule.place, earlier.place));
+        if everybody {
+            // The same is true of all that follow.
+            break;
+        }
+    }
+    notes
+}
+
+/// What name services know of users, each asked once.
+#[derive(Default)]
+struct Users(RefCell<BTreeMap<(String, String), Option<bool>>>);
+
+impl Users {
+    fn is(&self, user: &str, who: &Who) -> Option<bool> {
+        let key = (user.to_owned(), who.to_string());
+        if let Some(known) = self.0.borrow().get(&key) {
+            return *known;
+        }
+        let person = Person::named(user);
+        let known = match who {
+            Who::Any => Some(true),
+            Who::User(name) => {
+                Some(name == user || person.canonical().is_some_and(|user| user == name.as_str()))
+            }
+            Who::Group(group) => person.is_in(group).ok(),
+            Who::Uids(first, last) => person
+                .is_told()
+                .ok()
+                .map(|()| person.uid().is_some_and(|uid| (*first..=*last).contains(&uid))),
+        };
+        self.0.borrow_mut().insert(key, known);
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mistaken;
+
+    #[test]
+    fn a_service_that_no_program_has_is_told_from_one_that_is_not_installed() {
+        let installed = ["sshd", "login", "tty"].map(str::to_owned);
+        let meant = |glob: &str| mistaken(glob, &installed).map(|(_, meant)| meant);
+        for (glob, service) in [
+            ("ssh", "sshd"),
+            ("SSHD", "sshd"),
+            ("/etc/pam.d/sshd", "sshd"),
+            ("getty", "login"),
+            ("Su*", "su*"),
+        ] {
+            assert_eq!(meant(glob).as_deref(), Some(service), "{glob}");
+        }
+        for glob in ["sshd", "gdm-password", "*", "s?", "tty"] {
+            assert_eq!(meant(glob), None, "{glob}");
+        }
+    }
+}
