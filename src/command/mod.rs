@@ -1,12 +1,24 @@
 //! `idle-watchdog`, the administrator's command: what holds for whom, and what weakens the guard.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod args;
 mod check;
+pub mod control;
+mod course;
+pub mod dispatch;
+mod libpam;
+mod machine;
 mod reload;
 mod report;
+mod services;
+mod sshd;
 pub mod stack;
 mod system;
+#[cfg(test)]
+mod tree;
+mod verdict;
+mod watched;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

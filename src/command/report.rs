@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::Asked;
+use super::watched::Watched;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
 
 /// A setting as both kinds of readers see it.
@@ -58,6 +59,26 @@ fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
             Row { name, text, value, origin }
         })
         .collect()
+}
+
+/// Whether a login is watched, for people.
+#[must_use]
+pub fn watched(watched: &Watched) -> String {
+    let word = if watched.watched { "watched" } else { "not watched" };
+    format!("{word}, because {}\n", watched.because)
+}
+
+/// An object, for machines. Whether a login is watched comes first: nothing else is worth anything where it
+/// is not.
+#[must_use]
+pub fn object(watched: Option<&Watched>, rest: Map<String, Value>) -> String {
+    let text = format!("{:#}", Value::from(rest));
+    let Some(Watched { watched, because }) = watched else { return text + "\n" };
+    let first = format!("{{\n  \"watched\": {watched},\n  \"because\": {}", Value::from(because.as_str()));
+    match text.strip_prefix("{\n") {
+        Some(rest) => format!("{first},\n{rest}\n"),
+        None => format!("{first}\n}}\n"),
+    }
 }
 
 /// A decision about a login, for people.
