@@ -25,7 +25,7 @@ idle-watchdog check             whether the policy's files can be read
     --system                    which services end idle sessions, and what weakens the guard here
     --json                      for machines
 
-idle-watchdog reload            the policy as it is now holds for the sessions that are watched already, too
+idle-watchdog reload            policy and PAM line as they are now hold for the sessions that are watched already, too
 
 Exit status: 0 nothing found, 1 something weakens the guard, nobody watches the login or a session keeps
 an old policy, 2 the command line or the policy is broken.

@@ -3,13 +3,15 @@
 
 mod answers;
 mod args;
+mod changes;
 mod check;
 pub mod control;
 mod course;
 pub mod dispatch;
 mod libpam;
-mod machine;
-mod reload;
+pub mod machine;
+mod now;
+pub mod reload;
 mod report;
 mod services;
 mod sshd;

@@ -36,20 +36,32 @@ pub enum Found {
     None(String),
 }
 
+/// How the stack of a service treats our lines.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn course(machine: &Machine, service: &str) -> Result<Course, String> {
+    let stack = machine.libpam.service(service);
+    let stack =
+        stack.ok_or_else(|| format!("there is no file for the service {service}, nor one for other"))?;
+    let course = machine.course(&stack);
+    if course.ours().next().is_some() {
+        return Ok(course);
+    }
+    Err(match machine.libpam.stack(service) {
+        Some(_) => format!("the session stack of {service} has no line of ours"),
+        None => format!("{service} has no file, and the session stack of other has no line of ours"),
+    })
+}
+
 /// Looks for the line of a service.
 #[must_use]
 pub fn line(machine: &Machine, service: &str) -> Found {
-    let Some(stack) = machine.libpam.service(service) else {
-        return Found::None(format!("there is no file for the service {service}, nor one for other"));
+    let course = match course(machine, service) {
+        Ok(course) => course,
+        Err(why) => return Found::None(why),
     };
-    let course = machine.course(&stack);
-    if course.ours().next().is_none() {
-        let why = match machine.libpam.stack(service) {
-            Some(_) => format!("the session stack of {service} has no line of ours"),
-            None => format!("{service} has no file, and the session stack of other has no line of ours"),
-        };
-        return Found::None(why);
-    }
     let first = course.ways.iter().flatten().next().and_then(|at| course.entries.get(*at));
     match first {
         Some(line) => Found::Line(Box::new(line.clone()), runs(&course, line)),
