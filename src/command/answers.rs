@@ -74,13 +74,17 @@ pub fn tells_apart(entry: &Entry) -> bool {
 }
 
 /// Every way in which the lines of a stack may answer: first the usual answers, then those varied where a
-/// line tells people apart.
+/// line tells people apart, unless its answer is known.
 #[must_use]
-pub fn ways(entries: &[Entry], loads: &impl Fn(&str) -> bool) -> Vec<Vec<Code>> {
+pub fn ways(
+    entries: &[Entry],
+    loads: &impl Fn(&str) -> bool,
+    known: &impl Fn(&Entry) -> Option<Code>,
+) -> Vec<Vec<Code>> {
     let usual: Vec<Code> = entries.iter().map(|entry| usual(entry, loads)).collect();
     let mut ways = vec![usual.clone()];
     for (at, (entry, code)) in entries.iter().zip(&usual).enumerate() {
-        let codes = varied(entry);
+        let codes = known(entry).map_or_else(|| varied(entry), |code| vec![code]);
         if *code == Code::MODULE_UNKNOWN || codes.is_empty() || ways.len() * codes.len() > WAYS_MAX {
             continue;
         }

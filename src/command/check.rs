@@ -153,8 +153,10 @@ struct Line {
 impl Line {
     /// As given, or the line of ours that runs in the service's stack, or an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
-        let found =
-            check.line.as_ref().map_or_else(|| watched::line(machine, check.service()), |_| Found::Given);
+        let found = check
+            .line
+            .as_ref()
+            .map_or_else(|| watched::line(machine, check.service(), check.login.as_ref()), |_| Found::Given);
         let (origin, words) = match &found {
             Found::Given => {
                 ("as given".to_owned(), check.line.as_deref().map(stack::words).unwrap_or_default())

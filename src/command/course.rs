@@ -32,16 +32,21 @@ pub struct Course {
 }
 
 impl Course {
-    /// That of a stack. `loads` answers why libpam cannot load the module at a path.
+    /// That of a stack. `loads` answers why libpam cannot load the module at a path, and `known` what a line
+    /// answers that tells people apart, where it is one login that is asked about.
     #[must_use]
-    pub fn of(stack: &Stack, loads: &impl Fn(&str) -> Result<(), String>) -> Self {
+    pub fn of(
+        stack: &Stack,
+        loads: &impl Fn(&str) -> Result<(), String>,
+        known: &impl Fn(&Entry) -> Option<Code>,
+    ) -> Self {
         let entries = stack.of_kind(Kind::Session);
         if let Some(why) = &stack.broken {
             return Self { refused: Some(why.clone()), entries, ..Self::default() };
         }
         let mut course = Self::default();
         let mut first = None;
-        for codes in answers::ways(&entries, &|path| loads(path).is_ok()) {
+        for codes in answers::ways(&entries, &|path| loads(path).is_ok(), known) {
             let way = Way { entries: &entries, codes };
             let run = way.run();
             if run.succeeds() {

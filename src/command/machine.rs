@@ -3,10 +3,11 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use super::control::Code;
 use super::course::Course;
 use super::libpam::Libpam;
 use super::sshd::Sshd;
-use super::stack::{Runs, Stack};
+use super::stack::{Entry, Runs, Stack};
 
 /// A machine.
 #[derive(Debug)]
@@ -47,10 +48,16 @@ impl Machine {
         Sshd::ask(&self.root, Some((user, from)))
     }
 
-    /// How a stack treats our line.
+    /// How a stack treats our line, whoever logs in.
     #[must_use]
     pub fn course(&self, stack: &Stack) -> Course {
-        Course::of(stack, &|path| self.loads(path))
+        self.course_with(stack, &|_| None)
+    }
+
+    /// The same, where it is known what some of its lines answer.
+    #[must_use]
+    pub fn course_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Course {
+        Course::of(stack, &|path| self.loads(path), known)
     }
 
     /// Why libpam cannot load a module. Where no libpam was found, it is taken to load all.

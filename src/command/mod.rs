@@ -5,6 +5,7 @@ mod answers;
 mod args;
 mod changes;
 mod check;
+mod condition;
 pub mod control;
 mod course;
 pub mod dispatch;

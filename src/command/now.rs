@@ -18,7 +18,7 @@ pub enum Line {
 /// That of a service.
 #[must_use]
 pub fn line(machine: &Machine, service: &str) -> Line {
-    let course = match watched::course(machine, service) {
+    let course = match watched::course(machine, service, &|_| None) {
         Ok(course) => course,
         Err(why) => return Line::Lost(why),
     };

@@ -2,13 +2,17 @@
 //! worth nothing.
 
 use super::args::Asked;
+use super::condition;
+use super::control::Code;
 use super::course::{Course, joined};
 use super::machine::Machine;
+use super::sshd::Sshd;
 use super::stack::Entry;
 use super::system;
 use super::verdict::Decided;
 use crate::handoff::HELPER;
 use crate::policy::{Kill, ours};
+use crate::sys::names::Person;
 
 /// Whether a login is watched, and why, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +45,15 @@ pub enum Found {
 /// # Errors
 ///
 /// Why there are none.
-pub fn course(machine: &Machine, service: &str) -> Result<Course, String> {
+pub fn course(
+    machine: &Machine,
+    service: &str,
+    known: &impl Fn(&Entry) -> Option<Code>,
+) -> Result<Course, String> {
     let stack = machine.libpam.service(service);
     let stack =
         stack.ok_or_else(|| format!("there is no file for the service {service}, nor one for other"))?;
-    let course = machine.course(&stack);
+    let course = machine.course_with(&stack, known);
     if course.ours().next().is_some() {
         return Ok(course);
     }
@@ -55,15 +63,21 @@ pub fn course(machine: &Machine, service: &str) -> Result<Course, String> {
     })
 }
 
-/// Looks for the line of a service.
+/// Looks for the line of a service, or of the login that is asked about.
 #[must_use]
-pub fn line(machine: &Machine, service: &str) -> Found {
-    let course = match course(machine, service) {
+pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> Found {
+    let person = login.map(|login| (login, Person::named(&login.user)));
+    let known =
+        |entry: &Entry| person.as_ref().and_then(|(login, person)| condition::answer(entry, login, person));
+    let course = match course(machine, service, &known) {
         Ok(course) => course,
         Err(why) => return Found::None(why),
     };
-    let first = course.ways.iter().flatten().next().and_then(|at| course.entries.get(*at));
-    match first {
+    let way = course.ways.iter().find(|way| !way.is_empty());
+    let lines: Vec<&Entry> = way.into_iter().flatten().filter_map(|at| course.entries.get(*at)).collect();
+    // A line that exempts by itself leaves the session to the next.
+    let guards = |line: &&&Entry| !line.words.iter().any(|word| word == "timeout=off");
+    match lines.iter().find(guards).or(lines.first()).copied() {
         Some(line) => Found::Line(Box::new(line.clone()), runs(&course, line)),
         None => Found::None(course.never()),
     }
@@ -72,15 +86,14 @@ pub fn line(machine: &Machine, service: &str) -> Found {
 /// Why a line runs.
 fn runs(course: &Course, line: &Entry) -> String {
     let place = &line.place;
-    if course.only_line().is_some() {
+    if course.ways.len() == 1 {
         return format!("{place} runs whenever a session opens");
     }
     let others: Vec<&str> =
         course.ours().map(|other| other.place.as_str()).filter(|other| other != place).collect();
-    match (others.is_empty(), course.passing.is_empty()) {
-        (_, true) => format!("{place} runs whenever a session opens, before {}", others.join(", ")),
-        (true, _) => format!("{place} runs, but not where {} passes it over", joined(&course.passing)),
-        _ => format!(
+    match others.is_empty() {
+        true => format!("{place} runs, but not where {} passes it over", joined(&course.passing)),
+        false => format!(
             "{place} may run: it depends on {} whether it runs, or another line ({}), or none",
             joined(&course.passing),
             others.join(", ")
@@ -103,8 +116,8 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
             if let Some(why) = sshd.without_pam().filter(|_| service == sshd.service()) {
                 return Watched::no(why);
             }
-            let named = sshd.service();
-            if service == "sshd" && named != service {
+            let named = sshd.service().to_owned();
+            if service == "sshd" && named != *service {
                 return Watched::no(format!(
                     "sshd names the service {named} to PAM: ask with --service {named}"
                 ));
@@ -112,7 +125,12 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
             if let Some(why) = system::helper_fails(&machine.file(HELPER)) {
                 return Watched::no(why);
             }
-            why.clone()
+            match sshd {
+                Sshd::Silent(said) if *service == named => {
+                    format!("{why}, if sshd uses PAM; it did not say: {said}")
+                }
+                _ => why.clone(),
+            }
         }
     };
     match (decided.settings.limit, decided.settings.kill) {
@@ -121,5 +139,83 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
             Watched { watched: true, because: format!("{because}; but kill=none ends nobody") }
         }
         (Some(_), _) => Watched { watched: true, because },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Tree;
+    use super::*;
+    use crate::policy::{Settings, Words};
+
+    /// What is said of a login by a service with these words in force.
+    fn said(tree: &Tree, service: &str, words: &str) -> (bool, String) {
+        let machine = tree.machine();
+        let read = Words::of_line(words.split_whitespace()).unwrap();
+        let origins = Settings::origins(&read, None);
+        let decided = Decided { settings: Settings::of(&read, None), rule: None, origins };
+        let texts = ["root", "ssh", "192.0.2.7"].map(str::to_owned);
+        let [user, tty, from] = texts;
+        let login = Asked { user, service: service.to_owned(), tty, from };
+        let Watched { watched, because } =
+            judge(&machine, &login, &line(&machine, service, Some(&login)), &decided, "LINE");
+        (watched, because)
+    }
+
+    #[test]
+    fn a_login_is_watched_where_a_line_of_ours_runs() {
+        let tree = Tree::with("session required pam_idle_watchdog.so");
+        let (watched, because) = said(&tree, "sshd", "timeout=15m");
+        assert_eq!((watched, because.as_str()), (true, "/etc/pam.d/sshd:9 runs whenever a session opens"));
+        let (watched, because) = said(&tree, "sshd", "kill=none");
+        assert!(watched && because.ends_with("but kill=none ends nobody"), "{because}");
+        assert_eq!(said(&tree, "sshd", "timeout=off"), (false, "LINE says timeout=off".to_owned()));
+    }
+
+    #[test]
+    fn a_login_is_not_watched_where_none_runs() {
+        let tree = Tree::with("session required pam_idle_watchdog.so");
+        tree.put("etc/pam.d/login", "@include common-session\n");
+        let not = |tree: &Tree, service: &str, why: &str| {
+            let (watched, because) = said(tree, service, "");
+            assert!(!watched && because.contains(why), "{service}: {because}");
+        };
+        not(&tree, "cron", "never watched");
+        not(&tree, "login", "the session stack of login has no line of ours");
+        not(&tree, "nosuch", "nosuch has no file");
+        tree.sshd("usepam no");
+        not(&tree, "sshd", "sshd does not use PAM");
+        tree.sshd("usepam yes\npamservicename ssh-ops");
+        not(&tree, "sshd", "ask with --service ssh-ops");
+        tree.sshd("usepam yes");
+        tree.remove(crate::handoff::HELPER.trim_start_matches('/'));
+        not(&tree, "sshd", "no session can be guarded");
+        not(&Tree::with("session requird pam_idle_watchdog.so"), "sshd", "no session opens");
+        not(
+            &Tree::with("session optional pam_missing/pam_idle_watchdog.so"),
+            "sshd",
+            "there is no pam_missing/",
+        );
+    }
+
+    #[test]
+    fn what_depends_on_the_login_is_said() {
+        let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user =~ backup*";
+        let line = "session required pam_idle_watchdog.so";
+        let (watched, because) = said(&Tree::with(&format!("{jump}\n{line}")), "sshd", "");
+        assert!(watched && because.contains("but not where /etc/pam.d/sshd:9 ("), "{because}");
+        let (_, because) = said(&Tree::with(&format!("{jump}\n{line}\n{line}")), "sshd", "");
+        assert!(because.contains("whether it runs, or another line"), "{because}");
+        // Of one login it can be told.
+        let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user = root";
+        let (watched, because) = said(&Tree::with(&format!("{jump}\n{line}")), "sshd", "");
+        assert!(!watched && because.contains("pam_succeed_if.so) passes it over"), "{because}");
+        let (watched, because) =
+            said(&Tree::with(&format!("{jump}\n{line}").replace("= root", "!= root")), "sshd", "");
+        assert_eq!((watched, because.as_str()), (true, "/etc/pam.d/sshd:10 runs whenever a session opens"));
+        let tree = Tree::with(line);
+        tree.program("usr/sbin/sshd", "#!/bin/sh\necho no hostkeys >&2\nexit 1\n");
+        let (watched, because) = said(&tree, "sshd", "");
+        assert!(watched && because.ends_with("if sshd uses PAM; it did not say: no hostkeys"), "{because}");
     }
 }
