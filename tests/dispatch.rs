@@ -42,7 +42,7 @@ fn controls() -> impl Strategy<Value = String> {
 fn lines() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => (controls(), returns()).prop_map(|(control, code)| format!("session {control} pam_debug.so open_session={code}")),
-        2 => "(session|SESSION) (include|substack|Include) @/[a-c]",
+        6 => "(session|SESSION) (include|substack|Include) @/[a-c]",
         1 => "-?session (required|optional|\\[module_unknown=ignore default=bad\\]) no_such_module.so",
         1 => "(sessio required pam_debug.so|session|session required|session (include|substack) none|auth include @/[a-c]|# nothing|)",
         1 => Just("session required \\\n pam_debug.so # a comment".to_owned()),
@@ -94,7 +94,7 @@ fn answer(entry: &Entry) -> Code {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_stack_is_run_as_libpam_runs_it(files in files(), serial: u64) {
