@@ -1,16 +1,24 @@
-//! What pam_succeed_if(8) answers for one login: stacks exempt people by it.
+//! What pam_succeed_if(8) answers for one login: stacks exempt people by it. Pure: somebody else asks name
+//! services.
 
 use super::args::Asked;
 use super::control::Code;
 use super::stack::Entry;
-use crate::sys::names::Person;
+
+/// What name services say of a user; `None` where they do not.
+pub struct Known<'a> {
+    /// The user's id.
+    pub uid: &'a dyn Fn() -> Option<u32>,
+    /// Whether they are a member of a group.
+    pub is_in: &'a dyn Fn(&str) -> Option<bool>,
+}
 
 /// Words that change what is logged, and no answer.
 const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audit"];
 
 /// What the module of a line answers, where that can be told.
 #[must_use]
-pub fn answer(entry: &Entry, login: &Asked, person: &Person<'_>) -> Option<Code> {
+pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
     if entry.module() != "pam_succeed_if.so" {
         return None;
     }
@@ -20,16 +28,16 @@ pub fn answer(entry: &Entry, login: &Asked, person: &Person<'_>) -> Option<Code>
     let mut holds = true;
     for condition in words.chunks(3) {
         let [left, comparison, right] = condition else { return None };
-        holds &= holds_for(left, comparison, right, login, person)?;
+        holds &= holds_for(left, comparison, right, login, user)?;
     }
     Some(if holds { Code::SUCCESS } else { Code::AUTH_ERR })
 }
 
-fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, person: &Person<'_>) -> Option<bool> {
+fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Known<'_>) -> Option<bool> {
     let left = left.to_ascii_lowercase();
     let value = match left.as_str() {
         "user" => login.user.clone(),
-        "uid" => person.uid()?.to_string(),
+        "uid" => (user.uid)()?.to_string(),
         "rhost" => login.from.clone(),
         "tty" => login.tty.clone(),
         "service" => login.service.clone(),
@@ -37,8 +45,7 @@ fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, person: &
     };
     let numbers = || Some((value.parse::<i64>().ok()?, right.parse::<i64>().ok()?));
     let listed = || right.split(':').any(|item| item == value);
-    let grouped =
-        || right.split(':').try_fold(false, |found, group| Some(found || person.is_in(group).ok()?));
+    let grouped = || right.split(':').try_fold(false, |found, group| Some(found || (user.is_in)(group)?));
     match comparison.to_ascii_lowercase().as_str() {
         "=" => Some(value == right),
         "!=" => Some(value != right),
@@ -68,7 +75,7 @@ mod tests {
         let entry = stack::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
         let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
         let login = Asked { user, service, tty, from };
-        answer(&entry, &login, &Person::named("root"))
+        answer(&entry, &login, &Known { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
     }
 
     #[test]

@@ -138,8 +138,10 @@ pub fn read(
         return None;
     }
     let (path, text) = read(service)?;
-    let mut reader = Reader { read, at_include, unread: FILES_MAX, found: Vec::new(), includes: Vec::new() };
-    let broken = reader.lines(&path, &text, Scope::default()).err();
+    let mut reader =
+        Reader { read, at_include, unread: FILES_MAX, found: Vec::new(), includes: Vec::new(), broken: None };
+    let torn = reader.lines(&path, &text, Scope::default()).err();
+    let broken = reader.broken.or(torn);
     Some(Stack { entries: reader.found, broken, includes: reader.includes })
 }
 
@@ -160,6 +162,7 @@ struct Reader<R> {
     unread: usize,
     found: Vec<Entry>,
     includes: Vec<String>,
+    broken: Option<String>,
 }
 
 impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
@@ -180,13 +183,12 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
             let (number, line) =
                 row.map_err(|number| format!("{}:{number}: the file ends within a line", path.display()))?;
             let place = format!("{}:{number}", path.display());
-            self.line(&place, &line, scope)?;
+            self.line(&place, &line, scope);
         }
         Ok(())
     }
 
-    /// The error says why libpam gives the file up that the line is in.
-    fn line(&mut self, place: &str, line: &str, scope: Scope) -> Result<(), String> {
+    fn line(&mut self, place: &str, line: &str, scope: Scope) {
         let mut tokens = words(line).into_iter();
         let first = tokens.next().unwrap_or_default();
         // A leading hyphen asks for less in the log where the module is missing. It changes no answer.
@@ -194,29 +196,30 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
         if self.at_include && word.eq_ignore_ascii_case("@include") {
             let name = tokens.next().unwrap_or_default();
             let included = self.file(&name, Scope { depth: scope.depth + 1, ..scope });
-            return match (included, scope.only) {
-                (Err(why), Some(kind)) => {
-                    self.fails(place, kind, Control::bad(), scope, &why);
-                    Ok(())
+            match (included, scope.only) {
+                (Ok(()), _) => {}
+                (Err(why), Some(kind)) => self.fails(place, kind, Control::bad(), scope, &why),
+                // libpam knows no kind to let fail, and gives up. The lines after it show what was meant.
+                (Err(why), None) => {
+                    self.broken.get_or_insert(format!("{place}: {why}"));
                 }
-                // libpam knows no kind to let fail, and gives up.
-                (included, _) => included.map_err(|why| format!("{place}: {why}")),
-            };
+            }
+            return;
         }
         let known = Kind::of_word(word);
         // What cannot be read lets the login fail where that is worst.
         let kind = known.or(scope.only).unwrap_or(Kind::Auth);
         if scope.only.is_some_and(|only| only != kind) {
-            return Ok(());
+            return;
         }
         let Some(written) = tokens.next() else {
             self.fails(place, kind, Control::bad(), scope, "there is no control");
-            return Ok(());
+            return;
         };
         let substack = written.eq_ignore_ascii_case("substack");
         if substack || written.eq_ignore_ascii_case("include") {
             self.include(place, kind, substack, tokens.next(), scope);
-            return Ok(());
+            return;
         }
         let control = Control::parse(&written);
         match (known, tokens.next()) {
@@ -232,7 +235,6 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
                 words: tokens.collect(),
             }),
         }
-        Ok(())
     }
 
     fn include(&mut self, place: &str, kind: Kind, substack: bool, name: Option<String>, scope: Scope) {
@@ -353,7 +355,7 @@ session include sshd
                 "faulty" => {
                     "sessio required pam_a.so\nsession\nsession required\nsession include torn\nsession include none\n@include others\n"
                 }
-                "missing" => "session required pam_a.so\n@include none\n",
+                "missing" => "session required pam_a.so\n@include none\nsession required pam_b.so\n",
                 "around" => "session required pam_a.so\nsession include around\n",
                 _ => return None,
             };
@@ -416,6 +418,7 @@ session include sshd
             stack("missing").unwrap().broken.unwrap(),
             "/p/missing:2: there is no file none to include"
         );
+        assert_eq!(modules("missing", Kind::Session).len(), 2);
         assert_eq!(stack("torn").unwrap().broken.unwrap(), "/p/torn:2: the file ends within a line");
         assert_eq!(stack("sshd").unwrap().broken, None);
     }

@@ -2,7 +2,7 @@
 //! worth nothing.
 
 use super::args::Asked;
-use super::condition;
+use super::condition::{self, Known};
 use super::control::Code;
 use super::course::{Course, joined};
 use super::machine::Machine;
@@ -66,9 +66,9 @@ pub fn course(
 /// Looks for the line of a service, or of the login that is asked about.
 #[must_use]
 pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> Found {
-    let person = login.map(|login| (login, Person::named(&login.user)));
-    let known =
-        |entry: &Entry| person.as_ref().and_then(|(login, person)| condition::answer(entry, login, person));
+    let person = Person::named(login.map(|login| login.user.as_str()).unwrap_or_default());
+    let user = Known { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
+    let known = |entry: &Entry| login.and_then(|login| condition::answer(entry, login, &user));
     let course = match course(machine, service, &known) {
         Ok(course) => course,
         Err(why) => return Found::None(why),
