@@ -1,6 +1,6 @@
 //! Whether a service ends idle sessions. Pure: somebody else decides by the policy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::course::{Course, joined};
@@ -72,19 +72,52 @@ pub fn judge(course: &Course, decide: &impl Fn(&Words) -> Decided) -> Judged {
     }
     let refused = course.refused.as_ref().map(|why| format!("no session opens: {why}"));
     let (mut ends, mut nobody): (Vec<End>, Vec<String>) = (Vec::new(), refused.into_iter().collect());
+    let mut seconds = Seconds::default();
     for way in &course.ways {
         let lines: Vec<&Entry> = way.iter().filter_map(|at| course.entries.get(*at)).collect();
+        seconds.note(&lines, decide);
         match guarded(course, &lines, decide, &mut weak) {
             Ok(end) if ends.contains(&end) => {}
             Ok(end) => ends.push(end),
             Err(why) => nobody.push(why),
         }
     }
+    weak.extend(seconds.useless());
     let verdict = match nobody.into_iter().next() {
         Some(why) if ends.is_empty() => Verdict::Nobody(why),
         _ => Verdict::Ends(ends),
     };
     Judged { verdict, weak }
+}
+
+/// Lines of ours behind one that guards already. Where conditions decide which lines run, such a line may guard
+/// in another session.
+#[derive(Default)]
+struct Seconds {
+    /// Places of lines that guard in some way.
+    guards: BTreeSet<String>,
+    /// Places of lines that run behind one that guards, each with the latter's.
+    behind: BTreeMap<String, String>,
+}
+
+impl Seconds {
+    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Words) -> Decided) {
+        let guards = |line: &&&Entry| {
+            let words = Words::of_line(line.words.iter().map(String::as_str));
+            words.is_ok_and(|words| decide(&words).settings.limit.is_some())
+        };
+        let Some(first) = lines.iter().find(guards) else { return };
+        self.guards.insert(first.place.clone());
+        let behind = lines.iter().skip_while(|line| line.place != first.place).skip(1);
+        self.behind.extend(behind.map(|line| (line.place.clone(), first.place.clone())));
+    }
+
+    fn useless(&self) -> impl Iterator<Item = String> + '_ {
+        let useless = self.behind.iter().filter(|(second, _)| !self.guards.contains(*second));
+        useless.map(|(second, first)| {
+            format!("{second} does nothing: {first}, another line of ours, guards the session already")
+        })
+    }
 }
 
 /// What ends a session in which these lines of ours run. The error says why nothing does.
@@ -95,7 +128,7 @@ fn guarded(
     weak: &mut BTreeSet<String>,
 ) -> Result<End, String> {
     let mut why = None;
-    for (at, line) in lines.iter().enumerate() {
+    for line in lines {
         let place = &line.place;
         let words = match Words::of_line(line.words.iter().map(String::as_str)) {
             Ok(words) => words,
@@ -119,12 +152,6 @@ fn guarded(
                 decided.by("onerr", place)
             ));
         }
-        weak.extend(lines.iter().skip(at + 1).map(|second| {
-            format!(
-                "{} does nothing: {place}, another line of ours, guards the session already",
-                second.place
-            )
-        }));
         if settings.kill == Kill::None {
             return Err(format!("{} says kill=none", decided.by("kill", place)));
         }

@@ -199,6 +199,21 @@ fn conditions_are_no_fault_and_are_said() {
 }
 
 #[test]
+fn a_line_for_each_kind_of_people_is_no_fault() {
+    let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user";
+    let line = |words: &str| format!("session required pam_idle_watchdog.so timeout=15m {words}");
+    let three = [("notin a:b", "debug"), ("!= c", "kill=tty"), ("!= d", "kill=connection")];
+    let lines: Vec<String> =
+        three.iter().map(|(who, words)| format!("{jump} {who}\n{}", line(words))).collect();
+    let (text, found) = sshd(&lines.join("\n"), "");
+    assert_eq!(found, [""; 0]);
+    for kill in ["kill=session, by /etc/pam.d/sshd:10", "kill=tty, by /etc/pam.d/sshd:12", "kill=connection"]
+    {
+        assert!(text.contains(&format!("ends after 15m, {kill}")), "{text}");
+    }
+}
+
+#[test]
 fn lines_that_are_of_no_use_are_found() {
     assert_weak(&format!("{LINE}\n{LINE}"), "/etc/pam.d/sshd:10 does nothing");
     assert_weak(&format!("{LINE}\nauth required pam_idle_watchdog.so"), "/etc/pam.d/sshd:10 is of type auth");
