@@ -54,7 +54,7 @@ impl Libpam {
             }
             if text.starts_with('/')
                 && text.trim_end_matches('/').ends_with("/security")
-                && !text.starts_with("/etc")
+                && !text.contains("/etc/")
             {
                 modules.push(text.trim_end_matches('/').to_owned());
             }
@@ -235,4 +235,53 @@ fn folders(root: &Path, pattern: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_of_this_machine_says_where_it_looks() {
+        let libpam = Libpam::of(Path::new("/"));
+        assert!(libpam.is_known());
+        assert!(libpam.module("pam_permit.so").is_ok());
+        assert!(libpam.module("no_such_module.so").is_err());
+        assert!(libpam.services.contains(&"/etc/pam.d".to_owned()), "{libpam:?}");
+    }
+
+    #[test]
+    fn where_no_library_is_found_services_are_and_modules_are_not() {
+        let libpam = Libpam::parse(PathBuf::from("/"), b"");
+        assert_eq!((libpam.services[0].as_str(), libpam.is_known()), ("/etc/pam.d", false));
+        let fedora =
+            b"x\0/usr/lib/pam.d/%s\0/etc/pam.d/%s\0/usr/lib64/security/\0/etc/security/\0".as_slice();
+        let libpam = Libpam::parse(PathBuf::from("/"), fedora);
+        assert_eq!(libpam.services, ["/etc/pam.d", "/usr/lib/pam.d"]);
+        assert_eq!((libpam.modules, libpam.at_include), (vec!["/usr/lib64/security".to_owned()], false));
+    }
+
+    #[test]
+    fn copies_of_files_are_no_services() {
+        for name in ["sshd", "su-l", "systemd-user", "gdm-password", "polkit-1", "ssh.ops"] {
+            assert!(is_service(name), "{name}");
+        }
+        for name in [
+            "sshd~",
+            "sshd.dpkg-old",
+            "sshd.dpkg-dist",
+            "sshd.rpmnew",
+            "sshd.rpmsave",
+            "sshd.pam-new",
+            "sshd.ucf-dist",
+            ".sshd.swp",
+            "#sshd#",
+            "SSHD",
+            "sshd.bak",
+            "sshd.pacnew",
+            "sshd copy",
+        ] {
+            assert!(!is_service(name), "{name}");
+        }
+    }
 }
