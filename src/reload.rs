@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::handoff::{Assignment, HELPER, Orders, PROTOCOL, RELOAD_SIGNAL};
+use crate::sys::aside;
 use crate::sys::clock::{Moment, from_duration, timeout};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
@@ -23,8 +24,9 @@ use crate::sys::proc::{Proc, Process};
 /// The longest message, in bytes: one packet.
 pub const MESSAGE_MAX: usize = 16 * 1024;
 
-/// First byte of an answer: the orders hold. Else the answer says why they do not.
+/// First byte of an answer: the orders hold. Behind it are those that held before, as [`message`] has them.
 const TAKEN: u8 = b'T';
+/// First byte of an answer: the orders do not hold. Behind it is the reason.
 const REFUSED: u8 = b'R';
 
 /// Orders as a message: the protocol and the arguments of [`Orders::to_args`], NUL between them.
@@ -55,30 +57,40 @@ pub fn orders(message: &[u8]) -> Result<Orders, String> {
     }
 }
 
-/// An answer as a message.
+/// An answer as a message: the orders that held before, or why the new ones do not hold.
 #[must_use]
-pub fn answer(answer: Result<(), &str>) -> Vec<u8> {
+pub fn answer(answer: Result<&Orders, &str>) -> Vec<u8> {
     match answer {
-        Ok(()) => vec![TAKEN],
+        Ok(before) => [&[TAKEN][..], &message(before)].concat(),
         Err(why) => [&[REFUSED], why.as_bytes()].concat(),
     }
 }
 
 /// Reads what [`answer`] wrote.
-fn heard(answer: &[u8]) -> Result<(), String> {
+fn heard(answer: &[u8]) -> Result<Option<Orders>, String> {
     match answer.split_first() {
-        Some((&TAKEN, [])) => Ok(()),
+        // From a helper that was started before it told so.
+        Some((&TAKEN, [])) => Ok(None),
+        Some((&TAKEN, before)) => orders(before).map(Some).map_err(|_| UNREADABLE.to_owned()),
         Some((&REFUSED, why)) => Err(String::from_utf8_lossy(why).into_owned()),
-        _ => Err("an answer that cannot be read".to_owned()),
+        _ => Err(UNREADABLE.to_owned()),
     }
 }
 
-/// Hands orders to the helper of that number, started then, and waits so long for its answer.
+const UNREADABLE: &str = "an answer that cannot be read";
+
+/// Hands orders to the helper of that number, started then, and waits so long for its answer: the orders
+/// that held before, which a helper of an older build does not tell.
 ///
 /// # Errors
 ///
 /// Why they do not hold, in words: the helper's own, or that it gave none.
-pub fn hand_over(helper: i32, started: i64, orders: &Orders, budget: Duration) -> Result<(), String> {
+pub fn hand_over(
+    helper: i32,
+    started: i64,
+    orders: &Orders,
+    budget: Duration,
+) -> Result<Option<Orders>, String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let pidfd = PidFd::of(&Proc::default(), helper, started).ok_or("it has ended")?;
@@ -133,12 +145,15 @@ fn helpers_in(proc: &Proc) -> Vec<Helper> {
     let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
     // A helper has children that ask terminals for it, and look like it.
     let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
+    // One of these outlives its helper where a terminal's owner lets it hang.
+    let watches =
+        |process: &&Process| proc.command_name(process.pid).as_deref() != Some(aside::NAME.to_bytes());
     let told = |process: &Process| {
         let args = proc.arguments(process.pid)?.into_iter().skip(1);
         let told = Assignment::from_args(args).map_err(|e| e.to_string());
         Some(Helper { pid: process.pid, started: process.started, told })
     };
-    helpers.iter().filter(own).filter_map(told).collect()
+    helpers.iter().filter(own).filter(watches).filter_map(told).collect()
 }
 
 /// Whether a process is a helper, be it of a build that was replaced since.
@@ -183,14 +198,16 @@ mod tests {
         }
 
         #[test]
-        fn an_answer_is_heard_as_it_was_given(why in ".*") {
+        fn an_answer_is_heard_as_it_was_given(why in ".*", before in any_orders()) {
             prop_assert_eq!(heard(&answer(Err(&why))), Err(why));
+            prop_assert_eq!(heard(&answer(Ok(&before))), Ok(Some(before)));
         }
     }
 
     #[test]
     fn what_is_no_answer_is_no_consent() {
-        assert_eq!(heard(&answer(Ok(()))), Ok(()));
+        // As helpers of older builds give it.
+        assert_eq!(heard(b"T"), Ok(None));
         for bytes in [&b""[..], b"TX", b"X", b"\0"] {
             assert!(heard(bytes).is_err(), "{bytes:?}");
         }
@@ -208,6 +225,7 @@ mod tests {
     fn process(root: &std::path::Path, pid: i32, parent: i32, program: &str, uid: u32, args: &[OsString]) {
         let folder = root.join(pid.to_string());
         fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("comm"), "pam_idle_watchd\n").unwrap();
         let stat = format!("{pid} (x) S {parent} {pid} {pid} 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {pid} 0 0");
         fs::write(folder.join("stat"), stat).unwrap();
         fs::write(folder.join("status"), format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")).unwrap();
@@ -236,6 +254,9 @@ mod tests {
         process(&root, 104, 1, HELPER, 1000, &args);
         process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
         process(&root, 106, 1, HELPER, 0, &["--from-the-past".into()]);
+        // A writer whose helper has ended, for ever in the kernel.
+        process(&root, 107, 1, HELPER, 0, &args);
+        fs::write(root.join("107/comm"), "idle_wd_aside\n").unwrap();
         let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
         found.sort_by_key(|helper| helper.pid);

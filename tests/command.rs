@@ -48,8 +48,10 @@ fn ask_with(policy: &str, words: &[&str]) -> Answer {
 
 fn decision(line: &str) -> Value {
     let Answer(out, err, code) = ask(POLICY, &format!("check --file - --json --line timeout=1h {line}"));
-    assert_eq!(code, Some(0), "{line}: {err}");
-    serde_json::from_str(&out).unwrap()
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let watched = found["watched"].as_bool().unwrap();
+    assert_eq!(code, Some(i32::from(!watched)), "{line}: {err}");
+    found
 }
 
 #[test]
@@ -75,10 +77,12 @@ fn a_decision_names_the_rule_and_every_setting_with_its_origin() {
 #[test]
 fn for_machines_a_decision_is_one_object() {
     let found = decision("--user root --from 192.0.2.1");
+    assert_eq!(found["watched"], json!(true));
     assert_eq!((&found["timeout"], &found["rule"]), (&json!(600), &json!({"file": "-", "line": 1})));
     assert_eq!(found["settings"]["timeout"], json!({"value": 600, "origin": "rule"}));
     let found = decision("--user deploy --from 10.1.1.1");
     assert_eq!((&found["timeout"], &found["rule"]["line"]), (&Value::Null, &json!(2)));
+    assert_eq!((&found["watched"], &found["because"]), (&json!(false), &json!("-:2 says timeout=off")));
     assert_eq!(found["settings"]["timeout"], json!({"value": null, "origin": "rule"}));
     let found = decision("--user deploy --from 11.1.1.1");
     assert_eq!((&found["timeout"], &found["rule"]["line"]), (&json!(3600), &json!(5)));
@@ -88,6 +92,30 @@ fn for_machines_a_decision_is_one_object() {
     // For no rule there is none.
     let Answer(out, ..) = ask("", "check --file - --json --user root");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["rule"], Value::Null);
+}
+
+#[test]
+fn who_is_not_watched_is_told_first() {
+    let because = "sessions of cron are never watched: service cron";
+    let Answer(out, _, code) = ask("", "check --file - --user root --service cron");
+    assert_eq!(
+        (code, out.lines().next()),
+        (Some(1), Some(format!("not watched, because {because}").as_str()))
+    );
+    let Answer(out, _, code) = ask("", "check --file - --user root --service cron --json");
+    let first = format!("{{\n  \"watched\": false,\n  \"because\": \"{because}\",\n  \"");
+    assert!(code == Some(1) && out.starts_with(&first), "{out}");
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["service"], json!("cron"));
+    let Answer(out, _, code) = ask("", "check --file - --user root --line timeout=5m");
+    let first = "watched, because the PAM line was given; the stack was not looked at";
+    assert_eq!((code, out.lines().next()), (Some(0), Some(first)));
+}
+
+#[test]
+fn nothing_is_well_beside_a_fault() {
+    let Answer(out, err, code) = ask("* * * * timeot=5m\n", "check --file - --system");
+    assert!(code == Some(2) && err.contains("timeot=5m: unknown"), "{err}");
+    assert!(!out.contains("nothing weakens"), "{out}");
 }
 
 #[test]

@@ -17,19 +17,19 @@ idle-watchdog: what pam_idle_watchdog does with whom, and whether it can
 
 idle-watchdog check             whether the policy's files can be read
     --file FILE, FILE           this file instead, which need not be installed; - is standard input
-    --user USER                 what holds for a login of this user, and by which rule:
+    --user USER                 whether a login of this user is watched, and what holds by which rule:
         --service SERVICE       by this service; default sshd
         --tty TTY               on this terminal; default ssh for sshd, else none
         --from HOST             from this host, as PAM_RHOST has it; default none
     --line WORDS                with these words on the PAM line; default those of the service's own
-    --system                    what weakens the guard on this machine
+    --system                    which services end idle sessions, and what weakens the guard here
     --strict                    notes count as findings
     --json                      for machines
 
-idle-watchdog reload            the policy as it is now holds for the sessions that are watched already, too
+idle-watchdog reload            policy and PAM line as they are now hold for the sessions that are watched already, too
 
-Exit status: 0 nothing found, 1 something weakens the guard or keeps an old policy, or with --strict there
-is a note, 2 the command line or the policy is broken.
+Exit status: 0 nothing found, 1 something weakens the guard, nobody watches the login, a session keeps an
+old policy, or with --strict there is a note, 2 the command line or the policy is broken.
 ";
 
 /// What is asked for.

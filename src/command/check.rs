@@ -8,22 +8,23 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::args::{Asked, Check};
+use super::machine::Machine;
+use super::services::Policies;
+use super::verdict::Decided;
+use super::watched::{self, Found, Watched};
 use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report, stack, system};
 use crate::policy::load::Files;
-use crate::policy::{self, Fault, Policy, Rule, Settings, Words, ours};
+use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
-use crate::sys::logind::Kind;
 use crate::sys::names::{self, Person};
 use crate::sys::trusted;
-
-/// Our module's file name, as stacks have it.
-pub const MODULE: &str = "pam_idle_watchdog.so";
 
 /// Checks what was asked for; answers the text and the exit status.
 #[must_use]
 pub fn run(check: &Check) -> (String, u8) {
+    let machine = Machine::here();
     let mut answer = Answer::default();
-    let broken = match examine(check, &mut answer) {
+    let broken = match examine(check, &machine, &mut answer) {
         Ok(()) => false,
         Err(faults) => {
             for fault in &faults {
@@ -35,21 +36,38 @@ pub fn run(check: &Check) -> (String, u8) {
         }
     };
     if check.system {
-        let findings = system::findings();
-        answer.text.extend(findings.iter().map(|finding| format!("weak: {}\n", shown(finding))));
-        if findings.is_empty() {
-            answer.text.push_str("nothing weakens the guard on this machine\n");
-        }
-        answer.weak |= !findings.is_empty();
-        answer.json.insert("findings".to_owned(), Value::from(findings));
+        system_wide(&machine, broken, &mut answer);
     }
     let code = match (broken, answer.weak) {
         (true, _) => BROKEN,
         (false, true) => FINDINGS,
         (false, false) => CLEAN,
     };
-    let text = if check.json { report::json_text(&Value::from(answer.json)) } else { answer.text };
+    let text = if check.json { report::object(answer.watched.as_ref(), answer.json) } else { answer.text };
     (text, code)
+}
+
+/// What weakens the guard on a machine. That nothing does is said only where nothing was found at all.
+fn system_wide(machine: &Machine, broken: bool, answer: &mut Answer) {
+    let found = system::look(machine, &Policies::new(answer.instead.take()));
+    let services =
+        found.services.iter().map(|service| format!("{}: {}\n", shown(&service.name), shown(&service.text)));
+    answer.text.extend(services);
+    answer.text.extend(found.findings.iter().map(|finding| format!("weak: {}\n", shown(finding))));
+    if found.findings.is_empty() && !broken && !answer.weak {
+        answer.text.push_str("nothing weakens the guard on this machine\n");
+    }
+    for note in &found.notes {
+        complain(format_args!("note: {note}"));
+    }
+    answer.weak |= !found.findings.is_empty();
+    let notes = answer.json.entry("notes").or_insert_with(|| Value::from(Vec::<String>::new()));
+    if let Value::Array(notes) = notes {
+        notes.extend(found.notes.into_iter().map(Value::from));
+    }
+    answer.json.insert("findings".to_owned(), Value::from(found.findings));
+    let services: Vec<Value> = found.services.into_iter().map(|service| service.json).collect();
+    answer.json.insert("services".to_owned(), Value::from(services));
 }
 
 /// What has been found so far.
@@ -57,18 +75,22 @@ pub fn run(check: &Check) -> (String, u8) {
 struct Answer {
     text: String,
     json: Map<String, Value>,
+    /// Whether the login that was asked about is watched.
+    watched: Option<Watched>,
+    /// The policy that is checked in place of the installed one.
+    instead: Option<Policy>,
     weak: bool,
 }
 
 /// Reads the policy and decides about the login, if one is asked about.
-fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
-    let found = Line::find(check)?;
+fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), Vec<Fault>> {
+    let found = Line::find(check, machine)?;
     let files = Files::of(found.read.conf_path());
     let policy = match &check.file {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let (mut notes, untold) = notes::of(&policy);
+    let (mut notes, untold) = notes::of(&policy, &machine.libpam.services());
     let faults = policy::message_faults(&found.read, &policy, &files);
     match &check.file {
         // Its message files may come after it.
@@ -80,11 +102,8 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
         }
-        if ours::exception(&login.service, &Kind::default(), false).is_some() {
-            notes.push(format!("sessions of {} are never watched", login.service));
-        }
         notes.extend(named_host(&policy, login));
-        decide(login, &found, &files, &policy, answer)?;
+        decide(login, machine, &found, &files, &policy, answer)?;
     } else if !untold.is_empty() {
         // A login that such a rule is asked about has this fault.
         return Err(untold);
@@ -107,11 +126,13 @@ fn examine(check: &Check, answer: &mut Answer) -> Result<(), Vec<Fault>> {
     }
     answer.weak |= check.strict && !notes.is_empty();
     answer.json.insert("notes".to_owned(), Value::from(notes));
+    answer.instead = check.file.is_some().then_some(policy);
     Ok(())
 }
 
 fn decide(
     login: &Asked,
+    machine: &Machine,
     line: &Line,
     files: &Files,
     policy: &Policy,
@@ -123,7 +144,14 @@ fn decide(
     let resolved = policy::resolve(&line.read, policy, files, &facts, &person)?;
     let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
     let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));
+    let settings = resolved.settings.clone();
+    let decided =
+        Decided { settings, rule: resolved.rule.as_ref().map(ToString::to_string), origins: origins.clone() };
+    let watched = watched::judge(machine, login, &line.found, &decided, &line.origin);
+    answer.text.push_str(&report::watched(&watched));
     answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
+    answer.weak |= !watched.watched;
+    answer.watched = Some(watched);
     answer.json.append(&mut report::decision_json(login, &resolved, &origins));
     Ok(())
 }
@@ -142,27 +170,29 @@ fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<Strin
 struct Line {
     /// Where it is from, for people.
     origin: String,
+    /// The same, as the stack has it.
+    found: Found,
     read: Words,
 }
 
 impl Line {
-    /// As given, or the first session line of ours in the service's stack, or an empty one.
-    fn find(check: &Check) -> Result<Self, Vec<Fault>> {
-        let (origin, words) = match &check.line {
-            Some(line) => ("as given".to_owned(), stack::words(line)),
-            None => {
-                let stack = stack::of_service(check.service()).unwrap_or_default();
-                let ours = stack.into_iter().find(|entry| entry.kind == "session" && entry.module == MODULE);
-                ours.map_or_else(
-                    || (format!("none in the stack of {}, taken as empty", check.service()), Vec::new()),
-                    |entry| (entry.place, entry.words),
-                )
+    /// As given, or the line of ours that runs in the service's stack, or an empty one.
+    fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
+        let found = check
+            .line
+            .as_ref()
+            .map_or_else(|| watched::line(machine, check.service(), check.login.as_ref()), |_| Found::Given);
+        let (origin, words) = match &found {
+            Found::Given => {
+                ("as given".to_owned(), check.line.as_deref().map(stack::words).unwrap_or_default())
             }
+            Found::Line(line, _) => (line.place.clone(), line.words.clone()),
+            Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
         };
         let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
         })?;
-        Ok(Self { origin, read })
+        Ok(Self { origin, found, read })
     }
 }
 

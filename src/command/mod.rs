@@ -1,13 +1,28 @@
 //! `idle-watchdog`, the administrator's command: what holds for whom, and what weakens the guard.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod args;
+mod changes;
 mod check;
+mod condition;
+pub mod control;
+mod course;
+pub mod dispatch;
+mod libpam;
+pub mod machine;
 mod notes;
-mod reload;
+mod now;
+pub mod reload;
 mod report;
+mod services;
+mod sshd;
 pub mod stack;
 mod system;
+#[cfg(test)]
+mod tree;
+mod verdict;
+mod watched;
 
 use std::ffi::OsString;
 use std::fmt::Display;

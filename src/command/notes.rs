@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::stack;
 use crate::policy::{Fault, Policy, Rule, Who};
 use crate::sys::names::{self, Person};
 
@@ -11,13 +10,12 @@ use crate::sys::names::{self, Person};
 const MISTAKEN: [(&str, &str); 5] =
     [("ssh", "sshd"), ("openssh", "sshd"), ("console", "login"), ("getty", "login"), ("tty", "login")];
 
-/// All of them, in words; and the names of which name services cannot tell whether they are known.
+/// All of them, in words, on a machine that has these PAM services; and the names of which name services cannot tell whether they are known.
 #[must_use]
-pub fn of(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
+pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
     let (mut notes, untold) = unknown(policy);
-    let services = stack::services();
     for rule in &policy.rules {
-        for (glob, meant) in rule.service.wanted().filter_map(|glob| mistaken(&glob.to_string(), &services)) {
+        for (glob, meant) in rule.service.wanted().filter_map(|glob| mistaken(&glob.to_string(), services)) {
             notes.push(format!("{}: no service is called {glob}: did you mean {meant}?", rule.place));
         }
         if rule.is_for_no_terminal_of_sshd() {

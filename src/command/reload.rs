@@ -1,18 +1,21 @@
-//! `idle-watchdog reload`: a changed policy, for sessions that are watched already.
+//! `idle-watchdog reload`: the policy and the PAM line as they are now, for sessions that are watched
+//! already.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::{BROKEN, CLEAN, FINDINGS, complain};
+use super::machine::Machine;
+use super::now::{self, Line};
+use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
 use crate::handoff::{Assignment, Orders, Session};
 use crate::policy::load::Files;
-use crate::policy::{self, Fault, Policy, Words, duration};
+use crate::policy::{self, Fault, Policy, Words};
 use crate::record::shown;
 use crate::reload::{self, Helper};
+use crate::sys::cgroup::Places;
 use crate::sys::names::Person;
 use crate::sys::proc::Proc;
 
@@ -20,69 +23,136 @@ use crate::sys::proc::Proc;
 /// that hangs.
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// Decides anew about every watched session and hands the decisions over; answers the text and the
-/// exit status. While anything of the policy is broken, nobody gets anything.
+/// What has become of a reload.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What holds now, a line for each session.
+    pub text: String,
+    /// What could not be done, a line each.
+    pub problems: Vec<String>,
+    /// The exit status.
+    pub code: u8,
+}
+
+/// Decides anew about every watched session of this machine and hands the decisions over; answers the text
+/// and the exit status.
 #[must_use]
 pub fn run() -> (String, u8) {
     if !geteuid().is_root() {
         complain("idle-watchdog: only root may tell the watchdogs something");
         return (String::new(), BROKEN);
     }
-    let helpers = reload::helpers();
-    let told: Vec<(&Helper, &Assignment)> =
-        helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
-    let orders = match decide(told.iter().map(|(_, told)| *told)) {
-        Ok(orders) => orders,
-        Err(faults) => {
-            for fault in faults {
-                complain(fault);
-            }
-            complain("idle-watchdog: nothing was reloaded");
-            return (String::new(), BROKEN);
-        }
-    };
-    let (mut text, mut code) = (String::new(), CLEAN);
-    for ((Helper { pid, started, .. }, told), orders) in told.iter().zip(&orders) {
-        let Session { user, service, leader, .. } = &told.session;
-        let (user, service) = (shown(&user.to_string_lossy()), shown(&service.to_string_lossy()));
-        let who = format!("{user} by {service}, process {leader}");
-        match reload::hand_over(*pid, *started, orders, BUDGET) {
-            Ok(()) => text.push_str(&format!("{who}: {}\n", summary(orders))),
-            Err(_) if is_gone(*pid, *started) => text.push_str(&format!("{who}: has ended meanwhile\n")),
-            Err(why) => {
-                complain(format_args!("{who}: keeps what it had: {why}"));
-                code = FINDINGS;
-            }
-        }
+    let Reloaded { text, problems, code } = reload(&reload::helpers(), &Machine::here());
+    for problem in problems {
+        complain(problem);
     }
-    for Helper { pid, told, .. } in &helpers {
-        if let Err(why) = told {
-            complain(format_args!("watchdog {pid}: keeps what it had, for it is of another version: {why}"));
-            code = FINDINGS;
-        }
-    }
-    text.push_str(&match helpers.len() {
-        1 => "1 session is watched\n".to_owned(),
-        count => format!("{count} sessions are watched\n"),
-    });
     (text, code)
 }
 
-/// What is to hold for each session, in order.
-fn decide<'a>(told: impl Iterator<Item = &'a Assignment>) -> Result<Vec<Orders>, Vec<Fault>> {
-    // One reading of the files for all: what they say may change while we ask.
-    let mut policies: BTreeMap<Option<PathBuf>, Policy> = BTreeMap::new();
-    let mut decided = Vec::new();
-    for Assignment { session, line, .. } in told {
-        let line = Words::of_line(line.iter().map(String::as_str)).map_err(|bad| {
-            let place = format!("PAM line of process {}", session.leader);
-            vec![Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) }]
-        })?;
-        let files = Files::of(line.conf_path());
-        let policy = match policies.entry(line.conf_path().map(Path::to_owned)) {
-            Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(slot) => slot.insert(files.load()?),
+/// The same for these helpers. While anything of the policy or of a PAM line is broken, nobody gets
+/// anything.
+#[must_use]
+pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
+    let told: Vec<(&Helper, &Assignment)> =
+        helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
+    let mut done = Reloaded { text: String::new(), problems: Vec::new(), code: CLEAN };
+    let mut decisions = Decisions { machine, lines: BTreeMap::new(), policies: BTreeMap::new() };
+    let steps: Result<Vec<Step>, Vec<Fault>> = told.iter().map(|(_, told)| decisions.step(told)).collect();
+    let steps = match steps {
+        Ok(steps) => steps,
+        Err(faults) => {
+            done.problems.extend(faults.iter().map(ToString::to_string));
+            done.problems.push("idle-watchdog: nothing was reloaded".to_owned());
+            done.code = BROKEN;
+            return done;
+        }
+    };
+    for ((helper, told), step) in told.iter().zip(steps) {
+        done.take(helper, &told.session, step);
+    }
+    for Helper { pid, told, .. } in helpers {
+        if let Err(why) = told {
+            done.failed(&format!("watchdog {pid}"), &format!("it is of another version: {why}"));
+        }
+    }
+    done.text.push_str(&match helpers.len() {
+        1 => "1 session is watched\n".to_owned(),
+        count => format!("{count} sessions are watched\n"),
+    });
+    done
+}
+
+/// What is to be done for one session.
+enum Step {
+    /// It is given these orders. The text says what is left as it was.
+    Give(Orders, Option<String>),
+    /// It keeps what it has, because.
+    Keep(String),
+}
+
+impl Reloaded {
+    fn take(&mut self, helper: &Helper, session: &Session, step: Step) {
+        let who = name(session);
+        let (orders, left) = match step {
+            Step::Give(orders, left) => (orders, left),
+            Step::Keep(why) => return self.failed(&who, &why),
         };
+        let Helper { pid, started, .. } = helper;
+        match reload::hand_over(*pid, *started, &orders, BUDGET) {
+            Ok(before) => {
+                self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &orders)));
+                self.problems.extend(left.map(|left| format!("{who}: {left}")));
+            }
+            Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended meanwhile\n")),
+            Err(why) => self.failed(&who, &why),
+        }
+    }
+
+    fn failed(&mut self, who: &str, why: &str) {
+        self.problems.push(format!("{who}: keeps what it had, because {why}"));
+        self.code = FINDINGS;
+    }
+}
+
+/// What the files say now, each read once for all: it may change while we ask.
+struct Decisions<'a> {
+    machine: &'a Machine,
+    lines: BTreeMap<String, Line>,
+    policies: BTreeMap<Option<PathBuf>, Policy>,
+}
+
+impl Decisions<'_> {
+    /// What is to be done for a session.
+    fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
+        let service = told.session.service.to_string_lossy();
+        let machine = self.machine;
+        let found = || now::line(machine, &service);
+        let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
+        let (place, words, left) = match line {
+            Line::Lost(why) => return Ok(Step::Keep(why)),
+            Line::Now(place, words) => (place, words, None),
+            Line::Unsure(why) => {
+                let place = format!("PAM line of process {}", told.session.leader);
+                let left =
+                    format!("the words of its PAM line stay as they were when it began, because {why}");
+                (place, told.line.clone(), Some(left))
+            }
+        };
+        let orders = self.decide(&told.session, &place, &words)?;
+        Ok(Step::Give(orders, left))
+    }
+
+    /// What is to hold for a session with these words on its PAM line.
+    fn decide(&mut self, session: &Session, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
+        let line = Words::of_line(words.iter().map(String::as_str))
+            .map_err(|bad| vec![Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) }])?;
+        let files = Files::of(line.conf_path());
+        let conf = line.conf_path().map(ToOwned::to_owned);
+        if !self.policies.contains_key(&conf) {
+            self.policies.insert(conf.clone(), files.load()?);
+        }
+        let none = Policy::default();
+        let policy = self.policies.get(&conf).unwrap_or(&none);
         let person = Person::named(&session.user);
         let facts = policy::Login {
             user: &session.user,
@@ -94,17 +164,24 @@ fn decide<'a>(told: impl Iterator<Item = &'a Assignment>) -> Result<Vec<Orders>,
         };
         let resolved = policy::resolve(&line, policy, &files, &facts, &person)?;
         let rule = resolved.rule.map(|place| place.to_string());
-        decided.push(Orders::new(&resolved.settings, resolved.message, rule));
+        Ok(Orders::new(&resolved.settings, resolved.message, rule))
     }
-    Ok(decided)
+}
+
+/// A session as the log names it.
+fn name(session: &Session) -> String {
+    let proc = Proc::default();
+    let Session { user, service, leader, .. } = session;
+    let (places, audit) = (Places::of(&proc, *leader), proc.audit_session(*leader));
+    let mut ids: Vec<String> = places.session().map(|id| format!("session={id}")).into_iter().collect();
+    ids.extend(audit.map(|id| format!("audit={id}")));
+    if ids.is_empty() {
+        ids.push(format!("process={leader}"));
+    }
+    let (user, service) = (shown(&user.to_string_lossy()), shown(&service.to_string_lossy()));
+    format!("{user} by {service}, {}", ids.join(" "))
 }
 
 fn is_gone(pid: i32, started: i64) -> bool {
     Proc::default().process(pid).is_none_or(|process| process.started != started)
-}
-
-fn summary(orders: &Orders) -> String {
-    let limit = orders.limit.map_or_else(|| "off".to_owned(), duration::print);
-    let rule = orders.rule.as_ref().map_or_else(String::new, |rule| format!(", {}", shown(rule)));
-    format!("timeout={limit}{rule}")
 }

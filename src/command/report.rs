@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::Asked;
+use super::watched::Watched;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
 use crate::record::shown;
 
@@ -59,6 +60,27 @@ fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
             Row { name, text, value, origin }
         })
         .collect()
+}
+
+/// Whether a login is watched, for people.
+#[must_use]
+pub fn watched(watched: &Watched) -> String {
+    let word = if watched.watched { "watched" } else { "not watched" };
+    format!("{word}, because {}\n", shown(&watched.because))
+}
+
+/// An object, for machines. Whether a login is watched comes first: nothing else is worth anything where it
+/// is not.
+#[must_use]
+pub fn object(watched: Option<&Watched>, rest: Map<String, Value>) -> String {
+    let text = printable(&format!("{:#}", Value::from(rest)));
+    let Some(Watched { watched, because }) = watched else { return text + "\n" };
+    let because = printable(&Value::from(because.as_str()).to_string());
+    let first = format!("{{\n  \"watched\": {watched},\n  \"because\": {because}");
+    match text.strip_prefix("{\n") {
+        Some(rest) => format!("{first},\n{rest}\n"),
+        None => format!("{first}\n}}\n"),
+    }
 }
 
 /// A decision about a login, for people.
@@ -129,12 +151,11 @@ pub fn fault_json(fault: &Fault) -> Value {
     })
 }
 
-/// The text of a JSON value. What is no printable character stands there by its number: `serde_json` does
-/// so with the control characters of ASCII alone, and terminals know others.
-#[must_use]
-pub fn json_text(value: &Value) -> String {
+/// The text of a JSON value, in which each character that is not printable is written by its number. `serde_json`
+/// does that with the control characters of ASCII alone, and terminals know others.
+fn printable(json: &str) -> String {
     let mut text = String::new();
-    for c in format!("{value:#}\n").chars() {
+    for c in json.chars() {
         // The quotation marks and backslashes are JSON's own, and so are its line feeds.
         if c == '\n' || shown(c.encode_utf8(&mut [0; 4])).chars().eq([c]) {
             text.push(c);

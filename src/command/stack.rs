@@ -1,200 +1,387 @@
-//! Reads PAM's own files as far as to know where in a service's session stack our line stands.
+//! Reads PAM's own files as libpam does: which lines a service's stack has, in the order they run. Pure:
+//! the texts of the files come from somebody else.
+//!
+//! Read after `_pam_parse_conf_file` of Linux-PAM 1.5 to 1.7, with Debian's `@include`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where libpam looks for a service's file, the first that exists.
-const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
-/// Included files may include others, but neither each other for ever nor more than anybody has.
+use super::control::Control;
+
+/// Files that include each other have an end in libpam, too.
+const DEPTH_MAX: usize = 16;
+/// Nor may they be more than anybody has.
 const FILES_MAX: usize = 256;
+
+/// Our module's file name, as stacks have it.
+pub const MODULE: &str = "pam_idle_watchdog.so";
+
+/// Which part of a login a line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Who somebody is.
+    Auth,
+    /// Whether they may come in.
+    Account,
+    /// What surrounds the session.
+    Session,
+    /// How a password is changed.
+    Password,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auth, Self::Account, Self::Session, Self::Password];
+
+    /// libpam ignores case here.
+    fn of_word(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "auth" => Some(Self::Auth),
+            "account" => Some(Self::Account),
+            "session" => Some(Self::Session),
+            "password" => Some(Self::Password),
+            _ => None,
+        }
+    }
+
+    /// Its word in a file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Account => "account",
+            Self::Session => "session",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// What libpam runs for a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// A module, by the path that the line names.
+    Module(String),
+    /// Nothing: a substack begins.
+    Substack,
+    /// Nothing: the line fails, because it cannot be read.
+    Fails(String),
+}
 
 /// A line of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Where it stands, as `file:line`.
     pub place: String,
-    /// `session` or `account`.
-    pub kind: String,
-    /// `required`, `[success=1 default=ignore]`, …
-    pub control: String,
-    /// The module's file name, without its folder.
-    pub module: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// The control as it is written.
+    pub written: String,
+    /// The control as libpam reads it.
+    pub control: Control,
+    /// In how many substacks it stands.
+    pub level: usize,
+    /// What runs.
+    pub runs: Runs,
     /// The words behind it.
     pub words: Vec<String>,
 }
 
-/// The session and account lines of a service, those of included files in their places; `None` if it
-/// has no file.
-#[must_use]
-pub fn of_service(service: &str) -> Option<Vec<Entry>> {
-    entries(service, |name| {
-        let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
-        // libpam does not mind in which encoding comments are.
-        let text = |path: &Path| Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned());
-        paths.into_iter().find_map(|path| text(&path).map(|text| (path, text)))
-    })
+impl Entry {
+    /// The module's file name, without its directory; empty where no module runs.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        self.path().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// The module as the line names it.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match &self.runs {
+            Runs::Module(path) => Some(path),
+            Runs::Substack | Runs::Fails(_) => None,
+        }
+    }
+
+    /// Whether it names our module.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.module() == MODULE
+    }
 }
 
-/// All services that have a file, in the order of their names.
-#[must_use]
-pub fn services() -> Vec<String> {
-    let files = FOLDERS.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    let mut names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
-    names.sort();
-    names.dedup();
-    names
+/// The lines of a service, those of included files in their places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stack {
+    /// In the order of the files.
+    pub entries: Vec<Entry>,
+    /// Why libpam gives the service up as a whole, if it does: then nobody logs in by it.
+    pub broken: Option<String>,
+    /// The names of the files that it includes.
+    pub includes: Vec<String>,
 }
 
-/// The same, of files that `read` finds by their names.
-pub fn entries(service: &str, read: impl Fn(&str) -> Option<(PathBuf, String)>) -> Option<Vec<Entry>> {
+impl Stack {
+    /// The lines of one kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: Kind) -> Vec<Entry> {
+        self.entries.iter().filter(|entry| entry.kind == kind).cloned().collect()
+    }
+}
+
+/// The lines of a service; `None` if it has no file. `read` finds files by their names, and `at_include`
+/// says whether this libpam knows `@include`.
+pub fn read(
+    service: &str,
+    at_include: bool,
+    read: impl Fn(&str) -> Option<(PathBuf, String)>,
+) -> Option<Stack> {
     if service.is_empty() || service.contains('/') {
         return None;
     }
-    let (mut found, mut unread) = (Vec::new(), FILES_MAX);
-    collect(service, None, &read, &mut unread, &mut found)?;
-    Some(found)
+    let (path, text) = read(service)?;
+    let mut reader =
+        Reader { read, at_include, unread: FILES_MAX, found: Vec::new(), includes: Vec::new(), broken: None };
+    let torn = reader.lines(&path, &text, Scope::default()).err();
+    let broken = reader.broken.or(torn);
+    Some(Stack { entries: reader.found, broken, includes: reader.includes })
 }
 
-/// Adds the lines of one file; with `only`, those of one kind.
-fn collect(
-    name: &str,
-    only: Option<&str>,
-    read: &impl Fn(&str) -> Option<(PathBuf, String)>,
-    unread: &mut usize,
-    found: &mut Vec<Entry>,
-) -> Option<()> {
-    *unread = unread.checked_sub(1)?;
-    let (path, text) = read(name)?;
-    for (number, line) in rows(&text) {
-        let words = words(&line);
-        let mut words = words.iter().map(String::as_str);
-        let first = words.next().unwrap_or_default();
-        if first == "@include" {
-            let _ = collect(words.next().unwrap_or_default(), only, read, unread, found);
-            continue;
+/// Where an included file stands.
+#[derive(Clone, Copy, Default)]
+struct Scope {
+    /// Only lines of this kind are taken.
+    only: Option<Kind>,
+    /// How many files include it.
+    depth: usize,
+    /// In how many substacks it is.
+    level: usize,
+}
+
+struct Reader<R> {
+    read: R,
+    at_include: bool,
+    unread: usize,
+    found: Vec<Entry>,
+    includes: Vec<String>,
+    broken: Option<String>,
+}
+
+impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
+    /// Adds the lines of an included file. The error says why libpam gives it up.
+    fn file(&mut self, name: &str, scope: Scope) -> Result<(), String> {
+        self.unread = self
+            .unread
+            .checked_sub(1)
+            .filter(|_| scope.depth < DEPTH_MAX)
+            .ok_or("files include each other")?;
+        self.includes.push(name.to_owned());
+        let (path, text) = (self.read)(name).ok_or_else(|| format!("there is no file {name} to include"))?;
+        self.lines(&path, &text, scope)
+    }
+
+    fn lines(&mut self, path: &Path, text: &str, scope: Scope) -> Result<(), String> {
+        for row in rows(text) {
+            let (number, line) =
+                row.map_err(|number| format!("{}:{number}: the file ends within a line", path.display()))?;
+            let place = format!("{}:{number}", path.display());
+            self.line(&place, &line, scope);
         }
-        // A leading hyphen: not a word in the log if the module is missing.
-        let kind = first.strip_prefix('-').unwrap_or(first).to_ascii_lowercase();
-        if !matches!(kind.as_str(), "session" | "account") || only.is_some_and(|only| only != kind) {
-            continue;
+        Ok(())
+    }
+
+    fn line(&mut self, place: &str, line: &str, scope: Scope) {
+        let mut tokens = words(line).into_iter();
+        let first = tokens.next().unwrap_or_default();
+        // A leading hyphen asks for less in the log where the module is missing. It changes no answer.
+        let word = first.strip_prefix('-').unwrap_or(&first);
+        if self.at_include && word.eq_ignore_ascii_case("@include") {
+            let name = tokens.next().unwrap_or_default();
+            let included = self.file(&name, Scope { depth: scope.depth + 1, ..scope });
+            match (included, scope.only) {
+                (Ok(()), _) => {}
+                (Err(why), Some(kind)) => self.fails(place, kind, Control::bad(), scope, &why),
+                // libpam knows no kind to let fail, and gives up. The lines after it show what was meant.
+                (Err(why), None) => {
+                    self.broken.get_or_insert(format!("{place}: {why}"));
+                }
+            }
+            return;
         }
-        let (Some(control), Some(module)) = (words.next(), words.next()) else { continue };
-        if matches!(control, "include" | "substack") {
-            let _ = collect(module, Some(&kind), read, unread, found);
-            continue;
+        let known = Kind::of_word(word);
+        // What cannot be read lets the login fail where that is worst.
+        let kind = known.or(scope.only).unwrap_or(Kind::Auth);
+        if scope.only.is_some_and(|only| only != kind) {
+            return;
         }
-        found.push(Entry {
-            place: format!("{}:{number}", path.display()),
+        let Some(written) = tokens.next() else {
+            self.fails(place, kind, Control::bad(), scope, "there is no control");
+            return;
+        };
+        let substack = written.eq_ignore_ascii_case("substack");
+        if substack || written.eq_ignore_ascii_case("include") {
+            self.include(place, kind, substack, tokens.next(), scope);
+            return;
+        }
+        let control = Control::parse(&written);
+        match (known, tokens.next()) {
+            (None, _) => self.fails(place, kind, control, scope, &format!("{word} is no type of line")),
+            (_, None) => self.fails(place, kind, control, scope, "there is no module"),
+            (_, Some(module)) => self.found.push(Entry {
+                place: place.to_owned(),
+                kind,
+                written,
+                control,
+                level: scope.level,
+                runs: Runs::Module(module),
+                words: tokens.collect(),
+            }),
+        }
+    }
+
+    fn include(&mut self, place: &str, kind: Kind, substack: bool, name: Option<String>, scope: Scope) {
+        if substack {
+            self.push(place, kind, Control::bad(), scope, Runs::Substack);
+        }
+        let level = scope.level + usize::from(substack);
+        let inner = Scope { only: Some(kind), depth: scope.depth + 1, level };
+        let included = name.ok_or_else(|| "there is no file to include".to_owned());
+        if let Err(why) = included.and_then(|name| self.file(&name, inner)) {
+            self.fails(place, kind, Control::bad(), scope, &why);
+        }
+    }
+
+    fn fails(&mut self, place: &str, kind: Kind, control: Control, scope: Scope, why: &str) {
+        self.push(place, kind, control, scope, Runs::Fails(why.to_owned()));
+    }
+
+    fn push(&mut self, place: &str, kind: Kind, control: Control, scope: Scope, runs: Runs) {
+        let (place, level) = (place.to_owned(), scope.level);
+        self.found.push(Entry {
+            place,
             kind,
-            control: control.to_owned(),
-            module: module.rsplit('/').next().unwrap_or(module).to_owned(),
-            words: words.map(str::to_owned).collect(),
+            written: String::new(),
+            control,
+            level,
+            runs,
+            words: Vec::new(),
         });
     }
-    Some(())
 }
 
-/// The lines that say something, with the numbers of their first ones: a backslash continues a line,
-/// `#` begins a comment.
-fn rows(text: &str) -> Vec<(usize, String)> {
-    let mut rows: Vec<(usize, String)> = Vec::new();
-    let mut continued = false;
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let (line, goes_on) = match line.strip_suffix('\\') {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
-        match rows.last_mut().filter(|_| continued) {
-            Some((_, row)) => {
-                row.push(' ');
-                row.push_str(line);
-            }
-            None => rows.push((number + 1, line.to_owned())),
+/// What libpam takes for a blank. A carriage return is none.
+const BLANKS: [char; 3] = [' ', '\t', '\n'];
+
+/// The lines that say something, with the numbers of their first ones: a backslash at the end continues a
+/// line, `#` begins a comment and ends the line. The error is the number of a line that goes on behind the
+/// end of the file.
+fn rows(text: &str) -> Vec<Result<(usize, String), usize>> {
+    let mut rows = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in text.split_terminator('\n').enumerate() {
+        let (said, comment) = line.split_once('#').map_or((line, false), |(said, _)| (said, true));
+        let continued = said.trim_end_matches(BLANKS).strip_suffix('\\').filter(|_| !comment);
+        let (first, mut row) = open.take().unwrap_or((number + 1, String::new()));
+        row.push_str(continued.unwrap_or(said));
+        if continued.is_some() {
+            row.push(' ');
+            open = Some((first, row));
+        } else if !row.trim_matches(BLANKS).is_empty() {
+            rows.push(Ok((first, row)));
         }
-        continued = goes_on;
     }
-    rows.retain(|(_, row)| !row.trim().is_empty());
+    rows.extend(open.map(|(first, _)| Err(first)));
     rows
 }
 
-/// Cuts a line into words as libpam does: `[two words]` is one, in which `\]` is a bracket.
+/// Cuts a line into words as libpam does: `[two words]` is one, in which `\]` is a bracket. A bracket that
+/// is not closed takes the rest of the line.
 #[must_use]
 pub fn words(line: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut rest = line.trim_start();
+    let mut rest = line.trim_start_matches(BLANKS);
     while !rest.is_empty() {
-        let bracket = rest.strip_prefix('[').and_then(|inner| {
-            let mut word = String::new();
-            let mut chars = inner.char_indices();
-            while let Some((at, c)) = chars.next() {
-                match c {
-                    ']' => return Some((word, inner.get(at + 1..)?)),
-                    '\\' if inner.get(at + 1..)?.starts_with(']') => {
-                        word.push(']');
-                        chars.next();
-                    }
-                    c => word.push(c),
-                }
+        let (word, tail) = match rest.strip_prefix('[') {
+            Some(inner) => bracketed(inner),
+            None => {
+                let (word, tail) = rest.split_at(rest.find(BLANKS).unwrap_or(rest.len()));
+                (word.to_owned(), tail)
             }
-            None
-        });
-        let (word, tail) = bracket.unwrap_or_else(|| {
-            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-            let (word, tail) = rest.split_at(end);
-            (word.to_owned(), tail)
-        });
+        };
         found.push(word);
-        rest = tail.trim_start();
+        rest = tail.trim_start_matches(BLANKS);
     }
     found
+}
+
+/// What stands within a bracket, and what behind it.
+fn bracketed(inner: &str) -> (String, &str) {
+    let mut word = String::new();
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            ']' => break,
+            '\\' if rest.as_str().starts_with(']') => {
+                word.push(']');
+                rest.next();
+            }
+            c => word.push(c),
+        }
+    }
+    (word, rest.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stack(service: &str) -> Option<Vec<Entry>> {
-        entries(service, |name| {
+    fn stack(service: &str) -> Option<Stack> {
+        read(service, true, |name| {
             let text = match name {
                 "sshd" => {
                     "\
 # comment
 auth required pam_unix.so
 @include common
-session  required  pam_loginuid.so # late
--session optional /lib/security/pam_idle_watchdog.so timeout=5m \\
+SESSION  required  pam_loginuid.so # late
+-session OPTIONAL /lib/security/pam_idle_watchdog.so timeout=5m \\ \t
     [message=Two words, one \\] bracket] quiet
 account include others
-session include others
+session substack others
 session include sshd
 "
                 }
                 "common" => "session [success=1 default=ignore] pam_systemd.so\nauth x y\n",
                 "others" => "account required pam_a.so\nsession required pam_b.so\n",
+                "torn" => "@include others\nsession required pam_a.so \\\n",
+                "faulty" => {
+                    "sessio required pam_a.so\nsession\nsession required\nsession include torn\nsession include none\n@include others\n"
+                }
+                "missing" => "session required pam_a.so\n@include none\nsession required pam_b.so\n",
+                "around" => "session required pam_a.so\nsession include around\n",
                 _ => return None,
             };
             Some((Path::new("/p").join(name), text.to_owned()))
         })
     }
 
+    fn modules(service: &str, kind: Kind) -> Vec<String> {
+        let entries = stack(service).unwrap().of_kind(kind);
+        entries.iter().map(|entry| format!("{} {} {}", entry.place, entry.level, entry.module())).collect()
+    }
+
     #[test]
     fn lines_come_in_the_order_libpam_runs_them() {
-        let modules: Vec<String> = stack("sshd")
-            .unwrap()
-            .into_iter()
-            .take(6)
-            .map(|entry| format!("{} {} {}", entry.place, entry.kind, entry.module))
-            .collect();
+        assert_eq!(modules("sshd", Kind::Auth), ["/p/sshd:2 0 pam_unix.so", "/p/common:2 0 y"]);
+        assert_eq!(modules("sshd", Kind::Account), ["/p/others:1 0 pam_a.so"]);
+        let session = modules("sshd", Kind::Session);
         assert_eq!(
-            modules,
+            session[..6],
             [
-                "/p/common:1 session pam_systemd.so",
-                "/p/sshd:4 session pam_loginuid.so",
-                "/p/sshd:5 session pam_idle_watchdog.so",
-                "/p/others:1 account pam_a.so",
-                "/p/others:2 session pam_b.so",
-                "/p/common:1 session pam_systemd.so",
+                "/p/common:1 0 pam_systemd.so",
+                "/p/sshd:4 0 pam_loginuid.so",
+                "/p/sshd:5 0 pam_idle_watchdog.so",
+                "/p/sshd:8 0 ",
+                "/p/others:2 1 pam_b.so",
+                "/p/common:1 0 pam_systemd.so",
             ]
         );
         assert_eq!(stack("none"), None);
@@ -202,19 +389,64 @@ session include sshd
     }
 
     #[test]
+    fn what_cannot_be_read_fails_where_libpam_lets_it_fail() {
+        let faults = |kind| -> Vec<String> {
+            let said = |entry: Entry| match entry.runs {
+                Runs::Fails(why) => format!("{}: {why}", entry.place),
+                runs => format!("{}: {runs:?}", entry.place),
+            };
+            stack("faulty").unwrap().of_kind(kind).into_iter().map(said).collect()
+        };
+        assert_eq!(faults(Kind::Auth), ["/p/faulty:1: sessio is no type of line"]);
+        let b = "/p/others:2: Module(\"pam_b.so\")";
+        assert_eq!(
+            faults(Kind::Session),
+            [
+                "/p/faulty:2: there is no control",
+                "/p/faulty:3: there is no module",
+                b,
+                "/p/faulty:4: /p/torn:2: the file ends within a line",
+                "/p/faulty:5: there is no file none to include",
+                b,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_libpam_gives_up_is_broken_as_a_whole() {
+        assert_eq!(
+            stack("missing").unwrap().broken.unwrap(),
+            "/p/missing:2: there is no file none to include"
+        );
+        assert_eq!(modules("missing", Kind::Session).len(), 2);
+        assert_eq!(stack("torn").unwrap().broken.unwrap(), "/p/torn:2: the file ends within a line");
+        assert_eq!(stack("sshd").unwrap().broken, None);
+    }
+
+    #[test]
+    fn without_debians_patch_there_is_no_at_include() {
+        let text = |_: &str| Some((PathBuf::from("/p/x"), "@include common\n".to_owned()));
+        let entries = read("x", false, text).unwrap().entries;
+        assert_eq!(entries[0].runs, Runs::Fails("@include is no type of line".to_owned()));
+    }
+
+    #[test]
     fn files_that_include_each_other_have_an_end() {
-        let read = |name: &str| {
+        let around = stack("around").unwrap().entries;
+        assert_eq!(around.len(), DEPTH_MAX + 1);
+        assert_eq!(around.last().unwrap().runs, Runs::Fails("files include each other".to_owned()));
+        let wide = |name: &str| {
             let text = "@include b\n@include a\nsession include b\nsession required pam_a.so\n";
             Some((PathBuf::from(name), text.to_owned()))
         };
-        assert_eq!(entries("a", read).unwrap().len(), FILES_MAX);
+        assert!(read("a", true, wide).unwrap().broken.is_some());
     }
 
     #[test]
     fn words_in_brackets_are_one() {
-        let entry = stack("sshd").unwrap().swap_remove(2);
+        let entry = stack("sshd").unwrap().entries.swap_remove(4);
         assert_eq!(entry.words, ["timeout=5m", "message=Two words, one ] bracket", "quiet"]);
-        assert_eq!(words("[a b"), ["[a", "b"]);
+        assert_eq!(words("[a b"), ["a b"]);
         assert_eq!(words("  a\tb "), ["a", "b"]);
     }
 }

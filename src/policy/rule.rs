@@ -94,6 +94,12 @@ impl Rule {
         })
     }
 
+    /// Whether it asks for the client's address, which a host's name is not.
+    #[must_use]
+    pub fn asks_for_address(&self) -> bool {
+        self.from.items().any(|source| matches!(source, Source::Net(..) | Source::Addresses(_)))
+    }
+
     /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
     ///
     /// # Errors

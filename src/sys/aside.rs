@@ -4,6 +4,7 @@
 //! system of his own (FUSE) backs keeps `termios_rwsem`, and every ioctl and write then waits for
 //! him, in a state that not even SIGKILL ends. `O_NONBLOCK` does not help against that.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -11,11 +12,15 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::prctl::set_name;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
 use super::clock::{Nanos, SECOND, timeout};
+
+/// The command name of such a child.
+pub const NAME: &CStr = c"idle_wd_aside";
 
 /// How long an answer is waited for: half a second, though what is asked for takes microseconds. In slices, for
 /// a machine that stands still meanwhile, as a guest that is moved or not scheduled, loses only one of them.
@@ -46,6 +51,8 @@ impl Aside {
         let child = match unsafe { fork() } {
             Ok(ForkResult::Parent { child }) => child,
             Ok(ForkResult::Child) => {
+                // One that hangs for ever must not be taken for a helper with a session.
+                let _ = set_name(NAME);
                 work(&mut File::from(childs));
                 // SAFETY: _exit takes an integer and does not come back.
                 unsafe { libc::_exit(0) }
@@ -92,4 +99,16 @@ fn buried(child: Pid, how: WaitPidFlag) -> bool {
 /// Writes an answer; whoever is no longer listening does not matter.
 pub fn answer(pipe: &mut File, bytes: &[u8]) {
     let _ = pipe.write_all(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_known_by_its_name() {
+        let name =
+            Aside::default().run(|pipe| answer(pipe, &std::fs::read("/proc/self/comm").unwrap_or_default()));
+        assert_eq!(name, [NAME.to_bytes(), b"\n"].concat());
+    }
 }

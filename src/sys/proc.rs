@@ -148,6 +148,13 @@ impl Proc {
         Ok(descriptors(&self.path(pid, "fd"), socket)?.into_iter().map(|(fd, ())| fd).collect())
     }
 
+    /// Its command name. A process sets its own, and so cannot be known by it unless it is root's.
+    #[must_use]
+    pub fn command_name(&self, pid: i32) -> Option<Vec<u8>> {
+        let name = read(&self.path(pid, "comm")).ok()?;
+        Some(name.strip_suffix(b"\n").unwrap_or(&name).to_vec())
+    }
+
     /// The program that the process runs, as a path; of one whose file is gone it ends in ` (deleted)`.
     #[must_use]
     pub fn program(&self, pid: i32) -> Option<PathBuf> {

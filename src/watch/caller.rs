@@ -53,8 +53,8 @@ impl Caller {
         Ok(Self { socket, orders: reload::orders(&message) })
     }
 
-    /// Tells whether the orders hold, or why not. A caller that is gone does not matter.
-    pub fn answer(&self, answer: Result<(), &str>) {
+    /// Tells which orders held before these, or why these do not hold. A caller that is gone does not matter.
+    pub fn answer(&self, answer: Result<&Orders, &str>) {
         let _ = self.socket.send(&reload::answer(answer));
     }
 }

@@ -225,8 +225,9 @@ impl Watchdog {
         };
         match &caller.orders {
             Ok(orders) => {
+                let before = self.assignment.orders.clone();
                 self.obey(orders.clone());
-                caller.answer(Ok(()));
+                caller.answer(Ok(&before));
             }
             Err(why) => {
                 self.could_not(&format!("take new orders: {why}"));

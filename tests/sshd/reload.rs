@@ -4,6 +4,8 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::unistd::Uid;
+use pam_idle_watchdog::command::machine::Machine;
+use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
 use pam_idle_watchdog::handoff::{Orders, RELOAD_SIGNAL};
 use pam_idle_watchdog::policy::{Settings, Words};
 use pam_idle_watchdog::reload;
@@ -29,7 +31,70 @@ fn started(helper: &Process) -> i64 {
 }
 
 fn give(helper: &Process, words: &str) -> Result<(), String> {
-    reload::hand_over(helper.pid, started(helper), &orders(words), BUDGET)
+    reload::hand_over(helper.pid, started(helper), &orders(words), BUDGET).map(drop)
+}
+
+/// What the administrator's command does for this sshd's sessions and no others: its files are seen in a
+/// mount namespace of its own.
+fn reload_sessions(sshd: &Sshd) -> Reloaded {
+    let namespace = std::fs::File::open(sshd.daemon().file("ns/mnt")).unwrap();
+    let ours: Vec<i32> = sshd.helpers().iter().map(|helper| helper.pid).collect();
+    let call = move || {
+        // SAFETY: both take integers, and the descriptor is open. They change this thread alone.
+        let done = unsafe {
+            libc::unshare(libc::CLONE_FS) == 0 && libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) == 0
+        };
+        assert!(done, "{}", std::io::Error::last_os_error());
+        let helpers: Vec<_> =
+            reload::helpers().into_iter().filter(|helper| ours.contains(&helper.pid)).collect();
+        reload_with(&helpers, &Machine::here())
+    };
+    std::thread::spawn(call).join().unwrap()
+}
+
+/// Has other lines stand in the place of ours, as the administrator changes them.
+fn change_line(sshd: &Sshd, old: &str, new: &str) {
+    let path = sshd.dir.join("etc/pam.d/sshd");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(old), "{text}");
+    std::fs::write(&path, text.replace(old, new)).unwrap();
+}
+
+#[test]
+fn a_changed_pam_line_holds_for_sessions_that_are_open() {
+    let sshd = Sshd::with("timeout=1h kill=none debug").start();
+    let alice = sshd.login("alice");
+    change_line(&sshd, "timeout=1h kill=none debug", OPTIONS);
+    let Reloaded { text, problems, code } = reload_sessions(&sshd);
+    assert_eq!((problems, code), (vec![], 0));
+    // As its records name it.
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    let ids = ["session", "audit"].map(|key| armed.field(key).map(|id| format!("{key}={id}")));
+    let name = format!("alice by sshd, {}: ", ids.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    assert!(text.starts_with(&format!("{name}timeout=10s (was 1h) ")), "{text}");
+    assert!(text.contains(" kill=session (was none)"), "{text}");
+    assert_eq!(text.lines().last(), Some("1 session is watched"));
+    assert_ended_on_time(&sshd, &alice);
+}
+
+#[test]
+fn what_a_reload_cannot_apply_is_said() {
+    let line = "timeout=1h kill=none";
+    let sshd = Sshd::with(line).start();
+    let _alice = sshd.login("alice");
+    let module = crate::support::tree::our_line(line);
+    let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user = nobody\n";
+    change_line(&sshd, &module, &format!("{jump}{}", module.replace(line, "timeout=30m")));
+    let Reloaded { text, problems, code } = reload_sessions(&sshd);
+    assert!(code == 0 && text.contains(": timeout=1h kill=none, nothing changed\n"), "{text}");
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(problem.contains("the words of its PAM line stay as they were when it began"), "{problem}");
+    change_line(&sshd, &module.replace(line, "timeout=30m"), "");
+    let Reloaded { text, problems, code } = reload_sessions(&sshd);
+    assert_eq!((text.as_str(), code), ("1 session is watched\n", 1));
+    let why = "keeps what it had, because the session stack of sshd has no line of ours";
+    assert!(matches!(&problems[..], [one] if one.ends_with(why)), "{problems:?}");
+    assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pam_idle_watchdog::command::stack::entries;
+use pam_idle_watchdog::command::control::{Action, Code};
+use pam_idle_watchdog::command::dispatch;
+use pam_idle_watchdog::command::stack::{self, Kind};
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     let Ok(input) = std::str::from_utf8(data) else { return Corpus::Reject };
@@ -15,16 +17,28 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let service = files.first().map(|(name, _)| *name).unwrap_or_default();
     let files: BTreeMap<&str, &str> = files.into_iter().rev().collect();
     let read = |name: &str| Some((PathBuf::from(name), (*files.get(name)?).to_owned()));
-    let Some(entries) = entries(service, read) else {
+    let Some(stack) = stack::read(service, true, read) else {
         assert!(service.is_empty() || service.contains('/'));
         return Corpus::Keep;
     };
-    for entry in entries {
-        assert!(matches!(entry.kind.as_str(), "session" | "account"), "{entry:?}");
-        assert!(!entry.module.contains('/'), "{entry:?}");
+    for entry in &stack.entries {
+        assert!(!entry.module().contains('/'), "{entry:?}");
         let (name, line) = entry.place.rsplit_once(':').expect("a place");
         let line: usize = line.parse().expect("a number");
-        assert!((1..=files[name].lines().count()).contains(&line), "{entry:?}");
+        assert!((1..=files[name].split('\n').count()).contains(&line), "{entry:?}");
+    }
+    for kind in Kind::ALL {
+        let entries = stack.of_kind(kind);
+        for code in [Code::SUCCESS, Code::IGNORE, Code::SESSION_ERR] {
+            let run = dispatch::run(&entries, |_, _| code);
+            // A stack runs forward, and none of its lines twice.
+            assert!(run.ran.windows(2).all(|pair| pair[0].0 < pair[1].0), "{run:?}");
+            let counts = |(_, action): &(usize, Action)| !matches!(action, Action::Ignore | Action::Jump(_));
+            assert!(!run.succeeds() || run.ran.iter().any(counts), "{run:?}");
+            let failed = run.ran.iter().any(|(_, action)| matches!(action, Action::Die));
+            let reset = run.ran.iter().any(|(_, action)| matches!(action, Action::Reset));
+            assert!(!run.succeeds() || !failed || reset, "{run:?}");
+        }
     }
     Corpus::Keep
 });

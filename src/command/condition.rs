@@ -1,0 +1,110 @@
+//! What pam_succeed_if(8) answers for one login: stacks exempt people by it. Pure: somebody else asks name
+//! services.
+
+use super::args::Asked;
+use super::control::Code;
+use super::stack::Entry;
+
+/// What name services say of a user; `None` where they do not.
+pub struct Known<'a> {
+    /// The user's id.
+    pub uid: &'a dyn Fn() -> Option<u32>,
+    /// Whether they are a member of a group.
+    pub is_in: &'a dyn Fn(&str) -> Option<bool>,
+}
+
+/// Words that change what is logged, and no answer.
+const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audit"];
+
+/// What the module of a line answers, where that can be told.
+#[must_use]
+pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
+    if entry.module() != "pam_succeed_if.so" {
+        return None;
+    }
+    let words: Vec<&str> =
+        entry.words.iter().map(String::as_str).filter(|word| !QUIET.contains(word)).collect();
+    // All of them have to hold.
+    let mut holds = true;
+    for condition in words.chunks(3) {
+        let [left, comparison, right] = condition else { return None };
+        holds &= holds_for(left, comparison, right, login, user)?;
+    }
+    Some(if holds { Code::SUCCESS } else { Code::AUTH_ERR })
+}
+
+fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Known<'_>) -> Option<bool> {
+    let left = left.to_ascii_lowercase();
+    let value = match left.as_str() {
+        "user" => login.user.to_string_lossy().into_owned(),
+        "uid" => (user.uid)()?.to_string(),
+        "rhost" => login.from.clone(),
+        "tty" => login.tty.clone(),
+        "service" => login.service.clone(),
+        _ => return None,
+    };
+    let numbers = || Some((value.parse::<i64>().ok()?, right.parse::<i64>().ok()?));
+    let listed = || right.split(':').any(|item| item == value);
+    let grouped = || right.split(':').try_fold(false, |found, group| Some(found || (user.is_in)(group)?));
+    match comparison.to_ascii_lowercase().as_str() {
+        "=" => Some(value == right),
+        "!=" => Some(value != right),
+        "eq" => numbers().map(|(left, right)| left == right),
+        "ne" => numbers().map(|(left, right)| left != right),
+        "lt" => numbers().map(|(left, right)| left < right),
+        "le" => numbers().map(|(left, right)| left <= right),
+        "gt" => numbers().map(|(left, right)| left > right),
+        "ge" => numbers().map(|(left, right)| left >= right),
+        "in" => Some(listed()),
+        "notin" => Some(!listed()),
+        "ingroup" if left == "user" => grouped(),
+        "notingroup" if left == "user" => grouped().map(|found| !found),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::stack::{self, Kind};
+    use std::path::PathBuf;
+
+    fn asked(words: &str) -> Option<Code> {
+        let read =
+            |_: &str| Some((PathBuf::from("/f"), format!("session optional pam_succeed_if.so {words}\n")));
+        let entry = stack::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
+        let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
+        let login = Asked { user: user.into(), service, tty, from };
+        answer(&entry, &login, &Known { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
+    }
+
+    #[test]
+    fn conditions_are_answered_as_the_module_answers_them() {
+        for words in [
+            "",
+            "quiet user = root",
+            "uid < 1000",
+            "uid eq 0 user in a:root",
+            "user notin a:b",
+            "user ingroup none:root",
+            "rhost = 192.0.2.7",
+        ] {
+            let words = words.replace('<', "lt");
+            assert_eq!(asked(&words), Some(Code::SUCCESS), "{words}");
+        }
+        for words in [
+            "user != root",
+            "uid ge 1000",
+            "user = root uid ne 0",
+            "user notingroup root",
+            "service in login:su",
+        ] {
+            assert_eq!(asked(words), Some(Code::AUTH_ERR), "{words}");
+        }
+        for words in
+            ["use_uid user = root", "user innetgr x", "shell = /bin/sh", "user =", "user =~ r*", "uid eq x"]
+        {
+            assert_eq!(asked(words), None, "{words}");
+        }
+    }
+}

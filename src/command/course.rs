@@ -1,0 +1,245 @@
+//! How a service's session stack treats our line: in which ways a session opens, and which lines of ours
+//! run then. Pure: somebody else says which modules can be loaded.
+
+use std::collections::BTreeSet;
+
+use super::answers;
+use super::control::{Action, Code};
+use super::dispatch::{self, Run};
+use super::stack::{Entry, Kind, Runs, Stack};
+
+/// The module that puts a session into the scope which tells its processes from others.
+const SYSTEMD: &str = "pam_systemd.so";
+/// The module that may read the user's own environment.
+const ENV: &str = "pam_env.so";
+
+/// What becomes of a stack's session lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// The session lines.
+    pub entries: Vec<Entry>,
+    /// For every way in which a session opens: the lines of ours that run, by their positions. The usual way
+    /// comes first.
+    pub ways: Vec<Vec<usize>>,
+    /// Why no session opens, if none does.
+    pub refused: Option<String>,
+    /// Which lines pass one of ours over.
+    pub passing: BTreeSet<String>,
+    /// Why libpam cannot load lines of ours.
+    pub unloadable: BTreeSet<String>,
+    /// What weakens our lines where they stand.
+    pub weak: BTreeSet<String>,
+}
+
+impl Course {
+    /// That of a stack. `loads` answers why libpam cannot load the module at a path, and `known` what a line
+    /// answers that tells people apart, where it is one login that is asked about.
+    #[must_use]
+    pub fn of(
+        stack: &Stack,
+        loads: &impl Fn(&str) -> Result<(), String>,
+        known: &impl Fn(&Entry) -> Option<Code>,
+    ) -> Self {
+        let entries = stack.of_kind(Kind::Session);
+        if let Some(why) = &stack.broken {
+            return Self { refused: Some(why.clone()), entries, ..Self::default() };
+        }
+        let mut course = Self::default();
+        let mut first = None;
+        for codes in answers::ways(&entries, &|path| loads(path).is_ok(), known) {
+            let way = Way { entries: &entries, codes };
+            let run = way.run();
+            if run.succeeds() {
+                let ours = way.ours(&run);
+                course.weak.extend(way.weaknesses(&ours));
+                course.passing.extend(way.passing(&run));
+                if !course.ways.contains(&ours) {
+                    course.ways.push(ours);
+                }
+            }
+            first.get_or_insert(run);
+        }
+        if let Some(run) = first.filter(|_| course.ways.is_empty()) {
+            course.refused = Some(culprit(&entries, &run, loads));
+        }
+        for (entry, path) in
+            entries.iter().filter(|entry| entry.is_ours()).filter_map(|entry| Some((entry, entry.path()?)))
+        {
+            course.unloadable.extend(loads(path).err().map(|why| format!("{}: {why}", entry.place)));
+        }
+        if entries.iter().any(Entry::is_ours) {
+            course.weak.extend(environment(stack, &entries));
+        }
+        course.entries = entries;
+        course
+    }
+
+    /// The lines of ours.
+    pub fn ours(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.is_ours())
+    }
+
+    /// Why no line of ours runs, where none does.
+    #[must_use]
+    pub fn never(&self) -> String {
+        match &self.refused {
+            Some(why) => format!("no session opens: {why}"),
+            None if !self.unloadable.is_empty() => joined(&self.unloadable),
+            None => format!("the line of ours does not run: {} passes it over", joined(&self.passing)),
+        }
+    }
+
+    /// The only line of ours that there is, if it runs in every session that opens.
+    #[must_use]
+    pub fn only_line(&self) -> Option<&Entry> {
+        let mut ours = self.ours();
+        let only = ours.next().filter(|_| ours.next().is_none());
+        let always = !self.ways.is_empty() && self.ways.iter().all(|way| way.len() == 1);
+        only.filter(|_| always)
+    }
+}
+
+/// Several texts as one.
+#[must_use]
+pub fn joined(texts: &BTreeSet<String>) -> String {
+    texts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// One way in which the modules may answer.
+struct Way<'a> {
+    entries: &'a [Entry],
+    codes: Vec<Code>,
+}
+
+impl Way<'_> {
+    fn run(&self) -> Run {
+        dispatch::run(self.entries, |at, _| self.code(at))
+    }
+
+    /// The same, but for the answer of one line.
+    fn run_with(&self, at: usize, code: Code) -> Run {
+        Way { entries: self.entries, codes: answers::replaced(&self.codes, at, code) }.run()
+    }
+
+    fn code(&self, at: usize) -> Code {
+        self.codes.get(at).copied().unwrap_or(Code::PERM_DENIED)
+    }
+
+    /// The lines of ours that ran and could be loaded.
+    fn ours(&self, run: &Run) -> Vec<usize> {
+        let ours = |at: &usize| self.entries.get(*at).is_some_and(Entry::is_ours);
+        run.ran
+            .iter()
+            .map(|(at, _)| *at)
+            .filter(ours)
+            .filter(|at| self.code(*at) != Code::MODULE_UNKNOWN)
+            .collect()
+    }
+
+    /// The lines that pass one of ours over.
+    fn passing(&self, run: &Run) -> Vec<String> {
+        let skips = |action: Action| matches!(action, Action::Jump(_) | Action::Done | Action::Die);
+        let passed = self.entries.iter().enumerate().filter(|(at, entry)| entry.is_ours() && !run.has(*at));
+        let by = |at: usize| run.ran.iter().rev().find(|(ran, action)| *ran < at && skips(*action));
+        passed.filter_map(|(at, _)| by(at)).filter_map(|(ran, _)| self.entries.get(*ran)).map(shown).collect()
+    }
+
+    /// What weakens the lines of ours that run.
+    fn weaknesses(&self, ours: &[usize]) -> Vec<String> {
+        let mut found = Vec::new();
+        let entry = |at: &usize| self.entries.get(*at);
+        for (at, line) in ours.iter().filter_map(|at| Some((*at, entry(at)?))) {
+            if self.run_with(at, Code::SESSION_ERR).succeeds() {
+                found.push(format!(
+                    "{} is {}: a session that cannot be guarded goes on unguarded, whatever onerr= says",
+                    line.place,
+                    bracketed(&line.written)
+                ));
+            }
+        }
+        let Some((at, line)) = ours.first().and_then(|at| Some((*at, entry(at)?))) else { return found };
+        let run = self.run();
+        if run
+            .ran
+            .iter()
+            .any(|(ran, _)| *ran > at && entry(ran).is_some_and(|entry| entry.module() == SYSTEMD))
+        {
+            found.push(format!(
+                "{} stands before {SYSTEMD}: the session's scope is not known yet",
+                line.place
+            ));
+        }
+        found.extend(
+            run.ran.iter().take_while(|(ran, _)| *ran < at).filter_map(|(ran, _)| self.hurdle(*ran, line)),
+        );
+        found
+    }
+
+    /// Whether a line before ours lets the session open without ours when it does not succeed.
+    fn hurdle(&self, at: usize, ours: &Entry) -> Option<String> {
+        let entry = self.entries.get(at)?;
+        if answers::is_certain(entry) || answers::tells_apart(entry) || self.code(at) != Code::SUCCESS {
+            return None;
+        }
+        let opens = |code: &Code| {
+            let run = self.run_with(at, *code);
+            run.succeeds() && self.ours(&run).is_empty()
+        };
+        let code = [Code::SESSION_ERR, Code::IGNORE].into_iter().find(opens)?;
+        Some(format!("{} passes {} over when it answers {}", shown(entry), ours.place, code.name()))
+    }
+}
+
+/// A line, for people.
+fn shown(entry: &Entry) -> String {
+    match &entry.runs {
+        Runs::Module(_) => format!("{} ({} {})", entry.place, bracketed(&entry.written), entry.module()),
+        Runs::Substack | Runs::Fails(_) => entry.place.clone(),
+    }
+}
+
+/// A control as files have it.
+fn bracketed(control: &str) -> String {
+    if control.contains('=') { format!("[{control}]") } else { control.to_owned() }
+}
+
+/// Why a stack fails.
+fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), String>) -> String {
+    let fails = |action: &Action| matches!(action, Action::Bad | Action::Die);
+    let failed = run.ran.iter().find(|(at, action)| fails(action) || run.bad_jump == Some(*at));
+    let Some((entry, action)) = failed.and_then(|(at, action)| Some((entries.get(*at)?, action))) else {
+        return "no session line answers success".to_owned();
+    };
+    match &entry.runs {
+        Runs::Fails(why) => format!("{}: {why}", entry.place),
+        Runs::Module(_) if !fails(action) => format!("{} jumps behind the end of the stack", shown(entry)),
+        Runs::Module(path) => match loads(path) {
+            Err(why) => format!("{}: {why}", entry.place),
+            Ok(()) if fails(&entry.control.action(Code::SUCCESS)) => {
+                format!("{} fails even when the module succeeds: is the control misspelled?", shown(entry))
+            }
+            Ok(()) => format!("{} fails", shown(entry)),
+        },
+        Runs::Substack => shown(entry),
+    }
+}
+
+/// The lines that read the user's own environment before the session gets its class.
+fn environment(stack: &Stack, session: &[Entry]) -> Vec<String> {
+    let Some(systemd) = session.iter().position(|entry| entry.module() == SYSTEMD) else { return Vec::new() };
+    let reads = |entry: &&Entry| {
+        let value = entry.words.iter().find_map(|word| word.strip_prefix("user_readenv="));
+        entry.module() == ENV && value.is_some_and(|value| !value.trim_start_matches('0').is_empty())
+    };
+    // The credentials are set, which runs the auth lines, before the session opens.
+    let auth = stack.entries.iter().filter(|entry| entry.kind == Kind::Auth);
+    let before = auth.chain(session.iter().take(systemd)).filter(reads);
+    let said = |entry: &Entry| {
+        format!(
+            "{} reads ~/.pam_environment before {SYSTEMD} runs: users say themselves of which class and type their \
+             session is; move it behind",
+            shown(entry)
+        )
+    };
+    before.map(said).collect()
+}

@@ -1,0 +1,204 @@
+//! Runs a stack as libpam would, with answers of modules that somebody else gives. Pure.
+//!
+//! After `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. A test compares it with the libpam of the machine.
+
+use super::control::{Action, Code};
+use super::stack::{Entry, Runs};
+
+/// What has become of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What the application gets.
+    pub result: Code,
+    /// The lines that ran, by their positions, each with the action that followed.
+    pub ran: Vec<(usize, Action)>,
+    /// A jump behind the end of the stack.
+    pub bad_jump: Option<usize>,
+}
+
+impl Run {
+    /// Whether the application goes on.
+    #[must_use]
+    pub fn succeeds(&self) -> bool {
+        self.result == Code::SUCCESS
+    }
+
+    /// Whether that line ran.
+    #[must_use]
+    pub fn has(&self, at: usize) -> bool {
+        self.ran.iter().any(|(ran, _)| *ran == at)
+    }
+}
+
+/// What libpam thinks of the stack so far.
+#[derive(Clone, Copy)]
+struct Thought {
+    impression: Impression,
+    status: Code,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Impression {
+    Undefined,
+    Positive,
+    Negative,
+}
+
+impl Thought {
+    const NONE: Self = Self { impression: Impression::Undefined, status: Code::PERM_DENIED };
+
+    fn succeed(&mut self, code: Code) {
+        let undefined = self.impression == Impression::Undefined;
+        if undefined || (self.impression == Impression::Positive && self.status == Code::SUCCESS) {
+            *self = Self { impression: Impression::Positive, status: code };
+        }
+    }
+
+    fn fail(&mut self, code: Code) {
+        if self.impression != Impression::Negative {
+            let status = if code == Code::IGNORE { Code::PERM_DENIED } else { code };
+            *self = Self { impression: Impression::Negative, status };
+        }
+    }
+}
+
+/// Runs the lines of one kind. `answer` says what the module of a line answers.
+#[must_use]
+pub fn run(entries: &[Entry], answer: impl Fn(usize, &Entry) -> Code) -> Run {
+    let mut run = Run { result: Code::PERM_DENIED, ran: Vec::new(), bad_jump: None };
+    // What was thought when each substack began.
+    let mut before = vec![Thought::NONE];
+    let mut thought = Thought::NONE;
+    let (mut at, mut level) = (0, 0);
+    while let Some(entry) = entries.get(at) {
+        if level < entry.level {
+            before.resize(entry.level + 1, Thought::NONE);
+            if let Some(slot) = before.get_mut(entry.level) {
+                *slot = thought;
+            }
+        }
+        level = entry.level;
+        let code = match &entry.runs {
+            Runs::Substack => {
+                at += 1;
+                continue;
+            }
+            Runs::Fails(_) => Code::PERM_DENIED,
+            Runs::Module(_) => answer(at, entry),
+        };
+        let action = entry.control.action(code);
+        run.ran.push((at, action));
+        let mut next = at + 1;
+        match action {
+            Action::Ignore => {}
+            Action::Ok => thought.succeed(code),
+            Action::Done => {
+                thought.succeed(code);
+                if thought.impression == Impression::Positive {
+                    next = end_of(entries, at);
+                }
+            }
+            Action::Bad => thought.fail(code),
+            Action::Die => {
+                thought.fail(code);
+                next = end_of(entries, at);
+            }
+            Action::Reset => thought = before.get(level).copied().unwrap_or(Thought::NONE),
+            Action::Jump(lines) => match jump(entries, at, lines) {
+                Ok(to) => next = to,
+                Err(to) => {
+                    next = to;
+                    thought = Thought { impression: Impression::Negative, status: Code::PERM_DENIED };
+                    run.bad_jump.get_or_insert(at);
+                }
+            },
+        }
+        at = next;
+    }
+    let unsure = thought.status == Code::SUCCESS && thought.impression != Impression::Positive;
+    run.result = if unsure { Code::PERM_DENIED } else { thought.status };
+    run
+}
+
+/// Where the stack goes on that includes the line's own.
+fn end_of(entries: &[Entry], at: usize) -> usize {
+    let level = entries.get(at).map_or(0, |entry| entry.level);
+    let inner = entries.iter().skip(at + 1).take_while(|entry| entry.level >= level).count();
+    at + 1 + inner
+}
+
+/// Where it goes on behind so many lines; a substack is one. The error is where it goes on if there are
+/// fewer.
+fn jump(entries: &[Entry], at: usize, lines: u32) -> Result<usize, usize> {
+    let level_at = |at: usize| entries.get(at).map(|entry| entry.level);
+    let level = level_at(at).unwrap_or(0);
+    let (mut at, mut left) = (at, lines);
+    while left > 0 && level_at(at + 1).is_some_and(|next| next >= level) {
+        at += 1;
+        while level_at(at + 1).is_some_and(|next| next > level) {
+            at += 1;
+        }
+        left -= 1;
+    }
+    if left == 0 { Ok(at + 1) } else { Err(at + 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::stack::{self, Kind};
+    use std::path::PathBuf;
+
+    /// The positions that ran and the result, for modules that answer as their names say.
+    fn ran(text: &str) -> (Vec<usize>, &'static str) {
+        let file = |name: &str| {
+            let text = if name == "sub" {
+                "session sufficient success\nsession required session_err\n"
+            } else {
+                text
+            };
+            Some((PathBuf::from(name), text.to_owned()))
+        };
+        let entries = stack::read("service", true, file).unwrap().of_kind(Kind::Session);
+        let code = |name: &str| Code((0..32).find(|code| Code(*code).name() == name).unwrap());
+        let run = run(&entries, |_, entry| code(entry.module()));
+        (run.ran.iter().map(|(at, _)| *at).collect(), run.result.name())
+    }
+
+    #[test]
+    fn a_stack_ends_where_libpam_ends_it() {
+        assert_eq!(ran("session required success\nsession optional session_err\n"), (vec![0, 1], "success"));
+        assert_eq!(ran("session sufficient success\nsession required session_err\n"), (vec![0], "success"));
+        assert_eq!(
+            ran("session requisite session_err\nsession required success\n"),
+            (vec![0], "session_err")
+        );
+        assert_eq!(
+            ran("session required session_err\nsession sufficient success\nsession required success\n").0,
+            [0, 1, 2]
+        );
+        assert_eq!(ran("session required ignore\n"), (vec![0], "perm_denied"));
+        assert_eq!(ran("session requird success\n"), (vec![0], "perm_denied"));
+        assert_eq!(ran(""), (vec![], "perm_denied"));
+    }
+
+    #[test]
+    fn a_jump_counts_a_substack_as_one_line() {
+        let text = "session [success=1] success\nsession substack sub\nsession required success\n";
+        assert_eq!(ran(text), (vec![0, 4], "success"));
+        let text = "session [success=1] success\nsession include sub\nsession required success\n";
+        assert_eq!(ran(text), (vec![0, 2, 3], "session_err"));
+        // A substack's end is that of its own.
+        let text = "session substack sub\nsession required success\n";
+        assert_eq!(ran(text), (vec![1, 3], "success"));
+        let text = "session [success=2 default=ignore] success\nsession required success\n";
+        assert_eq!(ran(text), (vec![0], "perm_denied"));
+    }
+
+    #[test]
+    fn reset_forgets_what_was_before() {
+        let text =
+            "session required session_err\nsession [success=reset] success\nsession required success\n";
+        assert_eq!(ran(text), (vec![0, 1, 2], "success"));
+    }
+}

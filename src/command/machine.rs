@@ -1,0 +1,79 @@
+//! The machine that is looked at: this one, or in tests a tree.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use super::control::Code;
+use super::course::Course;
+use super::libpam::Libpam;
+use super::sshd::Sshd;
+use super::stack::{Entry, Runs, Stack};
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine {
+    root: PathBuf,
+    /// Its libpam.
+    pub libpam: Libpam,
+    sshd: OnceCell<Sshd>,
+}
+
+impl Machine {
+    /// This one.
+    #[must_use]
+    pub fn here() -> Self {
+        Self::at(Path::new("/"))
+    }
+
+    /// One whose files are below a directory.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), libpam: Libpam::of(root), sshd: OnceCell::new() }
+    }
+
+    /// A file of it.
+    #[must_use]
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// What its sshd says, asked once.
+    pub fn sshd(&self) -> &Sshd {
+        self.sshd.get_or_init(|| Sshd::ask(&self.root, None))
+    }
+
+    /// What its sshd says of a connection.
+    #[must_use]
+    pub fn sshd_for(&self, user: &str, from: &str) -> Sshd {
+        Sshd::ask(&self.root, Some((user, from)))
+    }
+
+    /// How a stack treats our line, whoever logs in.
+    #[must_use]
+    pub fn course(&self, stack: &Stack) -> Course {
+        self.course_with(stack, &|_| None)
+    }
+
+    /// The same, where it is known what some of its lines answer.
+    #[must_use]
+    pub fn course_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Course {
+        Course::of(stack, &|path| self.loads(path), known)
+    }
+
+    /// Why libpam cannot load a module. Where no libpam was found, it is taken to load all.
+    fn loads(&self, path: &str) -> Result<(), String> {
+        let known = path.starts_with('/') || self.libpam.is_known();
+        if known { self.libpam.module(path).map(drop) } else { Ok(()) }
+    }
+
+    /// The files of our module that a stack names.
+    #[must_use]
+    pub fn modules(&self, stack: &Stack) -> Vec<PathBuf> {
+        let ours = stack.entries.iter().filter(|entry| entry.is_ours());
+        let paths = ours.filter_map(|entry| match &entry.runs {
+            Runs::Module(path) => self.libpam.module(path).ok(),
+            Runs::Substack | Runs::Fails(_) => None,
+        });
+        paths.collect()
+    }
+}

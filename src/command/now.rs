@@ -1,0 +1,74 @@
+//! The PAM line of a session that is open, as the files have it now.
+
+use super::course::joined;
+use super::machine::Machine;
+use super::watched;
+
+/// What the line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// At this place, with these words.
+    Now(String, Vec<String>),
+    /// It depends on the login, which is over, and why.
+    Unsure(String),
+    /// There is none any more, and why.
+    Lost(String),
+}
+
+/// That of a service.
+#[must_use]
+pub fn line(machine: &Machine, service: &str) -> Line {
+    let course = match watched::course(machine, service, &|_| None) {
+        Ok(course) => course,
+        Err(why) => return Line::Lost(why),
+    };
+    if let Some(line) = course.only_line() {
+        return Line::Now(line.place.clone(), line.words.clone());
+    }
+    if course.ways.iter().all(Vec::is_empty) {
+        return Line::Lost(course.never());
+    }
+    let lines: Vec<&str> = course.ours().map(|line| line.place.as_str()).collect();
+    Line::Unsure(match course.passing.is_empty() {
+        true => format!("there are several: {}", lines.join(", ")),
+        false => format!("it depends on {} which one runs", joined(&course.passing)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Tree;
+    use super::*;
+
+    const LINE: &str = "session required pam_idle_watchdog.so timeout=15m kill=none";
+
+    fn now(ours: &str) -> Line {
+        line(&Tree::with(ours).machine(), "sshd")
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_only_line() {
+        let words = ["timeout=15m", "kill=none"].map(str::to_owned).to_vec();
+        assert_eq!(now(LINE), Line::Now("/etc/pam.d/sshd:9".to_owned(), words));
+    }
+
+    #[test]
+    fn where_it_depends_on_the_login_nothing_is_guessed() {
+        let jump = "session [success=1 default=ignore] pam_succeed_if.so user = a";
+        let by =
+            "it depends on /etc/pam.d/sshd:9 ([success=1 default=ignore] pam_succeed_if.so) which one runs";
+        assert_eq!(now(&format!("{jump}\n{LINE}")), Line::Unsure(by.to_owned()));
+        let several = "there are several: /etc/pam.d/sshd:9, /etc/pam.d/sshd:10";
+        assert_eq!(now(&format!("{LINE}\n{LINE}")), Line::Unsure(several.to_owned()));
+    }
+
+    #[test]
+    fn a_line_that_is_gone_is_lost() {
+        let lost = |line| matches!(line, Line::Lost(_));
+        assert!(lost(now("")));
+        assert!(lost(now(&format!("session sufficient pam_foo.so\n{LINE}"))));
+        let tree = Tree::with(LINE);
+        tree.remove("etc/pam.d/sshd");
+        assert!(lost(line(&tree.machine(), "sshd")));
+    }
+}

@@ -1,0 +1,207 @@
+//! Every service that opens login sessions: whether it ends the idle ones.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::control::{Action, Code};
+use super::course::Course;
+use super::libpam::unsafe_module;
+use super::machine::Machine;
+use super::sshd::Sshd;
+use super::stack::{Kind, Stack};
+use super::verdict::{self, Decided, End, Judged, Verdict};
+use crate::policy::load::Files;
+use crate::policy::{Login, Policy, Settings, Words, ours};
+use crate::sys::logind;
+
+/// Services that are included by others and are services all the same.
+const LOGINS: [&str; 8] = ["sshd", "login", "remote", "su", "sudo", "runuser", "gdm-password", "lightdm"];
+
+/// What was found out about a service.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Whether a session line of ours is in its stack.
+    pub has_line: bool,
+    /// What it does with idle sessions, in words.
+    pub text: String,
+    /// The same, for machines.
+    pub json: Value,
+    /// What weakens the guard.
+    pub findings: BTreeSet<String>,
+}
+
+/// The policies that PAM lines name, each read once.
+pub struct Policies {
+    /// The one that is checked in their place.
+    instead: Option<Rc<Policy>>,
+    read: RefCell<BTreeMap<Option<PathBuf>, Read>>,
+}
+
+/// A policy, or the first fault in it.
+type Read = Result<Rc<Policy>, String>;
+
+impl Policies {
+    /// Those of the machine, or the one that is checked in their place.
+    #[must_use]
+    pub fn new(instead: Option<Policy>) -> Self {
+        Self { instead: instead.map(Rc::new), read: RefCell::default() }
+    }
+
+    /// That of a line.
+    fn of(&self, line: &Words) -> Read {
+        if let Some(policy) = &self.instead {
+            return Ok(Rc::clone(policy));
+        }
+        let load = || {
+            let faults = |faults: Vec<_>| faults.first().map(ToString::to_string).unwrap_or_default();
+            Files::of(line.conf_path()).load().map(Rc::new).map_err(faults)
+        };
+        self.read.borrow_mut().entry(line.conf_path().map(Path::to_owned)).or_insert_with(load).clone()
+    }
+
+    /// What holds for somebody whom no rule names. A broken policy leaves the PAM line alone.
+    fn decide(&self, service: &str, sshd: &Sshd, line: &Words) -> Decided {
+        // An address for documentation: no rule is for it but those for everybody.
+        let remote = service == sshd.service();
+        let (tty, from) = if remote { ("ssh", "203.0.113.254") } else { ("", "") };
+        let login = Login { user: "".as_ref(), canonical: None, uid: None, service, tty, from };
+        let policy = self.of(line);
+        let decision =
+            policy.as_ref().map(|policy| policy.decide(line, &login, |_| Ok::<_, Infallible>(false)));
+        let rule = match decision {
+            Ok(Ok(decision)) => decision.rule,
+            Err(_) | Ok(Err(_)) => None,
+        };
+        let words = rule.map(|rule| &rule.words);
+        Decided {
+            settings: Settings::of(line, words),
+            rule: rule.map(|rule| rule.place.to_string()),
+            origins: Settings::origins(line, words),
+        }
+    }
+
+    /// The faults of the policies that were read.
+    fn faults(&self) -> Vec<String> {
+        self.read.borrow().values().filter_map(|read| read.as_ref().err().cloned()).collect()
+    }
+
+    /// The rules that ask for an address.
+    fn of_addresses(&self) -> Vec<String> {
+        let read = self.read.borrow();
+        let policies = self.instead.iter().chain(read.values().flatten());
+        let rules = policies.flat_map(|policy| &policy.rules).filter(|rule| rule.asks_for_address());
+        rules.map(|rule| rule.place.to_string()).collect()
+    }
+}
+
+/// All services of a machine that have a line of ours, and sshd's.
+#[must_use]
+pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
+    let libpam = &machine.libpam;
+    let stacks: BTreeMap<String, Stack> =
+        libpam.services().into_iter().filter_map(|name| Some((name.clone(), libpam.stack(&name)?))).collect();
+    let included: BTreeSet<&String> = stacks.values().flat_map(|stack| &stack.includes).collect();
+    let sshd = machine.sshd();
+    let matters = |(name, stack): &(&String, &Stack)| {
+        let ours = stack.entries.iter().any(|entry| entry.is_ours());
+        let service = !included.contains(name) || LOGINS.contains(&name.as_str());
+        // Whoever guards consoles alone wants to know that as well.
+        name.as_str() == sshd.service() || (ours && service)
+    };
+    let names = stacks.iter().filter(matters).map(|(name, _)| name.as_str());
+    names.filter_map(|name| Some(judged(machine, policies, name, &libpam.service(name)?))).collect()
+}
+
+fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> Service {
+    let sshd = machine.sshd();
+    let course = machine.course(stack);
+    if let Some(exception) = ours::exception(name, &logind::Kind::default(), false) {
+        let because = format!("its sessions are never watched: {}", exception.because);
+        return said(name, &course, Verdict::Nobody(because), BTreeSet::new());
+    }
+    let Judged { mut verdict, weak } = verdict::judge(&course, &|line| policies.decide(name, sshd, line));
+    let mut findings = weak;
+    findings.extend(misplaced(stack));
+    for module in machine.modules(stack) {
+        findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
+    }
+    if name == sshd.service() {
+        verdict = sshd.without_pam().map_or(verdict, |why| Verdict::Nobody(why.to_owned()));
+        if let (Sshd::Silent(why), Verdict::Ends(_)) = (sshd, &verdict) {
+            findings.insert(format!("it cannot be told whether sshd uses PAM at all: `sshd -T` says: {why}"));
+        }
+    }
+    if !matches!(verdict, Verdict::Ends(_)) {
+        findings.insert(verdict.text(&course));
+    }
+    said(name, &course, verdict, findings)
+}
+
+fn said(name: &str, course: &Course, verdict: Verdict, findings: BTreeSet<String>) -> Service {
+    let text = verdict.text(course);
+    let ends: Vec<Value> = match verdict {
+        Verdict::Ends(ends) => ends.into_iter().map(end_json).collect(),
+        Verdict::Nobody(_) | Verdict::NoLine => Vec::new(),
+    };
+    let json = json!({"service": name, "ended": !ends.is_empty(), "says": text, "lines": ends});
+    let findings = findings.into_iter().map(|finding| format!("{name}: {finding}")).collect();
+    Service { name: name.to_owned(), has_line: course.ours().next().is_some(), text, json, findings }
+}
+
+fn end_json(end: End) -> Value {
+    let End { limit, kill, line, rule } = end;
+    json!({"timeout": limit.as_secs(), "kill": kill.word(), "line": line, "rule": rule})
+}
+
+/// Lines of ours that are of no use, or of less than they seem.
+fn misplaced(stack: &Stack) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in stack.entries.iter().filter(|entry| entry.is_ours()) {
+        let place = &line.place;
+        match line.kind {
+            Kind::Session => {}
+            Kind::Auth | Kind::Password => found.push(format!(
+                "{place} is of type {}: there our module only fails; it is one for session and account",
+                line.kind.word()
+            )),
+            Kind::Account if line.control.action(Code::SUCCESS) == Action::Done => found.push(format!(
+                "{place} is {}: account lines after it may not be asked whether one may come in",
+                line.written
+            )),
+            Kind::Account => {
+                let refuses = matches!(line.control.action(Code::PERM_DENIED), Action::Bad | Action::Die);
+                let why = format!("{place} is {}: its refusal counts for nothing", line.written);
+                found.extend((!refuses).then_some(why));
+            }
+        }
+    }
+    found
+}
+
+/// What weakens the guard beside single services; and hints.
+#[must_use]
+pub fn around(machine: &Machine, policies: &Policies, services: &[Service]) -> (Vec<String>, Vec<String>) {
+    let mut findings: Vec<String> = policies.faults();
+    if !services.iter().any(|service| service.has_line) {
+        findings.push("no service has a line of ours in its session stack".to_owned());
+    }
+    let mut notes = Vec::new();
+    match machine.sshd() {
+        Sshd::Absent => notes.push("there is no sshd on this machine that could be asked whether it uses PAM".to_owned()),
+        Sshd::Says { dns: true, .. } => notes.extend(policies.of_addresses().into_iter().map(|rule| {
+            format!("{rule}: sshd has `UseDNS yes` and passes names to PAM where it finds them: an address does not match those")
+        })),
+        Sshd::Says { .. } | Sshd::Silent(_) => {}
+    }
+    (findings, notes)
+}
+
+#[cfg(test)]
+mod tests;

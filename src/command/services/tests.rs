@@ -1,0 +1,289 @@
+//! What is found in the stacks of a machine.
+
+use super::*;
+use crate::command::tree::Tree;
+
+const LINE: &str = "session required pam_idle_watchdog.so timeout=15m";
+
+/// What is said of a tree: the services, and everything found.
+fn looked(tree: &Tree, policy: &str) -> (BTreeMap<String, String>, Vec<String>) {
+    let machine = tree.machine();
+    let policies = Policies::new(Some(Policy::parse(PathBuf::from("/f"), policy).unwrap()));
+    let services = all(&machine, &policies);
+    let (mut found, _) = around(&machine, &policies, &services);
+    found.extend(services.iter().flat_map(|service| service.findings.iter().cloned()));
+    // Files of tests that are not root's belong to somebody else.
+    found.retain(|finding| nix::unistd::geteuid().is_root() || !finding.ends_with("does not belong to root"));
+    (services.into_iter().map(|service| (service.name, service.text)).collect(), found)
+}
+
+/// What is said of sshd with these lines of ours, and everything found.
+fn sshd(ours: &str, policy: &str) -> (String, Vec<String>) {
+    let (mut services, found) = looked(&Tree::with(ours), policy);
+    (services.remove("sshd").unwrap(), found)
+}
+
+/// Asserts that nobody is ended, and that this is why.
+#[track_caller]
+fn assert_nobody(ours: &str, policy: &str, because: &str) {
+    let (text, found) = sshd(ours, policy);
+    assert!(text.starts_with("nobody is ended, because ") && text.contains(because), "{text}");
+    assert!(found.contains(&format!("sshd: {text}")), "{found:?}");
+}
+
+/// Asserts that sessions are ended, and that this is found all the same.
+#[track_caller]
+fn assert_weak(ours: &str, weak: &str) {
+    let (text, found) = sshd(ours, "");
+    assert!(text.starts_with("ends after 15m, kill=session"), "{text}");
+    assert!(matches!(&found[..], [one] if one.starts_with("sshd: ") && one.contains(weak)), "{found:?}");
+}
+
+#[test]
+fn a_line_as_it_should_be_ends_sessions_and_nothing_is_found() {
+    let (text, found) = sshd(LINE, "");
+    assert_eq!((text.as_str(), found), ("ends after 15m, kill=session, by /etc/pam.d/sshd:9", vec![]));
+    let (text, found) = sshd(LINE, "alice * * * timeout=off\n* * * * timeout=5m kill=tty\n");
+    assert_eq!((text.as_str(), found), ("ends after 5m, kill=tty, by /etc/pam.d/sshd:9 and /f:2", vec![]));
+}
+
+#[test]
+fn settings_that_end_nobody_are_found() {
+    assert_nobody(&format!("{LINE} kill=none"), "* * * * quiet\n", "/etc/pam.d/sshd:9 says kill=none");
+    assert_nobody(&format!("{LINE} kill=none"), "", "/etc/pam.d/sshd:9 says kill=none");
+    assert_nobody(LINE, "root * * * timeout=5m\n* * * * kill=none\n", "/f:2 says kill=none");
+    assert_nobody(
+        "session required pam_idle_watchdog.so timeout=off",
+        "",
+        "/etc/pam.d/sshd:9 says timeout=off",
+    );
+    assert_nobody(LINE, "* sshd * * timeout=off\n", "/f:1 says timeout=off");
+    assert_nobody(
+        &format!("{LINE} timeot=5m"),
+        "",
+        "no session opens: /etc/pam.d/sshd:9: timeot=5m: unknown",
+    );
+    assert_nobody(&format!("{LINE} timeot=5m onerr=succeed"), "", "go on unguarded: /etc/pam.d/sshd:9");
+}
+
+#[test]
+fn a_module_that_is_not_loaded_is_found() {
+    let because = |change: &dyn Fn(&Tree), line: &str| {
+        let tree = Tree::with(line);
+        change(&tree);
+        let (services, _) = looked(&tree, "");
+        services["sshd"].clone()
+    };
+    let missing = because(&|tree| tree.remove(&Tree::module()), LINE);
+    assert!(missing.starts_with("nobody is ended, because no session opens: "), "{missing}");
+    assert!(
+        missing.contains("there is no pam_idle_watchdog.so in /usr/lib/any-linux-any/security"),
+        "{missing}"
+    );
+    let line = "session optional pam_idle_watchdog.so";
+    let missing = because(&|tree| tree.remove(&Tree::module()), line);
+    assert!(missing.contains("because /etc/pam.d/sshd:9: there is no"), "{missing}");
+    let text = because(&|tree| tree.put(&Tree::module(), "no shared object at all"), LINE);
+    assert!(text.contains("is no shared object"), "{text}");
+    let foreign = [b"\x7fELF\x09".as_slice(), &[0; 30]].concat();
+    let text = because(&|tree| tree.put_bytes(&Tree::module(), &foreign), LINE);
+    assert!(text.contains("another kind of processor"), "{text}");
+    // Debian's libpam looks there at last, but for a bare name only.
+    let moved = |tree: &Tree| {
+        tree.put_bytes("lib/security/pam_idle_watchdog.so", &Tree::elf());
+        tree.remove(&Tree::module());
+    };
+    assert!(because(&moved, LINE).starts_with("ends after 15m"));
+    let text = because(&moved, "-session required /usr/lib/security/pam_idle_watchdog.so");
+    assert!(text.contains("/usr/lib/security/pam_idle_watchdog.so is not there"), "{text}");
+    let text = because(&|_| (), "session required other/pam_idle_watchdog.so");
+    assert!(text.contains("there is no other/pam_idle_watchdog.so in"), "{text}");
+}
+
+#[test]
+fn a_module_that_others_may_write_is_found() {
+    let tree = Tree::with(LINE);
+    let found = |tree: &Tree, why: &str| {
+        let said = format!("sshd: the module {} {why}", tree.machine().file(&Tree::module()).display());
+        looked(tree, "").1.contains(&said)
+    };
+    if !nix::unistd::geteuid().is_root() {
+        // Every file of this tree is somebody else's.
+        return assert!(looked(&tree, "").0["sshd"].starts_with("ends after 15m"));
+    }
+    assert!(!found(&tree, "may be written by others than root"));
+    tree.allow(&Tree::module(), 0o664);
+    assert!(found(&tree, "may be written by others than root"));
+    std::os::unix::fs::chown(tree.machine().file(&Tree::module()), Some(65534), None).unwrap();
+    assert!(found(&tree, "does not belong to root"));
+}
+
+#[test]
+fn an_sshd_without_pam_is_found() {
+    let tree = Tree::with(LINE);
+    tree.sshd("usepam no");
+    let (services, found) = looked(&tree, "");
+    assert!(services["sshd"].contains("sshd does not use PAM"), "{services:?}");
+    assert_eq!(found.len(), 1, "{found:?}");
+    tree.program("usr/sbin/sshd", "#!/bin/sh\necho no hostkeys available >&2\nexit 1\n");
+    let (_, found) = looked(&tree, "");
+    assert!(matches!(&found[..], [one] if one.ends_with("says: no hostkeys available")), "{found:?}");
+    tree.remove("usr/sbin/sshd");
+    assert_eq!(looked(&tree, "").1, [""; 0]);
+    // Another service's name, which newer ones have.
+    tree.sshd("usepam yes\npamservicename ssh-ops");
+    tree.put("etc/pam.d/ssh-ops", "@include common-session\n");
+    let (services, _) = looked(&tree, "");
+    assert!(services["ssh-ops"].contains("has no line of ours"), "{services:?}");
+}
+
+#[test]
+fn a_control_that_lets_unguarded_sessions_open_is_found() {
+    for control in
+        ["optional", "OPTIONAL", "sufficient", "[success=ok default=ignore]", "[success=1 default=ignore]"]
+    {
+        let after = "session required pam_permit.so\nsession required pam_permit.so";
+        let line = format!("session {control} pam_idle_watchdog.so timeout=15m\n{after}");
+        assert_weak(&line, "goes on unguarded, whatever onerr= says");
+    }
+    assert_weak(&format!("{LINE} onerr=succeed"), "/etc/pam.d/sshd:9 says onerr=succeed");
+}
+
+#[test]
+fn a_control_that_lets_nobody_in_is_found() {
+    assert_nobody("session requird pam_idle_watchdog.so", "", "is the control misspelled?");
+    assert_nobody(
+        &format!("{LINE}\nsession requird pam_unix.so"),
+        "",
+        "/etc/pam.d/sshd:10 (requird pam_unix.so)",
+    );
+    assert_nobody(
+        &format!("{LINE}\nsession required pam_deny.so"),
+        "",
+        "/etc/pam.d/sshd:10 (required pam_deny.so) fails",
+    );
+    assert_nobody("session [success=1] pam_idle_watchdog.so", "", "jumps behind the end of the stack");
+    assert_nobody(&format!("{LINE}\nsession required pam_missing.so"), "", "there is no pam_missing.so in");
+    assert_nobody(&format!("{LINE}\n@include none"), "", "there is no file none to include");
+    assert_nobody(&format!("{LINE}\nsession required"), "", "there is no module");
+}
+
+#[test]
+fn a_line_that_is_passed_over_is_found() {
+    let by = "/etc/pam.d/sshd:9 (sufficient pam_foo.so) passes it over";
+    assert_nobody(&format!("session sufficient pam_foo.so\n{LINE}"), "", by);
+    let by = "(([success=1] pam_foo.so)) passes it over".replace("((", "(").replace("))", ")");
+    assert_nobody(
+        &format!("session [success=1] pam_foo.so\n{LINE}\nsession required pam_permit.so"),
+        "",
+        &by,
+    );
+    assert_nobody(&format!("session [success=done] pam_foo.so\n{LINE}"), "", "passes it over");
+    assert_weak(
+        &format!("session [success=ok default=1] pam_foo.so\n{LINE}\nsession required pam_permit.so"),
+        "passes /etc/pam.d/sshd:10 over when it answers session_err",
+    );
+}
+
+#[test]
+fn conditions_are_no_fault_and_are_said() {
+    let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user = backup";
+    let (text, found) = sshd(&format!("{jump}\n{LINE}"), "");
+    let by = "/etc/pam.d/sshd:9 ([success=1 default=ignore] pam_succeed_if.so)";
+    let said =
+        format!("ends after 15m, kill=session, by /etc/pam.d/sshd:10; but not where {by} passes a line over");
+    assert_eq!((text, found), (said, vec![]));
+    let two = format!("{jump}\n{LINE}\n{jump}\nsession required pam_idle_watchdog.so timeout=off");
+    let (text, _) = sshd(&two, "");
+    assert!(text.starts_with("ends after 15m"), "{text}");
+}
+
+#[test]
+fn a_line_for_each_kind_of_people_is_no_fault() {
+    let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user";
+    let line = |words: &str| format!("session required pam_idle_watchdog.so timeout=15m {words}");
+    let three = [("notin a:b", "debug"), ("!= c", "kill=tty"), ("!= d", "kill=connection")];
+    let lines: Vec<String> =
+        three.iter().map(|(who, words)| format!("{jump} {who}\n{}", line(words))).collect();
+    let (text, found) = sshd(&lines.join("\n"), "");
+    assert_eq!(found, [""; 0]);
+    for kill in ["kill=session, by /etc/pam.d/sshd:10", "kill=tty, by /etc/pam.d/sshd:12", "kill=connection"]
+    {
+        assert!(text.contains(&format!("ends after 15m, {kill}")), "{text}");
+    }
+}
+
+#[test]
+fn lines_that_are_of_no_use_are_found() {
+    assert_weak(&format!("{LINE}\n{LINE}"), "/etc/pam.d/sshd:10 does nothing");
+    assert_weak(&format!("{LINE}\nauth required pam_idle_watchdog.so"), "/etc/pam.d/sshd:10 is of type auth");
+    assert_weak(&format!("{LINE}\npassword optional pam_idle_watchdog.so"), "is of type password");
+    assert_weak(&format!("{LINE}\naccount sufficient pam_idle_watchdog.so"), "account lines after it");
+    assert_weak(&format!("{LINE}\naccount optional pam_idle_watchdog.so"), "its refusal counts for nothing");
+    assert_eq!(sshd(&format!("{LINE}\naccount required pam_idle_watchdog.so"), "").1, [""; 0]);
+    assert_nobody("account required pam_idle_watchdog.so", "", "the session stack has no line of ours");
+}
+
+#[test]
+fn an_order_that_weakens_the_guard_is_found() {
+    assert_weak(&format!("{LINE}\nsession optional pam_systemd.so"), "stands before pam_systemd.so");
+    let tree = Tree::with(LINE);
+    tree.put("etc/pam.d/common-auth", "auth required pam_unix.so\nauth required pam_env.so user_readenv=1\n");
+    assert!(
+        matches!(&looked(&tree, "").1[..], [one] if one.contains("/etc/pam.d/common-auth:2 (required pam_env.so) reads ~/.pam_environment"))
+    );
+    tree.put("etc/pam.d/common-auth", "auth required pam_env.so user_readenv=0\n");
+    assert_eq!(looked(&tree, "").1, [""; 0]);
+    let common = "session required pam_env.so readenv=1 user_readenv=1\nsession optional pam_systemd.so\n";
+    tree.put("etc/pam.d/common-session", common);
+    let (_, found) = looked(&tree, "");
+    assert!(matches!(&found[..], [one] if one.contains("/etc/pam.d/common-session:1")), "{found:?}");
+}
+
+#[test]
+fn only_services_are_judged_and_only_those_that_matter() {
+    let tree = Tree::with(LINE);
+    for copy in ["sshd~", "sshd.dpkg-old", "sshd.rpmsave", "sshd.pam-new", ".sshd.swp", "SSHD"] {
+        tree.put(&format!("etc/pam.d/{copy}"), "session optional pam_idle_watchdog.so kill=none\n");
+    }
+    tree.put("etc/pam.d/ours", &format!("{LINE}\n"));
+    tree.put("etc/pam.d/login", "session include ours\n");
+    tree.put("etc/pam.d/cron", "@include common-session\nsession include ours\n");
+    let (services, found) = looked(&tree, "");
+    // su has no line, and need not have one.
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["cron", "login", "sshd"]);
+    assert!(services["cron"].contains("its sessions are never watched"), "{services:?}");
+    assert_eq!(found, [""; 0]);
+    let (services, found) = looked(&Tree::with(""), "");
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["sshd"]);
+    let none = "no service has a line of ours in its session stack";
+    assert_eq!(found, [none, "sshd: nobody is ended, because the session stack has no line of ours"]);
+}
+
+#[test]
+fn a_service_without_session_lines_has_those_of_other() {
+    let tree = Tree::with(LINE);
+    tree.put("etc/pam.d/su", "auth required pam_idle_watchdog.so\n");
+    tree.put("etc/pam.d/other", &format!("{LINE}\n"));
+    let (services, _) = looked(&tree, "");
+    assert!(
+        services["su"].starts_with("ends after 15m, kill=session, by /etc/pam.d/other:1"),
+        "{services:?}"
+    );
+}
+
+#[test]
+fn rules_for_addresses_are_noted_where_sshd_passes_names() {
+    let tree = Tree::with(LINE);
+    let notes = || {
+        let machine = tree.machine();
+        let policy = Policy::parse(PathBuf::from("/f"), "a * * 10.0.0.0/8 quiet\nb * * host.example quiet\n");
+        let policies = Policies::new(Some(policy.unwrap()));
+        around(&machine, &policies, &all(&machine, &policies)).1
+    };
+    assert_eq!(notes(), [""; 0]);
+    tree.sshd("usepam yes\nusedns yes");
+    assert!(matches!(&notes()[..], [one] if one.starts_with("/f:1: sshd has `UseDNS yes`")), "{:?}", notes());
+    tree.remove("usr/sbin/sshd");
+    assert!(matches!(&notes()[..], [one] if one.starts_with("there is no sshd on this machine")));
+}

@@ -1,0 +1,116 @@
+//! What sshd says of its own configuration: whether it asks PAM at all, and as which service.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Where sshd may be, the first that exists. It insists on being called by an absolute path.
+const PROGRAMS: [&str; 4] = ["usr/sbin/sshd", "usr/local/sbin/sshd", "usr/bin/sshd", "sbin/sshd"];
+
+/// What it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sshd {
+    /// There is none on this machine.
+    Absent,
+    /// It does not say, because.
+    Silent(String),
+    /// It does.
+    Says {
+        /// `UsePAM`
+        pam: bool,
+        /// `UseDNS`
+        dns: bool,
+        /// `PAMServiceName`
+        service: String,
+    },
+}
+
+impl Sshd {
+    /// Asks the one of the machine, or in tests of a tree, and for a connection, where there is one: a
+    /// `Match` block may hold for it.
+    #[must_use]
+    pub fn ask(root: &Path, connection: Option<(&str, &str)>) -> Self {
+        let mut programs = PROGRAMS.iter().map(|program| root.join(program));
+        let Some(program) = programs.find(|program| program.exists()) else { return Self::Absent };
+        let asked = |options: &[&str]| {
+            let output = Command::new(&program).args(options).stdin(Stdio::null()).output();
+            let output = output.map_err(|e| e.to_string())?;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            if output.status.success() {
+                return Ok(text(&output.stdout));
+            }
+            let said = text(&output.stderr);
+            Err(said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").to_owned())
+        };
+        let connection = connection.and_then(|(user, from)| specification(user, from));
+        let matched = connection.and_then(|connection| asked(&["-T", "-C", &connection]).ok());
+        // -G does without host keys and the directory that a running sshd has. OpenSSH 9.3 brought it.
+        let answer =
+            matched.map_or_else(|| asked(&["-T"]).or_else(|why| asked(&["-G"]).map_err(|_| why)), Ok);
+        answer.map_or_else(Self::Silent, |text| Self::parse(&text))
+    }
+
+    /// Reads what `sshd -T` prints.
+    fn parse(text: &str) -> Self {
+        let value = |name: &str| {
+            let mut words = text.lines().filter_map(|line| line.split_once(' '));
+            words.find(|(word, _)| word.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
+        Self::Says {
+            // One that was built without PAM does not print it.
+            pam: value("usepam") == Some("yes"),
+            dns: value("usedns") == Some("yes"),
+            service: value("pamservicename").unwrap_or("sshd").to_owned(),
+        }
+    }
+
+    /// Why nobody who comes by sshd gets a PAM session, if so.
+    #[must_use]
+    pub fn without_pam(&self) -> Option<&'static str> {
+        matches!(self, Self::Says { pam: false, .. })
+            .then_some("sshd does not use PAM: `sshd -T` says UsePAM is not yes")
+    }
+
+    /// The service that sshd names to PAM.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        match self {
+            Self::Says { service, .. } => service,
+            Self::Absent | Self::Silent(_) => "sshd",
+        }
+    }
+}
+
+/// A connection as `sshd -C` wants it; `None` if it cannot be said there.
+fn specification(user: &str, from: &str) -> Option<String> {
+    let plain = |text: &str| !text.contains([',', '=', '"']) && !text.chars().any(char::is_whitespace);
+    if user.is_empty() || from.is_empty() || !plain(user) || !plain(from) {
+        return None;
+    }
+    let address = from.parse::<IpAddr>().map_or("0.0.0.0".to_owned(), |address| address.to_string());
+    Some(format!("user={user},host={from},addr={address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let says = |pam, dns, service: &str| Sshd::Says { pam, dns, service: service.to_owned() };
+        assert_eq!(Sshd::parse("port 22\nusepam yes\nusedns no\n"), says(true, false, "sshd"));
+        assert_eq!(Sshd::parse("UsePAM no\nusedns yes\n"), says(false, true, "sshd"));
+        assert_eq!(Sshd::parse("usepam yes\npamservicename ssh-ops\n"), says(true, false, "ssh-ops"));
+        assert!(Sshd::parse("port 22\n").without_pam().is_some());
+        assert!(Sshd::Absent.without_pam().is_none() && Sshd::Silent(String::new()).without_pam().is_none());
+    }
+
+    #[test]
+    fn a_connection_is_said_as_sshd_wants_it() {
+        assert_eq!(specification("a", "192.0.2.7").unwrap(), "user=a,host=192.0.2.7,addr=192.0.2.7");
+        assert_eq!(specification("a", "host.example").unwrap(), "user=a,host=host.example,addr=0.0.0.0");
+        for (user, from) in [("a,addr=1.1.1.1", "h"), ("a", ""), ("", "h"), ("a b", "h")] {
+            assert_eq!(specification(user, from), None);
+        }
+    }
+}

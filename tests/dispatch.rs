@@ -1,0 +1,117 @@
+//! Ring 1: what the command computes of a stack is what the libpam of this machine does with it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/libpam.rs"]
+mod libpam;
+
+use std::collections::BTreeMap;
+use std::ffi::{c_char, c_int, c_void};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pam_idle_watchdog::command::control::{Code, NAMES};
+use pam_idle_watchdog::command::dispatch;
+use pam_idle_watchdog::command::stack::{self, Entry, Kind};
+use proptest::prelude::*;
+
+/// In libpam's place: nothing of what it says about our stacks belongs into the log of this machine.
+#[unsafe(no_mangle)]
+extern "C" fn pam_syslog(_: *const c_void, _: c_int, _: *const c_char) {}
+
+/// What libpam answers when it gives a stack up. `_pam_dispatch` has no other use for it.
+const SYSTEM_ERR: Code = Code(4);
+
+fn returns() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(
+        &["success", "ignore", "session_err", "auth_err", "perm_denied", "new_authtok_reqd", "user_unknown"]
+            [..],
+    )
+}
+
+fn controls() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "(required|requisite|optional|sufficient|Required|OPTIONAL)",
+        4 => "\\[(success=(ok|done|bad|die|ignore|reset|[1-4]) ?)?(ignore=(ok|die|ignore|[1-3]) )?(session_err=(ok|done|reset|[1-3]) )?(default=(ok|die|bad|ignore|[1-3]))?\\]",
+        1 => "(requird|\\[success\\]|\\[Success=ok\\]|\\[success=ok default=1x\\]|\\[success = 2 default=0\\]|success=ok|\\[required\\])",
+    ]
+}
+
+/// One line. A module answers what its own word says; `@` stands for the directory, because not every libpam
+/// looks for included files in the one that it was given.
+fn lines() -> impl Strategy<Value = String> {
+    prop_oneof![
+        12 => (controls(), returns()).prop_map(|(control, code)| format!("session {control} pam_debug.so open_session={code}")),
+        6 => "(session|SESSION) (include|substack|Include) @/[a-c]",
+        1 => "-?session (required|optional|\\[module_unknown=ignore default=bad\\]) no_such_module.so",
+        1 => "(sessio required pam_debug.so|session|session required|session (include|substack) none|auth include @/[a-c]|# nothing|)",
+        1 => Just("session required \\\n pam_debug.so # a comment".to_owned()),
+    ]
+}
+
+fn files() -> impl Strategy<Value = BTreeMap<&'static str, String>> {
+    let file = || prop::collection::vec(lines(), 0..6).prop_map(|lines| lines.join("\n") + "\n");
+    // Files that include each other make the libpam of Debian 12 overflow its stack: these do not.
+    (file(), file(), file(), file()).prop_map(|(service, a, b, c)| {
+        BTreeMap::from([
+            ("service", service),
+            ("a", without_includes(&a, &["a"])),
+            ("b", without_includes(&b, &["a", "b"])),
+            ("c", without_includes(&c, &["a", "b", "c"])),
+        ])
+    })
+}
+
+/// The lines of a text but those that include one of these files.
+fn without_includes(text: &str, names: &[&str]) -> String {
+    let includes = |line: &&str| {
+        let line = line.to_ascii_lowercase();
+        (line.contains(" include ") || line.contains(" substack "))
+            && names.iter().any(|name| line.ends_with(&format!("/{name}")))
+    };
+    text.lines().filter(|line| !includes(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// What libpam itself answers.
+fn asked(folder: &Path) -> Code {
+    let handle = libpam::start(folder, "service", Some("nobody"));
+    // SAFETY: the handle is open, this thread's alone, and ended once.
+    let code = unsafe {
+        let code = libpam::pam_open_session(handle, 0);
+        libpam::pam_end(handle, code);
+        code
+    };
+    Code(code.try_into().unwrap())
+}
+
+/// What the module of a line answers.
+fn answer(entry: &Entry) -> Code {
+    if entry.module() != "pam_debug.so" {
+        return Code::MODULE_UNKNOWN;
+    }
+    let code = entry.words.iter().find_map(|word| word.strip_prefix("open_session="));
+    code.map_or(Code::SUCCESS, |code| Code(NAMES.iter().position(|name| *name == code).unwrap()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_stack_is_run_as_libpam_runs_it(files in files(), serial: u64) {
+        let folder = std::env::temp_dir().join(format!("idle-watchdog-dispatch-{}-{serial}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        for (name, text) in &files {
+            fs::write(folder.join(name), text.replace('@', folder.to_str().unwrap())).unwrap();
+        }
+        let asked = asked(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        let read = |name: &str| Some((PathBuf::from(name), files.get(name.trim_start_matches("@/"))?.clone()));
+        let stack = stack::read("service", false, read).unwrap();
+        let session = stack.of_kind(Kind::Session);
+        let computed = match &stack.broken {
+            Some(_) => SYSTEM_ERR,
+            None => dispatch::run(&session, |_, entry| answer(entry)).result,
+        };
+        prop_assert_eq!(computed.name(), asked.name(), "{:?}", files);
+    }
+}
