@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::poll::poll;
@@ -180,7 +181,8 @@ pub fn leave(proc: &Proc, from: &Places) -> io::Result<()> {
 }
 
 fn enter(folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
+    // The mode is not left to the umask, which may be of the person's choice.
+    match fs::DirBuilder::new().mode(0o755).create(folder) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, getrlimit};
 
 use super::activity::Activity;
 use super::caller::Caller;
@@ -42,6 +41,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     let not_started = |_: io::Error| "is started by pam_idle_watchdog.so, not by hand".to_owned();
     let leader = PidFd::from(inherit::take(LEADER_FD).map_err(not_started)?);
     let mut status = File::from(inherit::take(STATUS_FD).map_err(not_started)?);
+    inherit::reset();
     let armed = Assignment::from_args(args)
         .map_err(|e| e.to_string())
         .and_then(|assignment| Watchdog::arm(assignment, leader));
@@ -62,9 +62,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
         }
     }
 }
-
-/// With fewer descriptors nobody could be ended.
-const DESCRIPTORS: u64 = 64;
 
 /// Why the helper woke up.
 enum Event {
@@ -98,10 +95,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
-        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| format!("getrlimit: {e}"))?;
-        if descriptors < DESCRIPTORS {
-            return Err(format!("{descriptors} descriptors are too few, and more are forbidden"));
-        }
+        guard::room()?;
         let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
         let timer = |e: Errno| format!("cannot make a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
@@ -142,6 +136,7 @@ impl Watchdog {
 
     /// What a login need not wait for.
     fn note_arming(&mut self) {
+        inherit::reset_the_rest();
         guard::settle();
         self.watched.finder.choose_way();
         let record = ordered(self.record("armed"), &self.assignment.orders)
