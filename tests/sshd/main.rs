@@ -10,6 +10,7 @@
 //! | [`kill_modes`] | what `kill=` leaves alive |
 //! | [`leader`] | the leader's end, and a helper that does not come up |
 //! | [`nested`] | su and sudo inside a session |
+//! | [`openers`] | programs that use libpam in other ways than sshd |
 //! | [`policy`] | the policy file, at a login |
 //! | [`preflight`] | the account line |
 //! | [`quiet_lines`] | sessions without a terminal, by their connection |
@@ -34,6 +35,7 @@ mod kill_modes;
 mod leader;
 mod load;
 mod nested;
+mod openers;
 mod policy;
 mod preflight;
 mod promise;
