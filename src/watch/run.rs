@@ -58,6 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
             watchdog.note_arming();
             watchdog.watch();
             watchdog.linger();
+            cgroup::tidy_up(&watchdog.watched.proc);
             Ok(())
         }
         Err(why) => {
