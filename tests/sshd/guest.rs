@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe, read, write};
+use nix::unistd::{ForkResult, Pid, close, fork, pipe, read, write};
 use pam_idle_watchdog::sys::cgroup::{enter, remove_if_alone};
 
 use crate::promise::*;
@@ -238,6 +239,8 @@ fn the_last_helper_removes_the_control_group() {
     let (above, folder) = (&above, &folder);
     let (other_is_in, leave) = (pipe().unwrap(), pipe().unwrap());
     let other = in_child(|| {
+        // So that it does not wait for ever if this test fails.
+        close(leave.1.as_raw_fd()).unwrap();
         let entered = enter(folder).is_ok();
         write(&other_is_in.1, b"x").unwrap();
         read(&leave.0, &mut [0]).unwrap();
