@@ -63,11 +63,13 @@ impl AsFd for Signals {
 
 /// What the helper needs at least, by the names that `/proc/PID/limits` has for it. The module raises all of
 /// them, but in a container without `CAP_SYS_RESOURCE` a person can set limits that last.
-const NEEDED: [(Resource, &str, u64); 4] = [
+const NEEDED: [(Resource, &str, u64); 5] = [
     // With fewer nobody could be ended.
     (Resource::RLIMIT_NOFILE, "Max open files", 64),
     // In seconds: the helper uses some milliseconds a day, and would be killed when they are used up.
     (Resource::RLIMIT_CPU, "Max cpu time", 3600),
+    // With none left nobody could bring new orders.
+    (Resource::RLIMIT_SIGPENDING, "Max pending signals", 64),
     (Resource::RLIMIT_DATA, "Max data size", 256 << 20),
     (Resource::RLIMIT_AS, "Max address space", 256 << 20),
 ];

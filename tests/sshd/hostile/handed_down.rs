@@ -178,10 +178,14 @@ fn a_limit_that_would_end_the_helper_is_raised_or_the_session_refused() {
     let alice = sshd.login("alice");
     sshd.log.wait_for_event("armed", "alice", SOON);
     let outer = sshd.helper();
-    for (limit, name) in
-        [("-t 5", "Max cpu time"), ("-v 65536", "Max address space"), ("-d 4096", "Max data size")]
-    {
-        alice.type_line(&format!("(ulimit {limit}; exec su bob)"));
+    let limits = [
+        ("--cpu=5", "Max cpu time"),
+        ("--as=67108864", "Max address space"),
+        ("--data=16777216", "Max data size"),
+        ("--sigpending=4", "Max pending signals"),
+    ];
+    for (limit, name) in limits {
+        alice.type_line(&format!("prlimit {limit} su bob"));
         if may_raise_limits() {
             let armed = |line: &Line| line.is("armed") && line.text.contains("(su:session)");
             sshd.log.wait_for(name, armed, SOON);
