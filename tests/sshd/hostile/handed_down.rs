@@ -7,6 +7,8 @@ use super::program;
 use crate::promise::*;
 use crate::support::log::Line;
 use crate::support::process::{Process, wait_some};
+#[cfg(target_arch = "x86_64")]
+use crate::support::sshd::Helper;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs};
 
@@ -204,4 +206,23 @@ fn a_limit_that_would_end_the_helper_is_raised_or_the_session_refused() {
             assert_eq!(sshd.helpers(), std::slice::from_ref(&outer), "the log:\n{}", sshd.log);
         }
     }
+}
+
+/// Lets nobody read the time stamp counter, which su would not survive itself, and starts the helper.
+#[cfg(target_arch = "x86_64")]
+const TRAP: Helper = Helper::Script(
+    r#"#!/usr/bin/perl
+use constant { SYS_prctl => 157, PR_SET_TSC => 26, PR_TSC_SIGSEGV => 2 };
+syscall(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) == 0 or die;
+exec { '@HELPER@' } $0, @ARGV;
+"#,
+);
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_trap_on_reading_the_clock_does_not_end_the_helper() {
+    let sshd = Sshd::with(OPTIONS).helper(TRAP).start();
+    let alice = sshd.login("alice");
+    sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_ended_on_time(&sshd, &alice);
 }
