@@ -82,11 +82,15 @@ else
 	@echo "There is no scdoc: the man pages are not installed."
 endif
 
+# The control group of the watchdogs, on either hierarchy. It stays while there are watchdogs.
+OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place)/idle_watchdog)
+
 # Take the line out of /etc/pam.d first: a line without its module fails the login.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
 	rm -rf $(DESTDIR)$(DOCDIR)
+	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
 check:
 	sh tests/prepare "make check" vm names && $(MAKE) all && \

@@ -1,7 +1,7 @@
 //! What passes between the module and the helper it starts.
 //!
 //! Down: a command line of resolved settings, and two descriptors. Up: one status message on the
-//! pipe. Later: one real-time signal. All of it carries [`PROTOCOL`], for during an upgrade a new
+//! pipe. Later: a real-time signal, whose value is the leader's number. All of it carries [`PROTOCOL`], for during an upgrade a new
 //! module may meet an old helper.
 #![forbid(unsafe_code)]
 
@@ -13,16 +13,23 @@ use lexopt::prelude::*;
 use crate::policy::{Counted, Kill, Settings, Template};
 
 /// Version of this page. Raise it when an old helper could misread a new module.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Where the helper finds a pidfd of the leader.
 pub const LEADER_FD: i32 = 3;
 /// Where the helper finds the write end of the status pipe.
 pub const STATUS_FD: i32 = 4;
 
-/// The signal by which the leader says that its session closes. A real-time one, so that nothing
-/// else means it, and a number, for C libraries disagree about `SIGRTMIN`.
+/// The signal that says that the session has closed, or has come to nothing. A real-time one, so that nothing
+/// else means it, and a number, because C libraries disagree about `SIGRTMIN`.
+///
+/// Its value is the leader's number. The sender need not be the leader: some leaders have a child close the
+/// session. Who may signal the helper at all has root's privileges already, so the value guards against
+/// mistakes only.
 pub const CLOSE_SIGNAL: i32 = 40;
+
+/// The signal that says that the leader has opened another session, with the same value.
+pub const SHARED_SIGNAL: i32 = 42;
 
 /// The signal that brings new orders: see [`crate::reload`].
 pub const RELOAD_SIGNAL: i32 = 41;
@@ -344,6 +351,6 @@ pub(crate) mod tests {
     #[test]
     fn another_protocol_is_refused_by_name() {
         let error = Assignment::from_args(["--protocol=1", "--from-the-past"]).unwrap_err();
-        assert_eq!(error.to_string(), "protocol 1 is not spoken, this helper speaks 2");
+        assert_eq!(error.to_string(), "protocol 1 is not spoken, this helper speaks 3");
     }
 }

@@ -14,7 +14,8 @@
 //! * [`record`]: one log entry, as both of them write it.
 //! * [`sys`]: one file for each interface to the outside: kernel, C library, libpam, logind, log. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
 //!
-//! The words used throughout: the *leader* is the process that opened the PAM session; a *member* is
+//! The words used throughout: the *leader* is the process that opened the PAM session, and no other beside it;
+//! a *member* is
 //! a process the end applies to; a *terminal* is a tty of the session's; the *limit* is how long a
 //! session may be idle; a *look* is one sampling of all terminals; a *record* is one log entry about
 //! a decision.

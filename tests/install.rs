@@ -60,8 +60,14 @@ fn what_is_installed_can_be_taken_away() {
         assert_eq!(mode(&format!("usr/share/man/{page}")), 0o644, "{page}");
         assert!(fs::metadata(folder.join("usr/share/man").join(page)).unwrap().len() > 1000, "{page}");
     }
+    // What the watchdogs leave behind goes, too, but for a control group that somebody is in.
+    let group = |place: &str| folder.join("sys/fs/cgroup").join(place).join("idle_watchdog");
+    fs::create_dir_all(group("")).unwrap();
+    fs::create_dir_all(group("systemd").join("in-use")).unwrap();
     make("uninstall", &folder, &[]);
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
+    assert!(!group("").exists() && group("systemd").exists());
+    fs::remove_dir_all(group("systemd")).unwrap();
 
     // Without scdoc there are no pages, and all else.
     let said = make("install", &folder, &["SCDOC="]);

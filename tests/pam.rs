@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use libpam::*;
@@ -265,6 +266,9 @@ fn open_unprivileged_with(
     words: &'static str,
     env: &'static [&'static str],
 ) -> (c_int, Vec<(c_int, String)>) {
+    // A process of several sessions is another matter.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unprivileged = move || {
         // libpam reads and loads all it needs now: afterwards it may not be able to.
         let stack = Stack::session("sshd", words);
@@ -277,7 +281,9 @@ fn open_unprivileged_with(
             assert_eq!(done, 0);
         }
         let folder = stack.folder.clone();
-        (stack.open(), folder)
+        let opened = stack.open();
+        stack.call(pam_close_session, 0);
+        (opened, folder)
     };
     let (answer, folder) = thread::spawn(unprivileged).join().unwrap();
     let _ = fs::remove_dir_all(folder);

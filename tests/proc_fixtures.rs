@@ -44,6 +44,8 @@ const UNSET: i32 = 5_000_113;
 const SUDO: i32 = 5_000_114;
 /// su in what is no login, nor has an audit id.
 const SU_OF_UNSET: i32 = 5_000_115;
+/// su that a person has run through setsid(1), in what is no login, nor has an audit id.
+const SU_BY_SETSID: i32 = 5_000_108;
 /// su in that shell, a leader of its own.
 const SU: i32 = 5_000_120;
 /// From before the numbers started over.
@@ -107,6 +109,7 @@ fn all_processes_are_listed_and_nothing_else() {
         PROGRAM,
         ZOMBIE,
         ODD,
+        SU_BY_SETSID,
         DAEMON,
         ROOTS_DAEMON,
         STRANGER,
@@ -263,6 +266,8 @@ fn a_session_is_nested_if_its_leader_was_in_one() {
     // By the audit id alone, and by the process session alone.
     assert!(standing(SUDO).nested());
     assert!(standing(SU_OF_UNSET).nested());
+    // By the real user id alone.
+    assert!(standing(SU_BY_SETSID).nested());
     assert!(!standing(UNSET).nested());
     assert_eq!(standing(UNSET).word(), "descendants,terminals");
 }

@@ -15,11 +15,15 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::pty::openpty;
-use pam_idle_watchdog::handoff::{LEADER_FD, STATUS_FD};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use pam_idle_watchdog::handoff::{ARMED, Assignment, LEADER_FD, Orders, STATUS_FD, Session};
+use pam_idle_watchdog::policy::{Settings, Words};
 use pam_idle_watchdog::sys::pidfd::PidFd;
 
 use pam::Transaction;
@@ -150,18 +154,11 @@ fn memory(confdir: &Path) {
     // In turn, and the median: what others free or take meanwhile weighs more than one process.
     for _ in 0..ROUNDS {
         floor.extend(
-            assembly.as_ref().map(|program| {
-                weigh(|| Sleepers::Bare((0..SLEEPERS).map(|_| bare_sleeper(program)).collect()))
-            }),
+            assembly
+                .as_ref()
+                .map(|program| weigh(|| Sleepers((0..SLEEPERS).map(|_| bare_sleeper(program)).collect()))),
         );
-        ours.push(weigh(|| {
-            let open = |_| {
-                let mut transaction = Transaction::start("ours", confdir);
-                transaction.open_session();
-                transaction
-            };
-            Sleepers::Ours((0..SLEEPERS).map(open).collect())
-        }));
+        ours.push(weigh(|| Sleepers((0..SLEEPERS).map(|_| watching_sleeper()).collect())));
     }
     for (name, mut weights) in [("floor: bare assembly", floor), ("helper", ours)] {
         weights.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -175,21 +172,39 @@ fn memory(confdir: &Path) {
     table.print();
 }
 
-enum Sleepers {
-    Bare(Vec<Child>),
-    /// Dropping a transaction closes its session.
-    Ours(#[allow(dead_code)] Vec<Transaction>),
-}
+/// Processes of ours. Dropping them ends them.
+struct Sleepers(Vec<i32>);
 
 impl Drop for Sleepers {
     fn drop(&mut self) {
-        if let Self::Bare(children) = self {
-            for child in children {
-                child.kill().unwrap();
-                child.wait().unwrap();
-            }
+        for pid in self.0.iter().map(|pid| Pid::from_raw(*pid)) {
+            kill(pid, Signal::SIGKILL).unwrap();
+            waitpid(pid, None).unwrap();
         }
     }
+}
+
+/// A helper that watches this process, started without libpam: a process of several sessions has none.
+fn watching_sleeper() -> i32 {
+    let line: Vec<String> = vec![ARGS.to_owned()];
+    let words = Words::of_line(line.iter().map(String::as_str)).unwrap();
+    let orders = Orders::new(&Settings::of(&words, None), None, None);
+    let me: i32 = std::process::id().try_into().unwrap();
+    let (service, user, tty) = ("ours".into(), "root".into(), Some("ssh".into()));
+    let session = Session { leader: me, service, user, uid: Some(0), rhost: None, tty };
+    let args = Assignment { session, line, orders }.to_args();
+    let leader = PidFd::open(me).unwrap();
+    let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+    let mut places = pam::FileActions::new();
+    places.duplicate(leader.as_raw_fd(), LEADER_FD);
+    places.duplicate(child_end.as_raw_fd(), STATUS_FD);
+    (0..=2).for_each(|fd| places.null(fd));
+    let pid = places.spawn(HELPER, &args.iter().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>());
+    drop(child_end);
+    let mut first = [0];
+    fs::File::from(status).read_exact(&mut first).unwrap();
+    assert_eq!(first, [ARMED]);
+    pid
 }
 
 /// Bytes for each of the sleepers: of the whole system, and of their own by PSS.
@@ -265,8 +280,8 @@ fn assembly_sleeper(dir: &Path) -> Option<PathBuf> {
     built.is_ok_and(|status| status.success()).then_some(program)
 }
 
-fn bare_sleeper(program: &Path) -> Child {
-    Command::new(program).stdin(Stdio::null()).spawn().unwrap()
+fn bare_sleeper(program: &Path) -> i32 {
+    Command::new(program).stdin(Stdio::null()).spawn().unwrap().id().try_into().unwrap()
 }
 
 /// Ten minutes of two sessions, one idle and one typed at, and how often their helpers woke up.

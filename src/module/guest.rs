@@ -5,21 +5,23 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::unistd::{AccessFlags, access, getpid};
+use nix::unistd::{AccessFlags, access, geteuid, getpid};
 use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
+use super::sessions::{self, Begun};
 use super::{BUDGET, spawn};
-use crate::handoff::{Assignment, CLOSE_SIGNAL, HELPER, Orders, Session};
+use crate::handoff::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
 use crate::policy::load::Files;
 use crate::policy::ours::{self, Exception};
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
+use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::logind;
 use crate::sys::names::Person;
-use crate::sys::pam::{self as libpam, Level};
+use crate::sys::pam::{self as libpam, Ended, Helper, Level, Opened, State};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 
@@ -86,7 +88,8 @@ impl Login {
 pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let login = Login::of(pamh);
     let line = line(&login, args)?;
-    if libpam::kept(pamh).flatten().is_some() {
+    let earlier = libpam::kept(pamh).flatten();
+    if earlier.is_some_and(|earlier| earlier.helper.is_some()) {
         let record =
             login.record("ignored").with("what", "another line of this stack guards the session already");
         libpam::log(pamh, Level::Warning, &record);
@@ -241,31 +244,131 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
         record: record.clone().with("what", why),
     };
     let user = login.user.clone().ok_or_else(|| could_not(&"no user is named"))?;
+    let service = login.service.clone();
     let rule = resolved.rule.map(|place| place.to_string());
     let orders = Orders::new(&resolved.settings, resolved.message, rule);
     let assignment = Assignment { session: login.session(user, uid), line: line.words, orders };
-    let path = CString::new(HELPER).map_err(|e| could_not(&e))?;
-    let helper = spawn::start(&path, &assignment.to_args(), BUDGET)
-        .map_err(|e| could_not(&format_args!("{HELPER} {e}")))?;
-    libpam::keep(pamh, Some(helper)).map_err(|code| {
+    let begun = begin(pamh, &service, &assignment.session.user);
+    begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
+        let refused = libpam::kept(pamh).flatten().filter(|_| goes_on.is_none());
+        // It is no session of this process's then.
+        if let Some(Opened { ticket, .. }) = refused {
+            sessions::end(ticket);
+            let _ = libpam::keep(pamh, None, ended);
+        }
+        could_not(&why)
+    })
+}
+
+/// Starts the helper, and keeps its number.
+fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(), String> {
+    let path = CString::new(HELPER).map_err(|e| e.to_string())?;
+    let helper = spawn::start(&path, &assignment.to_args(), BUDGET).map_err(|e| format!("{HELPER} {e}"))?;
+    if !sessions::guarded_by(ticket, helper) {
+        spawn::discard(helper);
+        return Err(SHARED.to_owned());
+    }
+    libpam::keep(pamh, Some(opened(ticket, Some(helper))), ended).map_err(|code| {
         // Unknown to close_session it would take the session's end for the leader's death.
         spawn::discard(helper);
-        could_not(&format_args!("pam_set_data: {code:?}"))
+        format!("pam_set_data: {code}")
     })
+}
+
+/// Why a session of a process that has several cannot be guarded.
+const SHARED: &str = "the process that opens this session has opened another, and one cannot be ended alone";
+
+/// Notes that this process begins a session. If it has others, those are not guarded any longer, and this
+/// one is not, either.
+fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, String> {
+    // One that could not be guarded, as its transaction opens it once more.
+    if let Some(earlier) = libpam::kept(pamh).flatten() {
+        sessions::end(earlier.ticket);
+    }
+    let lives = |helper| find(helper).is_some();
+    let Begun { ticket, shared, helpers } =
+        sessions::begin(service, user, lives).ok_or("the list of this process's sessions is in use")?;
+    // Kept now: also a session that is not guarded is one that this process serves.
+    libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
+        sessions::end(ticket);
+        format!("pam_set_data: {code}")
+    })?;
+    for helper in helpers {
+        // One that has left meanwhile need not be told.
+        let _ = tell(helper, SHARED_SIGNAL, getpid().as_raw());
+    }
+    if shared { Err(SHARED.to_owned()) } else { Ok(ticket) }
+}
+
+fn opened(ticket: u64, helper: Option<Helper>) -> Opened {
+    Opened { ticket, opener: getpid().as_raw(), helper }
+}
+
+/// Tells a helper something about the session that `opener` opened.
+fn tell(helper: Helper, signal: i32, opener: i32) -> Option<PidFd> {
+    find(helper).filter(|helper| helper.queue(signal, opener).is_ok())
+}
+
+/// A helper that has not ended.
+fn find(Helper { pid, started }: Helper) -> Option<PidFd> {
+    PidFd::of(&Proc::default(), pid, started).filter(|helper| !helper.has_exited())
+}
+
+/// The transaction has ended, and the session was not closed before.
+fn ended(state: State, how: Ended) {
+    let Some(Opened { ticket, opener, .. }) = state else { return };
+    // A forked child has ended its copy. The session is its parent's.
+    if getpid().as_raw() != opener {
+        return;
+    }
+    match how {
+        // Somebody else's module refused the session after ours had guarded it.
+        Ended::Failed => {
+            if let Some(helper) = sessions::end(ticket) {
+                let _ = tell(helper, CLOSE_SIGNAL, opener);
+            }
+        }
+        // Samba and JupyterHub do that: the session goes on, and another transaction will close it.
+        Ended::Well => sessions::detach(ticket),
+    }
 }
 
 /// Tells the helper that the session closes. It may be ending the session just now: then it goes on.
 pub fn close(pamh: &mut PamHandle) {
-    let Some(helper) = libpam::kept(pamh).flatten() else {
+    let Some(Opened { ticket, opener, .. }) = open_in(pamh) else {
         return;
     };
     // Said once: what closes again, or opens anew in this transaction, finds no helper.
-    let forgotten = libpam::keep(pamh, None).is_ok();
-    let told = PidFd::of(&Proc::default(), helper.pid, helper.started)
-        .is_some_and(|pidfd| pidfd.send(CLOSE_SIGNAL).is_ok());
-    if forgotten && !told {
-        let record = Login::of(pamh).record("could-not").with("helper", helper.pid);
-        let what = "the watchdog was gone before the session closed";
-        libpam::log(pamh, Level::Error, &record.with("what", what));
+    let forgotten = libpam::keep(pamh, None, ended).is_ok();
+    let Some(helper) = sessions::end(ticket) else { return };
+    // systemd closes the session by a child that runs as the person, and may not signal the helper. That one
+    // sees then that its leader has ended.
+    if !geteuid().is_root() {
+        return;
     }
+    match tell(helper, CLOSE_SIGNAL, opener) {
+        // The opener does not know that its child has closed the session: it must not find the helper any
+        // longer when it opens the next one.
+        Some(told) if getpid().as_raw() != opener => told.wait_for_exit(LEAVING),
+        Some(_) => {}
+        None if forgotten => {
+            let record = Login::of(pamh).record("could-not").with("helper", helper.pid);
+            let what = "the watchdog was gone before the session closed";
+            libpam::log(pamh, Level::Error, &record.with("what", what));
+        }
+        None => {}
+    }
+}
+
+/// How long a helper may take to leave. It takes a millisecond.
+const LEAVING: Nanos = SECOND;
+
+/// The session that a transaction closes: the one that it opened, or one that was opened by a transaction
+/// that has ended since.
+fn open_in(pamh: &PamHandle) -> State {
+    libpam::kept(pamh).flatten().or_else(|| {
+        let login = Login::of(pamh);
+        let ticket = sessions::detached(&login.service, login.user.as_deref()?)?;
+        Some(opened(ticket, None))
+    })
 }

@@ -4,6 +4,7 @@
 
 mod guest;
 mod hooks;
+mod sessions;
 mod spawn;
 
 use std::time::Duration;

@@ -3,7 +3,8 @@
 //! A plain `fork` would copy the host's memory map, which is what a login waits for most, and leave
 //! it a child to be surprised by. Instead, as posix_spawn(3) does it: a child on the host's memory
 //! (`CLONE_VM | CLONE_VFORK`: the calling thread sleeps meanwhile) starts the helper the same way and
-//! exits. The helper so is nobody's child but init's; the child between has no exit signal, so that
+//! exits. The helper so is no child of the host's, but
+//! of init or of a subreaper that the caller made; the child between has no exit signal, so that
 //! the host's SIGCHLD handler never hears of it and need not be touched. In the children only
 //! async-signal-safe calls are made, and none that glibc spreads over all threads (its setuid).
 
@@ -269,6 +270,8 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
         libc::setsid();
         // First: the host's may be too few descriptors for the rest.
         reset_limits();
+        // It says where memory is laid out, too, at the next exec.
+        libc::syscall(libc::SYS_personality, 0);
         let Some(status) = arrange((*plan).leader, (*plan).status) else {
             fail((*plan).status, STEP_DESCRIPTORS)
         };

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::poll::poll;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -179,16 +181,66 @@ pub fn leave(proc: &Proc, from: &Places) -> io::Result<()> {
     Ok(())
 }
 
-fn enter(folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
+/// Moves this process to a group, which is made if it is not there.
+///
+/// # Errors
+///
+/// When the group cannot be made or entered.
+pub fn enter(folder: &Path) -> io::Result<()> {
+    // The last process that leaves removes the group, perhaps between two steps of ours.
+    const TRIES: usize = 100;
+    let removed =
+        |e: &io::Error| e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::ENODEV as i32);
+    let mut tried = try_to_enter(folder);
+    for _ in 1..TRIES {
+        if !tried.as_ref().is_err_and(removed) {
+            break;
+        }
+        tried = try_to_enter(folder);
+    }
+    tried
+}
+
+fn try_to_enter(folder: &Path) -> io::Result<()> {
+    // The mode is not left to the umask, which may be of the person's choice.
+    match fs::DirBuilder::new().mode(0o755).create(folder) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
     // Where the cpu controller is on, as under systemd, a niceness only counts within the group: this is what
     // counts among groups. Without the controller there is no such file.
-    let _ = fs::write(folder.join("cpu.weight"), "10000");
+    let _ = fs::OpenOptions::new()
+        .write(true)
+        .open(folder.join("cpu.weight"))
+        .and_then(|mut weight| weight.write_all(b"10000"));
+    join(folder)
+}
+
+/// Moves this process to a group that is there.
+fn join(folder: &Path) -> io::Result<()> {
     // "0" is the process that writes.
-    fs::write(folder.join("cgroup.procs"), "0")
+    fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?.write_all(b"0")
+}
+
+/// Removes the groups of the watchdogs' own if this process, which is about to exit, is alone in them. When two
+/// leave at once, each may leave that to the other: an empty group does no harm, and the next one removes it.
+pub fn tidy_up(proc: &Proc) {
+    let own = format!("/{OWN}");
+    for place in Places::of(proc, nix::unistd::getpid().as_raw()).0.iter().filter(|place| place.path == own) {
+        if let Some(mount) = place.mount() {
+            remove_if_alone(mount, &mount.join(OWN));
+        }
+    }
+}
+
+/// Goes from a group to the one above and removes it, unless somebody else is in it.
+pub fn remove_if_alone(above: &Path, folder: &Path) {
+    let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let me = nix::unistd::getpid().to_string();
+    if inside.lines().eq([me.as_str()]) && join(above).is_ok() {
+        // It fails if somebody has come meanwhile.
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 #[cfg(test)]

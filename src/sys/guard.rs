@@ -5,9 +5,9 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::stat::{Mode, umask};
 
 /// A signal that has come. Of one with a value, sender and user are the sender's word (sigqueue(3)), of
 /// others the kernel's.
@@ -61,11 +61,41 @@ impl AsFd for Signals {
     }
 }
 
-/// What is left of the host's process after `execve`: its umask, and its place in the queues for the
-/// processor and of the out-of-memory killer, which a container may not let us leave.
+/// What the helper needs at least, by the names that `/proc/PID/limits` has for it. The module raises all of
+/// them, but in a container without `CAP_SYS_RESOURCE` a person can set limits that last.
+const NEEDED: [(Resource, &str, u64); 5] = [
+    // With fewer nobody could be ended.
+    (Resource::RLIMIT_NOFILE, "Max open files", 64),
+    // In seconds: the helper uses some milliseconds a day, and would be killed when they are used up.
+    (Resource::RLIMIT_CPU, "Max cpu time", 3600),
+    // With none left nobody could bring new orders.
+    (Resource::RLIMIT_SIGPENDING, "Max pending signals", 64),
+    (Resource::RLIMIT_DATA, "Max data size", 256 << 20),
+    (Resource::RLIMIT_AS, "Max address space", 256 << 20),
+];
+
+/// Whether there is room to do what the helper has to do, for as long as a session may last.
+///
+/// # Errors
+///
+/// Which limit forbids it.
+pub fn room() -> Result<(), String> {
+    for (resource, name, needed) in NEEDED {
+        let (soft, _) = getrlimit(resource).map_err(|e| format!("getrlimit: {e}"))?;
+        if soft < needed {
+            return Err(format!("{name} is {soft}, it needs {needed}, and may not raise it"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes a place of its own among those of the out-of-memory killer and of the sessions. A container may
+/// forbid it.
 pub fn settle() {
-    umask(Mode::from_bits_truncate(0o077));
-    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    // At least not the place that the person chose: everybody may move up to where they began.
+    if fs::write("/proc/self/oom_score_adj", "-1000").is_err() {
+        let _ = fs::write("/proc/self/oom_score_adj", "0");
+    }
     // A niceness counts within a session (setsid(2)) only, and this among sessions: sched(7), autogroup.
     let _ = fs::write("/proc/self/autogroup", "-20");
 }

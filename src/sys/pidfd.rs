@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use super::clock::{Nanos, timeout};
 use super::proc::Proc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -87,6 +88,11 @@ impl PidFd {
     pub fn has_exited(&self) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
+    }
+
+    /// Waits until the process has ended, but no longer than that.
+    pub fn wait_for_exit(&self, longest: Nanos) {
+        let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout(longest));
     }
 
     /// A duplicate of one of the process's descriptors (pidfd_getfd(2), Linux 5.6).

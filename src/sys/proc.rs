@@ -100,6 +100,12 @@ impl Proc {
         parse_stat(pid, &self.text(pid, "stat")?)
     }
 
+    /// The command name, which execve(2) sets; also of a process that has ended and is not buried.
+    #[must_use]
+    pub fn name(&self, pid: i32) -> Option<String> {
+        self.text(pid, "comm")
+    }
+
     /// What all processes have used, dead ones that nobody has buried included.
     pub fn usages(&self) -> impl Iterator<Item = Usage> + '_ {
         numbers(&self.root).filter_map(|pid| parse_usage(pid, &self.text(pid, "stat")?))

@@ -118,6 +118,10 @@ impl Standing {
         let same_scope = places.in_scope() && Places::of(proc, parent) == *places;
         let same_session = proc.process(parent).is_some_and(|parent| parent.session == leader.session);
         let nested = same_session || same_audit || (same_scope && own_audit.is_none());
+        // Of a program such as su that a person runs through setsid(1) nothing else may tell. Whoever lets people in
+        // from outside is run by root.
+        let called = proc.uids(leader.pid).is_some_and(|(real, _)| real != 0);
+        let nested = nested || called;
         let scope = places.scope().filter(|_| !same_scope);
         let by_audit = own_audit.is_some() && scope.is_none();
         Self { leader: *leader, nested, scope, audit, by_audit }

@@ -4,7 +4,8 @@
 //! [`activity`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
 //! [`members`] decides whom the end applies to; [`watched`] and [`terminal`] are what they speak of. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
-//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders.
+//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders; [`leader`] knows
+//! whether the leader has become another program.
 #![forbid(unsafe_code)]
 
 pub mod activity;
@@ -15,6 +16,7 @@ pub mod ending;
 pub mod inner;
 pub mod jobs;
 pub mod journal;
+pub mod leader;
 pub mod look;
 pub mod members;
 pub mod notice;

@@ -7,17 +7,17 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, getrlimit};
 
 use super::activity::Activity;
 use super::caller::Caller;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
+use super::leader::Leader;
 use super::members::Standing;
 use super::schedule::{Action, Ground, Schedule};
 use super::terminals::Finder;
 use super::watched::Watched;
-use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, STATUS_FD};
+use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD};
 use crate::policy::Kill;
 use crate::record::Record;
 use crate::sys::aside::Aside;
@@ -32,6 +32,9 @@ use crate::sys::proc::Proc;
 /// How often records are offered again to a log daemon that took none.
 const RETRY: Nanos = SECOND;
 
+/// How long after a session was opened its leader has executed the person's program, if it is to do so.
+const CHANGE: Nanos = 2 * SECOND;
+
 /// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
 /// leader's pidfd and the status pipe.
 ///
@@ -42,6 +45,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     let not_started = |_: io::Error| "is started by pam_idle_watchdog.so, not by hand".to_owned();
     let leader = PidFd::from(inherit::take(LEADER_FD).map_err(not_started)?);
     let mut status = File::from(inherit::take(STATUS_FD).map_err(not_started)?);
+    inherit::reset();
     let armed = Assignment::from_args(args)
         .map_err(|e| e.to_string())
         .and_then(|assignment| Watchdog::arm(assignment, leader));
@@ -54,6 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
             watchdog.note_arming();
             watchdog.watch();
             watchdog.linger();
+            cgroup::tidy_up(&watchdog.watched.proc);
             Ok(())
         }
         Err(why) => {
@@ -63,15 +68,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     }
 }
 
-/// With fewer descriptors nobody could be ended.
-const DESCRIPTORS: u64 = 64;
-
 /// Why the helper woke up.
 enum Event {
     /// It is time to look, or somebody stepped the clock.
     Look,
-    /// The leader closed its PAM session.
+    /// The PAM session was closed, or has come to nothing; or the leader, which had become the person's own
+    /// program, has ended as such sessions do.
     Closed,
+    /// The leader has opened another session.
+    Shared,
     /// The leader is gone and has said nothing.
     LeaderGone,
 }
@@ -91,6 +96,9 @@ pub(super) struct Watchdog {
     pub(super) unasked: bool,
     /// Forgeries not believed so far; the first of a session is on record.
     pub(super) disbelieved: usize,
+    leader: Leader,
+    /// The leader has opened the session so lately that it may be about to execute another program.
+    leader_may_change: bool,
     pub(super) alarm: Alarm,
     pub(super) steps: StepWatch,
     pub(super) aside: Aside,
@@ -98,10 +106,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
-        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| format!("getrlimit: {e}"))?;
-        if descriptors < DESCRIPTORS {
-            return Err(format!("{descriptors} descriptors are too few, and more are forbidden"));
-        }
+        guard::room()?;
         let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
         let timer = |e: Errno| format!("cannot make a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
@@ -130,6 +135,8 @@ impl Watchdog {
             schedule: schedule(orders),
             ground: Ground::Nothing,
             unasked: false,
+            leader: Leader::new(&proc, process),
+            leader_may_change: true,
             assignment,
             watched: Watched { proc, standing, finder, leader, signals, terminals: Vec::new() },
             journal,
@@ -142,6 +149,7 @@ impl Watchdog {
 
     /// What a login need not wait for.
     fn note_arming(&mut self) {
+        inherit::reset_the_rest();
         guard::settle();
         self.watched.finder.choose_way();
         let record = ordered(self.record("armed"), &self.assignment.orders)
@@ -159,6 +167,10 @@ impl Watchdog {
         loop {
             match self.sleep() {
                 Event::Closed => return self.journal.debug(|journal| journal.record("closed")),
+                Event::Shared => {
+                    let what = "guard this session any longer: its process has opened another";
+                    return self.could_not(what);
+                }
                 Event::LeaderGone => return self.take_over(),
                 Event::Look => match self.look() {
                     Ok(Some(Action::End)) => return self.end(),
@@ -179,12 +191,17 @@ impl Watchdog {
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
-            // No event comes of a log daemon's return.
-            let longest = if self.journal.is_behind() { timeout(RETRY) } else { PollTimeout::NONE };
+            // No event comes of a log daemon's return, nor of a leader's execve.
+            let longest = match (self.journal.is_behind(), self.leader_may_change) {
+                (true, _) => timeout(RETRY),
+                (_, true) => timeout(CHANGE),
+                _ => PollTimeout::NONE,
+            };
             let woken = poll(&mut fds, longest);
             let [_, leader, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
             if woken == Ok(0) {
                 self.journal.flush();
+                self.leader_may_change = false;
             }
             if woken.is_err() {
                 continue;
@@ -192,14 +209,19 @@ impl Watchdog {
             // Before the leader's exit: it says goodbye first and exits then.
             let came = self.watched.signals.take();
             let leader_pid = self.assignment.session.leader;
-            if came.iter().any(|came| (came.signal, came.sender) == (CLOSE_SIGNAL, leader_pid)) {
+            let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
+            if said(CLOSE_SIGNAL) {
                 return Event::Closed;
             }
+            if said(SHARED_SIGNAL) {
+                return Event::Shared;
+            }
+            let replaced = self.leader.is_replaced(&self.watched.proc);
             for came in &came {
                 self.hear(came);
             }
             if leader {
-                return Event::LeaderGone;
+                return if replaced { Event::Closed } else { Event::LeaderGone };
             }
             if step {
                 if let Err(e) = self.steps.arm() {

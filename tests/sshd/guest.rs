@@ -2,6 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, close, fork, pipe, read, write};
+use pam_idle_watchdog::sys::cgroup::{enter, remove_if_alone};
 
 use crate::promise::*;
 use crate::support::SOON;
@@ -223,4 +232,94 @@ fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
     assert_eq!(armed.field("terminals"), Some("sessions"), "{}", armed.text);
     assert_ended_on_time(&sshd, &alice);
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+}
+
+/// The real control groups of this machine, in a place of the test's own: other tests have watchdogs, too.
+fn own_hierarchy(name: &str) -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let is_hierarchy = |line: &&str| line.contains(" cgroup2 ") || line.contains("name=systemd");
+    let mount = mounts.lines().find(is_hierarchy).and_then(|line| line.split(' ').nth(1)).expect("cgroups");
+    let folder = Path::new(mount).join(format!("idle-watchdog-test-{name}-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+/// Does something in a child of ours, which may move to other control groups; how it went.
+fn in_child(work: impl FnOnce() -> bool) -> Pid {
+    // SAFETY: the child makes system calls, and leaves without running anything of its parent's.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(false);
+            // SAFETY: _exit takes an integer and does not come back.
+            unsafe { libc::_exit(i32::from(!done)) }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_done(child: Pid) {
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+}
+
+#[test]
+fn the_last_helper_removes_the_control_group() {
+    let above = own_hierarchy("last");
+    let folder = above.join("group");
+    let (above, folder) = (&above, &folder);
+    let (other_is_in, leave) = (pipe().unwrap(), pipe().unwrap());
+    let other = in_child(|| {
+        // So that it does not wait for ever if this test fails.
+        close(leave.1.as_raw_fd()).unwrap();
+        let entered = enter(folder).is_ok();
+        write(&other_is_in.1, b"x").unwrap();
+        read(&leave.0, &mut [0]).unwrap();
+        remove_if_alone(above, folder);
+        entered && !folder.exists()
+    });
+    read(&other_is_in.0, &mut [0]).unwrap();
+    assert_done(in_child(|| {
+        let entered = enter(folder).is_ok();
+        remove_if_alone(above, folder);
+        // Somebody else is in it, and so are we.
+        let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap();
+        entered && inside.lines().count() == 2
+    }));
+    write(&leave.1, b"x").unwrap();
+    assert_done(other);
+    fs::remove_dir(above).unwrap();
+}
+
+#[test]
+fn whoever_enters_the_control_group_as_another_removes_it_gets_in() {
+    let above = own_hierarchy("race");
+    let folder = above.join("group");
+    let children = [(); 4].map(|()| {
+        in_child(|| {
+            (0..200).all(|_| {
+                let entered = enter(&folder).is_ok();
+                remove_if_alone(&above, &folder);
+                // One that was not alone goes, too.
+                entered && fs::write(above.join("cgroup.procs"), "0").is_ok()
+            })
+        })
+    });
+    children.into_iter().for_each(assert_done);
+    let _ = fs::remove_dir(&folder);
+    fs::remove_dir(&above).unwrap();
+}
+
+/// The caller of su may have chosen the umask.
+#[test]
+fn the_control_group_is_made_with_a_mode_that_no_umask_widens() {
+    let above = own_hierarchy("mode");
+    let folder = above.join("group");
+    assert_done(in_child(|| {
+        umask(Mode::empty());
+        let entered = enter(&folder).is_ok();
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        remove_if_alone(&above, &folder);
+        entered && mode & 0o777 == 0o755
+    }));
+    fs::remove_dir(&above).unwrap();
 }

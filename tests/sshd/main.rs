@@ -12,6 +12,7 @@
 //! | [`leader`] | the leader's end, and a helper that does not come up |
 //! | [`names`] | name services: directories that are down, large groups, names in any bytes |
 //! | [`nested`] | su and sudo inside a session |
+//! | [`openers`] | programs that use libpam in other ways than sshd |
 //! | [`policy`] | the policy file, at a login |
 //! | [`preflight`] | the account line |
 //! | [`quiet_lines`] | sessions without a terminal, by their connection |
@@ -38,6 +39,7 @@ mod leader;
 mod load;
 mod names;
 mod nested;
+mod openers;
 mod policy;
 mod preflight;
 mod promise;

@@ -1,5 +1,7 @@
 //! PAM sessions inside a PAM session: each has a watchdog, and none touches the other's.
 
+use nix::sys::signal::Signal;
+
 use crate::promise::*;
 use crate::support::process::wait_some;
 use crate::support::sshd::Sshd;
@@ -68,4 +70,23 @@ fn the_end_of_a_session_takes_its_su_along() {
     assert_ended_on_time(&sshd, &alice);
     assert_no_process_left(&sshd, "bob", gone_by(alice.last_key()));
     assert_no_helper_left(&sshd, GRACE + secs(2));
+}
+
+/// Where neither systemd nor pam_loginuid tells that it is inside another session.
+#[test]
+fn a_su_that_was_run_through_setsid_is_inside_a_session_all_the_same() {
+    let sshd = Sshd::with(LONG).without_loginuid().nested(LONG).start();
+    let alice = sshd.login("alice");
+    alice.type_line("setsid -w su bob");
+    let armed = sshd.log.wait_for_event("armed", "bob", SOON);
+    assert_eq!(armed.field("known-by"), Some("descendants"), "{}", armed.text);
+    alice.wait_for_shell();
+    let su = || sshd.processes().into_iter().find(|process| process.comm == "su");
+    su().expect("su").kill(Signal::SIGKILL);
+    let orphaned = sshd.log.wait_for_event("orphaned", "bob", SOON);
+    assert_eq!(orphaned.field("ended"), Some("no"), "{}", orphaned.text);
+    // What it leaves on alice's terminal is for her own watchdog.
+    for user in ["alice", "bob"] {
+        assert_untouched(&sshd, user);
+    }
 }

@@ -95,3 +95,26 @@ greeter_ends() {
 	HELPER[g]=
 	gone g
 }
+
+# What the unit's stack has logged: said REGEX.
+said() { guest 'journalctl -q -b --facility=authpriv -o cat' | grep -Eq "\\(pamunit:session\\): ($1)"; }
+
+# systemd opens a unit's session in the process that becomes the unit's program, and has a child close it.
+case_unit_with_a_session() {
+	local user
+	afterwards 'systemctl -q stop "pamunit-*"; rm -f /etc/pam.d/pamunit'
+	{
+		echo 'account required pam_permit.so'
+		echo 'session required pam_loginuid.so'
+		echo "$OURS"
+	} | put /etc/pam.d/pamunit
+	for user in root alice; do
+		guest systemd-run -q --unit="pamunit-$user" --uid="$user" -p PAMName=pamunit sleep 1014
+		within "$SOON" said "armed user=$user" || fail "$user: not armed"
+		sleep 4
+		guest systemctl stop "pamunit-$user"
+		within "$SOON" said "closed user=$user" || fail "$user: the helper did not hear of an ordinary end"
+	done
+	if said 'orphaned|could-not'; then fail 'an ordinary end is told as something else'; fi
+	not_runs 'sleep 1014'
+}

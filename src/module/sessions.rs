@@ -1,0 +1,158 @@
+//! The sessions that this process has opened and not closed yet.
+//!
+//! A leader is a process that serves one session. A process that opens a second one while the first is
+//! open serves both, and whoever ends it because of the one ends the other, too. So it is the leader of
+//! none: the watchdog of the first is told to leave, and the second cannot be guarded.
+//!
+//! The list outlives the transactions, because libpam never unloads this module. A forked child has a copy
+//! of it and is another process: each entry names its opener.
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use nix::unistd::getpid;
+
+use crate::sys::pam::Helper;
+
+/// One session.
+struct Open {
+    ticket: u64,
+    opener: i32,
+    service: OsString,
+    user: OsString,
+    /// Who guards it. Nobody does while the helper is being started, and when there are other sessions.
+    helper: Option<Helper>,
+    /// There are or were other sessions beside it.
+    shared: bool,
+    /// Its transaction has ended, as if it were closed, and it is open all the same.
+    detached: bool,
+}
+
+static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+
+/// The list. `None` where it cannot be had: a thread that held it may have been lost in a fork.
+fn list() -> Option<MutexGuard<'static, Vec<Open>>> {
+    // It is held for microseconds.
+    const TRIES: usize = 1000;
+    for _ in 0..TRIES {
+        match OPEN.try_lock() {
+            Ok(list) => return Some(list),
+            Err(TryLockError::Poisoned(list)) => return Some(list.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}
+
+/// What a session that begins has found.
+pub struct Begun {
+    /// Names the session from now on.
+    pub ticket: u64,
+    /// This process has other sessions open.
+    pub shared: bool,
+    /// Those who guarded them until now.
+    pub helpers: Vec<Helper>,
+}
+
+/// Notes that a session begins. `lives` tells whether a helper is still there: one that is not was told by
+/// a forked child of ours that its session has closed.
+pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(Helper) -> bool) -> Option<Begun> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
+    let opener = getpid().as_raw();
+    let mut list = list()?;
+    list.retain(|open| open.opener == opener && open.helper.is_none_or(&lives));
+    for other in list.iter_mut() {
+        other.shared = true;
+    }
+    let helpers: Vec<Helper> = list.iter_mut().filter_map(|other| other.helper.take()).collect();
+    let shared = !list.is_empty();
+    let (service, user) = (service.to_owned(), user.to_owned());
+    list.push(Open { ticket, opener, service, user, helper: None, shared, detached: false });
+    Some(Begun { ticket, shared, helpers })
+}
+
+/// Notes who guards a session; `false` if another one has begun meanwhile, in another thread.
+pub fn guarded_by(ticket: u64, helper: Helper) -> bool {
+    let Some(mut list) = list() else { return false };
+    let open = list.iter_mut().find(|open| open.ticket == ticket && !open.shared);
+    open.map(|open| open.helper = Some(helper)).is_some()
+}
+
+/// Notes that a session has closed or has come to nothing; answers who guarded it.
+pub fn end(ticket: u64) -> Option<Helper> {
+    let mut list = list()?;
+    let at = list.iter().position(|open| open.ticket == ticket)?;
+    list.swap_remove(at).helper
+}
+
+/// Notes that a session goes on though its transaction has ended.
+pub fn detach(ticket: u64) {
+    let Some(mut list) = list() else { return };
+    for open in list.iter_mut().filter(|open| open.ticket == ticket) {
+        open.detached = true;
+    }
+}
+
+/// The session of that service and user which is open without a transaction of its own.
+pub fn detached(service: &OsStr, user: &OsStr) -> Option<u64> {
+    let opener = getpid().as_raw();
+    let list = list()?;
+    let same =
+        |open: &&Open| open.detached && open.opener == opener && open.service == service && open.user == user;
+    list.iter().find(same).map(|open| open.ticket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helper(pid: i32) -> Helper {
+        Helper { pid, started: 1 }
+    }
+
+    fn start(user: &str) -> Begun {
+        begin("x".as_ref(), user.as_ref(), |helper| helper.pid != 13).unwrap()
+    }
+
+    /// The list is one for the process, so this is one test.
+    #[test]
+    fn of_several_sessions_none_is_guarded() {
+        let alice = start("alice");
+        assert!(!alice.shared && alice.helpers.is_empty());
+        // Another thread begins one before the first helper is there.
+        let bob = start("bob");
+        assert!(bob.shared && bob.helpers.is_empty());
+        assert!(!guarded_by(alice.ticket, helper(1)) && !guarded_by(bob.ticket, helper(2)));
+        assert_eq!((end(alice.ticket), end(bob.ticket)), (None, None));
+
+        let alice = start("alice");
+        assert!(guarded_by(alice.ticket, helper(1)));
+        let bob = start("bob");
+        assert!(bob.shared);
+        assert_eq!(bob.helpers, [helper(1)], "who is to leave");
+        // Unguarded ones are sessions, too.
+        assert_eq!(end(alice.ticket), None);
+        let carol = start("carol");
+        assert!(carol.shared && carol.helpers.is_empty());
+        assert_eq!((end(bob.ticket), end(carol.ticket)), (None, None));
+
+        // One whose helper has left was closed by a child.
+        let alice = start("alice");
+        assert!(guarded_by(alice.ticket, helper(13)));
+        let bob = start("bob");
+        assert!(!bob.shared && guarded_by(bob.ticket, helper(2)));
+        assert_eq!((end(alice.ticket), end(bob.ticket)), (None, Some(helper(2))));
+
+        // Another transaction closes only what is open without one.
+        let alice = start("alice");
+        let of = |user: &str| detached("x".as_ref(), user.as_ref());
+        assert_eq!(of("alice"), None);
+        detach(alice.ticket);
+        assert_eq!((of("alice"), of("bob")), (Some(alice.ticket), None));
+        assert_eq!(end(alice.ticket), None);
+        assert_eq!(of("alice"), None);
+    }
+}
