@@ -166,3 +166,176 @@ fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::fd::AsRawFd;
+    use std::path::PathBuf;
+    use std::process::{Child, Command, Stdio};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use nix::pty::{OpenptyResult, openpty};
+
+    /// `/dev/pts/4`, `/dev/pts/5` and `/dev/tty1`, as device numbers.
+    const PTY: u64 = 136 << 8 | 4;
+    const OTHER: u64 = 136 << 8 | 5;
+    const CONSOLE: u64 = 4 << 8 | 1;
+    const LEADER: i32 = 100;
+
+    /// A `/proc` with processes in it: number, parent, session and terminal.
+    struct Table(PathBuf);
+
+    impl Table {
+        fn of(processes: &[(i32, i32, i32, u64)]) -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let (process, serial) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let table = Self(std::env::temp_dir().join(format!("idle-watchdog-seats-{process}-{serial}")));
+            processes.iter().for_each(|process| table.add(*process, 0));
+            table
+        }
+
+        /// Adds a process, or has another one take its number.
+        fn add(&self, (pid, parent, session, tty): (i32, i32, i32, u64), started: u32) {
+            let folder = self.0.join(pid.to_string());
+            fs::create_dir_all(&folder).unwrap();
+            // Fields 8 to 21 of proc_pid_stat(5); the start is the 22nd.
+            let fields = "-1 0 0 0 0 0 0 0 0 0 20 0 1 0";
+            let line = format!("{pid} (x) S {parent} 0 {session} {tty} {fields} {started} 0 0\n");
+            fs::write(folder.join("stat"), line).unwrap();
+        }
+
+        fn proc(&self) -> Proc {
+            Proc::at(&self.0)
+        }
+    }
+
+    impl Drop for Table {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// This process, which lives, and one that does not.
+    fn alive_and_dead() -> [PidFd; 2] {
+        let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        let dead = PidFd::open(child.id() as i32).unwrap();
+        child.wait().unwrap();
+        [PidFd::open(std::process::id() as i32).unwrap(), dead]
+    }
+
+    /// login(1) on a terminal, its shell in a session of its own, a job there that left the tree, the leader's
+    /// own old session, and two strangers: on another devpts, and from outside our pid namespace.
+    const LOGIN: [(i32, i32, i32, u64); 6] = [
+        (LEADER, 1, LEADER, PTY),
+        (110, LEADER, 110, PTY),
+        (111, 1, 110, PTY),
+        (112, 1, LEADER, PTY),
+        (200, 1, 200, PTY),
+        (201, 1, 0, PTY),
+    ];
+
+    #[test]
+    fn where_nobody_can_be_asked_the_sessions_of_the_leaders_descendants_sit() {
+        let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
+        let proc = table.proc();
+        let leader = proc.process(LEADER).unwrap();
+        let sitting = |pidfd: &PidFd, known| -> Vec<i32> {
+            let mut seats = Seats::new(&proc, leader, pidfd, &[]);
+            seats.add(PTY);
+            let sits = |pid: &i32| seats.hold(&proc.process(*pid).unwrap(), known);
+            LOGIN.iter().map(|process| process.0).filter(sits).collect()
+        };
+        assert_eq!(sitting(&alive, false), [LEADER, 110, 111, 112]);
+        // Without the leader only what is known by other means.
+        assert_eq!(sitting(&dead, false), [0; 0]);
+        assert_eq!(sitting(&dead, true), LOGIN.map(|process| process.0));
+    }
+
+    #[test]
+    fn a_number_that_only_one_terminal_has_is_enough_while_the_leader_lives() {
+        let (table, [alive, dead]) = (Table::of(&[(200, 1, 200, CONSOLE)]), alive_and_dead());
+        let proc = table.proc();
+        let process = proc.process(200).unwrap();
+        for (pidfd, known, expected) in
+            [(&alive, false, true), (&alive, true, true), (&dead, false, false), (&dead, true, true)]
+        {
+            let mut seats = Seats::new(&proc, process, pidfd, &[]);
+            seats.add(CONSOLE);
+            assert_eq!(seats.hold(&process, known), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_session_that_the_kernel_named_sits_on_a_pty() {
+        let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
+        let proc = table.proc();
+        for pidfd in [&alive, &dead] {
+            let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), pidfd, &[]);
+            seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
+            let holds = |pid| seats.hold(&proc.process(pid).unwrap(), true);
+            assert!(holds(110) && holds(111));
+            assert!(!holds(LEADER) && !holds(112) && !holds(200) && !holds(201));
+            let elsewhere = Process { tty: OTHER, ..proc.process(111).unwrap() };
+            assert!(!seats.hold(&elsewhere, true));
+        }
+    }
+
+    #[test]
+    fn a_session_whose_number_was_used_again_is_another_one() {
+        let (table, [alive, _]) = (Table::of(&LOGIN), alive_and_dead());
+        let proc = table.proc();
+        let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), &alive, &[]);
+        seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
+        let job = proc.process(111).unwrap();
+        assert!(seats.hold(&job, false));
+        table.add((110, 1, 110, PTY), 7);
+        assert!(!seats.hold(&job, false));
+    }
+
+    /// A process that leads a session on a new terminal, and the master.
+    fn on_terminal() -> (Child, OpenptyResult) {
+        let pty = openpty(None, None).unwrap();
+        let slave = Stdio::from(pty.slave.try_clone().unwrap());
+        let child = Command::new("setsid").args(["--ctty", "sleep", "60"]).stdin(slave).spawn().unwrap();
+        (child, pty)
+    }
+
+    #[test]
+    fn a_master_names_the_session_on_its_terminal() {
+        let (mut child, pty) = on_terminal();
+        let (proc, holder) = (Proc::default(), PidFd::open(std::process::id() as i32).unwrap());
+        let number = tty::number(&pty.master).unwrap();
+        let master = Master { holder: &holder, fd: pty.master.as_raw_fd(), number, device: 0 };
+        let pid = child.id() as i32;
+        let told = loop {
+            // setsid(1) may take a moment.
+            match session(&proc, &master).expect("it can be asked") {
+                Some(told) => break told,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!(told, (pid, proc.process(pid).unwrap().started));
+        // The descriptor is another pty's by now, or no pty's.
+        assert_eq!(session(&proc, &Master { number: number + 1, ..master }), None);
+        assert_eq!(session(&proc, &Master { fd: 0, ..master }), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let master = Master { holder: &holder, fd: pty.master.as_raw_fd(), number, device: 0 };
+        assert_eq!(session(&proc, &master), Some(None));
+    }
+
+    #[test]
+    fn what_is_passed_on_is_read_if_it_came_whole() {
+        for (line, expected) in [
+            ("3 110 40200\n", Some((3, Some((110, 40200))))),
+            ("0 0 0\n", Some((0, None))),
+            ("3 110 402", None),
+            ("3 110\n", None),
+            ("\n", None),
+        ] {
+            assert_eq!(read(line), expected, "{line:?}");
+        }
+    }
+}
