@@ -4,13 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::fs;
-use std::io;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
-use nix::libc::{SIGHUP, SIGPIPE, SIGTERM};
+use nix::libc::{self, SIGHUP, SIGPIPE, SIGTERM};
 use nix::unistd::{Uid, setfsuid};
 use pam_idle_watchdog::sys::cgroup::Places;
 use pam_idle_watchdog::sys::devnode::{self, DeviceId};
@@ -388,4 +392,49 @@ fn an_audit_id_of_ones_own_choice_spares_nobody() {
     let (members, spared) = survey_of(&standing, UNSET);
     assert_eq!(spared, [0; 0]);
     assert!(members.contains(&SHELL));
+}
+
+/// Which files of a process are opened while `work` runs with a copy of the fixtures.
+fn files_opened(pid: i32, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static str> {
+    const FILES: [&str; 4] = ["stat", "cgroup", "sessionid", "status"];
+    let root = std::env::temp_dir().join(format!("idle-watchdog-files-{}-{serial}", std::process::id()));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc/.");
+    let copied = Command::new("cp").arg("-r").arg(source).arg(&root).status().unwrap();
+    assert!(copied.success());
+    // SAFETY: it takes flags and returns a descriptor.
+    let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
+    // SAFETY: nobody else owns the descriptor.
+    let mut events = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let watches = FILES.map(|name| {
+        let path = CString::new(root.join(format!("{pid}/{name}")).into_os_string().into_vec()).unwrap();
+        // SAFETY: the path is terminated and outlives the call.
+        unsafe { libc::inotify_add_watch(events.as_raw_fd(), path.as_ptr(), libc::IN_OPEN) }
+    });
+    work(Proc::at(&root));
+    fs::remove_dir_all(&root).unwrap();
+    let mut bytes = vec![0; 65_536];
+    let length = events.read(&mut bytes).unwrap();
+    // Without a name an event is four numbers; the watch comes first, what happened next.
+    let opened: Vec<i32> = bytes[..length]
+        .chunks_exact(size_of::<libc::inotify_event>())
+        .filter(|event| u32::from_ne_bytes(event[4..8].try_into().unwrap()) & libc::IN_OPEN != 0)
+        .map(|event| i32::from_ne_bytes(event[..4].try_into().unwrap()))
+        .collect();
+    FILES.into_iter().zip(watches).filter(|(_, watch)| opened.contains(watch)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn of_a_stranger_two_files_are_read() {
+    for (serial, by_scope, expected) in [(0, false, ["stat", "sessionid"]), (1, true, ["stat", "cgroup"])] {
+        let opened = files_opened(STRANGER, serial, |proc| {
+            let leader = proc.process(LEADER).unwrap();
+            let places = if by_scope { Places::of(&proc, LEADER) } else { Places::default() };
+            let standing = Standing::of(&proc, &leader, &places, Owner::default());
+            assert_eq!(standing.word(), if by_scope { "scope" } else { "audit" });
+            let pidfd = PidFd::open(std::process::id() as i32).unwrap();
+            let finder = Finder::new(proc.clone(), &leader, None);
+            standing.survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {});
+        });
+        assert_eq!(opened, expected, "by_scope={by_scope}");
+    }
 }
