@@ -7,7 +7,7 @@
 # make compare    measure what else there is for it, in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
-# make bench      what a login and a sleeping session cost; as root, installs what it lacks
+# make bench      what a login, a sleeping session and a survey of all processes cost; as root, installs what it lacks
 # make clean      remove all that was built
 
 PREFIX ?= /usr

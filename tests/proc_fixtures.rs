@@ -4,18 +4,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::fs;
-use std::io;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
-use nix::libc::{SIGHUP, SIGPIPE, SIGTERM};
+use nix::libc::{self, SIGHUP, SIGPIPE, SIGTERM};
 use nix::unistd::{Uid, setfsuid};
 use pam_idle_watchdog::sys::cgroup::Places;
 use pam_idle_watchdog::sys::devnode::{self, DeviceId};
+use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::{Proc, Process, Usage};
-use pam_idle_watchdog::watch::members::Standing;
+use pam_idle_watchdog::watch::members::{Owner, Standing};
+use pam_idle_watchdog::watch::terminals::Finder;
 
 /// sshd's process that opened the session: `sshd: alice [priv]`.
 const LEADER: i32 = 5_000_100;
@@ -42,10 +48,28 @@ const STRANGER: i32 = 5_000_112;
 const UNSET: i32 = 5_000_113;
 /// sudo in that program, in a session (setsid) of its own.
 const SUDO: i32 = 5_000_114;
-/// su in what is no login, nor has an audit id.
+/// su in a shell on a terminal, which is no login and has no audit id.
 const SU_OF_UNSET: i32 = 5_000_115;
 /// su that a person has run through setsid(1), in what is no login, nor has an audit id.
 const SU_BY_SETSID: i32 = 5_000_108;
+/// That shell.
+const SHELL_OF_UNSET: i32 = 5_000_116;
+/// Left the tree with the session's audit id, of another user's.
+const OTHERS_DAEMON: i32 = 5_000_117;
+/// The same, in a user namespace.
+const TAKEN_ON: i32 = 5_000_118;
+/// Somebody else's login below that program, as where it adopts orphans.
+const LOGIN_BELOW: i32 = 5_000_119;
+/// Left the tree, of another user's but for its saved id.
+const SAVED: i32 = 5_000_121;
+/// `sshd -i`, a child of UNSET's and in its session (setsid).
+const INETD_SSHD: i32 = 5_000_130;
+/// Its child, the shell which that started, and what left the tree there.
+const INETD_CHILD: i32 = 5_000_131;
+const INETD_SHELL: i32 = 5_000_132;
+const INETD_DAEMON: i32 = 5_000_133;
+/// Another child of UNSET's.
+const INETD_OTHER: i32 = 5_000_134;
 /// su in that shell, a leader of its own.
 const SU: i32 = 5_000_120;
 /// From before the numbers started over.
@@ -116,7 +140,17 @@ fn all_processes_are_listed_and_nothing_else() {
         UNSET,
         SUDO,
         SU_OF_UNSET,
+        SHELL_OF_UNSET,
+        OTHERS_DAEMON,
+        TAKEN_ON,
+        LOGIN_BELOW,
         SU,
+        SAVED,
+        INETD_SSHD,
+        INETD_CHILD,
+        INETD_SHELL,
+        INETD_DAEMON,
+        INETD_OTHER,
         OLD,
     ];
     assert_eq!(found, all);
@@ -125,7 +159,7 @@ fn all_processes_are_listed_and_nothing_else() {
 #[test]
 fn the_newest_come_first_and_numbers_start_over_at_the_top() {
     let order = fixtures().newest_first();
-    assert_eq!(order.first(), Some(&SU));
+    assert_eq!(order.first(), Some(&INETD_OTHER));
     assert_eq!(order.last(), Some(&OLD));
     assert_eq!(order.iter().position(|pid| *pid == LEADER), Some(order.len() - 2));
     // Those that cannot be read are listed: whether they are there is asked later.
@@ -148,8 +182,16 @@ fn ids_are_read_from_their_own_line() {
     assert_eq!(proc.uids(LEADER), Some((0, 0)));
     // Not from the one of a name that holds "Uid:"; real and effective, not the others.
     assert_eq!(proc.uids(PROGRAM), Some((1000, 0)));
+    assert_eq!(proc.all_uids(SAVED), Some([33, 33, 1000, 33]));
     for pid in [VANISHED, CUT, ODD, NOBODY] {
-        assert_eq!(proc.uids(pid), None, "{pid}");
+        assert_eq!((proc.uids(pid), proc.all_uids(pid)), (None, None), "{pid}");
+    }
+}
+
+#[test]
+fn a_user_namespace_is_told_by_its_map() {
+    for (pid, expected) in [(TAKEN_ON, true), (OTHERS_DAEMON, false), (DAEMON, false), (NOBODY, false)] {
+        assert_eq!(fixtures().has_other_ids(pid), expected, "{pid}");
     }
 }
 
@@ -220,13 +262,11 @@ fn a_device_is_itself_and_not_its_number() {
     let (null, _) = devnode::stat(Path::new("/dev/null")).unwrap();
     let elsewhere = DeviceId { filesystem: null.filesystem + 1, ..null };
     let other = DeviceId { device: null.device + 1, ..null };
-    assert!(proc.has_open(LEADER, null) && proc.reads_from(LEADER, null));
+    assert!(proc.reads_from(LEADER, null));
     for id in [elsewhere, other] {
-        assert!(!proc.has_open(LEADER, id) && !proc.reads_from(LEADER, id), "{id:?}");
+        assert!(!proc.reads_from(LEADER, id), "{id:?}");
     }
-    assert!(proc.may_stand_on(LEADER, null) && !proc.may_stand_on(CHILD, null));
-    assert!(!proc.has_open(CHILD, null) && !proc.reads_from(CHILD, null));
-    assert!(!proc.has_open(NOBODY, null) && !proc.reads_from(NOBODY, null));
+    assert!(!proc.reads_from(CHILD, null) && !proc.reads_from(NOBODY, null));
 }
 
 #[test]
@@ -251,10 +291,15 @@ fn scopes_are_told_in_both_kinds_of_hierarchy() {
     assert!(places(SHELL).scope().unwrap().holds(&places(SHELL)), "by the named hierarchy");
 }
 
-/// Without a scope.
+/// Without a scope; alice's.
 fn standing(pid: i32) -> Standing {
+    standing_of(pid, Some(1000))
+}
+
+fn standing_of(pid: i32, uid: Option<u32>) -> Standing {
     let leader = fixtures().process(pid).unwrap();
-    Standing::of(&fixtures(), &leader, &Places::default())
+    let owner = Owner { name: "idle-watchdog-nobody".into(), uid };
+    Standing::of(&fixtures(), &leader, &Places::default(), owner)
 }
 
 #[test]
@@ -272,25 +317,68 @@ fn a_session_is_nested_if_its_leader_was_in_one() {
     assert_eq!(standing(UNSET).word(), "descendants,terminals");
 }
 
-/// Members and spared of a leader's session, sorted.
-fn survey(pid: i32) -> (Vec<i32>, Vec<i32>) {
+#[test]
+fn a_superservers_session_is_no_login() {
+    assert!(!standing(INETD_SSHD).nested());
+    assert_eq!(standing(INETD_SSHD).word(), "audit");
+}
+
+/// Members and spared of a session, sorted.
+fn survey_of(standing: &Standing, leader: i32) -> (Vec<i32>, Vec<i32>) {
+    let (proc, pidfd) = (fixtures(), PidFd::open(std::process::id() as i32).unwrap());
+    let finder = Finder::new(proc.clone(), &proc.process(leader).unwrap(), None);
+    let seats = finder.seats(&[], &pidfd, &[]);
     let mut visited = Vec::new();
-    let survey = standing(pid).survey(&fixtures(), &[], |_| true, |member| visited.push(member.process.pid));
+    let survey = standing.survey(&proc, &seats, |member| visited.push(member.process.pid));
     let mut members: Vec<i32> = survey.members.iter().map(|member| member.process.pid).collect();
     assert_eq!(visited, members);
-    assert!(survey.unsettled, "some vanished meanwhile");
     let mut spared = survey.spared;
     members.sort_unstable();
     spared.sort_unstable();
     (members, spared)
 }
 
+fn survey(pid: i32) -> (Vec<i32>, Vec<i32>) {
+    survey_of(&standing(pid), pid)
+}
+
+#[test]
+fn what_vanishes_during_a_survey_unsettles_it() {
+    let (proc, pidfd) = (fixtures(), PidFd::open(std::process::id() as i32).unwrap());
+    let finder = Finder::new(proc.clone(), &proc.process(LEADER).unwrap(), None);
+    assert!(standing(LEADER).survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {}).unsettled);
+}
+
+/// In alice's session in any case.
+const ALICES: [i32; 9] = [LEADER, CHILD, SHELL, PROGRAM, DAEMON, SUDO, TAKEN_ON, SU, SAVED];
+
 #[test]
 fn the_end_of_a_session_applies_to_its_own() {
     // The zombie needs no end, strangers get none.
-    assert_eq!(survey(LEADER), (vec![LEADER, CHILD, SHELL, PROGRAM, DAEMON, SUDO, SU], vec![ROOTS_DAEMON]));
+    assert_eq!(survey(LEADER), (ALICES.to_vec(), vec![ROOTS_DAEMON, OTHERS_DAEMON, LOGIN_BELOW]));
     // What su was started from is the outer session's.
     assert_eq!(survey(SU), (vec![SU], vec![]));
+}
+
+#[test]
+fn who_is_somebody_else_depends_on_whose_session_it_is() {
+    // Where the user's id is not known, only root's daemons are known not to be theirs.
+    let (members, spared) = survey_of(&standing_of(LEADER, None), LEADER);
+    assert!(members.contains(&OTHERS_DAEMON));
+    assert_eq!(spared, [ROOTS_DAEMON, LOGIN_BELOW]);
+    // In a session of root's anything may be a daemon that root has started.
+    let (members, spared) = survey_of(&standing_of(LEADER, Some(0)), LEADER);
+    assert_eq!(members, [LEADER, CHILD, SHELL, PROGRAM, SUDO, SU]);
+    assert_eq!(spared, [DAEMON, ROOTS_DAEMON, OTHERS_DAEMON, TAKEN_ON, LOGIN_BELOW, SAVED]);
+}
+
+#[test]
+fn behind_a_superserver_a_session_is_its_own() {
+    let carols = standing_of(INETD_SSHD, Some(1003));
+    let members = vec![INETD_SSHD, INETD_CHILD, INETD_SHELL, INETD_DAEMON];
+    assert_eq!(survey_of(&carols, INETD_SSHD), (members, vec![]));
+    let holders: Vec<i32> = carols.connection_holders(&fixtures()).iter().map(|p| p.pid).collect();
+    assert_eq!(holders, [INETD_CHILD]);
 }
 
 #[test]
@@ -305,8 +393,53 @@ fn sshds_own_child_is_known_by_the_session_it_stays_in() {
 fn an_audit_id_of_ones_own_choice_spares_nobody() {
     // Where the leader's is unset, any process may set its own, once.
     let leader = fixtures().process(UNSET).unwrap();
-    let standing = Standing::of(&fixtures(), &leader, &Places::of(&fixtures(), SHELL));
-    let survey = standing.survey(&fixtures(), &[], |_| true, |_| {});
-    assert_eq!(survey.spared, [0; 0]);
-    assert!(survey.members.iter().any(|member| member.process.pid == SHELL));
+    let standing = Standing::of(&fixtures(), &leader, &Places::of(&fixtures(), SHELL), Owner::default());
+    let (members, spared) = survey_of(&standing, UNSET);
+    assert_eq!(spared, [0; 0]);
+    assert!(members.contains(&SHELL));
+}
+
+/// Which files of a process are opened while `work` runs with a copy of the fixtures.
+fn files_opened(pid: i32, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static str> {
+    const FILES: [&str; 4] = ["stat", "cgroup", "sessionid", "status"];
+    let root = std::env::temp_dir().join(format!("idle-watchdog-files-{}-{serial}", std::process::id()));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc/.");
+    let copied = Command::new("cp").arg("-r").arg(source).arg(&root).status().unwrap();
+    assert!(copied.success());
+    // SAFETY: it takes flags and returns a descriptor.
+    let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
+    // SAFETY: nobody else owns the descriptor.
+    let mut events = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let watches = FILES.map(|name| {
+        let path = CString::new(root.join(format!("{pid}/{name}")).into_os_string().into_vec()).unwrap();
+        // SAFETY: the path is terminated and outlives the call.
+        unsafe { libc::inotify_add_watch(events.as_raw_fd(), path.as_ptr(), libc::IN_OPEN) }
+    });
+    work(Proc::at(&root));
+    fs::remove_dir_all(&root).unwrap();
+    let mut bytes = vec![0; 65_536];
+    let length = events.read(&mut bytes).unwrap();
+    // Without a name an event is four numbers; the watch comes first, what happened next.
+    let opened: Vec<i32> = bytes[..length]
+        .chunks_exact(size_of::<libc::inotify_event>())
+        .filter(|event| u32::from_ne_bytes(event[4..8].try_into().unwrap()) & libc::IN_OPEN != 0)
+        .map(|event| i32::from_ne_bytes(event[..4].try_into().unwrap()))
+        .collect();
+    FILES.into_iter().zip(watches).filter(|(_, watch)| opened.contains(watch)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn of_a_stranger_two_files_are_read() {
+    for (serial, by_scope, expected) in [(0, false, ["stat", "sessionid"]), (1, true, ["stat", "cgroup"])] {
+        let opened = files_opened(STRANGER, serial, |proc| {
+            let leader = proc.process(LEADER).unwrap();
+            let places = if by_scope { Places::of(&proc, LEADER) } else { Places::default() };
+            let standing = Standing::of(&proc, &leader, &places, Owner::default());
+            assert_eq!(standing.word(), if by_scope { "scope" } else { "audit" });
+            let pidfd = PidFd::open(std::process::id() as i32).unwrap();
+            let finder = Finder::new(proc.clone(), &leader, None);
+            standing.survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {});
+        });
+        assert_eq!(opened, expected, "by_scope={by_scope}");
+    }
 }

@@ -1,4 +1,4 @@
-//! What a login and a sleeping session cost, side by side in one run. As root: `make bench`.
+//! What a login, a sleeping session and a survey of all processes cost, side by side in one run. As root: `make bench`.
 //!
 //! The floor of a login is `vfork` + `execve` + one byte of the same helper, which refuses its
 //! arguments and so does nothing; the floor of a sleeping process is one of bare assembly.
@@ -7,6 +7,7 @@
 #[path = "../../tests/support/libpam.rs"]
 mod libpam;
 mod pam;
+mod survey;
 mod table;
 
 use std::env;
@@ -46,6 +47,7 @@ fn main() {
     let confdir = write_stacks();
     login(&confdir);
     memory(&confdir);
+    survey::survey(&confdir);
     wakeups();
     fs::remove_dir_all(confdir).unwrap();
 }

@@ -110,6 +110,13 @@ pub fn open(path: &Path, id: DeviceId, options: &mut OpenOptions) -> io::Result<
     Ok(file)
 }
 
+/// Whether a device number is a pty's: there may be several devices of this number, one in each devpts
+/// instance. Of any other terminal's number there is one.
+#[must_use]
+pub fn is_pty(device: u64) -> bool {
+    (136..=143).contains(&nix::sys::stat::major(device))
+}
+
 /// The node of a device number below `/dev`, for a terminal known only by `tty_nr`.
 ///
 /// ptys by their numbers (majors 136 to 143, Documentation/admin-guide/devices.txt); the others by
@@ -117,7 +124,7 @@ pub fn open(path: &Path, id: DeviceId, options: &mut OpenOptions) -> io::Result<
 #[must_use]
 pub fn path_of(device: u64) -> Option<PathBuf> {
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-    if (136..=143).contains(&major) {
+    if is_pty(device) {
         return Some(PathBuf::from(format!("/dev/pts/{}", (major - 136) * 256 + minor)));
     }
     let uevent = fs::read_to_string(format!("/sys/dev/char/{major}:{minor}/uevent")).ok()?;

@@ -125,6 +125,21 @@ impl Proc {
         parse_uids(&self.text(pid, "status")?)
     }
 
+    /// Real, effective, saved and file system user id, from the same line.
+    #[must_use]
+    pub fn all_uids(&self, pid: i32) -> Option<[u32; 4]> {
+        parse_all_uids(&self.text(pid, "status")?)
+    }
+
+    /// Whether the process is in a user namespace below ours: there the map from its ids to ours
+    /// (`/proc/PID/uid_map`) is another one than our own.
+    #[must_use]
+    pub fn has_other_ids(&self, pid: i32) -> bool {
+        let own = read(&self.root.join("self/uid_map"));
+        let theirs = read(&self.path(pid, "uid_map"));
+        matches!((own, theirs), (Ok(own), Ok(theirs)) if own != theirs)
+    }
+
     /// Whether the process ignores a signal, as `nohup` makes a job ignore SIGHUP.
     #[must_use]
     pub fn ignores(&self, pid: i32, signal: i32) -> bool {
@@ -179,25 +194,6 @@ impl Proc {
         let line = read(&self.path(pid, "cmdline")).ok()?;
         let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
         Some(words.map(|word| OsString::from_vec(word.to_owned())).collect())
-    }
-
-    /// Whether the process has a device open: the very one, not another with its number. Its first
-    /// descriptors only: it may have as many as it likes, to keep us busy.
-    #[must_use]
-    pub fn has_open(&self, pid: i32, id: DeviceId) -> bool {
-        const FIRST: usize = 1024;
-        let links = fs::read_dir(self.path(pid, "fd")).into_iter().flatten().flatten();
-        links.take(FIRST).any(|entry| link::device(&entry.path()) == Some(id))
-    }
-
-    /// Whether one of the process's standard descriptors is that very device, and also where that may
-    /// not be known. No more are looked at: thousands of processes may be asked, with thousands each.
-    #[must_use]
-    pub fn may_stand_on(&self, pid: i32, id: DeviceId) -> bool {
-        let forbidden = |e: io::Error| e.kind() == io::ErrorKind::PermissionDenied;
-        let on = |fd| link::device(&self.path(pid, fd)) == Some(id);
-        ["fd/0", "fd/1", "fd/2"].into_iter().any(on)
-            || fs::read_dir(self.path(pid, "fd")).is_err_and(forbidden)
     }
 
     /// Whether the process's standard input is that very device.
@@ -264,6 +260,13 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 pub fn parse_uids(status: &str) -> Option<(u32, u32)> {
     let mut ids = field(status, "Uid:")?.split_whitespace().map(str::parse);
     Some((ids.next()?.ok()?, ids.next()?.ok()?))
+}
+
+/// Real, effective, saved and file system user id, of the text of `/proc/PID/status`.
+#[must_use]
+pub fn parse_all_uids(status: &str) -> Option<[u32; 4]> {
+    let ids = field(status, "Uid:")?.split_whitespace().map(|id| id.parse().ok());
+    ids.collect::<Option<Vec<u32>>>()?.try_into().ok()
 }
 
 /// The signals that are ignored, of the text of `/proc/PID/status`: bit 0 is signal 1.

@@ -111,6 +111,39 @@ pub fn peer(master: &impl AsRawFd) -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// The number of the pty that a master belongs to (`TIOCGPTN`).
+///
+/// # Errors
+///
+/// As ioctl(2); `ENOTTY` when the descriptor is no pty master.
+pub fn number(master: &impl AsRawFd) -> io::Result<u32> {
+    let mut number: libc::c_uint = 0;
+    // SAFETY: TIOCGPTN stores one unsigned int, and the pointer is to one that outlives the call.
+    let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(number) }
+}
+
+/// The session (setsid(2)) that has the terminal of a pty master as its controlling terminal (`TIOCGSID`);
+/// `None` when there is none. A session outside this process's pid namespace is 0.
+///
+/// The ioctl takes no lock that the terminal's owner could hold. To close the master may take as long as they
+/// like: whoever closes it last hangs the terminal up.
+///
+/// # Errors
+///
+/// As ioctl(2).
+pub fn session(master: &impl AsRawFd) -> io::Result<Option<i32>> {
+    let mut session: libc::pid_t = 0;
+    // SAFETY: TIOCGSID stores one pid_t, and the pointer is to one that outlives the call.
+    let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGSID, &raw mut session) };
+    match (done, io::Error::last_os_error()) {
+        (0.., _) => Ok(Some(session)),
+        // Of a master, that nobody has its terminal; of another descriptor, that it is none.
+        (_, e) if e.raw_os_error() == Some(libc::ENOTTY) => number(master).map(|_| None),
+        (_, e) => Err(e),
+    }
+}
+
 /// Whether the kernel notes a read through `/dev/tty` on the terminal's own node (since Linux 6.5,
 /// and where that was backported). Tried out on a pty of our own, which for the moment becomes this
 /// process's controlling terminal; it must be a session leader without one, and block SIGHUP.
@@ -139,4 +172,19 @@ pub fn notes_reads_through_dev_tty() -> io::Result<bool> {
     unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCNOTTY) };
     done?;
     Ok(devnode::of_file(&slave)?.1.atime != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_knows_its_number_and_that_nobody_has_its_terminal() {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+        let name = nix::pty::ptsname_r(&master).unwrap();
+        assert_eq!(name, format!("/dev/pts/{}", number(&master).unwrap()));
+        assert_eq!(session(&master).unwrap(), None);
+        let null = File::open("/dev/null").unwrap();
+        assert!(number(&null).is_err() && session(&null).is_err());
+    }
 }

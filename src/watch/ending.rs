@@ -11,7 +11,6 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::caller;
 use super::members::{Member, Survey};
-use super::terminal::Terminal;
 use super::watched::Watched;
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, timeout};
@@ -358,9 +357,8 @@ impl<'a> Ladder<'a> {
             Reach::Orphans => standing.connection_holders(proc),
             _ => Vec::new(),
         };
-        let pids: Vec<i32> = holders.iter().map(|process| process.pid).collect();
-        let ours = |terminal: &Terminal| finder.is_ours(terminal, !leader.has_exited(), &pids);
-        let mut survey = standing.survey(proc, terminals, ours, |member| {
+        let seats = finder.seats(terminals, leader, &holders);
+        let mut survey = standing.survey(proc, &seats, |member| {
             if self.reaches(member) {
                 visit(member);
             }

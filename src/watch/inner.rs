@@ -10,6 +10,7 @@ use std::io;
 
 use once_cell::sync::OnceCell;
 
+use super::seats::Seats;
 use super::terminal::Terminal;
 use crate::sys::aside::{self, Aside};
 use crate::sys::devnode::{self, DeviceId, Stamps};
@@ -19,13 +20,19 @@ use crate::sys::tty;
 
 /// The stamps of the inner ptys that count; none where the kernel does not need them.
 #[must_use]
-pub fn stamps(proc: &Proc, terminals: &[Terminal], aside: &mut Aside) -> Vec<(DeviceId, Stamps)> {
+pub fn stamps<'a>(
+    proc: &Proc,
+    terminals: &[Terminal],
+    seats: impl FnOnce() -> Seats<'a>,
+    aside: &mut Aside,
+) -> Vec<(DeviceId, Stamps)> {
     if terminals.is_empty() || !kernel_needs_it() {
         return Vec::new();
     }
+    let seats = seats();
     // To open the terminal behind a master may hang, if somebody else has its lock.
     let answer = aside.run(|pipe| {
-        let holders = proc.processes().filter(|process| relays(proc, process, terminals));
+        let holders = proc.processes().filter(|process| relays(proc, process, terminals, &seats));
         for (id, stamps) in holders.flat_map(|holder| slaves(proc, &holder)) {
             aside::answer(pipe, line(id, stamps).as_bytes());
         }
@@ -74,12 +81,13 @@ fn kernel_version() -> Option<(u32, u32)> {
 }
 
 /// Whether a process can only pass on what was typed at one of the terminals.
-fn relays(proc: &Proc, process: &Process, terminals: &[Terminal]) -> bool {
-    terminals.iter().any(|terminal| {
-        process.tty == terminal.id.device
-            && proc.uids(process.pid).is_some_and(|(_, effective)| effective == 0)
-            && proc.reads_from(process.pid, terminal.id)
-    })
+fn relays(proc: &Proc, process: &Process, terminals: &[Terminal], seats: &Seats<'_>) -> bool {
+    let reads =
+        |terminal: &Terminal| process.tty == terminal.id.device && proc.reads_from(process.pid, terminal.id);
+    process.tty != 0
+        && seats.hold(process, false)
+        && proc.uids(process.pid).is_some_and(|(_, effective)| effective == 0)
+        && terminals.iter().any(reads)
 }
 
 /// The terminals behind the masters a process holds, by the masters themselves: their numbers may be

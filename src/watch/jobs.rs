@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::devnode::DeviceId;
-use crate::sys::proc::Usage;
+use crate::sys::proc::{Process, Usage};
 
 /// The part of one processor's time that makes a job a busy one. Programs that wait for a person use
 /// less (an editor nothing, `top` 1 to 2), those that compute or compile far more.
@@ -56,10 +56,10 @@ struct Job {
 pub struct Snapshot(BTreeMap<DeviceId, Job>);
 
 impl Snapshot {
-    /// From all processes. `sits` tells whether a process stands on the very device: another one may
-    /// have its number.
-    pub fn of(usages: &[Usage], terminals: &[DeviceId], sits: impl Fn(i32, DeviceId) -> bool) -> Self {
-        let job = |id: &DeviceId| Job::on(usages, *id, |pid| sits(pid, *id)).map(|job| (*id, job));
+    /// From all processes. `sits` tells whether a process sits on one of the terminals, because another
+    /// device may have the same number.
+    pub fn of(usages: &[Usage], terminals: &[DeviceId], sits: impl Fn(&Process) -> bool) -> Self {
+        let job = |id: &DeviceId| Job::on(usages, *id, &sits).map(|job| (*id, job));
         Self(terminals.iter().filter_map(job).collect())
     }
 
@@ -70,13 +70,9 @@ impl Snapshot {
 }
 
 impl Job {
-    fn on(usages: &[Usage], id: DeviceId, sits: impl Fn(i32) -> bool) -> Option<Self> {
-        let sitting = || usages.iter().filter(|usage| usage.process.tty == id.device);
-        let mut sessions: BTreeSet<i32> = sitting().map(|usage| usage.process.session).collect();
-        sessions.retain(|session| {
-            sitting().any(|usage| usage.process.session == *session && sits(usage.process.pid))
-        });
-        let session = sessions.into_iter().next()?;
+    fn on(usages: &[Usage], id: DeviceId, sits: impl Fn(&Process) -> bool) -> Option<Self> {
+        let mut numbered = usages.iter().filter(|usage| usage.process.tty == id.device);
+        let session = numbered.find(|usage| sits(&usage.process))?.process.session;
         let on_terminal = |usage: &Usage| usage.process.tty == id.device && usage.process.session == session;
         let group = usages.iter().find(|usage| on_terminal(usage) && usage.foreground > 0)?.foreground;
         let members: Vec<&Usage> =
@@ -162,7 +158,6 @@ fn is_busy(used: Nanos, passed: Nanos) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::proc::Process;
 
     const TTY: DeviceId = DeviceId { filesystem: 25, device: 34820 };
     const ELSEWHERE: u64 = 34900;
@@ -182,7 +177,7 @@ mod tests {
 
     /// Ticks that were used between two tables.
     fn used(before: &[Usage], now: &[Usage]) -> i64 {
-        let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |_, _| true);
+        let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |_| true);
         snapshot(now).used_since(&snapshot(before)) / TICK
     }
 
@@ -265,7 +260,7 @@ mod tests {
     fn another_terminal_of_the_same_number_is_none_of_ours() {
         let theirs = |used| [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, used, 0)];
         let ours = |own| on(TTY.device, 900, at(900, 1, 900, 900, own, 0));
-        let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |pid, _| pid == 900);
+        let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |process| process.session == 900);
         let before = snapshot(&[&theirs(0)[..], &[ours(3)]].concat());
         let now = snapshot(&[&theirs(900)[..], &[ours(5)]].concat());
         assert_eq!(now.used_since(&before) / TICK, 2);
@@ -283,7 +278,7 @@ mod tests {
     fn the_first_look_and_one_too_soon_judge_nothing() {
         let snapshot = |used| {
             let usages = [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, used, 0)];
-            Snapshot::of(&usages, &[TTY], |_, _| true)
+            Snapshot::of(&usages, &[TTY], |_| true)
         };
         let mut jobs = Jobs::default();
         assert!(jobs.is_due(0) && !jobs.look(0, snapshot(1000)));

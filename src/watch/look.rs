@@ -18,7 +18,8 @@ impl Watchdog {
         // The time first: what is stamped while we sample must not look older than the look.
         let now = Moment::now();
         self.watched.terminals = self.watched.finder.find();
-        let samples = self.watched.finder.sample(&self.watched.terminals, &mut self.aside);
+        let Watched { finder, terminals, leader, .. } = &mut self.watched;
+        let samples = finder.sample(terminals, leader, &mut self.aside);
         let doubts = self.activity.look(now, &samples);
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
@@ -81,10 +82,11 @@ impl Watchdog {
     /// Where processor time counts: whether the foreground jobs have used some since the look before.
     fn look_at_jobs(&mut self, now: Moment) {
         let Some(jobs) = self.jobs.as_mut().filter(|jobs| jobs.is_due(now.mono)) else { return };
-        let Watched { proc, terminals, .. } = &self.watched;
+        let Watched { proc, finder, leader, terminals, .. } = &self.watched;
         let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
         let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
-        let snapshot = Snapshot::of(&usages, &ids, |pid, id| proc.may_stand_on(pid, id));
+        let seats = finder.seats(terminals, leader, &[]);
+        let snapshot = Snapshot::of(&usages, &ids, |process| seats.hold(process, false));
         if jobs.look(now.mono, snapshot) {
             self.activity.note(now.boot);
         }

@@ -3,25 +3,38 @@
 //! [`judge`] is the rule, pure; [`Standing`] is what the session is known by, found when the
 //! watchdog is armed; [`Standing::survey`] applies the one to the other and to all processes.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::ffi::OsString;
 
-use super::terminal::Terminal;
+use super::kinship::Lineage;
+use super::seats::Seats;
 use crate::sys::cgroup::{Frozen, Places, Scope};
 use crate::sys::proc::{Proc, Process};
+use crate::sys::subuid::Subuids;
+
+/// Whose session it is.
+#[derive(Clone, Debug, Default)]
+pub struct Owner {
+    /// The user's name.
+    pub name: OsString,
+    /// Their id, where name services knew it.
+    pub uid: Option<u32>,
+}
 
 /// What sets the session apart from all others.
 #[derive(Clone, Debug)]
 pub struct Standing {
     leader: Process,
-    /// The leader was already inside a login session (su, sudo, login run from a shell): only its
-    /// descendants are its own.
+    owner: Owner,
+    /// The leader was already inside a login session (su, sudo, login run from a shell): what sits on its
+    /// terminal may be the outer session's.
     nested: bool,
     /// The scope systemd made for this session.
     scope: Option<Scope>,
     /// The leader's audit session id.
     audit: Option<u32>,
-    /// pam_loginuid made that id for this session, and there is no scope to go by.
-    by_audit: bool,
+    /// pam_loginuid made that id for this session.
+    own_audit: bool,
 }
 
 /// One process, as far as the rule looks at it.
@@ -39,10 +52,8 @@ pub struct Traits {
     pub other_audit: bool,
     /// One of the session's terminals is its controlling terminal.
     pub on_terminal: bool,
-    /// It has that very device open, and the device is still the session's.
-    pub has_device: bool,
-    /// Its real user id is 0.
-    pub root: bool,
+    /// It runs as somebody else than the session's user, or is root's in a session of root's.
+    pub other_user: bool,
 }
 
 /// What the rule says of a process.
@@ -59,23 +70,21 @@ pub enum Verdict {
 /// The rule.
 #[must_use]
 pub fn judge(nested: bool, t: Traits) -> Verdict {
-    if t.leader || t.descendant {
+    if t.leader {
         return Verdict::Member;
     }
-    if nested {
-        return Verdict::Stranger;
-    }
-    if t.on_terminal && (t.has_device || t.same_audit) {
+    // In a nested session the shell that it was started from sits on the same terminal.
+    if t.on_terminal && (!nested || t.descendant || t.in_scope || t.same_audit) {
         return Verdict::Member;
     }
-    if t.in_scope {
-        // A login through an sshd that was started from this session sits in the same scope, and in
-        // a devpts of its own may have a terminal of our number.
+    if t.descendant || t.in_scope {
+        // A login through an sshd that was started from this session sits in the same scope, and descends from
+        // the leader where somebody adopts orphans (PR_SET_CHILD_SUBREAPER).
         return if t.other_audit { Verdict::Spared } else { Verdict::Member };
     }
     if t.same_audit {
-        // `service ssh restart` leaves a daemon with our id behind.
-        return if t.root { Verdict::Spared } else { Verdict::Member };
+        // A service that is restarted from the session keeps the id.
+        return if t.other_user { Verdict::Spared } else { Verdict::Member };
     }
     Verdict::Stranger
 }
@@ -110,21 +119,22 @@ impl Standing {
     /// Found when the watchdog is armed, right after the leader's stack set the session up. `places`
     /// are the leader's.
     #[must_use]
-    pub fn of(proc: &Proc, leader: &Process, places: &Places) -> Self {
+    pub fn of(proc: &Proc, leader: &Process, places: &Places, owner: Owner) -> Self {
         let parent = leader.parent;
         let audit = proc.audit_session(leader.pid);
-        let own_audit = audit.filter(|id| proc.audit_session(parent) != Some(*id));
-        let same_audit = audit.is_some() && own_audit.is_none();
+        let own_audit = audit.is_some() && proc.audit_session(parent) != audit;
+        let same_audit = audit.is_some() && !own_audit;
         let same_scope = places.in_scope() && Places::of(proc, parent) == *places;
-        let same_session = proc.process(parent).is_some_and(|parent| parent.session == leader.session);
-        let nested = same_session || same_audit || (same_scope && own_audit.is_none());
+        // A superserver that starts `sshd -i` may share its session (setsid(2)) as a shell does, but has no
+        // terminal.
+        let at_terminal =
+            proc.process(parent).is_some_and(|parent| parent.session == leader.session && parent.tty != 0);
         // Of a program such as su that a person runs through setsid(1) nothing else may tell. Whoever lets people in
         // from outside is run by root.
         let called = proc.uids(leader.pid).is_some_and(|(real, _)| real != 0);
-        let nested = nested || called;
+        let nested = at_terminal || same_audit || called || (same_scope && !own_audit);
         let scope = places.scope().filter(|_| !same_scope);
-        let by_audit = own_audit.is_some() && scope.is_none();
-        Self { leader: *leader, nested, scope, audit, by_audit }
+        Self { leader: *leader, owner, nested, scope, audit, own_audit }
     }
 
     /// Whether the leader was already inside a login session.
@@ -139,13 +149,18 @@ impl Standing {
         self.scope.as_ref().and_then(Scope::freeze)
     }
 
+    /// The session's processes are known by the audit id.
+    fn by_audit(&self) -> bool {
+        self.own_audit && self.scope.is_none()
+    }
+
     /// The word in the record of arming: what tells the session's processes from others.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self { nested: true, .. } => "descendants",
             Self { scope: Some(_), .. } => "scope",
-            Self { by_audit: true, .. } => "audit",
+            Self { own_audit: true, .. } => "audit",
+            Self { nested: true, .. } => "descendants",
             _ => "descendants,terminals",
         }
     }
@@ -153,44 +168,32 @@ impl Standing {
     /// Looks at all processes.
     ///
     /// The newest first: one that forks and exits all the time is met while it still is the one
-    /// listed. `visit` is told of each member at once. `ours` tells whether a terminal still is the
-    /// session's: asked after a process was seen on it, for a number may be given to the next login
-    /// the moment it is free.
-    pub fn survey(
-        &self,
-        proc: &Proc,
-        terminals: &[Terminal],
-        ours: impl Fn(&Terminal) -> bool,
-        mut visit: impl FnMut(&Member),
-    ) -> Survey {
-        let mut table = Table::new(proc);
+    /// listed. `visit` is told of each member at once. Of most processes two small files are read.
+    pub fn survey(&self, proc: &Proc, seats: &Seats<'_>, mut visit: impl FnMut(&Member)) -> Survey {
+        let mut lineage = self.lineage(proc);
         // The leader's number may be somebody else's by now.
-        let leader_lives = table.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
+        let leader_lives = lineage.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
         let mut survey = Survey::default();
+        let strangers = Strangers::new(proc, &self.owner);
         let me = nix::unistd::getpid().as_raw();
         for (age, pid) in proc.newest_first().into_iter().enumerate() {
-            let Some(process) = table.get(pid) else {
+            let Some(process) = lineage.get(pid) else {
                 survey.unsettled |= age < NEWEST;
                 continue;
             };
             if process.dead || pid == me {
                 continue;
             }
-            let mut traits = self.traits(proc, &process, terminals);
-            if leader_lives {
-                traits.leader = pid == self.leader.pid;
-                traits.descendant = !traits.leader && table.descends(&process, self.leader.pid);
-            }
-            if traits.on_terminal && judge(self.nested, traits) != Verdict::Member {
-                let on = |t: &&Terminal| t.id.device == process.tty && proc.has_open(pid, t.id) && ours(t);
-                traits.has_device = terminals.iter().any(|terminal| on(&terminal));
-            }
+            let leader = leader_lives && pid == self.leader.pid;
+            let descendant = leader_lives && !leader && lineage.confirms(&process);
+            let kin = Traits { leader, descendant, ..Traits::default() };
+            let traits = self.traits(proc, &process, kin, seats, &strangers);
             match judge(self.nested, traits) {
                 Verdict::Member => {
                     let member = Member {
                         process,
-                        leader: traits.leader,
-                        by_descent: traits.descendant && !traits.in_scope && !traits.same_audit,
+                        leader,
+                        by_descent: descendant && !traits.in_scope && !traits.same_audit,
                         connection: self.is_connection(proc, &process),
                         on_terminal: traits.on_terminal,
                     };
@@ -210,90 +213,94 @@ impl Standing {
         proc.processes().filter(|process| !process.dead && self.is_connection(proc, process)).collect()
     }
 
-    /// Whether a process is sshd's own child: it stays in the session (setsid(2)) that the leader made
-    /// for itself. sshd puts whatever it starts for the user into another, and there is no way back.
+    /// Whether a process is sshd's own child: it stays in the session (setsid(2)) that the leader is in. sshd
+    /// puts whatever it starts for the user into another, and there is no way back.
     fn is_connection(&self, proc: &Proc, process: &Process) -> bool {
         let Process { pid, session, started, tty, .. } = self.leader;
         let inside = process.session == session && process.pid != pid && process.started >= started;
-        let leader_is_sshd = !self.nested && session == pid && tty == 0;
-        // The number of a leader long dead may have become another's.
-        inside
-            && leader_is_sshd
-            && process.tty == 0
-            && proc.process(pid).is_none_or(|leader| leader.started == started)
+        if self.nested || tty != 0 || process.tty != 0 || !inside {
+            return false;
+        }
+        let leader = proc.process(pid);
+        let same = leader.is_some_and(|leader| leader.started == started);
+        if session == pid {
+            // The number of a leader long dead may have become another's.
+            return same || leader.is_none();
+        }
+        // The leader's session is a superserver's, whose other children are in it, too.
+        (same && process.parent == pid) || self.known(proc, process.pid)
+    }
+
+    /// Whether the scope or the audit id says that a process is the session's.
+    fn known(&self, proc: &Proc, pid: i32) -> bool {
+        match &self.scope {
+            Some(scope) => scope.holds(&Places::of(proc, pid)),
+            None => self.own_audit && proc.audit_session(pid) == self.audit,
+        }
     }
 
     /// For reading anew who descends from the leader.
     #[must_use]
     pub fn lineage<'a>(&self, proc: &'a Proc) -> Lineage<'a> {
-        Lineage { leader: self.leader.pid, table: Table::new(proc) }
+        Lineage::of(proc, self.leader.pid)
     }
 
-    /// All traits but those of kinship, and that of the very device.
-    fn traits(&self, proc: &Proc, process: &Process, terminals: &[Terminal]) -> Traits {
+    /// All traits, where those of kinship are known. What cannot change the verdict is not read.
+    fn traits(
+        &self,
+        proc: &Proc,
+        process: &Process,
+        kin: Traits,
+        seats: &Seats<'_>,
+        strangers: &Strangers<'_>,
+    ) -> Traits {
         let pid = process.pid;
-        let audit = proc.audit_session(pid);
-        let same_audit = self.by_audit && audit == self.audit;
-        Traits {
-            leader: false,
-            descendant: false,
-            in_scope: self.scope.as_ref().is_some_and(|scope| scope.holds(&Places::of(proc, pid))),
-            same_audit,
-            // Where the leader has no id its processes may take any, once.
-            other_audit: self.audit.is_some() && audit.is_some() && audit != self.audit,
-            on_terminal: terminals.iter().any(|terminal| terminal.id.device == process.tty),
-            has_device: false,
-            root: same_audit && proc.uids(pid).is_some_and(|(real, _)| real == 0),
-        }
+        let in_scope = self.scope.as_ref().is_some_and(|scope| scope.holds(&Places::of(proc, pid)));
+        let asked = self.by_audit() || kin.descendant || in_scope;
+        let audit = if asked { proc.audit_session(pid) } else { None };
+        let same_audit = self.by_audit() && audit == self.audit;
+        // Where the leader has no id its processes may take any, once.
+        let other_audit = self.audit.is_some() && audit.is_some() && audit != self.audit;
+        let known = (in_scope || same_audit) && !other_audit;
+        let on_terminal = process.tty != 0 && seats.hold(process, known);
+        let asked = same_audit && !kin.leader && !kin.descendant && !on_terminal;
+        let other_user = asked && strangers.include(pid);
+        Traits { in_scope, same_audit, other_audit, on_terminal, other_user, ..kin }
     }
 }
 
 /// How many of the newest processes must not vanish under a survey that is to be believed.
 const NEWEST: usize = 64;
 
-/// Who descends from the leader, each process read once since this was made.
-pub struct Lineage<'a> {
-    leader: i32,
-    table: Table<'a>,
-}
-
-impl Lineage<'_> {
-    /// Whether the leader is among a process's ancestors.
-    pub fn confirms(&mut self, process: &Process) -> bool {
-        self.table.descends(process, self.leader)
-    }
-}
-
-/// Processes read during one survey, each once.
-struct Table<'a> {
+/// Those who are not the session's user, and cannot be them under another id.
+struct Strangers<'a> {
     proc: &'a Proc,
-    read: BTreeMap<i32, Option<Process>>,
+    owner: &'a Owner,
+    /// Read for the first one who may be a stranger.
+    subuids: OnceCell<Subuids>,
 }
 
-impl<'a> Table<'a> {
-    fn new(proc: &'a Proc) -> Self {
-        Self { proc, read: BTreeMap::new() }
+impl<'a> Strangers<'a> {
+    fn new(proc: &'a Proc, owner: &'a Owner) -> Self {
+        Self { proc, owner, subuids: OnceCell::new() }
     }
 
-    fn get(&mut self, pid: i32) -> Option<Process> {
-        *self.read.entry(pid).or_insert_with(|| self.proc.process(pid))
-    }
-
-    /// Whether `ancestor` is among a process's ancestors.
-    fn descends(&mut self, process: &Process, ancestor: i32) -> bool {
-        // Numbers are used again while we read: a chain longer than any real one is a broken one.
-        const DEEP: usize = 4096;
-        let mut parent = process.parent;
-        for _ in 0..DEEP {
-            if parent == ancestor {
-                return true;
-            }
-            match self.get(parent) {
-                Some(next) if parent > 1 => parent = next.parent,
-                _ => return false,
-            }
+    /// Whether a process runs as somebody else. In a session of root's, or of nobody knows whom, root's
+    /// processes pass for somebody else's.
+    fn include(&self, pid: i32) -> bool {
+        let Some(ids) = self.proc.all_uids(pid) else { return false };
+        match self.owner.uid {
+            None => ids.first() == Some(&0),
+            Some(0) => true,
+            Some(uid) => !ids.contains(&uid) && !self.are_taken_on(uid, ids) && !self.proc.has_other_ids(pid),
         }
-        false
+    }
+
+    /// Whether one of the ids may be had by the user: with a setuid program that was made in a user namespace,
+    /// outside of it, too.
+    fn are_taken_on(&self, uid: u32, ids: [u32; 4]) -> bool {
+        let subuids = self.subuids.get_or_init(|| Subuids::of(&self.owner.name, uid));
+        ids.into_iter().any(|id| subuids.contain(id))
     }
 }
 
@@ -308,50 +315,74 @@ mod tests {
         same_audit: false,
         other_audit: false,
         on_terminal: false,
-        has_device: false,
-        root: false,
+        other_user: false,
     };
 
+    /// Every process there can be.
+    fn all() -> impl Iterator<Item = Traits> {
+        (0..1 << 7).map(|bits: u32| {
+            let bit = |n: u32| bits & 1 << n != 0;
+            Traits {
+                leader: bit(0),
+                descendant: bit(1),
+                in_scope: bit(2),
+                same_audit: bit(3),
+                other_audit: bit(4),
+                on_terminal: bit(5),
+                other_user: bit(6),
+            }
+        })
+    }
+
     #[test]
-    fn the_leader_and_its_descendants_are_members_always() {
-        for nested in [false, true] {
-            assert_eq!(judge(nested, Traits { leader: true, ..NONE }), Verdict::Member);
-            assert_eq!(judge(nested, Traits { descendant: true, root: true, ..NONE }), Verdict::Member);
-            let login_below = Traits { descendant: true, in_scope: true, other_audit: true, ..NONE };
-            assert_eq!(judge(nested, login_below), Verdict::Member);
+    fn the_leader_and_what_descends_of_its_login_are_members_always() {
+        for t in all().filter(|t| t.leader || (t.descendant && !t.other_audit)) {
+            for nested in [false, true] {
+                assert_eq!(judge(nested, t), Verdict::Member, "{t:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn somebody_elses_login_is_spared_unless_it_sits_on_our_terminal() {
+        for t in all().filter(|t| !t.leader && t.other_audit && (t.descendant || t.in_scope)) {
+            let expected = if t.on_terminal { Verdict::Member } else { Verdict::Spared };
+            for nested in [false, true] {
+                assert_eq!(judge(nested, t), expected, "nested={nested} {t:?}");
+            }
         }
     }
 
     #[test]
     fn a_nested_session_never_touches_the_outer_one() {
-        let outer_shell =
-            Traits { in_scope: true, same_audit: true, on_terminal: true, has_device: true, ..NONE };
-        assert_eq!(judge(true, outer_shell), Verdict::Stranger);
+        for t in all().filter(|t| !t.leader && !t.descendant && !t.in_scope && !t.same_audit) {
+            assert_eq!(judge(true, t), Verdict::Stranger, "{t:?}");
+        }
     }
 
     #[test]
     fn the_scope_holds_all_but_other_peoples_logins() {
-        assert_eq!(judge(false, Traits { in_scope: true, ..NONE }), Verdict::Member);
-        assert_eq!(judge(false, Traits { in_scope: true, root: true, ..NONE }), Verdict::Member);
-        let other = Traits { in_scope: true, other_audit: true, ..NONE };
-        assert_eq!(judge(false, other), Verdict::Spared);
-        // Of our number, in a devpts of its own: still somebody else's.
-        assert_eq!(judge(false, Traits { on_terminal: true, ..other }), Verdict::Spared);
-        assert_eq!(judge(false, Traits { on_terminal: true, has_device: true, ..other }), Verdict::Member);
+        for t in all().filter(|t| t.in_scope && !t.other_audit) {
+            assert_eq!(judge(false, t), Verdict::Member, "{t:?}");
+        }
     }
 
     #[test]
-    fn without_a_scope_a_daemon_of_roots_is_spared() {
+    fn without_a_scope_a_daemon_of_somebody_elses_is_spared() {
         assert_eq!(judge(false, Traits { same_audit: true, ..NONE }), Verdict::Member);
-        assert_eq!(judge(false, Traits { same_audit: true, root: true, ..NONE }), Verdict::Spared);
-        let at_terminal = Traits { same_audit: true, root: true, on_terminal: true, ..NONE };
-        assert_eq!(judge(false, at_terminal), Verdict::Member);
+        let daemon = Traits { same_audit: true, other_user: true, ..NONE };
+        for nested in [false, true] {
+            assert_eq!(judge(nested, daemon), Verdict::Spared);
+            assert_eq!(judge(nested, Traits { on_terminal: true, ..daemon }), Verdict::Member);
+            assert_eq!(judge(nested, Traits { descendant: true, ..daemon }), Verdict::Member);
+        }
     }
 
     #[test]
-    fn a_terminals_number_alone_makes_no_member() {
-        assert_eq!(judge(false, Traits { on_terminal: true, ..NONE }), Verdict::Stranger);
-        assert_eq!(judge(false, Traits { on_terminal: true, has_device: true, ..NONE }), Verdict::Member);
-        assert_eq!(judge(false, Traits { other_audit: true, ..NONE }), Verdict::Stranger);
+    fn who_sits_on_a_terminal_is_a_member_and_nobody_else_without_a_reason() {
+        assert_eq!(judge(false, Traits { on_terminal: true, ..NONE }), Verdict::Member);
+        for t in [NONE, Traits { other_audit: true, ..NONE }, Traits { other_user: true, ..NONE }] {
+            assert_eq!(judge(false, t), Verdict::Stranger, "{t:?}");
+        }
     }
 }

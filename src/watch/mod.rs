@@ -2,7 +2,7 @@
 //!
 //! [`run`] is the loop, [`look`] what it does each time it wakes up, [`deeds`] what it does to a session.
 //! [`activity`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
-//! [`members`] decides whom the end applies to; [`watched`] and [`terminal`] are what they speak of. The others fetch and do: [`terminals`] finds the
+//! [`members`] decides whom the end applies to ([`kinship`]: who descends from the leader; [`seats`]: who sits on its terminals); [`watched`] and [`terminal`] are what they speak of. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
 //! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders; [`leader`] knows
 //! whether the leader has become another program.
@@ -16,12 +16,14 @@ pub mod ending;
 pub mod inner;
 pub mod jobs;
 pub mod journal;
+pub mod kinship;
 pub mod leader;
 pub mod look;
 pub mod members;
 pub mod notice;
 pub mod run;
 pub mod schedule;
+pub mod seats;
 pub mod terminal;
 pub mod terminals;
 pub mod watched;

@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
 use super::leader::Leader;
-use super::members::Standing;
+use super::members::{Owner, Standing};
 use super::schedule::{Action, Ground, Schedule};
 use super::terminals::Finder;
 use super::watched::Watched;
@@ -117,7 +117,8 @@ impl Watchdog {
         // We were started where the leader is. There the user may be able to have us stopped along
         // with his processes; elsewhere nobody but root acts on control groups.
         let places = Places::of(&proc, nix::unistd::getpid().as_raw());
-        let standing = Standing::of(&proc, &process, &places);
+        let owner = Owner { name: session.user.clone(), uid: session.uid };
+        let standing = Standing::of(&proc, &process, &places, owner);
         match cgroup::leave(&proc, &places) {
             Err(e) if places.are_a_users() => {
                 return Err(format!("cannot leave the user's control group: {e}"));

@@ -5,16 +5,19 @@
 //! terminal. A pty whose master some other process holds (tmux, script, a loop of the user's) is no
 //! terminal of the session: input there is the user's to make up.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::activity::Sample;
 use super::inner;
+use super::seats::{Master, Seats};
 use super::terminal::Terminal;
 use crate::sys::aside::{self, Aside};
 use crate::sys::devnode::{self, DeviceId, Node};
+use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty::{self, Unread};
 
@@ -49,11 +52,14 @@ impl Way {
 #[derive(Debug)]
 pub struct Finder {
     proc: Proc,
-    leader: i32,
+    /// As it was when it opened the session.
+    leader: Process,
     way: Way,
     own: Vec<Terminal>,
     /// Those of the last look.
     nodes: BTreeMap<DeviceId, Node>,
+    /// Where masters are asked.
+    asked: RefCell<Aside>,
 }
 
 impl Finder {
@@ -67,12 +73,13 @@ impl Finder {
             .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
             .collect();
         let way = if own.is_empty() { Way::Masters } else { Way::Own };
-        Self { proc, leader: leader.pid, way, own, nodes: BTreeMap::new() }
+        let asked = RefCell::default();
+        Self { proc, leader: *leader, way, own, nodes: BTreeMap::new(), asked }
     }
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
     pub fn choose_way(&mut self) {
-        let masters = self.proc.pty_masters(self.leader);
+        let masters = self.proc.pty_masters(self.leader.pid);
         if self.way == Way::Masters && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
             self.way = Way::Sessions;
         }
@@ -89,7 +96,7 @@ impl Finder {
     pub fn find(&self) -> Vec<Terminal> {
         match self.way {
             Way::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
-            Way::Masters => self.held_by(self.leader),
+            Way::Masters => self.held_by(self.leader.pid),
             Way::Sessions => self.of_started_sessions(),
         }
     }
@@ -98,34 +105,68 @@ impl Finder {
     #[must_use]
     pub fn held_by(&self, holder: i32) -> Vec<Terminal> {
         let masters = self.proc.pty_masters(holder).unwrap_or_default();
-        self.unique(masters.into_iter().map(|(_, index)| PathBuf::from(format!("/dev/pts/{index}"))))
+        self.unique(masters.into_iter().map(|(_, number)| pts(number)))
     }
 
-    /// Whether a terminal found earlier still is the session's. The leader's own are while it lives;
-    /// the others while their masters are held, by the leader or, when that has died, by `holders`.
+    /// Who sits on those of some terminals that still are the session's. The leader's own are while it lives,
+    /// and longer for whoever is known to be of the session; the others while their masters are held, by the
+    /// leader (`pidfd`) or, when that has died, by `holders`.
     #[must_use]
-    pub fn is_ours(&self, terminal: &Terminal, leader_lives: bool, holders: &[i32]) -> bool {
-        let among = |found: Vec<Terminal>| found.iter().any(|now| now.id == terminal.id);
-        (leader_lives && among(self.find())) || holders.iter().any(|pid| among(self.held_by(*pid)))
+    pub fn seats<'a>(&'a self, terminals: &[Terminal], pidfd: &'a PidFd, holders: &[Process]) -> Seats<'a> {
+        let mut seats = Seats::new(&self.proc, self.leader, pidfd, holders);
+        if self.way != Way::Masters && !(self.way == Way::Sessions && pidfd.has_exited()) {
+            for terminal in terminals.iter().filter(|terminal| terminal.is_there()) {
+                seats.add(terminal.id.device);
+            }
+            return seats;
+        }
+        let opened = |holder: &Process| PidFd::of(&self.proc, holder.pid, holder.started);
+        let others: Vec<(i32, PidFd)> =
+            holders.iter().filter_map(|holder| Some((holder.pid, opened(holder)?))).collect();
+        let leader = Some((self.leader.pid, pidfd)).filter(|(_, pidfd)| !pidfd.has_exited());
+        let holders = leader.into_iter().chain(others.iter().map(|(pid, pidfd)| (*pid, pidfd)));
+        let masters: Vec<Master<'_>> =
+            holders.flat_map(|(pid, holder)| self.masters_of(terminals, pid, holder)).collect();
+        seats.ask(&masters, &mut self.asked.borrow_mut());
+        seats
+    }
+
+    /// Those masters in a process's hands that are some terminals' ones.
+    fn masters_of<'a>(&self, terminals: &[Terminal], pid: i32, holder: &'a PidFd) -> Vec<Master<'a>> {
+        let mut masters = self.proc.pty_masters(pid).unwrap_or_default();
+        // A master may be open several times.
+        masters.sort_by_key(|(_, number)| *number);
+        masters.dedup_by_key(|(_, number)| *number);
+        let master = |(fd, number)| {
+            let found = Terminal::at(&self.proc, self.leader.pid, &pts(number))?.id;
+            let ours = terminals.iter().any(|terminal| terminal.id == found);
+            ours.then_some(Master { holder, fd, number, device: found.device })
+        };
+        masters.into_iter().filter_map(master).collect()
     }
 
     fn of_started_sessions(&self) -> Vec<Terminal> {
         let table: Vec<Process> = self.proc.processes().collect();
-        let started = started_by_host(&table, self.leader);
+        let started = started_by_host(&table, self.leader.pid);
         self.unique(started.filter_map(|process| devnode::path_of(process.tty)))
     }
 
     fn unique(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<Terminal> {
         let mut found: BTreeMap<DeviceId, Terminal> = BTreeMap::new();
-        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader, &path)) {
+        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader.pid, &path)) {
             found.entry(terminal.id).or_insert(terminal);
         }
         found.into_values().collect()
     }
 
-    /// Samples the terminals for one look.
+    /// Samples the terminals for one look. `pidfd` is the leader's.
     #[must_use]
-    pub fn sample(&mut self, terminals: &[Terminal], aside: &mut Aside) -> BTreeMap<DeviceId, Sample> {
+    pub fn sample(
+        &mut self,
+        terminals: &[Terminal],
+        pidfd: &PidFd,
+        aside: &mut Aside,
+    ) -> BTreeMap<DeviceId, Sample> {
         let mut samples = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, aside)) {
@@ -141,7 +182,8 @@ impl Finder {
             samples.insert(*id, Sample { stamps, unread, inner: false, anew });
         }
         self.nodes = nodes;
-        for (id, stamps) in inner::stamps(&self.proc, terminals, aside) {
+        for (id, stamps) in inner::stamps(&self.proc, terminals, || self.seats(terminals, pidfd, &[]), aside)
+        {
             samples.entry(id).or_insert(Sample { stamps, unread: None, inner: true, anew: false });
         }
         samples
@@ -193,10 +235,14 @@ fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
 /// children, or children of a child that has no terminal itself, as sshd's unprivileged one. (A shell
 /// that this one started can put another process there, by CLONE_PARENT: see SECURITY.md.)
 fn started_by_host(table: &[Process], leader: i32) -> impl Iterator<Item = &Process> {
-    let of_host = move |pid: i32| {
-        pid == leader || table.iter().any(|p| p.pid == pid && p.parent == leader && p.tty == 0)
-    };
-    table.iter().filter(move |p| p.tty != 0 && p.session == p.pid && !p.dead && of_host(p.parent))
+    let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.pid);
+    let hosts: BTreeSet<i32> = children.chain([leader]).collect();
+    table.iter().filter(move |p| p.tty != 0 && p.session == p.pid && !p.dead && hosts.contains(&p.parent))
+}
+
+/// Where a pty is, by its number.
+fn pts(number: u32) -> PathBuf {
+    PathBuf::from(format!("/dev/pts/{number}"))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 //! | [`reload`] | new orders while the session runs |
 //! | [`guest`] | what the helper and sshd are like meanwhile |
 //! | [`load`] | fifty at once |
+//! | [`superserver`] | `sshd -i`, started by something else |
 //! | [`warnings`] | several of them, and the administrator's own words |
 
 // Functions that the tests share are test code too.
@@ -45,4 +46,5 @@ mod preflight;
 mod promise;
 mod quiet_lines;
 mod reload;
+mod superserver;
 mod warnings;

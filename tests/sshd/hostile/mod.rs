@@ -2,6 +2,7 @@
 //! another session's end, nobody else is touched: see [`Town`](crate::promise::Town).
 
 mod activity;
+mod crowd;
 mod handed_down;
 mod helper;
 mod others;

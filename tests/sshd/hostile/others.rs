@@ -1,9 +1,13 @@
 //! Others, who look like the ended session's own and are not.
 
+use std::io::Write;
+use std::net::TcpStream;
+
 use super::activity::AUTOMATON;
+use super::program;
 use crate::guest::with_scope;
 use crate::promise::*;
-use crate::support::client::Client;
+use crate::support::client::{Client, Typist};
 use crate::support::process::{Process, wait_some};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs};
@@ -58,23 +62,35 @@ fn the_next_login_on_the_ended_ones_terminal_number_is_spared() {
     assert_untouched(&sshd, "bob");
 }
 
+/// Has a second sshd started in a session, by what stands before its command, and waits until it listens; its port.
+fn second_sshd(sshd: &Sshd, client: &Client, before: &str) -> u16 {
+    let port = free_port();
+    let config = sshd.dir.join("sshd_config");
+    client.type_line(&format!("{before} /usr/sbin/sshd -f {} -p {port}", config.display()));
+    let listening = format!("Server listening on 127.0.0.1 port {port}.");
+    sshd.log.wait_for("the second sshd", |line| line.text.contains(&listening), SOON);
+    port
+}
+
+/// A shell of somebody who types, through the sshd at a port.
+fn typing_at(sshd: &Sshd, port: u16, user: &str) -> (Client, Typist) {
+    let mut command = sshd.ssh_at(port, user);
+    command.arg("-tt");
+    let client = Client::on_terminal(command);
+    client.wait_for_first_shell();
+    let typist = client.keep_typing(secs(2));
+    (client, typist)
+}
+
 #[test]
 fn who_logged_in_through_an_sshd_of_roots_session_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
-    let port = free_port();
-    let config = sshd.dir.join("sshd_config");
-    root.run(&format!("/usr/sbin/sshd -f {} -p {port}", config.display()));
-    let listening = format!("Server listening on 127.0.0.1 port {port}.");
-    sshd.log.wait_for("the second sshd", |line| line.text.contains(&listening), SOON);
+    let port = second_sshd(&sshd, &root, "");
+    root.wait_for_shell();
     let is_daemon = |p: &Process| p.comm == "sshd" && p.ppid == 1;
     let daemon = sshd.processes().into_iter().find(is_daemon).expect("the second sshd");
-
-    let mut command = sshd.ssh_at(port, "bob");
-    command.arg("-tt");
-    let bob = Client::on_terminal(command);
-    bob.wait_for_first_shell();
-    let typist = bob.keep_typing(secs(2));
+    let (bob, typist) = typing_at(&sshd, port, "bob");
 
     assert_ended_on_time(&sshd, &root);
     sshd.log.wait_for_event("ended", "root", GRACE + secs(5));
@@ -82,6 +98,109 @@ fn who_logged_in_through_an_sshd_of_roots_session_is_spared() {
     bob.wait_for_shell();
     assert_untouched(&sshd, "bob");
     assert!(sshd.processes().contains(&daemon), "the daemon is spared; the log:\n{}", sshd.log);
+}
+
+/// `adopt COMMAND ...`: runs it, and is the parent of what that leaves behind.
+const ADOPT: &str = r#"
+#include <sys/prctl.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (fork() == 0)
+		return execv(argv[1], argv + 1);
+	for (;;)
+		pause();
+}
+"#;
+
+#[test]
+fn who_logged_in_through_an_sshd_that_the_session_adopted_is_spared() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let root = sshd.login("root");
+    let adopt = program(&sshd, "adopt", ADOPT);
+    let port = second_sshd(&sshd, &root, &adopt.display().to_string());
+    let (bob, typist) = typing_at(&sshd, port, "bob");
+    let parent = |process: &Process| Process::read(process.ppid);
+    let leader = shell_of(&sshd, "bob");
+    let up = std::iter::successors(Some(leader), parent).map(|p| p.comm).collect::<Vec<_>>();
+    assert!(up.contains(&"adopt".to_owned()), "bob's shell is below the session: {up:?}");
+
+    assert_ended_on_time(&sshd, &root);
+    let ended = sshd.log.wait_for_event("ended", "root", GRACE + secs(5));
+    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
+    typist.stop();
+    bob.wait_for_shell();
+    assert_untouched(&sshd, "bob");
+}
+
+#[test]
+fn daemons_of_another_user_and_who_is_not_logged_in_yet_are_spared() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let root = sshd.login("root");
+    root.run("setsid -f setpriv --reuid=daemon --clear-groups sleep 1000 </dev/null >/dev/null 2>&1");
+    let port = second_sshd(&sshd, &root, "");
+    root.wait_for_shell();
+    // Past the greeting: sshd's process that talks to the client has another user's id.
+    let mut guest = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    guest.write_all(b"SSH-2.0-guest\r\n").unwrap();
+    let find = |command: &'static str| {
+        let found = || sshd.processes().into_iter().find(|p| p.uid != 0 && p.is_running(command));
+        wait_some(found, SOON).unwrap_or_else(|| panic!("no {command}: {:#?}", sshd.processes()))
+    };
+    let spared = [find("sleep 1000"), find("sshd: ")];
+
+    assert_ended_on_time(&sshd, &root);
+    let ending = sshd.log.wait_for_event("ending", "root", GRACE + secs(5));
+    sshd.log.wait_for_event("ended", "root", GRACE + secs(5));
+    for process in spared {
+        assert_eq!(Process::read(process.pid), Some(process.clone()), "the log:\n{}", sshd.log);
+        let on_record =
+            ending.field("spared").unwrap_or_default().split(',').any(|pid| pid == process.pid.to_string());
+        assert!(on_record, "{process:?}: {}", ending.text);
+    }
+}
+
+/// Leaves the process tree, and in a user namespace of its own takes the first other id it is lent.
+const LENT: &str = r#"
+#define _GNU_SOURCE
+#include <sched.h>
+#include <unistd.h>
+
+int main(void)
+{
+	if (fork())
+		return 0;
+	setsid();
+	if (fork() || unshare(CLONE_NEWUSER))
+		return 0;
+	while (setresuid(1, 1, 1))
+		usleep(50000);
+	for (;;)
+		pause();
+}
+"#;
+
+#[test]
+fn an_id_that_a_user_namespace_lends_spares_nobody() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.run(&program(&sshd, "lent", LENT).display().to_string());
+    let own = std::fs::read_link("/proc/self/ns/user").unwrap();
+    let elsewhere = |p: &Process| std::fs::read_link(p.file("ns/user")).is_ok_and(|theirs| theirs != own);
+    let lent = || sshd.processes_of("alice").into_iter().find(elsewhere);
+    let lent = wait_some(lent, SOON).expect("a process in a user namespace");
+    // As newuidmap(1) does for ids that /etc/subuid lists.
+    let map = format!("0 {} 1\n1 1165536 1\n", sshd.uid("alice"));
+    std::fs::write(lent.file("uid_map"), map).unwrap();
+    let taken = || Process::read(lent.pid).filter(|p| p.uid == 1_165_536);
+    wait_some(taken, SOON).expect("another id");
+
+    assert_ended_on_time(&sshd, &alice);
+    sshd.log.wait_for_event("ended", "alice", GRACE + secs(5));
+    let left = Process::read(lent.pid).filter(|p| *p == lent && p.state != 'Z');
+    assert_eq!(left, None, "the log:\n{}", sshd.log);
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Who descends from the leader.
+//!
+//! Each process is classified once, so a chain of parents costs its length once, whoever hangs below it.
+
+use std::collections::BTreeMap;
+
+use crate::sys::proc::{Proc, Process};
+
+/// What is known of the descendants of one process.
+struct Kinship {
+    ancestor: i32,
+    known: BTreeMap<i32, bool>,
+}
+
+impl Kinship {
+    fn of(ancestor: i32) -> Self {
+        Self { ancestor, known: BTreeMap::new() }
+    }
+
+    /// Whether a child of `parent` descends from the ancestor. `parent_of` is asked once for each process,
+    /// and answers `None` for one that is gone.
+    fn includes_child_of(&mut self, parent: i32, mut parent_of: impl FnMut(i32) -> Option<i32>) -> bool {
+        let mut path = Vec::new();
+        let mut next = parent;
+        let found = loop {
+            if next == self.ancestor {
+                break true;
+            }
+            if next <= 1 {
+                break false;
+            }
+            if let Some(known) = self.known.get(&next) {
+                break *known;
+            }
+            // Numbers are used again while we read, so the chain may be a circle. This mark ends it.
+            self.known.insert(next, false);
+            path.push(next);
+            match parent_of(next) {
+                Some(parent) => next = parent,
+                None => break false,
+            }
+        };
+        self.known.extend(path.into_iter().map(|pid| (pid, found)));
+        found
+    }
+}
+
+/// The processes of one survey, each read once, and who of them descends from the leader.
+pub struct Lineage<'a> {
+    proc: &'a Proc,
+    read: BTreeMap<i32, Option<Process>>,
+    kinship: Kinship,
+}
+
+impl<'a> Lineage<'a> {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn of(proc: &'a Proc, leader: i32) -> Self {
+        Self { proc, read: BTreeMap::new(), kinship: Kinship::of(leader) }
+    }
+
+    /// A process, as it was when it was read first.
+    pub fn get(&mut self, pid: i32) -> Option<Process> {
+        *self.read.entry(pid).or_insert_with(|| self.proc.process(pid))
+    }
+
+    /// Whether the leader is among a process's ancestors.
+    pub fn confirms(&mut self, process: &Process) -> bool {
+        let Self { proc, read, kinship } = self;
+        let mut get = |pid| *read.entry(pid).or_insert_with(|| proc.process(pid));
+        kinship.includes_child_of(process.parent, |pid| get(pid).map(|process| process.parent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: i32 = 100;
+
+    /// Asks for the children of `parents`; the answers, and how often a parent was looked up.
+    fn ask(table: &BTreeMap<i32, i32>, parents: impl IntoIterator<Item = i32>) -> (Vec<bool>, usize) {
+        let (mut kinship, mut count) = (Kinship::of(LEADER), 0);
+        let mut lookup = |pid: i32| {
+            count += 1;
+            table.get(&pid).copied()
+        };
+        let answers =
+            parents.into_iter().map(|parent| kinship.includes_child_of(parent, &mut lookup)).collect();
+        (answers, count)
+    }
+
+    /// A chain of processes, the first of which is a child of `first`; its last process has the number 9,999.
+    fn chain(first: i32) -> BTreeMap<i32, i32> {
+        (1001..10_000).map(|pid| (pid, pid - 1)).chain([(1000, first)]).collect()
+    }
+
+    #[test]
+    fn a_chain_is_walked_once_whoever_hangs_below_it() {
+        for (first, descends) in [(LEADER, true), (1, false), (7, false)] {
+            let (answers, count) = ask(&chain(first), std::iter::repeat_n(9_999, 8000));
+            assert_eq!(answers, [descends; 8000], "below {first}");
+            assert!(count <= 9_001, "{count} look-ups below {first}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_walked_once_from_either_end() {
+        let upwards = ask(&chain(LEADER), 1000..10_000);
+        let downwards = ask(&chain(LEADER), (1000..10_000).rev());
+        for (answers, count) in [upwards, downwards] {
+            assert_eq!((answers.iter().all(|yes| *yes), count), (true, 9000));
+        }
+    }
+
+    #[test]
+    fn a_circle_ends_and_descends_from_nobody() {
+        let circle = BTreeMap::from([(201, 202), (202, 203), (203, 201), (204, 204)]);
+        let (answers, count) = ask(&circle, [201, 202, 203, 204, 204, 201]);
+        assert_eq!((answers, count), (vec![false; 6], 4));
+    }
+
+    #[test]
+    fn the_leaders_children_descend_and_those_of_init_do_not() {
+        assert_eq!(ask(&BTreeMap::new(), [LEADER, 1, 0, -1]).0, [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_number_that_was_used_again_makes_nobody_a_descendant() {
+        let chain = BTreeMap::from([(201, 202), (202, 1)]);
+        assert_eq!(ask(&chain, [201, LEADER, 202]).0, [false, true, false]);
+    }
+}

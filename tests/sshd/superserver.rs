@@ -1,0 +1,143 @@
+//! `sshd -i`, which something else than sshd's own daemon starts.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::promise::*;
+use crate::support::client::Client;
+use crate::support::process::{Process, wait_some};
+use crate::support::sshd::{Sshd, free_port};
+use crate::support::{SOON, secs, until};
+
+/// `superserver PORT CONFIG`: as socat does, it gives its children no session (setsid) of their own.
+const SUPERSERVER: &str = r#"#!/usr/bin/perl
+use Socket;
+my ($port, $config) = @ARGV;
+$| = 1;
+socket(S, PF_INET, SOCK_STREAM, 0) && setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1) or die;
+bind(S, sockaddr_in($port, INADDR_LOOPBACK)) && listen(S, 10) or die;
+print "listening\n";
+while (accept(C, S)) {
+    if (!fork) {
+        open STDIN, '<&C';
+        open STDOUT, '>&C';
+        exec '/usr/sbin/sshd', '-i', '-f', $config;
+    }
+    close C;
+}
+"#;
+
+struct Superserver {
+    child: Child,
+    port: u16,
+}
+
+impl Superserver {
+    fn start(sshd: &Sshd) -> Self {
+        let port = free_port();
+        let mut child = Command::new("nsenter")
+            .arg(format!("--mount=/proc/{}/ns/mnt", sshd.daemon().pid))
+            .arg("setsid")
+            .arg(sshd.script("superserver", SUPERSERVER))
+            .arg(port.to_string())
+            .arg(sshd.dir.join("sshd_config"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start the superserver");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        Self { child, port }
+    }
+
+    fn login(&self, sshd: &Sshd, user: &str) -> Client {
+        let mut command = sshd.ssh_at(self.port, user);
+        command.arg("-tt");
+        let client = Client::on_terminal(command);
+        client.wait_for_first_shell();
+        client
+    }
+
+    fn process(&self) -> Process {
+        Process::read(self.child.id() as i32).expect("the superserver runs")
+    }
+}
+
+impl Drop for Superserver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn behind_a_superserver_a_session_ends_in_whole_and_alone() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let superserver = Superserver::start(&sshd);
+    let bob = superserver.login(&sshd, "bob");
+    let typist = bob.keep_typing(secs(2));
+    let alice = superserver.login(&sshd, "alice");
+    let leader = || sshd.processes().into_iter().find(|p| p.ppid == superserver.process().pid);
+    assert_eq!(leader().expect("a leader").sid, superserver.process().sid, "no session of its own");
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_eq!(armed.field("known-by"), Some("audit"), "{}", armed.text);
+    alice.run("setsid -f sleep 1000 </dev/null >/dev/null 2>&1");
+
+    assert_ended_on_time(&sshd, &alice);
+    let ended = sshd.log.wait_for_event("ended", "alice", GRACE + secs(5));
+    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
+    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+    typist.stop();
+    bob.wait_for_shell();
+    assert_untouched(&sshd, "bob");
+    superserver.process();
+}
+
+#[test]
+fn behind_a_superserver_a_killed_leader_leaves_no_connected_shell() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let superserver = Superserver::start(&sshd);
+    let alice = superserver.login(&sshd, "alice");
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    let leader = || sshd.processes().into_iter().find(|p| p.ppid == superserver.process().pid);
+    let leader = wait_some(leader, SOON).expect("a leader");
+    let bob = superserver.login(&sshd, "bob");
+    let killed = crate::support::now();
+    leader.kill(Signal::SIGKILL);
+    let deadline = killed + GRACE + secs(3);
+    assert!(alice.exit(until(deadline)).is_some(), "{}; the log:\n{}", armed.text, sshd.log);
+    assert_no_process_left(&sshd, "alice", deadline);
+    bob.wait_for_shell();
+    superserver.process();
+}
+
+#[test]
+fn a_session_within_a_session_is_known_by_an_audit_id_of_its_own() {
+    let sshd = Sshd::with(OPTIONS).start();
+    sshd.policy("root * * * timeout=10m\n");
+    let root = sshd.login("root");
+    let here = sshd.dir.display();
+    // ssh shares root's terminal and session (setsid) with the sshd that it starts.
+    root.type_line(&format!(
+        "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i {here}/user_key \
+         -o ProxyCommand='/usr/sbin/sshd -i -f {here}/sshd_config' -tt bob@proxied"
+    ));
+    let armed = sshd.log.wait_for_event("armed", "bob", SOON);
+    assert_eq!(armed.field("known-by"), Some("audit"), "{}", armed.text);
+    root.wait_for_first_shell();
+    root.run("setsid -f sleep 1000 </dev/null >/dev/null 2>&1");
+    let left = || sshd.processes_of("bob").into_iter().find(|p| p.comm == "sleep" && p.ppid == 1);
+    wait_some(left, SOON).expect("a process that left the tree");
+
+    let ended = sshd.log.wait_for_event("ended", "bob", PAST_THE_PROMISE + GRACE);
+    let idle = ended.at - root.last_key();
+    assert!(idle >= LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
+    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
+    assert_no_process_left(&sshd, "bob", gone_by(root.last_key()));
+    root.wait_for_shell();
+    assert_untouched(&sshd, "root");
+}
