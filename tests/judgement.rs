@@ -10,8 +10,10 @@ use std::time::Duration;
 use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
 use pam_idle_watchdog::sys::devnode::{DeviceId, Stamps};
 use pam_idle_watchdog::sys::tty::Unread;
-use pam_idle_watchdog::watch::activity::{Activity, CREDITS, Doubt, Sample};
+use pam_idle_watchdog::watch::activity::{Activity, Sample};
+use pam_idle_watchdog::watch::doubt::{CREDITS, Doubt, PROOF_WINDOW};
 use pam_idle_watchdog::watch::schedule::{Action, Ground, Schedule, Shown};
+use pam_idle_watchdog::watch::witness::Witness;
 use proptest::prelude::*;
 
 const MS: Nanos = SECOND / 1000;
@@ -33,6 +35,8 @@ enum Event {
     Touch(Nanos),
     /// Somebody sets the wall clock, by so many ns.
     Step(Nanos),
+    /// The client sends something that is no key.
+    Keepalive,
 }
 
 /// One terminal, its kernel and its wall clock.
@@ -45,6 +49,8 @@ struct Model {
     disowned: bool,
     /// How far the kernel's stamping clock is behind.
     lag: Nanos,
+    /// When the client last sent something.
+    heard: Nanos,
 }
 
 impl Model {
@@ -56,6 +62,7 @@ impl Model {
             unread: 0,
             disowned: false,
             lag,
+            heard: 0,
         };
         let now = model.coarse();
         model.stamps = Stamps { atime: now / SECOND * SECOND, mtime: now, ctime: now, owner: 0 };
@@ -74,7 +81,14 @@ impl Model {
         Moment { boot: self.boot, mono: self.boot, wall: self.boot + self.offset }
     }
 
+    fn witness(&self) -> Witness {
+        Witness { heard: self.heard - self.heard % (4 * MS), within: 10 * MS }
+    }
+
     fn happen(&mut self, event: &Event) {
+        if matches!(event, Event::Key | Event::Unread | Event::Keepalive) {
+            self.heard = self.boot;
+        }
         match event {
             Event::Key => {
                 let now = self.coarse();
@@ -92,6 +106,7 @@ impl Model {
                 self.stamps = Stamps { atime: stamp, mtime: stamp, ctime: now, owner: 0 };
             }
             Event::Step(by) => self.offset += by,
+            Event::Keepalive => {}
         }
     }
 }
@@ -117,14 +132,36 @@ struct End {
     doubts: Vec<Doubt>,
 }
 
+/// What a play is about.
+#[derive(Clone, Copy, Debug)]
+struct Setting<'a> {
+    /// Output counts.
+    output: bool,
+    /// The client comes over a connection that may be asked.
+    connection: bool,
+    limit: Nanos,
+    warn: &'a [Nanos],
+    lag: Nanos,
+}
+
 /// Plays events, each so long after the one before, and then nothing, until the session is ended.
 fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
+    play_seen(false, limit, warn, lag, events)
+}
+
+/// The same, with a connection that may be asked or without.
+fn play_seen(connection: bool, limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
     let warn = if warn > 0 { &[warn][..] } else { &[] };
-    play_counting(false, limit, warn, lag, events)
+    play_in(Setting { output: false, connection, limit, warn, lag }, events)
 }
 
 /// The same with any number of warnings, and with output that counts.
 fn play_counting(output: bool, limit: Nanos, warn: &[Nanos], lag: Nanos, events: &[(Nanos, Event)]) -> End {
+    play_in(Setting { output, connection: false, limit, warn, lag }, events)
+}
+
+fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
+    let Setting { output, connection, limit, warn, lag } = setting;
     let ns = |n: Nanos| Duration::from_nanos(n.unsigned_abs());
     let mut model = Model::new(lag);
     let mut activity = Activity::new(model.now(), output);
@@ -147,19 +184,21 @@ fn play_counting(output: bool, limit: Nanos, warn: &[Nanos], lag: Nanos, events:
             match event {
                 Event::Key | Event::Unread => last_key = at,
                 Event::Print if output && !model.disowned => last_key = at,
-                Event::Print => {}
                 Event::Step(_) => wake = at + MS,
-                Event::Chmod | Event::Touch(_) => {}
+                _ => {}
             }
         }
         model.boot = model.boot.max(wake);
         let sample = Sample { stamps: model.stamps, unread: Some(model.queue()), inner: false, anew: false };
-        let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
+        let witness = connection.then(|| model.witness());
+        let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), witness);
         all_doubts.extend(doubts.into_iter().map(|(_, doubt)| doubt));
         looks += 1;
         assert!(activity.has_terminals());
-        let shown = Shown { last: activity.last(), ground: Ground::Terminals };
-        let (action, next) = schedule.next(model.now(), shown);
+        if schedule.is_due(model.now(), shown(&activity)) {
+            all_doubts.extend(activity.decide().map(|(_, doubt)| doubt));
+        }
+        let (action, next) = schedule.next(model.now(), shown(&activity));
         match action {
             Some(Action::Warn { .. }) => {
                 warned.push(model.boot);
@@ -179,8 +218,20 @@ fn play_counting(output: bool, limit: Nanos, warn: &[Nanos], lag: Nanos, events:
         }
         assert!(next > model.boot || action.is_some(), "the helper would spin");
         assert!(looks < 1_000_000, "the session is never ended");
-        wake = activity.settles().map_or(next, |settled| settled.min(next));
+        wake = activity.looks_again().map_or(next, |again| again.min(next));
     }
+}
+
+fn shown(activity: &Activity) -> Shown {
+    Shown { last: activity.last(), ground: Ground::Terminals, undecided: activity.undecided() }
+}
+
+/// One look at one terminal, and what is decided at once: what is odd about it.
+fn look_once(activity: &mut Activity, model: &Model, unread: Option<Unread>) -> Vec<Doubt> {
+    let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false };
+    let mut doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), None);
+    doubts.extend(activity.decide());
+    doubts.into_iter().map(|(_, doubt)| doubt).collect()
 }
 
 prop_compose! {
@@ -272,10 +323,20 @@ proptest! {
     ) {
         let events: Vec<_> = touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))).collect();
         let end = play(limit, warn, lag, &events);
-        let most = Nanos::from(CREDITS) + 1;
-        prop_assert!(end.at <= most * (limit + 9 * SECOND), "{} of {}", end.at / SECOND, limit / SECOND);
+        prop_assert!(end.at <= forged_at_most(limit, warn), "{} of {}", end.at / SECOND, limit / SECOND);
         let credited = end.doubts.iter().filter(|doubt| matches!(doubt, Doubt::Credited { .. })).count();
         prop_assert!(credited <= CREDITS.into());
+    }
+
+    #[test]
+    fn a_forger_who_touches_seldom_gains_no_more(
+        (limit, warn, lag) in (10i64..30, 0i64..100, 0i64..10),
+        touches in proptest::collection::vec((0i64..30_000, Just(0)), 0..12),
+    ) {
+        let (limit, warn) = (limit * SECOND, limit * SECOND * warn / 100);
+        let events: Vec<_> = touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))).collect();
+        let end = play(limit, warn, lag * MS, &events);
+        prop_assert!(end.at <= forged_at_most(limit, warn), "{} of {}", end.at / SECOND, limit / SECOND);
     }
 
     #[test]
@@ -315,7 +376,7 @@ proptest! {
     ) {
         let events: Vec<_> = touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))).collect();
         let end = play_counting(true, limit, &[warn.max(1)], lag, &events);
-        prop_assert!(end.at <= (Nanos::from(CREDITS) + 1) * (limit + 9 * SECOND));
+        prop_assert!(end.at <= forged_at_most(limit, warn.max(1)));
     }
 
     #[test]
@@ -347,6 +408,122 @@ proptest! {
         prop_assert!(end.at - end.last_key >= limit);
         prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
     }
+
+    #[test]
+    fn who_types_and_runs_mesg_is_not_ended_early(
+        (limit, warn, lag) in settings(), pace in 1i64..9, typed in 1i64..3000, connection: bool,
+        mesg in proptest::collection::vec(20_000i64..200_000, 0..60),
+    ) {
+        let end = play_seen(connection, limit, warn, lag, &typing(pace, typed, &mesg));
+        prop_assert!(end.at - end.last_key >= limit, "ended {} s early", (limit - end.at + end.last_key) / SECOND);
+        prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
+        prop_assert!(warn == 0 || end.warned[0] >= warn);
+        prop_assert!(!end.doubts.contains(&Doubt::Disbelieved) && !end.doubts.contains(&Doubt::Refuted));
+    }
+
+    #[test]
+    fn without_a_credit_who_types_is_not_ended(
+        (limit, warn, lag) in settings(), pace in 1i64..9, connection: bool, phase in 0i64..8000,
+    ) {
+        // All credits are used up, and then the one look that is due sees `mesg n` run right before it.
+        let mut events = vec![(phase * MS, Event::Key)];
+        let touch = [(limit - SECOND, Event::Touch(-1000 * SECOND)), (0, Event::Keepalive)];
+        events.extend((0..CREDITS).flat_map(|_| touch.clone()));
+        let forged: Nanos = events.iter().map(|(gap, _)| gap).sum();
+        let spent = play_seen(connection, limit, warn, lag, &events);
+        let left = spent.at - warn - forged - SECOND;
+        prop_assume!(spent.doubts.last() == Some(&Doubt::Credited { left: 0 }) && left > 0);
+        events.extend([(left, Event::Key), (0, Event::Chmod)]);
+        events.extend((0..3 * limit / SECOND / pace).map(|_| (pace * SECOND, Event::Key)));
+        let end = play_seen(connection, limit, warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit, "ended {} s early", (limit - end.at + end.last_key) / SECOND);
+    }
+
+    #[test]
+    fn a_few_mesg_at_any_moments_cost_nobody_the_session(
+        (limit, warn, lag) in settings(), connection: bool,
+        events in proptest::collection::vec((gaps(), Just(Event::Key)), 0..40),
+        mesg in proptest::collection::vec((0usize..40, gaps()), 0..=CREDITS.into()),
+    ) {
+        let mut events = events;
+        for (at, gap) in mesg {
+            events.insert(at.min(events.len()), (gap, Event::Chmod));
+        }
+        let end = play_seen(connection, limit, warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit);
+        prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
+    }
+
+    #[test]
+    fn who_works_in_bursts_and_begins_each_with_mesg_is_not_ended_early(
+        limit in 300i64..1200, part in 0i64..100, lag in 0i64..10, connection: bool, pace in 1i64..6,
+        bursts in proptest::collection::vec((50i64..100, 30i64..99), 1..12),
+    ) {
+        // So long is typed, and so long is read, in hundredths of the limit.
+        let mut events = Vec::new();
+        for (typed, read) in bursts {
+            events.extend([(0, Event::Key), (5 * MS, Event::Chmod)]);
+            events.extend((0..limit * typed / 100 / pace).map(|_| (pace * SECOND, Event::Key)));
+            events.push((limit * read / 100 * SECOND, Event::Key));
+        }
+        let (limit, warn) = (limit * SECOND, limit * SECOND * part / 100);
+        let end = play_seen(connection, limit, warn, lag * MS, &events);
+        prop_assert!(end.at - end.last_key >= limit, "ended {} s early", (limit - end.at + end.last_key) / SECOND);
+    }
+
+    #[test]
+    fn a_forger_with_a_silent_client_gains_nothing(
+        (limit, warn, lag) in settings(), key in 0i64..20_000,
+        touches in proptest::collection::vec((0i64..30_000, prop_oneof![
+            Just(0), -10_000i64..1_000, Just(-1_000_000),
+        ]), 0..400),
+    ) {
+        let mut events = vec![(key * MS, Event::Key)];
+        events.extend(touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))));
+        let end = play_seen(true, limit, warn, lag, &events);
+        prop_assert!(end.at - end.last_key < limit + 9 * SECOND, "{} of {}", (end.at - end.last_key) / SECOND, limit / SECOND);
+        // There was one key: no more than one stamp may be of it.
+        let credited = end.doubts.iter().filter(|doubt| matches!(doubt, Doubt::Credited { .. })).count();
+        prop_assert!(credited <= 1);
+    }
+
+    #[test]
+    fn a_forger_with_keepalives_gains_the_credits_at_most(
+        (limit, warn, lag) in settings(), often in 1i64..30, late in 0i64..8000,
+        touches in proptest::collection::vec(0i64..30_000, 0..400),
+    ) {
+        // Each touch comes right behind a keepalive, as the forger sees them come.
+        let mut events = Vec::new();
+        for gap in &touches {
+            events.extend([(often * SECOND + gap * MS, Event::Keepalive), (late * MS, Event::Touch(0))]);
+        }
+        events.extend((0..1000).map(|_| (often * SECOND, Event::Keepalive)));
+        let end = play_seen(true, limit, warn, lag, &events);
+        prop_assert!(end.at <= forged_at_most(limit, warn.max(1)));
+    }
+}
+
+/// The latest end of a session whose stamps are forged from its begin on. A warning that is shorter than
+/// [`PROOF_WINDOW`] leaves the end to wait for the rest of it.
+fn forged_at_most(limit: Nanos, warn: Nanos) -> Nanos {
+    let waits = (PROOF_WINDOW - warn).max(0);
+    (Nanos::from(CREDITS) + 1) * (limit + 9 * SECOND) + waits
+}
+
+/// Somebody presses a key every `pace` seconds, for so many seconds, and something of theirs runs
+/// `mesg n`, each time so many milliseconds after the last.
+fn typing(pace: i64, typed: i64, mesg: &[i64]) -> Vec<(Nanos, Event)> {
+    let mut at: Vec<(Nanos, Event)> = (1..=typed / pace).map(|n| (n * pace * SECOND, Event::Key)).collect();
+    let mut when = 0;
+    for gap in mesg {
+        when += gap * MS;
+        if when < typed * SECOND {
+            at.push((when, Event::Chmod));
+        }
+    }
+    at.sort_by_key(|(at, _)| *at);
+    let mut before = 0;
+    at.into_iter().map(|(at, event)| (at - std::mem::replace(&mut before, at), event)).collect()
 }
 
 #[test]
@@ -362,6 +539,13 @@ fn a_typing_person_costs_one_look_a_limit() {
     let events: Vec<_> = (0..3600).map(|_| (SECOND, Event::Key)).collect();
     let end = play(900 * SECOND, 60 * SECOND, 0, &events);
     assert!(end.looks <= 2 + 3600 / 839 + 1 + 31, "{}", end.looks);
+}
+
+#[test]
+fn a_doubt_costs_a_few_looks_and_not_many() {
+    let touch = [(100 * SECOND, Event::Touch(0))];
+    let looks = |events: &[_]| play(900 * SECOND, 60 * SECOND, 0, events).looks;
+    assert!(looks(&touch) <= looks(&[]) + 30, "{} and {}", looks(&touch), looks(&[]));
 }
 
 #[test]
@@ -405,24 +589,16 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
     // In the same tick of the kernel's clock the change time shows no difference.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
-    let mut look = |model: &Model| {
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
-        activity
-            .look(model.now(), &BTreeMap::from([(TTY, sample)]))
-            .into_iter()
-            .map(|(_, doubt)| doubt)
-            .collect::<Vec<_>>()
-    };
     model.boot = 100 * SECOND;
-    assert!(look(&model).is_empty());
+    assert_eq!(look_once(&mut activity, &model, None), []);
     for n in 0..5 {
         model.boot += 50 * SECOND;
         model.happen(&Event::Touch(0));
-        let _ = look(&model);
+        let _ = look_once(&mut activity, &model, None);
         // Same ctime, another atime.
         model.stamps.atime -= SECOND * (n + 1);
         model.boot += 50 * SECOND;
-        let doubts = look(&model);
+        let doubts = look_once(&mut activity, &model, None);
         assert!(!doubts.is_empty(), "believed as a read");
     }
 }
@@ -430,15 +606,14 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
 #[test]
 fn a_queue_counted_otherwise_has_not_grown() {
     // An unread NUL counts in raw mode and not in canonical mode, which the user switches at will.
-    let model = Model::new(0);
+    let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     for n in 0..10 {
-        let now = Moment { boot: n * 60 * SECOND, mono: 0, wall: n * 60 * SECOND + EPOCH };
+        model.boot = n * 60 * SECOND;
         let (count, mode) = if n % 2 == 0 { (0, 2) } else { (1, 0) };
         // From when the stamp's bucket has passed: until then there may have been a key.
         let unread = (n > 1).then_some(Unread { count, mode });
-        let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false };
-        activity.look(now, &BTreeMap::from([(TTY, sample)]));
+        let _ = look_once(&mut activity, &model, unread);
     }
     assert!(activity.last() < 9 * SECOND, "{} s", activity.last() / SECOND);
 }
@@ -452,9 +627,7 @@ fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly()
     for n in 1..20 {
         model.boot = n * 60 * SECOND;
         model.happen(&Event::Key);
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
-        let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]));
-        assert_eq!(doubts, [], "look {n}");
+        assert_eq!(look_once(&mut activity, &model, None), [], "look {n}");
         assert_eq!(activity.last(), model.boot, "look {n}");
     }
 }
@@ -463,17 +636,13 @@ fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly()
 fn login_may_hand_the_terminal_over_after_the_first_look() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
-    let mut look = |model: &Model| {
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
-        activity.look(model.now(), &BTreeMap::from([(TTY, sample)]))
-    };
     model.boot = SECOND;
-    assert_eq!(look(&model), []);
+    assert_eq!(look_once(&mut activity, &model, None), []);
     model.boot = 20 * SECOND;
     model.happen(&Event::Key);
     model.happen(&Event::Chmod);
     model.stamps.owner = 1000;
-    assert_eq!(look(&model), []);
+    assert_eq!(look_once(&mut activity, &model, None), []);
 }
 
 #[test]
@@ -486,8 +655,31 @@ fn who_has_more_ids_than_one_gains_no_more_by_giving_the_terminal_away() {
         model.boot = n * 60 * SECOND;
         model.happen(&Event::Touch(0));
         model.stamps.owner = if n % 2 == 0 { 1000 } else { 100_000 };
-        let sample = Sample { stamps: model.stamps, unread: None, inner: false, anew: false };
-        doubted += activity.look(model.now(), &BTreeMap::from([(TTY, sample)])).len();
+        doubted += look_once(&mut activity, &model, None).len();
     }
     assert_eq!(doubted, 18, "each but the first look");
+}
+
+#[test]
+fn what_the_client_cannot_have_typed_is_forged_and_costs_no_credit() {
+    // One touch, then real work for an hour: the credits are all there.
+    let touch = [(20 * SECOND, Event::Touch(0))];
+    let end = play_seen(true, 40 * SECOND, 0, 0, &touch);
+    assert_eq!(end.doubts, [Doubt::Refuted]);
+    assert!(end.at < 49 * SECOND, "{} s", end.at / SECOND);
+    // The same with a client that sends keepalives: it may have been a key.
+    let end = play_seen(true, 40 * SECOND, 0, 0, &[touch[0].clone(), (0, Event::Keepalive)]);
+    assert_eq!(end.doubts, [Doubt::Credited { left: CREDITS - 1 }]);
+    // And is one no later than the client was heard.
+    assert!(end.at < 61 * SECOND, "{} s", end.at / SECOND);
+}
+
+#[test]
+fn a_forger_who_is_disbelieved_gains_the_proof_window_and_no_more() {
+    let touches: Vec<_> = (0..4000).map(|_| (SECOND, Event::Touch(0))).collect();
+    for (limit, warn) in [(900, 60), (900, 5), (900, 0), (20, 5)] {
+        let end = play(limit * SECOND, warn * SECOND, 0, &touches);
+        let most = forged_at_most(limit * SECOND, warn * SECOND);
+        assert!(end.at <= most, "{} s of {limit} s", end.at / SECOND);
+    }
 }

@@ -1,12 +1,14 @@
 //! One look: samples of what counts, judged, and what is to be done and when to look next.
 
-use super::activity::Doubt;
 use super::connection;
+use super::doubt::Doubt;
 use super::jobs::Snapshot;
 use super::journal::names;
 use super::run::Watchdog;
 use super::schedule::{Action, Ground, NEVER, Shown};
+use super::terminals::Way;
 use super::watched::Watched;
+use super::witness::Witness;
 use crate::handoff::Orders;
 use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
@@ -19,14 +21,17 @@ impl Watchdog {
         let now = Moment::now();
         self.watched.terminals = self.watched.finder.find();
         let samples = self.watched.finder.sample(&self.watched.terminals, &mut self.aside);
-        let doubts = self.activity.look(now, &samples);
+        let witness = self.witness();
+        let mut doubts = self.activity.look(now, &samples, witness);
+        self.look_at_jobs(now);
+        self.ground = self.ground();
+        if self.schedule.is_due(now, self.shown()) {
+            doubts.extend(self.activity.decide());
+        }
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
         }
-        self.look_at_jobs(now);
-        self.ground = self.ground();
-        let shown = Shown { last: self.activity.last(), ground: self.ground };
-        let (action, wake) = self.schedule.next(now, shown);
+        let (action, wake) = self.schedule.next(now, self.shown());
         match action {
             Some(Action::Warn { left }) => self.warn(left),
             Some(Action::Resume) => {
@@ -36,7 +41,7 @@ impl Watchdog {
             Some(Action::Report) => self.report(),
             Some(Action::End) | None => {}
         }
-        let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
+        let wake = self.activity.looks_again().map_or(wake, |again| again.min(wake));
         self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
         let idle = self.idle();
         let tty = names(&self.watched.terminals);
@@ -48,6 +53,23 @@ impl Watchdog {
                 .with_some("next", (wake != NEVER).then(|| wake.saturating_sub(now.boot) / SECOND))
         });
         Ok(action)
+    }
+
+    /// What the look has shown until now.
+    fn shown(&self) -> Shown {
+        let Self { activity, ground, .. } = self;
+        Shown { last: activity.last(), ground: *ground, undecided: activity.undecided() }
+    }
+
+    /// What the connection says of keys, where all of them come over it: at terminals of sshd's. Where
+    /// it may not be asked, the terminals alone tell.
+    fn witness(&self) -> Option<Witness> {
+        let Watched { proc, leader, finder, terminals, .. } = &self.watched;
+        if finder.way() != Way::Masters || terminals.is_empty() {
+            return None;
+        }
+        let session = &self.assignment.session;
+        connection::witness(proc, session.leader, leader, session.rhost.as_deref()).ok().flatten()
     }
 
     /// What the session is judged by. If that is its connection, that is asked.
@@ -102,12 +124,16 @@ impl Watchdog {
             Doubt::Credited { left } => {
                 record.with("stamp", "doubtful").with("believed", "yes").with("credits", left)
             }
-            Doubt::Disbelieved | Doubt::Future => {
+            Doubt::Disbelieved | Doubt::Refuted | Doubt::Future => {
                 self.disbelieved += 1;
                 if self.disbelieved > 1 {
                     return;
                 }
-                let stamp = if doubt == Doubt::Future { "future" } else { "doubtful" };
+                let stamp = match doubt {
+                    Doubt::Future => "future",
+                    Doubt::Refuted => "refuted",
+                    _ => "doubtful",
+                };
                 record.with("stamp", stamp).with("believed", "no")
             }
         };

@@ -1,8 +1,8 @@
 //! Inside the helper: from *armed* to *gone*.
 //!
 //! [`run`] is the loop, [`look`] what it does each time it wakes up, [`deeds`] what it does to a session.
-//! [`activity`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
-//! [`members`] decides whom the end applies to; [`watched`] and [`terminal`] are what they speak of. The others fetch and do: [`terminals`] finds the
+//! [`activity`], [`doubt`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
+//! [`members`] decides whom the end applies to; [`watched`], [`terminal`] and [`witness`] are what they speak of. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
 //! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders.
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod activity;
 pub mod caller;
 pub mod connection;
 pub mod deeds;
+pub mod doubt;
 pub mod ending;
 pub mod inner;
 pub mod jobs;
@@ -23,3 +24,4 @@ pub mod schedule;
 pub mod terminal;
 pub mod terminals;
 pub mod watched;
+pub mod witness;

@@ -1,6 +1,7 @@
 //! 10: the course of an ordinary session.
 
 use crate::promise::*;
+use crate::support::client::Typist;
 use crate::support::log::{LOG_AUTHPRIV, Log};
 use crate::support::sshd::Sshd;
 use crate::support::tree::our_line;
@@ -74,6 +75,31 @@ fn who_types_is_never_ended() {
     typist.stop();
     assert_untouched(&sshd, "alice");
     alice.wait_for_shell();
+}
+
+/// Changes the terminal's mode once before each look that is due, as `su -` to root does on Debian.
+const MESG: &str = "while sleep 14; do mesg y; mesg n; done &";
+
+#[test]
+fn who_types_is_never_ended_however_often_mesg_is_run() {
+    const SETTINGS: &str = "timeout=20s warn=5s grace=2s debug";
+    let sshd = Sshd::with(SETTINGS).nested(SETTINGS).start();
+    // One whose connection is a witness, and one who has none.
+    let alice = sshd.login("alice");
+    let bob = sshd.console("bob");
+    alice.run(MESG);
+    bob.run(MESG);
+    let typists = [alice.keep_typing(secs(1)), bob.keep_typing(secs(1))];
+    // So many looks are due that the credits would be used up, and the end would come.
+    assert!(alice.exit(secs(6 * 15)).is_none(), "the log:\n{}", sshd.log);
+    assert!(bob.exit(secs(0)).is_none(), "the log:\n{}", sshd.log);
+    for user in ["alice", "bob"] {
+        assert_untouched(&sshd, user);
+        assert!(!sshd.log.events("tampering", user).is_empty(), "mesg is not seen; the log:\n{}", sshd.log);
+    }
+    typists.into_iter().for_each(Typist::stop);
+    alice.wait_for_shell();
+    bob.wait_for_shell();
 }
 
 #[test]
