@@ -1,6 +1,7 @@
 //! One look: samples of what counts, judged, and what is to be done and when to look next.
 
 use super::connection;
+use super::console::Console;
 use super::doubt::Doubt;
 use super::jobs::Snapshot;
 use super::journal::names;
@@ -24,6 +25,7 @@ impl Watchdog {
         let witness = self.witness();
         let mut doubts = self.activity.look(now, &samples, witness);
         self.look_at_jobs(now);
+        self.look_at_console(now);
         self.ground = self.ground();
         if self.schedule.is_due(now, self.shown()) {
             doubts.extend(self.activity.decide());
@@ -75,6 +77,10 @@ impl Watchdog {
     /// What the session is judged by. If that is its connection, that is asked.
     fn ground(&mut self) -> Ground {
         let Orders { limit, notty, .. } = &self.assignment.orders;
+        // The keys go to the display server, and leave no trace on the console.
+        if self.console.as_ref().is_some_and(Console::is_graphical) {
+            return Ground::Nothing;
+        }
         if self.activity.has_terminals() {
             return Ground::Terminals;
         }
@@ -110,6 +116,20 @@ impl Watchdog {
         if jobs.look(now.mono, snapshot) {
             self.activity.note(now.boot);
         }
+    }
+
+    /// Whether a display server has the console, where one may have it.
+    fn look_at_console(&mut self, now: Moment) {
+        let Some(console) = &mut self.console else { return };
+        let Some(graphical) = console.look(&mut self.aside) else { return };
+        if !graphical {
+            // Nobody knows when the last key was pressed there.
+            self.activity.note(now.boot);
+        }
+        let tty = console.name().to_owned();
+        let record = self.record("console").with("tty", tty);
+        let record = record.with("graphical", if graphical { "yes" } else { "no" });
+        self.journal.info(&record);
     }
 
     fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {

@@ -4,12 +4,13 @@
 //! [`activity`], [`doubt`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
 //! [`members`] decides whom the end applies to; [`watched`], [`terminal`] and [`witness`] are what they speak of. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
-//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders.
+//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`console`] asks who has a virtual console, [`caller`] of new orders.
 #![forbid(unsafe_code)]
 
 pub mod activity;
 pub mod caller;
 pub mod connection;
+pub mod console;
 pub mod deeds;
 pub mod doubt;
 pub mod ending;

@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::activity::Activity;
 use super::caller::Caller;
+use super::console::Console;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
 use super::members::Standing;
@@ -85,6 +86,8 @@ pub(super) struct Watchdog {
     /// The jobs in the foreground, where their processor time counts.
     pub(super) jobs: Option<Jobs>,
     pub(super) schedule: Schedule,
+    /// The virtual console, where a display server may have it.
+    pub(super) console: Option<Console>,
     /// What the session was judged by at the last look.
     pub(super) ground: Ground,
     /// Its connection could not be asked, and that is on record.
@@ -128,6 +131,7 @@ impl Watchdog {
             activity: Activity::new(now, orders.activity.output),
             jobs: orders.activity.cpu.then(Jobs::default),
             schedule: schedule(orders),
+            console: Console::of(&proc, &process, finder.own()),
             ground: Ground::Nothing,
             unasked: false,
             assignment,
