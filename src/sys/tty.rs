@@ -112,14 +112,12 @@ pub fn is_virtual_console(device: u64) -> bool {
 /// `ENOTTY` when it is no virtual console; others when it is gone or another device.
 pub fn is_graphical(path: &Path, id: DeviceId) -> io::Result<bool> {
     /// In include/uapi/linux/kd.h; the C library has none of them.
-    const KDGETMODE: libc::c_ulong = 0x4b3b;
+    const KDGETMODE: libc::Ioctl = 0x4b3b;
     const KD_GRAPHICS: libc::c_int = 1;
     let console = devnode::open(path, id, OpenOptions::new().read(true))?;
     let mut mode: libc::c_int = 0;
-    // The request's type differs between C libraries.
-    let request = KDGETMODE.try_into().map_err(io::Error::other)?;
     // SAFETY: KDGETMODE stores one int, and the pointer is to one that outlives the call.
-    let done = unsafe { libc::ioctl(console.as_raw_fd(), request, &raw mut mode) };
+    let done = unsafe { libc::ioctl(console.as_raw_fd(), KDGETMODE, &raw mut mode) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(mode == KD_GRAPHICS) }
 }
 
