@@ -132,6 +132,27 @@ fn enter_cancels_the_warning_though_nobody_reads_it() {
 }
 
 #[test]
+fn a_long_line_that_nobody_has_read_is_kept_by_enter() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.type_line("cat");
+    // A key a second and no Enter: cat has read none of them.
+    for _ in 0..100 {
+        if alice.shows("no input read for") {
+            break;
+        }
+        alice.type_keys("x");
+        alice.exit(secs(1));
+    }
+    alice.expect("no input read for", secs(1));
+    assert!(!alice.shows("key pressed"), "that is not known: {}", alice.screen());
+    alice.type_keys("\r");
+    sshd.log.wait_for_event("resumed", "alice", WARN + secs(1));
+    alice.type_keys("\x04");
+    alice.wait_for_shell();
+}
+
+#[test]
 fn a_restarted_log_daemon_loses_no_record() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
