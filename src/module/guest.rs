@@ -169,8 +169,10 @@ struct Line {
 /// Why a login is none of our business, if so.
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
-    let places = Places::of(&Proc::default(), getpid().as_raw());
-    let session = places.session().map(logind::kind_of).unwrap_or_default();
+    let leader = getpid().as_raw();
+    let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
+    let told = Places::parse(&cgroup).session().map(logind::kind_of);
+    let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
     ours::exception(&login.service.to_string_lossy(), &session, login.rhost.is_some())
 }
 

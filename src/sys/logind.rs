@@ -1,4 +1,5 @@
-//! What systemd-logind says of a session, in the file that libsystemd reads, too.
+//! What systemd-logind says of a session, in the file that libsystemd reads, too; and elogind, which keeps
+//! the same files.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -25,16 +26,48 @@ pub struct Kind {
 /// What logind says; nothing where there is no such session.
 #[must_use]
 pub fn kind_of(session: &str) -> Kind {
+    parse(&file_of(session))
+}
+
+/// What elogind says of the session that a process leads, by the text of its `/proc/PID/cgroup`. elogind
+/// makes no scopes: it puts the leader into a control group of the session's name at the root of the
+/// hierarchy, where only root makes groups. A group may have such a name by chance, so the session's file
+/// must name the process.
+#[must_use]
+pub fn kind_led_by(leader: i32, cgroup: &str) -> Option<Kind> {
+    let file = elogind_sessions(cgroup).map(file_of).find(|text| leads(text, leader))?;
+    Some(parse(&file))
+}
+
+/// The names of control groups at the root of the hierarchies that elogind uses.
+fn elogind_sessions(cgroup: &str) -> impl Iterator<Item = &str> {
+    cgroup.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        path.strip_prefix('/').filter(|_| controllers.is_empty() || controllers == "name=elogind")
+    })
+}
+
+fn leads(text: &str, leader: i32) -> bool {
+    value(text, "LEADER=").and_then(|number| number.parse().ok()) == Some(leader)
+}
+
+/// The text of a session's file; none where there is no such session.
+fn file_of(session: &str) -> String {
     if session.is_empty() || !session.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Kind::default();
+        return String::new();
     }
-    parse(&fs::read_to_string(format!("{SESSIONS}/{session}")).unwrap_or_default())
+    fs::read_to_string(format!("{SESSIONS}/{session}")).unwrap_or_default()
+}
+
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key))
 }
 
 /// The same, of the text of logind's file.
 #[must_use]
 pub fn parse(text: &str) -> Kind {
-    let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+    let value = |key| value(text, key).map(str::to_owned);
     Kind {
         class: value("CLASS="),
         kind: value("ORIGINAL_TYPE=").or_else(|| value("TYPE=")),
@@ -67,6 +100,21 @@ mod tests {
     fn a_type_set_later_is_the_users_word() {
         let kind = parse("UID=1000\nTYPE=x11\nORIGINAL_TYPE=tty\nCLASS=user\n");
         assert_eq!(kind.kind.as_deref(), Some("tty"));
+    }
+
+    #[test]
+    fn elogind_has_its_sessions_at_the_root_and_names_their_leader() {
+        let names = |text| elogind_sessions(text).collect::<Vec<_>>();
+        assert_eq!(names("2:cpu:/x\n1:name=elogind:/c1\n0::/user.slice/a\n"), ["c1", "user.slice/a"]);
+        assert_eq!(names("0::/c12\n"), ["c12"]);
+        assert_eq!(names("1:name=systemd:/c1\n"), [""; 0]);
+        let text = "UID=1000\nUSER=alice\nTYPE=x11\nCLASS=user\nLEADER=321\n";
+        assert!(leads(text, 321));
+        assert!(!leads(text, 32) && !leads("", 0) && !leads("LEADER=x\n", 0));
+        // No session of such a name, and what is no name at all.
+        assert_eq!(kind_led_by(321, "0::/c1nosuchsession\n"), None);
+        assert_eq!(kind_led_by(321, "0::/../../etc/passwd\n"), None);
+        assert_eq!(kind_led_by(321, "0::/\n"), None);
     }
 
     #[test]

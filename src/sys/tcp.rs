@@ -2,10 +2,12 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
+use nix::sys::stat::fstat;
 
 /// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets that no connection goes through.
 const NOT_CONNECTED: [u8; 2] = [7, 10];
@@ -24,6 +26,26 @@ pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
     let info: libc::tcp_info = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
     let connected = !NOT_CONNECTED.contains(&info.tcpi_state);
     connected.then(|| Duration::from_millis(info.tcpi_last_data_recv.into()))
+}
+
+/// The number of the socket, if it is a stream that a client elsewhere may be connected by: TCP, another
+/// protocol of the Internet's (MPTCP, SCTP), or vsock. A socket that listens is none, and neither is
+/// one to a process of this machine.
+#[must_use]
+pub fn stream(socket: &(impl AsRawFd + AsFd)) -> Option<u64> {
+    let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
+    let kind: c_int = option(socket, libc::SOL_SOCKET, libc::SO_TYPE).ok()?;
+    let listens: c_int = option(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).ok()?;
+    let local = matches!(domain, libc::AF_UNIX | libc::AF_NETLINK);
+    let stream = !local && listens == 0 && matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET);
+    fstat(socket).ok().filter(|_| stream).map(|stat| stat.st_ino)
+}
+
+/// The address at the other end of a connection; `None` where that is no address of the Internet's.
+#[must_use]
+pub fn peer(socket: &impl AsFd) -> Option<IpAddr> {
+    let socket = TcpStream::from(socket.as_fd().try_clone_to_owned().ok()?);
+    socket.peer_addr().ok().map(|address| address.ip().to_canonical())
 }
 
 /// What the kernel may fill with any bytes.
@@ -75,5 +97,19 @@ mod tests {
         assert_eq!(silence(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
         assert_eq!(silence(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
         assert_eq!(silence(&File::open("/dev/null").unwrap()), None);
+        assert_eq!(stream(&unix), None);
+        assert_eq!(stream(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(stream(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(peer(&unix), None);
+    }
+
+    #[test]
+    fn a_stream_keeps_its_number_in_all_its_descriptors() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, from) = listener.accept().unwrap();
+        assert_eq!(stream(&server), stream(&server.try_clone().unwrap()));
+        assert!(stream(&server).is_some() && stream(&server) != stream(&client));
+        assert_eq!(peer(&server), Some(from.ip()));
     }
 }

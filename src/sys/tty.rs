@@ -95,6 +95,32 @@ pub fn is_terminal(device: u64) -> bool {
     drivers.lines().any(|line| line.split_whitespace().nth(2) == Some(&*major))
 }
 
+/// Whether a device number is a virtual console's: `/dev/tty1` to `/dev/tty63`
+/// (Documentation/admin-guide/devices.txt).
+#[must_use]
+pub fn is_virtual_console(device: u64) -> bool {
+    const TTY: u64 = 4;
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    major == TTY && (1..=63).contains(&minor)
+}
+
+/// Whether a virtual console is in graphics mode, as a display server sets it (`KDGETMODE`,
+/// ioctl_console(2)). May hang as [`unread`] may: to be run aside.
+///
+/// # Errors
+///
+/// `ENOTTY` when it is no virtual console; others when it is gone or another device.
+pub fn is_graphical(path: &Path, id: DeviceId) -> io::Result<bool> {
+    /// In include/uapi/linux/kd.h; the C library has none of them.
+    const KDGETMODE: libc::Ioctl = 0x4b3b;
+    const KD_GRAPHICS: libc::c_int = 1;
+    let console = devnode::open(path, id, OpenOptions::new().read(true))?;
+    let mut mode: libc::c_int = 0;
+    // SAFETY: KDGETMODE stores one int, and the pointer is to one that outlives the call.
+    let done = unsafe { libc::ioctl(console.as_raw_fd(), KDGETMODE, &raw mut mode) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(mode == KD_GRAPHICS) }
+}
+
 /// The terminal on the other side of a pty master, whatever path it has (`TIOCGPTPEER`, Linux 4.13).
 ///
 /// # Errors

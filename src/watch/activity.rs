@@ -4,16 +4,16 @@
 //! output counts, `st_mtime`, too, which it moves when something *writes* on it. It is coarse (8-second
 //! buckets), on a clock that may be stepped, and its owner may set it at will. The rules below make of
 //! it an upper bound for the last key's age that no clock step shortens, and that the owner can stretch
-//! [`CREDITS`] times at most.
+//! [`CREDITS`](super::doubt::CREDITS) times at most. [`super::doubt`] has the rules about stamps that the
+//! owner may have set.
 
 use std::collections::BTreeMap;
 
+use super::doubt::{Claim, Doubt, Doubts};
+use super::witness::Witness;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::{DeviceId, Stamps};
 use crate::sys::tty::Unread;
-
-/// How many doubtful advances are believed in a session: honest people do run `mesg n`.
-pub const CREDITS: u8 = 3;
 
 /// The kernel rewrites a stamp only when the second leaves `second & !7` (`tty_update_time()` in
 /// drivers/tty/tty_io.c): a key leaves no trace in the rest of the bucket.
@@ -46,20 +46,6 @@ pub struct Sample {
     pub anew: bool,
 }
 
-/// What a look found besides activity; each is worth a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// The stamp advanced and the node was changed as well: believed, at the cost of a credit.
-    Credited {
-        /// How many credits are left.
-        left: u8,
-    },
-    /// The same, with no credit left: not believed.
-    Disbelieved,
-    /// The stamp lies in the future and nobody set the clock back: forged, not believed.
-    Future,
-}
-
 /// A stamp, and what it hides.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -67,6 +53,18 @@ struct Mark {
     /// The boot-clock span in which the wall clock is in the stamp's bucket, now or, after a step
     /// back, once more: a key in it leaves no trace.
     blind: Option<(Nanos, Nanos)>,
+    origin: Origin,
+}
+
+/// Who set a stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The kernel.
+    Kernel,
+    /// The kernel or the terminal's owner: nothing is decided yet, and what the stamp hides is only claimed.
+    Unknown,
+    /// The same, and it is decided.
+    Decided,
 }
 
 /// What is known of one terminal since the last look.
@@ -90,8 +88,8 @@ pub struct Activity {
     output: bool,
     last: Nanos,
     looked: Moment,
-    credits: u8,
-    /// The last look was one that [`Activity::settles`] asked for.
+    doubts: Doubts,
+    /// The last look was one because a node had to settle.
     settling: bool,
 }
 
@@ -100,7 +98,7 @@ impl Activity {
     #[must_use]
     pub fn new(now: Moment, output: bool) -> Self {
         let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
-        Self { terminals, output, last, looked, credits: CREDITS, settling: false }
+        Self { terminals, output, last, looked, doubts: Doubts::default(), settling: false }
     }
 
     /// Whether output counts from now on.
@@ -110,19 +108,23 @@ impl Activity {
 
     /// Takes activity of another kind into account, seen at a time of the boot clock.
     pub fn note(&mut self, at: Nanos) {
-        self.last = self.last.max(at);
+        if at > self.last {
+            self.last = at;
+            self.doubts.superseded();
+        }
     }
 
     /// Takes note that we have just written on a terminal ourselves: that is no activity. What a program
     /// writes in the rest of the stamp's bucket, less than 8 s, then leaves no trace.
     pub fn wrote(&mut self, id: DeviceId, stamps: Stamps) {
         if let Some(known) = self.terminals.get_mut(&id).filter(|known| known.output.stamp != stamps.mtime) {
-            known.output = Mark { stamp: stamps.mtime, blind: None };
+            known.output = Mark { stamp: stamps.mtime, blind: None, origin: Origin::Kernel };
         }
     }
 
     /// When somebody was last active, on the boot clock: never earlier than the truth, and later by
     /// less than 8 s and a tick unless the evidence was a doubtful one or a key that nobody read.
+    /// What is only claimed counts once [`Activity::decide`] believes it.
     #[must_use]
     pub fn last(&self) -> Nanos {
         self.last
@@ -134,39 +136,91 @@ impl Activity {
         self.terminals.values().any(|known| !known.inner)
     }
 
-    /// When to look once more, on the boot clock, because a node was changed right before the last
-    /// look (login hands the terminal over just then): until it has settled an honest read cannot be
-    /// told from a forged one. Not twice in a row: whoever changes it all the time is not run after.
+    /// When to look once more, on the boot clock, whatever else is due: because a node has to settle,
+    /// or because a read may prove itself.
     #[must_use]
-    pub fn settles(&self) -> Option<Nanos> {
+    pub fn looks_again(&self) -> Option<Nanos> {
+        [self.settles(), self.doubts.next_look(self.looked.boot)].into_iter().flatten().min()
+    }
+
+    /// When to look once more because a node was changed right before the last look (login hands the
+    /// terminal over just then): until it has settled an honest read cannot be told from a forged one.
+    /// Not twice in a row: whoever changes it all the time is not run after.
+    fn settles(&self) -> Option<Nanos> {
         let unsettled = !self.settling && self.terminals.values().any(|known| !known.settled);
         unsettled.then(|| self.looked.boot.saturating_add(2 * SETTLED))
     }
 
-    /// Takes one look's samples, of all terminals there are, and tells what was odd about them.
-    pub fn look(&mut self, now: Moment, samples: &BTreeMap<DeviceId, Sample>) -> Vec<(DeviceId, Doubt)> {
+    /// Until when the end may not come, because a claim that was not believed may still be followed by
+    /// a read that proves itself.
+    #[must_use]
+    pub fn undecided(&self) -> Option<Nanos> {
+        self.doubts.undecided(self.looked.boot)
+    }
+
+    /// Takes one look's samples, of all terminals there are, and tells what was odd about them. The
+    /// witness must have been asked after the samples were taken: a key that they show is then not later than
+    /// the witness says.
+    pub fn look(
+        &mut self,
+        now: Moment,
+        samples: &BTreeMap<DeviceId, Sample>,
+        witness: Option<Witness>,
+    ) -> Vec<(DeviceId, Doubt)> {
         self.settling = self.settles().is_some_and(|due| now.boot >= due);
         let look = Look { now, before: self.looked, output: self.output };
-        let mut doubts = Vec::new();
-        let mut last = self.last;
         let gone = self.terminals.iter().any(|(id, known)| !known.inner && !samples.contains_key(id));
         if gone {
-            last = now.boot;
+            self.note(now.boot);
         }
+        let mut found = Vec::new();
         let mut terminals = BTreeMap::new();
         for (&id, sample) in samples {
-            let (known, active, doubt) = match self.terminals.get(&id) {
-                Some(known) => look.again(*known, sample, &mut self.credits),
+            let (known, evidence) = match self.terminals.get(&id) {
+                Some(known) => look.again(*known, sample),
                 None => look.first(sample),
             };
             terminals.insert(id, known);
-            last = last.max(active.unwrap_or(last));
-            doubts.extend(doubt.map(|doubt| (id, doubt)));
+            self.note(evidence.proven.unwrap_or(self.last));
+            if evidence.read {
+                self.doubts.proven();
+            }
+            found.push((id, evidence));
         }
         self.terminals = terminals;
-        self.last = last;
         self.looked = now;
-        doubts
+        found.into_iter().filter_map(|(id, found)| Some((id, self.weigh(id, found, witness)?))).collect()
+    }
+
+    /// Keeps what is claimed of a terminal, or says why it is worth nothing.
+    fn weigh(&mut self, terminal: DeviceId, found: Evidence, witness: Option<Witness>) -> Option<Doubt> {
+        let allowed = |at: Nanos| witness.map_or(at, |witness| at.min(witness.latest()));
+        self.note(found.believed.map_or(self.last, allowed));
+        if let Some(at) = found.claimed.filter(|at| *at > self.last) {
+            let at = allowed(at);
+            if at > self.last {
+                self.doubts.claim(self.looked.boot, Claim { terminal, at });
+            } else if found.doubtful {
+                return Some(Doubt::Refuted);
+            }
+        }
+        found.future.then_some(Doubt::Future)
+    }
+
+    /// Decides on what is claimed, because without it the person would be warned or the session ended.
+    pub fn decide(&mut self) -> Option<(DeviceId, Doubt)> {
+        let (claim, doubt) = self.doubts.decide(self.looked.boot, self.last)?;
+        let believed = doubt != Doubt::Disbelieved;
+        if believed {
+            self.last = claim.at;
+        }
+        for known in self.terminals.values_mut() {
+            let marks = [&mut known.input, &mut known.output];
+            for mark in marks.into_iter().filter(|mark| mark.origin == Origin::Unknown) {
+                *mark = Mark { blind: mark.blind.filter(|_| believed), origin: Origin::Decided, ..*mark };
+            }
+        }
+        Some((claim.terminal, doubt))
     }
 }
 
@@ -177,100 +231,112 @@ struct Look {
     output: bool,
 }
 
-/// Whether stamps are believed that advanced: one answer for a terminal and a look.
-struct Trust<'a> {
-    /// The node was not changed since the look before: only the kernel moves the stamps then.
-    node_still: bool,
-    credits: &'a mut u8,
-    doubt: Option<Doubt>,
+/// What one look shows of a terminal since the look before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Evidence {
+    /// It was in use, as late as this.
+    proven: Option<Nanos>,
+    /// The same, by a stamp that was only believed.
+    believed: Option<Nanos>,
+    /// It may have been, as late as this, or its owner has set a stamp.
+    claimed: Option<Nanos>,
+    /// Something has read it: only that moves the stamp of a node that stands still.
+    read: bool,
+    /// A stamp moved, and the node was changed.
+    doubtful: bool,
+    /// A stamp was set to a time in the future.
+    future: bool,
 }
 
-impl Trust<'_> {
-    fn believes(&mut self, future: bool) -> bool {
-        if self.node_still {
-            return true;
-        }
-        if future {
-            self.doubt = Some(Doubt::Future);
-            return false;
-        }
-        // One utimensat sets both stamps, and costs one credit.
-        if matches!(self.doubt, Some(Doubt::Credited { .. })) {
-            return true;
-        }
-        let left = self.credits.checked_sub(1);
-        self.doubt = Some(left.map_or(Doubt::Disbelieved, |left| Doubt::Credited { left }));
-        *self.credits = left.unwrap_or(0);
-        left.is_some()
+impl Evidence {
+    fn add(&mut self, origin: Origin, at: Option<Nanos>) {
+        let known = match origin {
+            Origin::Kernel => &mut self.proven,
+            Origin::Decided => &mut self.believed,
+            Origin::Unknown => &mut self.claimed,
+        };
+        *known = at.max(*known);
     }
 }
 
 impl Look {
     /// A terminal not seen before. Its birth is activity, and what its stamps say since.
-    fn first(&self, sample: &Sample) -> (Known, Option<Nanos>, Option<Doubt>) {
+    fn first(&self, sample: &Sample) -> (Known, Evidence) {
         let Stamps { atime, mtime, ctime, .. } = sample.stamps;
         let stamps = [Some(atime), Some(ctime), self.output.then_some(mtime)];
         let active = stamps.into_iter().flatten().map(|stamp| self.moved_at(stamp)).max();
         let mark = |stamp| {
             let blind = if self.is_future(stamp) { None } else { self.passage(stamp) };
-            Mark { stamp, blind }
+            Mark { stamp, blind, origin: Origin::Kernel }
         };
         let known = self.known(sample, mark(atime), mark(mtime), None);
-        (known, active.filter(|_| !sample.inner), None)
+        (known, Evidence { proven: active.filter(|_| !sample.inner), ..Evidence::default() })
     }
 
     /// A terminal seen at the look before.
-    fn again(
-        &self,
-        known: Known,
-        sample: &Sample,
-        credits: &mut u8,
-    ) -> (Known, Option<Nanos>, Option<Doubt>) {
+    fn again(&self, known: Known, sample: &Sample) -> (Known, Evidence) {
         // Root has given it to the person just now, as login does after the session is opened. Whose it is
         // already may have ids of his own to give it to (subuid(5)).
         let handed_over = known.owner == 0 && sample.stamps.owner != 0;
         if sample.anew || handed_over {
             return self.first(sample);
         }
-        let node_still = sample.stamps.ctime == known.ctime && known.settled;
-        let mut trust = Trust { node_still, credits, doubt: None };
-        let (mut active, input) = self.judge(known.input, sample.stamps.atime, &mut trust);
+        let still = sample.stamps.ctime == known.ctime && known.settled;
+        let (input, mut found) = self.judge(known.input, sample.stamps.atime, still);
         // What waits in the queue came after the look before if there is more of it than then, counted
         // alike, and may have if something was read in between. When, nobody knows: as late as now.
         let grew = known
             .unread
             .zip(sample.unread)
             .is_some_and(|(before, now)| now.mode == before.mode && now.count > before.count);
-        let refilled = active.is_some() && sample.unread.is_some_and(|now| now.count > 0);
-        if grew || refilled {
-            active = Some(self.now.boot);
+        if sample.unread.is_some_and(|now| now.count > 0) {
+            found.proven = found.proven.map(|_| self.now.boot);
+            found.believed = found.believed.map(|_| self.now.boot);
+            found.claimed = found.claimed.map(|_| self.now.boot);
+        }
+        if grew {
+            found.proven = Some(self.now.boot);
         }
         let output = if self.output {
-            let (written, output) = self.judge(known.output, sample.stamps.mtime, &mut trust);
-            active = active.max(written);
+            let (output, written) = self.judge(known.output, sample.stamps.mtime, still);
+            found.add(Origin::Kernel, written.proven);
+            found.add(Origin::Decided, written.believed);
+            found.add(Origin::Unknown, written.claimed);
+            found.doubtful |= written.doubtful;
+            found.future |= written.future;
             output
         } else {
-            Mark { stamp: sample.stamps.mtime, blind: None }
+            Mark { stamp: sample.stamps.mtime, blind: None, origin: Origin::Kernel }
         };
-        let doubt = trust.doubt;
-        (self.known(sample, input, output, Some(&known)), active, doubt)
+        (self.known(sample, input, output, Some(&known)), found)
     }
 
     /// What a stamp tells that was known at the look before: when the terminal may have been read (or
-    /// written to) since, if it was.
-    fn judge(&self, mark: Mark, stamp: Nanos, trust: &mut Trust<'_>) -> (Option<Nanos>, Mark) {
-        let (mut active, mut blind) = (None, None);
+    /// written to) since, if it was. `still`: the node was not changed since then, and so only the
+    /// kernel moved the stamp.
+    fn judge(&self, mark: Mark, stamp: Nanos, still: bool) -> (Mark, Evidence) {
+        let mut found = Evidence::default();
+        let (mut blind, mut origin) = (None, mark.origin);
+        // In a blind span no key leaves a trace: there may have been one until its end, or until a step or
+        // another stamp cut it short. Who sets one stamp after another gains no such spans by that.
+        let hidden = |blind: Option<(Nanos, Nanos)>| {
+            blind.filter(|(from, _)| self.now.boot >= *from).map(|(_, until)| until.min(self.now.boot))
+        };
+        if stamp == mark.stamp || origin == Origin::Kernel {
+            found.add(origin, hidden(mark.blind));
+        }
         if stamp == mark.stamp {
             blind = self.blind_still(mark);
-            // In the span no key leaves a trace: there may have been one until its end, or until a
-            // step cut it short.
-            let begun = [mark.blind, blind].into_iter().flatten().filter(|(from, _)| self.now.boot >= *from);
-            active = begun.map(|(_, until)| until.min(self.now.boot)).max();
-        } else if trust.believes(self.is_future(stamp)) {
-            (active, blind) = (Some(self.moved_at(stamp)), self.passage(stamp));
+            found.add(origin, hidden(blind));
+        } else if !still && self.is_future(stamp) {
+            found.future = true;
+        } else {
+            (blind, origin) = (self.passage(stamp), if still { Origin::Kernel } else { Origin::Unknown });
+            (found.read, found.doubtful) = (still, !still);
+            found.add(origin, Some(self.moved_at(stamp)));
         }
         blind = blind.filter(|(_, until)| self.now.boot < *until);
-        (active, Mark { stamp, blind })
+        (Mark { stamp, blind, origin }, found)
     }
 
     fn known(&self, sample: &Sample, input: Mark, output: Mark, before: Option<&Known>) -> Known {

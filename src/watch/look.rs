@@ -1,12 +1,17 @@
 //! One look: samples of what counts, judged, and what is to be done and when to look next.
 
-use super::activity::Doubt;
+use std::ffi::OsStr;
+
 use super::connection;
+use super::console::Console;
+use super::doubt::Doubt;
 use super::jobs::Snapshot;
 use super::journal::names;
 use super::run::Watchdog;
 use super::schedule::{Action, Ground, NEVER, Shown};
+use super::terminals::Way;
 use super::watched::Watched;
+use super::witness::Witness;
 use crate::handoff::Orders;
 use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
@@ -20,14 +25,18 @@ impl Watchdog {
         self.watched.terminals = self.watched.finder.find();
         let Watched { finder, terminals, leader, .. } = &mut self.watched;
         let samples = finder.sample(terminals, leader, &mut self.aside);
-        let doubts = self.activity.look(now, &samples);
+        let witness = self.witness();
+        let mut doubts = self.activity.look(now, &samples, witness);
+        self.look_at_jobs(now);
+        self.look_at_console(now);
+        self.ground = self.ground();
+        if self.schedule.is_due(now, self.shown()) {
+            doubts.extend(self.activity.decide());
+        }
         for (id, doubt) in doubts {
             self.record_doubt(id, doubt);
         }
-        self.look_at_jobs(now);
-        self.ground = self.ground();
-        let shown = Shown { last: self.activity.last(), ground: self.ground };
-        let (action, wake) = self.schedule.next(now, shown);
+        let (action, wake) = self.schedule.next(now, self.shown());
         match action {
             Some(Action::Warn { left }) => self.warn(left),
             Some(Action::Resume) => {
@@ -37,7 +46,7 @@ impl Watchdog {
             Some(Action::Report) => self.report(),
             Some(Action::End) | None => {}
         }
-        let wake = self.activity.settles().map_or(wake, |settled| settled.min(wake));
+        let wake = self.activity.looks_again().map_or(wake, |again| again.min(wake));
         self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
         let idle = self.idle();
         let tty = names(&self.watched.terminals);
@@ -51,9 +60,32 @@ impl Watchdog {
         Ok(action)
     }
 
+    /// What the look has shown until now.
+    fn shown(&self) -> Shown {
+        let Self { activity, ground, .. } = self;
+        Shown { last: activity.last(), ground: *ground, undecided: activity.undecided() }
+    }
+
+    /// What the connection says of keys, where all of them come over it: at terminals of sshd's. Where
+    /// it may not be asked, the terminals alone tell.
+    fn witness(&self) -> Option<Witness> {
+        let Watched { proc, leader, finder, terminals, .. } = &self.watched;
+        if finder.way() != Way::Masters || terminals.is_empty() {
+            return None;
+        }
+        let session = &self.assignment.session;
+        connection::witness(proc, session.leader, leader, session.rhost.as_deref().and_then(OsStr::to_str))
+            .ok()
+            .flatten()
+    }
+
     /// What the session is judged by. If that is its connection, that is asked.
     fn ground(&mut self) -> Ground {
         let Orders { limit, notty, .. } = &self.assignment.orders;
+        // The keys go to the display server, and leave no trace on the console.
+        if self.console.as_ref().is_some_and(Console::is_graphical) {
+            return Ground::Nothing;
+        }
         if self.activity.has_terminals() {
             return Ground::Terminals;
         }
@@ -92,6 +124,20 @@ impl Watchdog {
         }
     }
 
+    /// Whether a display server has the console, where one may have it.
+    fn look_at_console(&mut self, now: Moment) {
+        let Some(console) = &mut self.console else { return };
+        let Some(graphical) = console.look(&mut self.aside) else { return };
+        if !graphical {
+            // Nobody knows when the last key was pressed there.
+            self.activity.note(now.boot);
+        }
+        let tty = console.name().to_owned();
+        let record = self.record("console").with("tty", tty);
+        let record = record.with("graphical", if graphical { "yes" } else { "no" });
+        self.journal.info(&record);
+    }
+
     fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
         let tty = self
             .watched
@@ -104,12 +150,16 @@ impl Watchdog {
             Doubt::Credited { left } => {
                 record.with("stamp", "doubtful").with("believed", "yes").with("credits", left)
             }
-            Doubt::Disbelieved | Doubt::Future => {
+            Doubt::Disbelieved | Doubt::Refuted | Doubt::Future => {
                 self.disbelieved += 1;
                 if self.disbelieved > 1 {
                     return;
                 }
-                let stamp = if doubt == Doubt::Future { "future" } else { "doubtful" };
+                let stamp = match doubt {
+                    Doubt::Future => "future",
+                    Doubt::Refuted => "refuted",
+                    _ => "doubtful",
+                };
                 record.with("stamp", stamp).with("believed", "no")
             }
         };

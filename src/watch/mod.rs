@@ -1,17 +1,20 @@
 //! Inside the helper: from *armed* to *gone*.
 //!
 //! [`run`] is the loop, [`look`] what it does each time it wakes up, [`deeds`] what it does to a session.
-//! [`activity`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
-//! [`members`] decides whom the end applies to ([`kinship`]: who descends from the leader; [`seats`]: who sits on its terminals); [`watched`] and [`terminal`] are what they speak of. The others fetch and do: [`terminals`] finds the
+//! [`activity`], [`doubt`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
+//! [`members`] decides whom the end applies to ([`kinship`]: who descends from the leader; [`seats`]: who sits on its terminals);
+//! [`watched`], [`terminal`] and [`witness`] are what they speak of. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
-//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`caller`] of new orders; [`leader`] knows
-//! whether the leader has become another program.
+//! [`ending`] ends, [`journal`] records, [`connection`] hears of the client, [`console`] asks who has a virtual console,
+//! [`caller`] of new orders; [`leader`] knows whether the leader has become another program.
 #![forbid(unsafe_code)]
 
 pub mod activity;
 pub mod caller;
 pub mod connection;
+pub mod console;
 pub mod deeds;
+pub mod doubt;
 pub mod ending;
 pub mod inner;
 pub mod jobs;
@@ -27,3 +30,4 @@ pub mod seats;
 pub mod terminal;
 pub mod terminals;
 pub mod watched;
+pub mod witness;

@@ -29,9 +29,10 @@ impl Warning<'_> {
     pub fn text(&self, template: Option<&Template>, terminal: &str) -> String {
         let (idle, left) = (duration::print(self.idle), duration::print(self.left));
         let Some(template) = template else {
-            // A key that only a busy program holds back is seen at Enter alone: so that is what is asked for.
+            // Keys that nobody has read are seen at Enter alone, so the text claims no more than that no
+            // input was read, and asks for that key.
             return format!(
-                "\r\n\x07*** No key pressed for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
+                "\r\n\x07*** No input read for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
             );
         };
         let text = template.fill(|field| match field {
@@ -96,7 +97,11 @@ mod tests {
     #[test]
     fn the_texts_say_how_long_when_and_what_to_do() {
         let text = WARNING.text(None, "pts/3");
-        assert!(text.contains("14m") && text.contains("ends in 1m") && text.contains("press Enter"));
+        assert!(
+            text.contains("No input read for 14m")
+                && text.contains("ends in 1m")
+                && text.contains("press Enter")
+        );
         let text = reason(Duration::from_secs(903), Duration::from_secs(900));
         assert!(text.contains("idle for 15m3s (the limit is 15m)"));
     }

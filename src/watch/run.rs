@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::activity::Activity;
 use super::caller::Caller;
+use super::console::Console;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
 use super::leader::Leader;
@@ -90,6 +91,8 @@ pub(super) struct Watchdog {
     /// The jobs in the foreground, where their processor time counts.
     pub(super) jobs: Option<Jobs>,
     pub(super) schedule: Schedule,
+    /// The virtual console, where a display server may have it.
+    pub(super) console: Option<Console>,
     /// What the session was judged by at the last look.
     pub(super) ground: Ground,
     /// Its connection could not be asked, and that is on record.
@@ -134,6 +137,7 @@ impl Watchdog {
             activity: Activity::new(now, orders.activity.output),
             jobs: orders.activity.cpu.then(Jobs::default),
             schedule: schedule(orders),
+            console: Console::of(&proc, &process, finder.own()),
             ground: Ground::Nothing,
             unasked: false,
             leader: Leader::new(&proc, process),

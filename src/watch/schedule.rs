@@ -29,6 +29,8 @@ pub struct Shown {
     pub last: Nanos,
     /// What tells so.
     pub ground: Ground,
+    /// Until when, later than now, the end may not come.
+    pub undecided: Option<Nanos>,
 }
 
 /// What is to be done now.
@@ -120,24 +122,43 @@ impl Schedule {
         }
     }
 
-    fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Action>, Nanos) {
-        let patience = limit.saturating_sub(self.warn.first().copied().unwrap_or(0));
-        // A terminal that appears right after this look is still found before it could be warned.
-        let latest = now.boot.saturating_add(patience);
-        let due = match shown.ground {
-            Ground::Nothing => return (None, latest),
-            Ground::Terminals => shown.last.saturating_add(patience),
-            Ground::Connection => shown.last.saturating_add(self.notty.unwrap_or(NEVER)),
+    /// Whether a warning or the end is due, if this is all that is known.
+    #[must_use]
+    pub fn is_due(&self, now: Moment, shown: Shown) -> bool {
+        self.limit.and_then(|limit| self.due(shown, limit)).is_some_and(|due| now.boot >= due)
+    }
+
+    /// How long nothing is to be done after the last activity on a terminal.
+    fn patience(&self, limit: Nanos) -> Nanos {
+        limit.saturating_sub(self.warn.first().copied().unwrap_or(0))
+    }
+
+    fn due(&self, shown: Shown, limit: Nanos) -> Option<Nanos> {
+        let patience = match shown.ground {
+            Ground::Nothing => return None,
+            Ground::Terminals => self.patience(limit),
+            Ground::Connection => self.notty.unwrap_or(NEVER),
         };
+        Some(shown.last.saturating_add(patience))
+    }
+
+    fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Action>, Nanos) {
+        // A terminal that appears right after this look is still found before it could be warned.
+        let latest = now.boot.saturating_add(self.patience(limit));
+        let Some(due) = self.due(shown, limit) else { return (None, latest) };
         if now.boot < due {
             return (None, due.min(latest));
+        }
+        // On a connection there is nothing to write a warning on.
+        let unwarned = self.report_only || self.warn.is_empty() || shown.ground == Ground::Connection;
+        if let Some(until) = shown.undecided.filter(|_| unwarned) {
+            return (None, until);
         }
         if self.report_only {
             self.state = State::Reported { of: shown };
             return (Some(Action::Report), now.boot.saturating_add(limit));
         }
-        // There is nothing to write a warning on.
-        if self.warn.is_empty() || shown.ground == Ground::Connection {
+        if unwarned {
             return (Some(Action::End), now.boot);
         }
         self.state = State::Warned { of: shown, at: now.mono, given: 0 };
@@ -157,7 +178,7 @@ impl Schedule {
         let window = self.warn.first().copied().unwrap_or(0).saturating_sub(now.mono.saturating_sub(warned));
         let left = window.max(shown.last.saturating_add(limit).saturating_sub(now.boot));
         if left <= 0 {
-            return (Some(Action::End), now.boot);
+            return shown.undecided.map_or((Some(Action::End), now.boot), |until| (None, until));
         }
         // Several at a time only on a starved machine: one is enough then.
         let due = self.warn.iter().take_while(|warn| **warn >= left).count();
@@ -182,7 +203,7 @@ mod tests {
     }
 
     fn shown(last: i64) -> Shown {
-        Shown { last: last * SECOND, ground: Ground::Terminals }
+        Shown { last: last * SECOND, ground: Ground::Terminals, undecided: None }
     }
 
     fn warned_at(warn: &[u64]) -> Schedule {
@@ -247,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_session_without_terminals_is_not_judged() {
-        let none = Shown { last: 0, ground: Ground::Nothing };
+        let none = Shown { ground: Ground::Nothing, ..shown(0) };
         let mut s = schedule();
         assert_eq!(s.next(at(100_000), none), (None, 100_840 * SECOND));
         assert_eq!(s.next(at(100_840), shown(0)).0, warn(60));
@@ -322,7 +343,7 @@ mod tests {
     #[test]
     fn a_connection_has_a_limit_of_its_own_and_no_warning() {
         let seconds = |n| Some(Duration::from_secs(n));
-        let by_connection = |last: i64| Shown { last: last * SECOND, ground: Ground::Connection };
+        let by_connection = |last: i64| Shown { ground: Ground::Connection, ..shown(last) };
         let mut s = Schedule::new(seconds(900), seconds(2000), &[Duration::from_secs(60)], false);
         // A terminal may appear meanwhile.
         assert_eq!(s.next(at(0), by_connection(0)), (None, 840 * SECOND));
@@ -335,10 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn the_end_does_not_come_while_it_is_undecided() {
+        let undecided = Shown { undecided: Some(930 * SECOND), ..shown(0) };
+        let mut s = schedule();
+        assert!(!s.is_due(at(839), undecided) && s.is_due(at(840), undecided));
+        assert_eq!(s.next(at(840), undecided), (warn(60), 842 * SECOND));
+        assert_eq!(s.next(at(900), undecided), (None, 930 * SECOND));
+        assert_eq!(s.next(at(930), shown(0)).0, Some(Action::End));
+        for report_only in [false, true] {
+            let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[], report_only);
+            assert_eq!(s.next(at(912), undecided), (None, 930 * SECOND));
+            assert!(s.next(at(930), shown(0)).0.is_some());
+        }
+    }
+
+    #[test]
     fn without_a_limit_nothing_is_judged() {
         let mut s = Schedule::new(None, Some(Duration::from_secs(10)), &[Duration::from_secs(60)], false);
         for ground in [Ground::Terminals, Ground::Connection, Ground::Nothing] {
-            assert_eq!(s.next(at(1_000_000), Shown { last: 0, ground }), (None, NEVER));
+            assert_eq!(s.next(at(1_000_000), Shown { ground, ..shown(0) }), (None, NEVER));
         }
     }
 }

@@ -91,6 +91,12 @@ impl Finder {
         self.way
     }
 
+    /// The leader's own terminals, noted when it opened the session.
+    #[must_use]
+    pub fn own(&self) -> &[Terminal] {
+        &self.own
+    }
+
     /// The terminals there are now.
     #[must_use]
     pub fn find(&self) -> Vec<Terminal> {

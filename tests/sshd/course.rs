@@ -2,6 +2,7 @@
 
 use crate::guest::with_scope;
 use crate::promise::*;
+use crate::support::client::Typist;
 use crate::support::log::{HangingDaemon, LOG_AUTHPRIV, Log};
 use crate::support::sshd::Sshd;
 use crate::support::tree::our_line;
@@ -77,6 +78,31 @@ fn who_types_is_never_ended() {
     alice.wait_for_shell();
 }
 
+/// Changes the terminal's mode once before each look that is due, as `su -` to root does on Debian.
+const MESG: &str = "while sleep 14; do mesg y; mesg n; done &";
+
+#[test]
+fn who_types_is_never_ended_however_often_mesg_is_run() {
+    const SETTINGS: &str = "timeout=20s warn=5s grace=2s debug";
+    let sshd = Sshd::with(SETTINGS).nested(SETTINGS).start();
+    // One whose connection is a witness, and one who has none.
+    let alice = sshd.login("alice");
+    let bob = sshd.console("bob");
+    alice.run(MESG);
+    bob.run(MESG);
+    let typists = [alice.keep_typing(secs(1)), bob.keep_typing(secs(1))];
+    // So many looks are due that the credits would be used up, and the end would come.
+    assert!(alice.exit(secs(6 * 15)).is_none(), "the log:\n{}", sshd.log);
+    assert!(bob.exit(secs(0)).is_none(), "the log:\n{}", sshd.log);
+    for user in ["alice", "bob"] {
+        assert_untouched(&sshd, user);
+        assert!(!sshd.log.events("tampering", user).is_empty(), "mesg is not seen; the log:\n{}", sshd.log);
+    }
+    typists.into_iter().for_each(Typist::stop);
+    alice.wait_for_shell();
+    bob.wait_for_shell();
+}
+
 #[test]
 fn a_key_in_the_warning_window_cancels_it() {
     let sshd = Sshd::with(OPTIONS).start();
@@ -104,6 +130,27 @@ fn enter_cancels_the_warning_though_nobody_reads_it() {
     // It was one key: the session is idle again from there.
     let exit = alice.exit(PAST_THE_PROMISE);
     assert!(exit.is_some(), "never ended; the log:\n{}", sshd.log);
+}
+
+#[test]
+fn a_long_line_that_nobody_has_read_is_kept_by_enter() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.type_line("cat");
+    // A key a second and no Enter: cat has read none of them.
+    for _ in 0..100 {
+        if alice.shows("no input read for") {
+            break;
+        }
+        alice.type_keys("x");
+        alice.exit(secs(1));
+    }
+    alice.expect("no input read for", secs(1));
+    assert!(!alice.shows("key pressed"), "that is not known: {}", alice.screen());
+    alice.type_keys("\r");
+    sshd.log.wait_for_event("resumed", "alice", WARN + secs(1));
+    alice.type_keys("\x04");
+    alice.wait_for_shell();
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Activity that nobody's keys made.
 
 use crate::promise::*;
-use crate::support::SOON;
+use crate::support::client::Client;
+use crate::support::sshd::Sshd;
+use crate::support::{SOON, now, secs};
 
 /// Doubtful stamps are credited that often in a session.
 const CREDITS: u32 = 3;
@@ -34,16 +36,38 @@ print "automaton at $number\n";
 while (1) { syswrite $masters[-1], "\n"; sleep 1 }
 "#;
 
+/// Sets the terminal's time of reading once a second.
+const TOUCHES: &str = "t=$(tty); while sleep 1; do touch -a $t; done &";
+
 #[test]
-fn touching_the_terminal_in_a_loop_buys_three_credits_and_no_more() {
+fn touching_the_terminal_in_a_loop_buys_nothing_while_the_client_is_silent() {
     let town = Town::awake();
-    town.alice.run("t=$(tty); while sleep 1; do touch -a $t; done &");
-    // A credited stamp may be as late as the look that sees it.
-    let deadline = gone_by(town.alice.last_key()) + CREDITS * LATEST;
+    town.alice.run(TOUCHES);
     let log = town.sshd.log.clone();
-    town.assert_all_by(deadline);
+    town.assert_promise();
     let tampering = log.events("tampering", "alice");
-    assert!(!tampering.is_empty(), "not on record; the log:\n{log}");
+    assert!(tampering.iter().any(|line| line.field("stamp") == Some("refuted")), "the log:\n{log}");
+    assert!(tampering.iter().all(|line| line.field("believed") == Some("no")), "the log:\n{log}");
+}
+
+#[test]
+fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_more() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let mut command = sshd.ssh("alice");
+    command.args(["-tt", "-o", "ServerAliveInterval=1"]);
+    let alice = Client::on_terminal(command);
+    alice.wait_for_first_shell();
+    alice.run(TOUCHES);
+    // A credited stamp may be as late as the look that sees it. Then the end waits for a key that proves
+    // itself, at most 18 s from the warning on.
+    let waits = secs(18) - WARN;
+    let deadline = gone_by(alice.last_key()) + CREDITS * LATEST + waits;
+    assert_no_process_left(&sshd, "alice", deadline);
+    let idle = now() - alice.last_key();
+    assert!(idle > 2 * LIMIT, "nothing was believed: {idle:?}; the log:\n{}", sshd.log);
+    let tampering = sshd.log.events("tampering", "alice");
+    assert!(tampering.iter().any(|line| line.field("credits") == Some("0")), "the log:\n{}", sshd.log);
+    assert!(tampering.iter().any(|line| line.field("believed") == Some("no")), "the log:\n{}", sshd.log);
 }
 
 #[test]

@@ -92,7 +92,7 @@ case_output() {
 	gone a
 }
 
-# Stamps that nobody's key set: a loop is believed three times, each adding the limit at most, and the future never.
+# Stamps that nobody's key set gain nothing while the client is silent, and the future gains nothing ever.
 case_forged() {
 	logins l:alice f:alice
 	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
@@ -101,8 +101,20 @@ case_forged() {
 	ends_idle f
 	record f ': tampering .*stamp=future believed=no'
 	gone f
+	ends_idle l
+	record l ': tampering .*stamp=refuted believed=no'
+	no_record l ': tampering .*believed=yes'
+	record l ': ended .*disbelieved=[1-9].* survivors=0'
+	gone l
+}
+
+# Where the client sends keepalives, a loop is believed three times, each adding the limit at most. Then the end
+# waits for a key that proves itself, 18 s from the warning on.
+case_forged_with_keepalives() {
+	login l alice -o ServerAliveInterval=1
+	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
 	ends_between l $((2 * LIMIT)) "$SOON"
-	STEP=$((3 * LIMIT + 4 * STEP)) decided l ': ending '
+	STEP=$((3 * LIMIT + 4 * STEP + 14)) decided l ': ending '
 	record l ': tampering .*believed=yes credits=0'
 	record l ': tampering .*stamp=doubtful believed=no'
 	record l ': ended .*disbelieved=[1-9].* survivors=0'

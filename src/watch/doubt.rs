@@ -1,0 +1,183 @@
+//! Stamps that the terminal's owner may have set: which of them are believed, and when.
+//!
+//! Whoever sets a stamp also changes the node. A read moves the stamp alone. So an advance is *proven*
+//! if the node did not change between the two looks that show it, and *doubtful* if the node changed,
+//! because honest people run `mesg n`. A doubtful advance is only a [`Claim`] until it matters. Then it
+//! costs a credit. A proven read gives all credits back, because no forger can make one.
+//!
+//! While there is doubt the looks come closer together, so that a person who goes on typing is seen
+//! between two changes of the node. When no credit is left, the end waits until
+//! [`PROOF_WINDOW`] has passed.
+
+use crate::sys::clock::{Nanos, SECOND};
+use crate::sys::devnode::DeviceId;
+
+/// How many doubtful advances are believed without a proven read between them.
+pub const CREDITS: u8 = 3;
+
+/// How long the end waits for a proven read after an advance is not believed. The stamp's bucket
+/// changes twice in this time, so it moves twice for whoever presses a key at least every 8 s.
+pub const PROOF_WINDOW: Nanos = 18 * SECOND;
+
+/// The shortest time between two looks that wait for a proven read.
+const CLOSE: Nanos = 2 * SECOND;
+
+/// The looks come closer together again no sooner than this after the last time: whoever sets stamps
+/// all the time is not to keep us busy.
+const RENEWAL: Nanos = 60 * SECOND;
+
+/// What a look found besides activity. Each is worth a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The stamp advanced and the node was changed as well: believed, at the cost of a credit.
+    Credited {
+        /// How many credits are left.
+        left: u8,
+    },
+    /// The same, with no credit left: not believed.
+    Disbelieved,
+    /// The same, but the client has sent nothing since the last known activity: not believed.
+    Refuted,
+    /// The stamp lies in the future and nobody set the clock back: forged, not believed.
+    Future,
+}
+
+/// A terminal may have been read as late as this.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The terminal.
+    pub terminal: DeviceId,
+    /// The time, on the boot clock.
+    pub at: Nanos,
+}
+
+/// The doubts about one session.
+#[derive(Clone, Debug)]
+pub struct Doubts {
+    credits: u8,
+    claim: Option<Claim>,
+    /// Since when the looks wait for a proven read.
+    since: Option<Nanos>,
+    /// Until when the end waits.
+    hold: Option<Nanos>,
+}
+
+impl Default for Doubts {
+    fn default() -> Self {
+        Self { credits: CREDITS, claim: None, since: None, hold: None }
+    }
+}
+
+impl Doubts {
+    /// A doubtful advance was seen now.
+    pub fn claim(&mut self, now: Nanos, claim: Claim) {
+        if self.since.is_none_or(|since| now.saturating_sub(since) >= RENEWAL) {
+            self.since = Some(now);
+        }
+        self.claim = self.claim.filter(|known| known.at > claim.at).or(Some(claim));
+    }
+
+    /// A read was proven.
+    pub fn proven(&mut self) {
+        *self = Self { claim: self.claim, ..Self::default() };
+    }
+
+    /// Activity was seen that needs no claim: a later claim that is not believed is waited for anew.
+    pub fn superseded(&mut self) {
+        self.hold = None;
+    }
+
+    /// Decides on what is claimed to be later than the last known activity, because it matters now.
+    pub fn decide(&mut self, now: Nanos, last: Nanos) -> Option<(Claim, Doubt)> {
+        let claim = self.claim.take().filter(|claim| claim.at > last)?;
+        let Some(left) = self.credits.checked_sub(1) else {
+            if self.hold.is_none() {
+                self.since = Some(now);
+                self.hold = Some(now.saturating_add(PROOF_WINDOW));
+            }
+            return Some((claim, Doubt::Disbelieved));
+        };
+        *self = Self { credits: left, claim: None, since: Some(now), hold: None };
+        Some((claim, Doubt::Credited { left }))
+    }
+
+    /// Until when the end may not come, because a proven read may still show.
+    #[must_use]
+    pub fn undecided(&self, now: Nanos) -> Option<Nanos> {
+        self.hold.filter(|until| now < *until)
+    }
+
+    /// When to look again for a proven read, after a look now. The longer it is waited for, the rarer
+    /// the looks.
+    #[must_use]
+    pub fn next_look(&self, now: Nanos) -> Option<Nanos> {
+        self.since.map(|since| now.saturating_add(CLOSE.max(now.saturating_sub(since) / 4)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
+
+    fn claim(at: i64) -> Claim {
+        Claim { terminal: TTY, at: at * SECOND }
+    }
+
+    fn decide(doubts: &mut Doubts, at: i64) -> Option<Doubt> {
+        doubts.claim(at * SECOND, claim(at));
+        doubts.decide(at * SECOND, (at - 1) * SECOND).map(|(_, doubt)| doubt)
+    }
+
+    #[test]
+    fn a_proven_read_gives_all_credits_back() {
+        let mut doubts = Doubts::default();
+        for left in (0..CREDITS).rev() {
+            assert_eq!(decide(&mut doubts, 10), Some(Doubt::Credited { left }));
+        }
+        assert_eq!(decide(&mut doubts, 20), Some(Doubt::Disbelieved));
+        doubts.proven();
+        assert_eq!(decide(&mut doubts, 30), Some(Doubt::Credited { left: CREDITS - 1 }));
+    }
+
+    #[test]
+    fn a_claim_that_does_not_matter_costs_nothing() {
+        let mut doubts = Doubts::default();
+        doubts.claim(10 * SECOND, claim(10));
+        assert!(doubts.decide(20 * SECOND, 10 * SECOND).is_none());
+        assert_eq!(decide(&mut doubts, 30), Some(Doubt::Credited { left: CREDITS - 1 }));
+    }
+
+    #[test]
+    fn disbelief_waits_once_until_there_is_other_activity() {
+        let mut doubts = Doubts { credits: 0, ..Doubts::default() };
+        assert_eq!(decide(&mut doubts, 100), Some(Doubt::Disbelieved));
+        let until = 100 * SECOND + PROOF_WINDOW;
+        assert_eq!(doubts.undecided(100 * SECOND), Some(until));
+        assert_eq!(decide(&mut doubts, 110), Some(Doubt::Disbelieved));
+        assert_eq!(doubts.undecided(110 * SECOND), Some(until), "renewed by a forger");
+        assert_eq!(doubts.undecided(until), None);
+        assert_eq!(decide(&mut doubts, 120), Some(Doubt::Disbelieved));
+        assert_eq!(doubts.undecided(120 * SECOND), None);
+        doubts.superseded();
+        assert_eq!(decide(&mut doubts, 130), Some(Doubt::Disbelieved));
+        assert!(doubts.undecided(130 * SECOND).is_some());
+    }
+
+    #[test]
+    fn the_looks_become_rarer_and_a_forger_cannot_keep_them_close() {
+        let mut doubts = Doubts::default();
+        assert_eq!(doubts.next_look(0), None);
+        let (mut now, mut looks) = (0, 0);
+        while now < 600 * SECOND {
+            doubts.claim(now, Claim { terminal: TTY, at: now });
+            let next = doubts.next_look(now).unwrap();
+            assert!(next >= now + CLOSE);
+            (now, looks) = (next, looks + 1);
+        }
+        assert!(looks < 160, "{looks} looks in ten minutes");
+        doubts.proven();
+        assert_eq!(doubts.next_look(now), None);
+    }
+}

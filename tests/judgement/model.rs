@@ -1,0 +1,258 @@
+//! The kernel's terminal, its wall clock and its owner, and a play of what happens to them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
+use pam_idle_watchdog::sys::devnode::{DeviceId, Stamps};
+use pam_idle_watchdog::sys::tty::Unread;
+use pam_idle_watchdog::watch::activity::{Activity, Sample};
+use pam_idle_watchdog::watch::doubt::Doubt;
+use pam_idle_watchdog::watch::schedule::{Action, Ground, Schedule, Shown};
+use pam_idle_watchdog::watch::witness::Witness;
+use proptest::prelude::*;
+
+pub const MS: Nanos = SECOND / 1000;
+pub const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
+/// The wall clock when the machine was booted: not at the begin of a bucket.
+pub const EPOCH: Nanos = 1_700_000_003 * SECOND;
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A key that a program reads at once.
+    Key,
+    /// A program writes.
+    Print,
+    /// Enter, while no program reads.
+    Unread,
+    /// `mesg n`, stty's cousin that moves the change time.
+    Chmod,
+    /// utimensat of the atime, to so many ns from the wall clock's now.
+    Touch(Nanos),
+    /// Somebody sets the wall clock, by so many ns.
+    Step(Nanos),
+    /// The client sends something that is no key.
+    Keepalive,
+}
+
+/// One terminal, its kernel and its wall clock.
+pub struct Model {
+    pub boot: Nanos,
+    pub offset: Nanos,
+    pub stamps: Stamps,
+    pub unread: u32,
+    /// Who wrote the stamp of the last write was ourselves.
+    pub disowned: bool,
+    /// How far the kernel's stamping clock is behind.
+    pub lag: Nanos,
+    /// When the client last sent something.
+    pub heard: Nanos,
+}
+
+impl Model {
+    pub fn new(lag: Nanos) -> Self {
+        let mut model = Self {
+            boot: 0,
+            offset: EPOCH,
+            stamps: Stamps { atime: 0, mtime: 0, ctime: 0, owner: 0 },
+            unread: 0,
+            disowned: false,
+            lag,
+            heard: 0,
+        };
+        let now = model.coarse();
+        model.stamps = Stamps { atime: now / SECOND * SECOND, mtime: now, ctime: now, owner: 0 };
+        model
+    }
+
+    pub fn coarse(&self) -> Nanos {
+        self.boot + self.offset - self.lag
+    }
+
+    pub fn queue(&self) -> Unread {
+        Unread { count: self.unread, mode: 2 }
+    }
+
+    pub fn now(&self) -> Moment {
+        Moment { boot: self.boot, mono: self.boot, wall: self.boot + self.offset }
+    }
+
+    pub fn witness(&self) -> Witness {
+        Witness { heard: self.heard - self.heard % (4 * MS), within: 10 * MS }
+    }
+
+    pub fn happen(&mut self, event: &Event) {
+        if matches!(event, Event::Key | Event::Unread | Event::Keepalive) {
+            self.heard = self.boot;
+        }
+        match event {
+            Event::Key => {
+                let now = self.coarse();
+                update(&mut self.stamps.atime, now);
+                self.unread = 0;
+            }
+            Event::Print => {
+                let now = self.coarse();
+                self.disowned &= !update(&mut self.stamps.mtime, now);
+            }
+            Event::Unread => self.unread += 1,
+            Event::Chmod => self.stamps.ctime = self.coarse(),
+            Event::Touch(ahead) => {
+                let (now, stamp) = (self.coarse(), self.coarse() + ahead);
+                self.stamps = Stamps { atime: stamp, mtime: stamp, ctime: now, owner: 0 };
+            }
+            Event::Step(by) => self.offset += by,
+            Event::Keepalive => {}
+        }
+    }
+}
+
+/// tty_update_time(): whether it moved the stamp.
+pub fn update(stamp: &mut Nanos, now: Nanos) -> bool {
+    let (now, then) = (now / SECOND, stamp.div_euclid(SECOND));
+    let moved = (now ^ then) & !7 != 0;
+    if moved {
+        *stamp = now * SECOND;
+    }
+    moved
+}
+
+#[derive(Debug)]
+pub struct End {
+    pub at: Nanos,
+    /// The last key or, where output counts, what was last written that left a trace.
+    pub last_key: Nanos,
+    /// When the warnings came that nothing cancelled, by the time that was left.
+    pub warned: Vec<Nanos>,
+    pub looks: usize,
+    pub doubts: Vec<Doubt>,
+}
+
+/// What a play is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// Output counts.
+    pub output: bool,
+    /// The client comes over a connection that may be asked.
+    pub connection: bool,
+    pub limit: Nanos,
+    pub warn: &'a [Nanos],
+    pub lag: Nanos,
+}
+
+/// Plays events, each so long after the one before, and then nothing, until the session is ended.
+pub fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
+    play_seen(false, limit, warn, lag, events)
+}
+
+/// The same, with a connection that may be asked or without.
+pub fn play_seen(connection: bool, limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
+    let warn = if warn > 0 { &[warn][..] } else { &[] };
+    play_in(Setting { output: false, connection, limit, warn, lag }, events)
+}
+
+/// The same with any number of warnings, and with output that counts.
+pub fn play_counting(
+    output: bool,
+    limit: Nanos,
+    warn: &[Nanos],
+    lag: Nanos,
+    events: &[(Nanos, Event)],
+) -> End {
+    play_in(Setting { output, connection: false, limit, warn, lag }, events)
+}
+
+pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
+    let Setting { output, connection, limit, warn, lag } = setting;
+    let ns = |n: Nanos| Duration::from_nanos(n.unsigned_abs());
+    let mut model = Model::new(lag);
+    let mut activity = Activity::new(model.now(), output);
+    let warn: Vec<Duration> = warn.iter().copied().map(ns).collect();
+    let mut schedule = Schedule::new(Some(ns(limit)), None, &warn, false);
+    let mut coming: Vec<(Nanos, Event)> = Vec::new();
+    let mut at = 0;
+    for (gap, event) in events {
+        at += gap;
+        coming.push((at, event.clone()));
+    }
+    let mut coming = coming.into_iter().peekable();
+    let (mut last_key, mut warned, mut looks, mut all_doubts) = (0, Vec::new(), 0, Vec::new());
+    let mut wake = 0;
+    loop {
+        // A step wakes the helper at once; everything else waits for the next look.
+        while let Some((at, event)) = coming.next_if(|(at, _)| *at <= wake) {
+            model.boot = at;
+            model.happen(&event);
+            match event {
+                Event::Key | Event::Unread => last_key = at,
+                Event::Print if output && !model.disowned => last_key = at,
+                Event::Step(_) => wake = at + MS,
+                _ => {}
+            }
+        }
+        model.boot = model.boot.max(wake);
+        let sample = Sample { stamps: model.stamps, unread: Some(model.queue()), inner: false, anew: false };
+        let witness = connection.then(|| model.witness());
+        let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), witness);
+        all_doubts.extend(doubts.into_iter().map(|(_, doubt)| doubt));
+        looks += 1;
+        assert!(activity.has_terminals());
+        if schedule.is_due(model.now(), shown(&activity)) {
+            all_doubts.extend(activity.decide().map(|(_, doubt)| doubt));
+        }
+        let (action, next) = schedule.next(model.now(), shown(&activity));
+        match action {
+            Some(Action::Warn { .. }) => {
+                warned.push(model.boot);
+                let before = model.stamps.mtime;
+                model.happen(&Event::Print);
+                model.disowned |= model.stamps.mtime != before;
+                if output {
+                    activity.wrote(TTY, model.stamps);
+                }
+            }
+            Some(Action::Resume) => warned.clear(),
+            Some(Action::End) => {
+                let warned = warned.into_iter().map(|warned: Nanos| model.boot - warned).collect();
+                return End { at: model.boot, last_key, warned, looks, doubts: all_doubts };
+            }
+            _ => {}
+        }
+        assert!(next > model.boot || action.is_some(), "the helper would spin");
+        assert!(looks < 1_000_000, "the session is never ended");
+        wake = activity.looks_again().map_or(next, |again| again.min(next));
+    }
+}
+
+pub fn shown(activity: &Activity) -> Shown {
+    Shown { last: activity.last(), ground: Ground::Terminals, undecided: activity.undecided() }
+}
+
+/// One look at one terminal, and what is decided at once: what is odd about it.
+pub fn look_once(activity: &mut Activity, model: &Model, unread: Option<Unread>) -> Vec<Doubt> {
+    let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false };
+    let mut doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), None);
+    doubts.extend(activity.decide());
+    doubts.into_iter().map(|(_, doubt)| doubt).collect()
+}
+
+prop_compose! {
+    pub fn settings()(limit in 10i64..1200, part in 0i64..100, lag in 0i64..10) -> (Nanos, Nanos, Nanos) {
+        (limit * SECOND, limit * SECOND * part / 100, lag * MS)
+    }
+}
+
+pub fn gaps() -> impl Strategy<Value = Nanos> {
+    prop_oneof![(0i64..20_000).prop_map(|ms| ms * MS), (0i64..1_300_000).prop_map(|ms| ms * MS)]
+}
+
+pub fn keys() -> impl Strategy<Value = Vec<(Nanos, Event)>> {
+    proptest::collection::vec((gaps(), Just(Event::Key)), 0..40)
+}
+
+pub fn steps() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (-8_000i64..8_000).prop_map(|ms| Event::Step(ms * MS)),
+        (-7200i64..7200).prop_map(|s| Event::Step(s * SECOND)),
+    ]
+}
