@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
@@ -59,6 +60,15 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// How many more descriptors this process may open.
+#[must_use]
+pub fn free_descriptors() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    // One of those that are listed is the folder itself.
+    let used = fs::read_dir("/proc/self/fd").map_or(usize::MAX, |open| open.count().saturating_sub(1));
+    usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(used)
 }
 
 /// What is left of the host's process after `execve`: its umask, and its place in the queues for the

@@ -1,6 +1,8 @@
-//! The connection that a session without a terminal is judged by: the leader's own TCP sockets.
+//! The session's connection: the leader's own TCP sockets. A session without a terminal is judged by it.
 
 use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,18 +23,42 @@ const TICK: Nanos = SECOND / 100;
 /// `PermissionDenied` where the leader's descriptors may not be had.
 pub fn heard(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Nanos>> {
     let mut shortest: Option<Duration> = None;
-    for fd in proc.sockets(pid)? {
-        let socket = match leader.duplicate(fd) {
-            Ok(socket) => socket,
-            // Closed since it was listed.
-            Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => continue,
-            Err(e) => return Err(e),
-        };
+    each_socket(proc, pid, leader, |socket| {
         shortest = [shortest, tcp::silence(&socket)].into_iter().flatten().min();
-    }
+    })?;
     let at = |silence: Duration| {
         let silence = from_duration(silence);
         Moment::now().boot.saturating_sub(silence).saturating_add(TICK)
     };
     Ok(shortest.map(at))
+}
+
+/// Closes the connection for both sides, whoever else has it open. To sshd that is a client that has
+/// disconnected. Returns whether there was one.
+///
+/// # Errors
+///
+/// `PermissionDenied` where the leader's descriptors may not be had.
+pub fn close(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<bool> {
+    let mut closed = false;
+    each_socket(proc, pid, leader, |socket| {
+        // The others are no connections: a socket that listens is shared with sshd itself.
+        if tcp::silence(&socket).is_some() {
+            closed |= TcpStream::from(socket).shutdown(Shutdown::Both).is_ok();
+        }
+    })?;
+    Ok(closed)
+}
+
+/// Visits a duplicate of each socket that the leader has open.
+fn each_socket(proc: &Proc, pid: i32, leader: &PidFd, mut visit: impl FnMut(OwnedFd)) -> io::Result<()> {
+    for fd in proc.sockets(pid)? {
+        match leader.duplicate(fd) {
+            Ok(socket) => visit(socket),
+            // Closed since it was listed.
+            Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }

@@ -157,6 +157,18 @@ impl Standing {
         proc: &Proc,
         terminals: &[Terminal],
         ours: impl Fn(&Terminal) -> bool,
+        visit: impl FnMut(&Member),
+    ) -> Survey {
+        self.survey_of(proc, proc.newest_first(), terminals, ours, visit)
+    }
+
+    /// Looks at the processes with these numbers only, in this order.
+    pub fn survey_of(
+        &self,
+        proc: &Proc,
+        pids: Vec<i32>,
+        terminals: &[Terminal],
+        ours: impl Fn(&Terminal) -> bool,
         mut visit: impl FnMut(&Member),
     ) -> Survey {
         let mut table = Table::new(proc);
@@ -164,7 +176,7 @@ impl Standing {
         let leader_lives = table.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
         let mut survey = Survey::default();
         let me = nix::unistd::getpid().as_raw();
-        for (age, pid) in proc.newest_first().into_iter().enumerate() {
+        for (age, pid) in pids.into_iter().enumerate() {
             let Some(process) = table.get(pid) else {
                 survey.unsettled |= age < NEWEST;
                 continue;
