@@ -1,4 +1,4 @@
-//! The end: a ladder of requests, each rung bounded. Whoever is left is killed, see [`super::last_rung`].
+//! The end: a ladder of requests, each rung bounded. Whoever is left is killed, see `last_rung`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -3,26 +3,20 @@
 
 # sits NAME COMMAND: a command that the administrator started opens a session with a shell, on a terminal.
 sits() {
-	local name=$1
-	mkfifo "$name.in"
-	OUT[$name]=$PWD/$name.screen
-	ssh -F "$RUN/ssh_config" -tt backdoor "$2" <"$name.in" >"$name.screen" 2>&1 &
-	PID[$name]=$!
-	# shellcheck disable=SC1083,SC2093,SC2086 # the number of a free descriptor
-	exec {IN[$name]}>"$name.in"
-	ready "$name"
+	on_terminal "$1" backdoor "$2"
+	ready "$1"
 }
 
 # hung_up NAME SERVICE: a session whose leader is the shell itself hangs up. Whether PAM closes it then is systemd's
 # affair: up to 257 at least nobody does, at an ordinary exit either, because its process for that sits in the shell's
 # process group, and the kernel hangs that up when the shell exits.
 hung_up() {
-	local ours="pam_idle_watchdog\\($2:session\\): "
-	within "$SOON" logged "${ours}armed .*terminals=own" || fail 'not armed'
+	local prefix="pam_idle_watchdog\\($2:session\\): "
+	within "$SOON" logged "${prefix}armed .*terminals=own" || fail 'not armed'
 	does "$1" 'sleep 1201 &' "trap 'echo left >/tmp/left-$1' EXIT"
-	ends_between "$1" $LIMIT "$SOON"
-	within "$SOON" logged "${ours}ended .*sigkill=0 .*survivors=0" || fail 'no such end'
-	! logged "${ours}(could-not|orphaned)" || fail 'something went wrong'
+	ends_between "$1" "$LIMIT" "$SOON"
+	within "$SOON" logged "${prefix}ended .*sigkill=0 .*survivors=0" || fail 'no such end'
+	! logged "${prefix}(could-not|orphaned)" || fail 'something went wrong'
 	# The shell had the time to do what it does when it leaves.
 	guest "cat /tmp/left-$1; rm /tmp/left-$1" | grep -q left || fail 'the shell was not asked'
 	not_runs 'sleep 1201'
