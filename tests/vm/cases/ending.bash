@@ -7,25 +7,25 @@ sits() {
 	ready "$1"
 }
 
-# hung_up NAME SERVICE: a session whose leader is the shell itself hangs up. Whether PAM closes it then is systemd's
+# hung_up NAME SERVICE SECONDS: a session whose leader is the shell itself hangs up. Whether PAM closes it then is systemd's
 # affair: up to 257 at least nobody does, at an ordinary exit either, because its process for that sits in the shell's
 # process group, and the kernel hangs that up when the shell exits.
 hung_up() {
 	local prefix="pam_idle_watchdog\\($2:session\\): "
 	within "$SOON" logged "${prefix}armed .*terminals=own" || fail 'not armed'
-	does "$1" 'sleep 1201 &' "trap 'echo left >/tmp/left-$1' EXIT"
+	does "$1" "sleep $3 &" "trap 'echo left >/tmp/left-$2' EXIT"
 	ends_between "$1" "$LIMIT" "$SOON"
 	within "$SOON" logged "${prefix}ended .*sigkill=0 .*survivors=0" || fail 'no such end'
 	! logged "${prefix}(could-not|orphaned)" || fail 'something went wrong'
 	# The shell had the time to do what it does when it leaves.
-	guest "cat /tmp/left-$1; rm /tmp/left-$1" | grep -q left || fail 'the shell was not asked'
-	not_runs 'sleep 1201'
+	guest "cat /tmp/left-$2; rm /tmp/left-$2" | grep -q left || fail 'the shell was not asked'
+	not_runs "sleep $3"
 }
 
 # systemd's executor opens the session and becomes the shell; a child of it closes the session.
 case_shell_of_a_unit() {
 	sits a 'systemd-run -q --pty -p PAMName=login -p User=alice bash -i'
-	hung_up a login
+	hung_up a login 1201
 	gone a
 }
 
@@ -43,7 +43,7 @@ case_run0() {
 		session include idle_watchdog
 	END
 	sits a 'run0 --user=alice bash -i'
-	hung_up a systemd-run0
+	hung_up a systemd-run0 1202
 	gone a
 }
 
