@@ -89,9 +89,10 @@ impl Watchdog {
             .with_some("forbidden", (forbidden > 0).then_some(forbidden))
             .with_some("unwritten", unwritten)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
-            .with_some("processes", commands)
             .with_some("unsettled", unsettled.then_some("yes"))
-            .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()));
+            .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()))
+            // The last one, because people choose these names: whoever reads up to a field finds ours.
+            .with_some("processes", commands);
         if survivors.is_empty() {
             self.journal.notice(&record);
         } else {

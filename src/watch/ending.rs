@@ -168,7 +168,7 @@ impl<'a> Ladder<'a> {
         wait_for_exit(self.session, &mut held, after(Moment::now(), HEARING));
         held.retain(|one| self.reach != Reach::Connection || one.member.leader || one.member.connection);
         let until = after(Moment::now(), from_duration(grace));
-        let is_closing = had_children && !held.iter().any(of_leader);
+        let is_closing = |left: &[Held]| had_children && !left.iter().any(of_leader);
         let held = self.terminate(held, is_closing, until);
         let left = self.wait_for_all(held, until);
         self.kill_all(left);
@@ -178,24 +178,37 @@ impl<'a> Ladder<'a> {
 
     /// Asks everybody who is left to terminate: also those that were hung up, because one that handles
     /// SIGHUP may go on. Returns who is left then.
-    fn terminate(&mut self, held: Vec<Held>, is_closing: bool, until: Nanos) -> Vec<Held> {
+    ///
+    /// `is_closing` tells whether the leader is about to close its session: its children are not among
+    /// those that are left.
+    fn terminate(
+        &mut self,
+        held: Vec<Held>,
+        is_closing: impl Fn(&[Held]) -> bool,
+        until: Nanos,
+    ) -> Vec<Held> {
+        let session = self.session;
+        let at_most = |time| until.min(after(Moment::now(), time));
         let (mut leader, others): (Vec<Held>, Vec<Held>) =
             held.into_iter().partition(|one| one.member.leader);
         let (mut connection, mut others): (Vec<Held>, Vec<Held>) =
             others.into_iter().partition(|one| one.member.connection);
         self.request_end(&others);
-        if is_closing {
-            wait_for_exit(self.session, &mut leader, until.min(after(Moment::now(), CLOSING)));
-        }
-        if leader.iter().any(|leader| self.disconnects(leader)) {
+        let closes_already = is_closing(&others) && is_closing(&connection);
+        if !closes_already && leader.iter().any(|leader| self.disconnects(leader)) {
             // Whoever is stopped does not see it.
             let _ = self.ask(SIGCONT, leader.iter().chain(&connection));
-            wait_for_exit(self.session, &mut leader, until.min(after(Moment::now(), DISCONNECTING)));
+            let first = if connection.is_empty() { &mut leader } else { &mut connection };
+            wait_for_exit(session, first, at_most(DISCONNECTING));
+            others.retain(|one| !one.has_exited(session));
+        }
+        if is_closing(&others) && is_closing(&connection) {
+            wait_for_exit(session, &mut leader, at_most(CLOSING));
         }
         self.request_end(&leader);
         if !leader.is_empty() {
             // sshd ends the rest of its connection itself.
-            wait_for_exit(self.session, &mut connection, until.min(after(Moment::now(), PASSING_ON)));
+            wait_for_exit(session, &mut connection, at_most(PASSING_ON));
         }
         self.request_end(&connection);
         for part in [&mut leader, &mut connection] {

@@ -86,7 +86,7 @@ impl Held {
     }
 
     /// Whether its descriptor says that it has exited.
-    fn has_exited(&self, session: &Watched) -> bool {
+    pub fn has_exited(&self, session: &Watched) -> bool {
         match &self.handle {
             Handle::Leader => session.leader.has_exited(),
             Handle::Open(pidfd) => pidfd.has_exited(),
