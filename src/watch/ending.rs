@@ -166,7 +166,6 @@ impl<'a> Ladder<'a> {
         // sshd passes on what was written on the terminals, and if a shell's end closes the
         // connection, it leaves in its own way.
         wait_for_exit(self.session, &mut held, after(Moment::now(), HEARING));
-        held.retain(|one| self.reach != Reach::Connection || one.member.leader || one.member.connection);
         let until = after(Moment::now(), from_duration(grace));
         let is_closing = |left: &[Held]| had_children && !left.iter().any(of_leader);
         let held = self.terminate(held, is_closing, until);
