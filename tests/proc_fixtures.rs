@@ -157,6 +157,27 @@ fn all_processes_are_listed_and_nothing_else() {
 }
 
 #[test]
+fn the_newest_numbers_are_told_without_listing_any_process() {
+    assert_eq!(fixtures().newest(3), [SU, SU - 1, SU - 2]);
+    assert_eq!(Proc::at("/nonexistent").newest(3), Vec::<i32>::new());
+}
+
+#[test]
+fn a_command_name_is_shown_as_it_is() {
+    assert_eq!(fixtures().command(SHELL).as_deref(), Some("a) 0 (b"));
+    assert_eq!(fixtures().command(NOBODY), None);
+}
+
+#[test]
+fn a_program_is_the_file_and_not_its_path() {
+    let own = std::process::id().try_into().unwrap();
+    let (program, other) = (Proc::default().program_file(own), Proc::default().program_file(1));
+    assert!(program.is_some());
+    assert_ne!(program, other);
+    assert_eq!(fixtures().program_file(NOBODY), None);
+}
+
+#[test]
 fn the_newest_come_first_and_numbers_start_over_at_the_top() {
     let order = fixtures().newest_first();
     assert_eq!(order.first(), Some(&INETD_OTHER));

@@ -61,6 +61,15 @@ impl AsFd for Signals {
     }
 }
 
+/// How many more descriptors this process may open.
+#[must_use]
+pub fn free_descriptors() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    // One of those that are listed is the folder itself.
+    let used = fs::read_dir("/proc/self/fd").map_or(usize::MAX, |open| open.count().saturating_sub(1));
+    usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(used)
+}
+
 /// What the helper needs at least, by the names that `/proc/PID/limits` has for it. The module raises all of
 /// them, but in a container without `CAP_SYS_RESOURCE` a person can set limits that last.
 const NEEDED: [(Resource, &str, u64); 5] = [

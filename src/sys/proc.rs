@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::devnode::DeviceId;
@@ -94,6 +95,15 @@ impl Proc {
         pids
     }
 
+    /// The numbers that were given last, the newest first. Most of these processes may be gone by now.
+    /// To list all processes takes much longer.
+    #[must_use]
+    pub fn newest(&self, count: usize) -> Vec<i32> {
+        let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
+        let newest = parse_newest(&loadavg).unwrap_or(0);
+        (1..=newest).rev().take(count).collect()
+    }
+
     /// One process; `None` when it is gone.
     #[must_use]
     pub fn process(&self, pid: i32) -> Option<Process> {
@@ -180,6 +190,20 @@ impl Proc {
     #[must_use]
     pub fn program(&self, pid: i32) -> Option<PathBuf> {
         fs::read_link(self.path(pid, "exe")).ok()
+    }
+
+    /// Which file the process runs, as device and inode: its path may name another file by now.
+    #[must_use]
+    pub fn program_file(&self, pid: i32) -> Option<(u64, u64)> {
+        let file = fs::metadata(self.path(pid, "exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    }
+
+    /// The name it goes by, which it may have chosen itself.
+    #[must_use]
+    pub fn command(&self, pid: i32) -> Option<String> {
+        let name = self.text(pid, "comm")?;
+        Some(name.strip_suffix('\n').unwrap_or(&name).to_owned())
     }
 
     /// Which numbers it sees processes by: the same text is the same namespace.

@@ -2,7 +2,7 @@
 //! a witness of keys.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -48,6 +48,23 @@ pub fn witness(proc: &Proc, pid: i32, leader: &PidFd, rhost: Option<&str>) -> io
     let [(_, socket)] = streams.as_slice() else { return Ok(None) };
     let silence = tcp::silence(socket).filter(|_| tcp::peer(socket) == Some(client));
     Ok(silence.map(since))
+}
+
+/// Closes the connection for both sides, whoever else has it open. To sshd that is a client that has
+/// disconnected. Returns whether there was one.
+///
+/// # Errors
+///
+/// `PermissionDenied` where the leader's descriptors may not be had.
+pub fn close(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<bool> {
+    let mut closed = false;
+    for socket in sockets(proc, pid, leader)? {
+        // The others are no connections: a socket that listens is shared with sshd itself.
+        if tcp::silence(&socket).is_some() {
+            closed |= TcpStream::from(socket).shutdown(Shutdown::Both).is_ok();
+        }
+    }
+    Ok(closed)
 }
 
 /// The leader's sockets.

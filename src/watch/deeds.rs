@@ -79,6 +79,7 @@ impl Watchdog {
         self.journal.notice(&begin);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
         let unwritten = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
+        let commands = ladder.commands();
         let Outcome { hup, term, kill, forbidden, survivors, unsettled } =
             ladder.climb(self.assignment.orders.grace);
         let record = self
@@ -90,7 +91,9 @@ impl Watchdog {
             .with_some("unwritten", unwritten)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
             .with_some("unsettled", unsettled.then_some("yes"))
-            .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()));
+            .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()))
+            // The last one, because people choose these names: whoever reads up to a field finds ours.
+            .with_some("processes", commands);
         if survivors.is_empty() {
             self.journal.notice(&record);
         } else {
@@ -103,7 +106,8 @@ impl Watchdog {
         let record = self
             .idle_record("would-end")
             .with("members", ladder.members())
-            .with_some("spared", numbers(ladder.spared()));
+            .with_some("spared", numbers(ladder.spared()))
+            .with_some("processes", ladder.commands());
         self.journal.notice(&record);
     }
 

@@ -1,36 +1,35 @@
-//! The end: a ladder of requests, each rung bounded, and whoever is left is killed.
+//! The end: a ladder of requests, each rung bounded. Whoever is left is killed, see `last_rung`.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::libc::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::libc::{SIGCONT, SIGHUP, SIGTERM};
+use nix::poll::poll;
 
-use super::caller;
+use super::bounds::EMPTY;
+use super::commands;
+use super::connection;
+use super::held::{Held, hold, key, wait_for_exit};
+use super::last_rung::Killed;
 use super::members::{Member, Survey};
 use super::watched::Watched;
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, timeout};
-use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Process;
 
 /// How long sshd, however busy the machine, has to pass the reason on to the person's screen, and the
 /// connection to end with the shells, before the connection is cut. Most have left long before.
 const HEARING: Nanos = SECOND * 3 / 4;
-/// How long the last rung goes on. A process that SIGKILL has reached and that is still there then
-/// hangs in the kernel.
-const KILLING: Nanos = 10 * SECOND;
-/// How long killed processes are waited for before those are looked for that they started meanwhile.
-const ROUND: Nanos = SECOND / 20;
-/// How long the leader has to leave by itself after everybody else has.
-const LEADER: Nanos = SECOND / 2;
-/// How many pidfds are held at a time, at most.
-const HOLD: usize = 512;
-/// So many surveys in a row that found nobody are believed, though processes came and went.
-const EMPTY_SURVEYS: u32 = 32;
+/// How long a leader that is about to close its session is left in peace: SIGTERM would interrupt the
+/// system calls of the other modules. They ask services, which answer within a second unless they hang.
+const CLOSING: Nanos = SECOND;
+/// How long sshd has to leave when its connection is closed: it closes the PAM session meanwhile.
+const DISCONNECTING: Nanos = SECOND;
+/// How long the leader has to pass SIGTERM on to the rest of its connection. That is one system call
+/// and the client's goodbye, and it comes out of the grace.
+const PASSING_ON: Nanos = SECOND;
+/// How long to wait where there is nobody whose exit could be waited for.
+const PAUSE: Nanos = SECOND / 20;
 
 /// Whom an end applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,50 +76,19 @@ pub struct Outcome {
     pub unsettled: bool,
 }
 
-/// An end in preparation: who it applies to is known and held.
+/// An end in preparation: who it applies to is known, and mostly held.
 pub struct Ladder<'a> {
-    session: &'a Watched,
-    reach: Reach,
+    pub(super) session: &'a Watched,
+    pub(super) reach: Reach,
+    /// The leader is the person's shell: it took the place of the program that opened the session.
+    pub(super) shell_leads: bool,
+    /// A child of such a leader, which closes the session when its parent is gone.
+    closer: Option<(i32, i64)>,
     held: Vec<Held>,
     members: usize,
     spared: Vec<i32>,
-    killed: BTreeSet<(i32, i64)>,
-    outcome: Outcome,
-}
-
-/// A member that cannot turn into another process any more.
-struct Held {
-    member: Member,
-    pidfd: PidFd,
-}
-
-impl Held {
-    fn new(session: &Watched, member: &Member) -> Option<Self> {
-        let Process { pid, started, .. } = member.process;
-        // The leader's we have had from the begin, whatever else runs out. The others' number may be
-        // somebody else's since they were surveyed.
-        let pidfd = if member.leader {
-            session.leader.try_clone().ok()
-        } else {
-            PidFd::of(&session.proc, pid, started)
-        };
-        pidfd.map(|pidfd| Self { member: *member, pidfd })
-    }
-
-    /// Sends a signal; whether it was sent. One that is forbidden is counted, and means the next rung.
-    fn send(&self, signal: i32, forbidden: &mut usize) -> bool {
-        let sent = self.pidfd.send(signal);
-        *forbidden +=
-            usize::from(sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
-        sent.is_ok()
-    }
-
-    /// A request to leave, and SIGCONT behind it: a stopped process would not hear it.
-    fn ask(&self, signal: i32, forbidden: &mut usize) -> bool {
-        let asked = self.send(signal, forbidden);
-        let _ = self.pidfd.send(SIGCONT);
-        asked
-    }
+    pub(super) killed: Killed,
+    pub(super) outcome: Outcome,
 }
 
 impl<'a> Ladder<'a> {
@@ -130,28 +98,53 @@ impl<'a> Ladder<'a> {
         let mut ladder = Self {
             session,
             reach,
+            shell_leads: false,
+            closer: None,
             held: Vec::new(),
             members: 0,
             spared: Vec::new(),
-            killed: BTreeSet::new(),
+            killed: Killed::default(),
             outcome: Outcome::default(),
         };
-        let mut held = Vec::new();
-        let hold = hold();
-        let found = ladder.find(|one| {
-            // Who is not held is asked by nobody, and is killed all the same.
-            if one.member.leader || held.len() < hold {
-                held.push(one);
-            }
+        let (mut held, mut room) = (Vec::new(), hold());
+        let found = ladder.find(None, |one| {
+            // All of them are asked. Those that are held are also waited for, and the others after them.
+            held.push(if room > 0 || one.member.leader { one } else { one.by_number() });
+            room = room.saturating_sub(1);
         });
         (ladder.held, ladder.members, ladder.spared) = (held, found.members.len(), found.spared);
+        ladder.know_the_shell();
         ladder
+    }
+
+    /// systemd's executor opens a session and becomes the shell (`run0`, `PAMName=`). A child of it,
+    /// `(sd-pam)`, which still is the program that opened the session, closes it.
+    fn know_the_shell(&mut self) {
+        let Watched { proc, opener, .. } = self.session;
+        let Some(opener) = opener else { return };
+        let leader = self.held.iter().map(|one| one.member).find(|member| member.leader);
+        let Some(Process { pid, session, tty, .. }) = leader.map(|leader| leader.process) else { return };
+        let has_become_another = || proc.program_file(pid).is_some_and(|file| file != *opener);
+        self.shell_leads = tty != 0 && session == pid && has_become_another();
+        if self.shell_leads {
+            let children = self.held.iter().map(|one| &one.member).filter(|m| m.process.parent == pid);
+            let closers = children.filter(|m| proc.program_file(m.process.pid) == Some(*opener));
+            // It was there before anything that the shell has started.
+            self.closer = closers.map(key).min_by_key(|(_, started)| *started);
+        }
     }
 
     /// How many processes the end applies to.
     #[must_use]
     pub fn members(&self) -> usize {
         self.members
+    }
+
+    /// The command names of those it applies to, the oldest first.
+    #[must_use]
+    pub fn commands(&self) -> Option<String> {
+        let pids = self.held.iter().rev().map(|one| one.member.process.pid);
+        commands::field(pids.filter_map(|pid| self.session.proc.command(pid)))
     }
 
     /// Who looks like a member and is left alone.
@@ -163,41 +156,109 @@ impl<'a> Ladder<'a> {
     /// Climbs it. A signal that is forbidden means the next rung, and so does time running out.
     #[must_use]
     pub fn climb(mut self, grace: Duration) -> Outcome {
-        let mut outcome = Outcome::default();
         let mut held = std::mem::take(&mut self.held);
-        let hanging: BTreeSet<i32> =
-            held.iter().map(|one| &one.member).filter(|m| self.hangs_up(m)).map(|m| m.process.pid).collect();
-        for one in held.iter().filter(|one| hanging.contains(&one.member.process.pid)) {
-            outcome.hup += usize::from(one.ask(SIGHUP, &mut outcome.forbidden));
-        }
+        let leader = held.iter().find(|one| one.member.leader).map(|one| one.member.process.pid);
+        let of_leader = |one: &Held| leader == Some(one.member.process.parent);
+        let had_children = held.iter().any(of_leader);
+        let (hup, forbidden) = self.ask(SIGHUP, held.iter().filter(|one| self.hangs_up(&one.member)));
+        (self.outcome.hup, self.outcome.forbidden) = (hup, forbidden);
         // sshd passes on what was written on the terminals, and if a shell's end closes the
         // connection, it leaves in its own way.
-        self.wait_for_exit(&mut held, after(Moment::now(), HEARING));
-        held.retain(|one| self.reach != Reach::Connection || one.member.leader);
-        for leader in [false, true] {
-            let asked =
-                |one: &&Held| one.member.leader == leader && !hanging.contains(&one.member.process.pid);
-            for one in held.iter().filter(asked) {
-                outcome.term += usize::from(one.ask(SIGTERM, &mut outcome.forbidden));
-            }
-        }
-        self.outcome = outcome;
-        let grace = from_duration(grace);
-        let left = self.wait_for_all(held, after(Moment::now(), grace));
+        wait_for_exit(self.session, &mut held, after(Moment::now(), HEARING));
+        let until = after(Moment::now(), from_duration(grace));
+        let is_closing = |left: &[Held]| had_children && !left.iter().any(of_leader);
+        let held = self.terminate(held, is_closing, until);
+        let left = self.wait_for_all(held, until);
         self.kill_all(left);
-        self.outcome.kill = self.killed.len();
+        self.outcome.kill = self.killed.count();
         self.outcome
     }
 
-    /// Whether SIGHUP is what makes a process leave: it has a terminal to lose. One that ignores the
-    /// signal is asked to terminate, as those are that have none.
+    /// Asks everybody who is left to terminate: also those that were hung up, because one that handles
+    /// SIGHUP may go on. Returns who is left then.
+    ///
+    /// `is_closing` tells whether the leader is about to close its session: its children are not among
+    /// those that are left.
+    fn terminate(
+        &mut self,
+        held: Vec<Held>,
+        is_closing: impl Fn(&[Held]) -> bool,
+        until: Nanos,
+    ) -> Vec<Held> {
+        let session = self.session;
+        let at_most = |time| until.min(after(Moment::now(), time));
+        let (mut leader, others): (Vec<Held>, Vec<Held>) =
+            held.into_iter().partition(|one| one.member.leader);
+        let (mut connection, mut others): (Vec<Held>, Vec<Held>) =
+            others.into_iter().partition(|one| one.member.connection);
+        self.request_end(&others);
+        let closes_already = is_closing(&others) && is_closing(&connection);
+        if !closes_already && leader.iter().any(|leader| self.disconnects(leader)) {
+            // Whoever is stopped does not see it.
+            let _ = self.ask(SIGCONT, leader.iter().chain(&connection));
+            let first = if connection.is_empty() { &mut leader } else { &mut connection };
+            wait_for_exit(session, first, at_most(DISCONNECTING));
+            others.retain(|one| !one.has_exited(session));
+        }
+        if is_closing(&others) && is_closing(&connection) {
+            wait_for_exit(session, &mut leader, at_most(CLOSING));
+        }
+        self.request_end(&leader);
+        if !leader.is_empty() {
+            // sshd ends the rest of its connection itself.
+            wait_for_exit(session, &mut connection, at_most(PASSING_ON));
+        }
+        self.request_end(&connection);
+        for part in [&mut leader, &mut connection] {
+            others.append(part);
+        }
+        others
+    }
+
+    /// Closes the connection of sshd, where it is one, and returns whether it did. sshd then leaves as
+    /// it does when a client disconnects. From version 9.8 on it logs an error when SIGTERM ends the
+    /// part of it that serves the client, also if sshd itself passed that on.
+    fn disconnects(&self, leader: &Held) -> bool {
+        let Watched { proc, standing, leader: pidfd, .. } = self.session;
+        let Process { pid, session, tty, .. } = leader.member.process;
+        let is_sshd = !standing.nested() && session == pid && tty == 0;
+        is_sshd && connection::close(proc, pid, pidfd).unwrap_or(false)
+    }
+
+    fn request_end(&mut self, whom: &[Held]) {
+        // The closer leaves with its leader, and closes the session only if that has left before.
+        let asked = whom.iter().filter(|one| Some(one.key()) != self.closer);
+        let (term, forbidden) = self.ask(SIGTERM, asked);
+        self.outcome.term += term;
+        self.outcome.forbidden += forbidden;
+    }
+
+    /// How many were asked, and how many requests were forbidden.
+    fn ask<'b>(&self, signal: i32, whom: impl Iterator<Item = &'b Held>) -> (usize, usize) {
+        let mut forbidden = 0;
+        let asked = whom.filter(|one| one.ask(self.session, signal, &mut forbidden)).count();
+        (asked, forbidden)
+    }
+
+    /// Whether SIGHUP is what makes a process leave: it has a terminal to lose, and does not ignore the
+    /// signal.
     fn hangs_up(&self, member: &Member) -> bool {
         let Process { pid, tty, .. } = member.process;
-        // Interactive shells ignore SIGTERM, and hang up at SIGHUP.
-        !member.leader
-            && tty != 0
+        // Interactive shells ignore SIGTERM, and hang up at SIGHUP. sshd and login(1) do not close
+        // their sessions at SIGHUP.
+        if member.leader {
+            return self.shell_leads;
+        }
+        tty != 0
             && self.reach != Reach::Connection
+            && Some(key(member)) != self.closer
             && !self.session.proc.ignores(pid, SIGHUP)
+    }
+
+    /// Whether a member is killed only when all the others are gone. Without the leader sshd's child
+    /// stays connected, and without the closer nobody closes the session.
+    pub(super) fn leaves_last(&self, member: &Member) -> bool {
+        if self.shell_leads { Some(key(member)) == self.closer } else { member.leader }
     }
 
     /// Waits until everybody is gone, those included who were started on the way out, say by a
@@ -206,11 +267,11 @@ impl<'a> Ladder<'a> {
         let mut empty = 0;
         let hold = hold();
         while Moment::now().mono < until {
-            self.wait_for_exit(&mut held, until);
+            wait_for_exit(self.session, &mut held, until);
             if !held.is_empty() {
                 continue;
             }
-            let survey = self.find(|one| {
+            let survey = self.find(None, |one| {
                 if held.len() < hold {
                     held.push(one);
                 }
@@ -218,123 +279,23 @@ impl<'a> Ladder<'a> {
             if survey.members.is_empty() {
                 empty += 1;
             }
-            if survey.members.is_empty() && (!survey.unsettled || empty >= EMPTY_SURVEYS) {
+            if survey.members.is_empty() && (!survey.unsettled || empty >= EMPTY) {
                 break;
             }
             if held.is_empty() {
-                pause(ROUND);
+                let _ = poll(&mut [], timeout(PAUSE));
             }
         }
         held
     }
 
-    /// Drops who has exited, until nobody is left or time is up (of the monotonic clock). New orders are
-    /// refused meanwhile.
-    fn wait_for_exit(&self, held: &mut Vec<Held>, until: Nanos) {
-        let Watched { proc, signals, .. } = self.session;
-        while !held.is_empty() {
-            let left = until.saturating_sub(Moment::now().mono);
-            if left <= 0 {
-                return;
-            }
-            let mut fds: Vec<PollFd> =
-                held.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
-            fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
-            if poll(&mut fds, timeout(left)).is_err() {
-                return;
-            }
-            if fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
-                caller::refuse(proc, signals);
-            }
-            held.retain(|one| !one.pidfd.has_exited());
-        }
-    }
-
-    /// Kills who is left and whoever is found anew, until none is found; the leader last, if the end
-    /// of all others did not make it leave.
-    fn kill_all(&mut self, left: Vec<Held>) {
-        // Who sat on a terminal that is gone by now is not found again, and is known all the same.
-        for one in left.into_iter().filter(|one| !one.member.leader) {
-            self.kill(&one);
-        }
-        let until = after(Moment::now(), KILLING);
-        let mut leader_due = None;
-        let mut empty = 0;
-        let mut restless = false;
-        loop {
-            let (mut killed, leader, survey) = self.kill_found(restless);
-            let now = Moment::now();
-            let others = survey.members.iter().any(|member| !member.leader);
-            restless = others || survey.unsettled;
-            if now.mono >= until {
-                // Surveys may take so long that its turn has not come.
-                if let Some(leader) = leader {
-                    self.kill(&leader);
-                    self.wait_for_exit(&mut vec![leader], after(now, LEADER));
-                }
-                let left = survey.members.iter().filter(|m| !m.leader || !self.session.leader.has_exited());
-                self.outcome.survivors = left.map(|member| member.process.pid).collect();
-                return;
-            }
-            if others {
-                (empty, leader_due) = (0, None);
-                self.wait_for_exit(&mut killed, until.min(after(now, ROUND)));
-            } else if let Some(leader) = leader {
-                let due = *leader_due.get_or_insert(after(now, LEADER));
-                if now.mono >= due {
-                    self.kill(&leader);
-                }
-                self.wait_for_exit(&mut vec![leader], due.max(after(now, ROUND)));
-            } else {
-                empty += 1;
-                self.outcome.unsettled = survey.unsettled;
-                if !survey.unsettled || empty >= EMPTY_SURVEYS {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// One survey. Whoever is found is killed at once, for a process that forks and exits all the
-    /// time is not there for long; the leader is only held. Where all go and some are restless, they are frozen
-    /// meanwhile: a chain of forks may be faster than any survey.
-    fn kill_found(&mut self, restless: bool) -> (Vec<Held>, Option<Held>, Survey) {
-        let freeze = restless && self.reach == Reach::Session;
-        let frozen = if freeze { self.session.standing.freeze() } else { None };
-        let (mut killed, mut leader, mut forbidden) = (Vec::new(), None, 0);
-        let mut reached = Vec::new();
-        let hold = hold();
-        let mut survey = self.find(|one| {
-            if one.member.leader {
-                leader = Some(one);
-                return;
-            }
-            if one.send(SIGKILL, &mut forbidden) {
-                reached.push((one.member.process.pid, one.member.process.started));
-            }
-            if killed.len() < hold {
-                killed.push(one);
-            }
-        });
-        survey.unsettled &= !frozen.is_some_and(|frozen| frozen.whole);
-        self.killed.extend(reached);
-        self.outcome.forbidden += forbidden;
-        (killed, leader, survey)
-    }
-
-    fn kill(&mut self, one: &Held) {
-        if one.send(SIGKILL, &mut self.outcome.forbidden) {
-            self.killed.insert((one.member.process.pid, one.member.process.started));
-        }
-    }
-
-    /// Surveys, and holds everybody within reach.
+    /// Surveys all processes, or those with these numbers, and holds everybody within reach.
     ///
-    /// Who is a member by descent alone comes last: the survey may have followed numbers to the leader
-    /// that were given to others meanwhile, so their descent is read once more.
-    fn find(&self, mut visit: impl FnMut(Held)) -> Survey {
+    /// Whoever is a member by descent alone comes last: the survey may have followed numbers to the
+    /// leader that were given to others meanwhile, so their descent is read once more.
+    pub(super) fn find(&self, pids: Option<Vec<i32>>, mut visit: impl FnMut(Held)) -> Survey {
         let mut by_descent = Vec::new();
-        let survey = self.survey(|member| {
+        let mut survey = self.survey(pids, |member| {
             if member.by_descent {
                 by_descent.push(*member);
             } else if let Some(one) = Held::new(self.session, member) {
@@ -342,27 +303,36 @@ impl<'a> Ladder<'a> {
             }
         });
         let mut lineage = self.session.standing.lineage(&self.session.proc);
-        for member in by_descent.iter().filter(|member| lineage.confirms(&member.process)) {
-            if let Some(one) = Held::new(self.session, member) {
-                visit(one);
-            }
+        let met = by_descent.len();
+        by_descent.retain(|member| lineage.confirms(&member.process));
+        for one in by_descent.iter().filter_map(|member| Held::new(self.session, member)) {
+            visit(one);
+        }
+        if by_descent.len() < met {
+            let confirmed: BTreeSet<_> = by_descent.iter().map(key).collect();
+            survey.members.retain(|member| !member.by_descent || confirmed.contains(&key(member)));
+            survey.unsettled = true;
         }
         survey
     }
 
     /// A survey of those within reach.
-    fn survey(&self, mut visit: impl FnMut(&Member)) -> Survey {
+    fn survey(&self, pids: Option<Vec<i32>>, mut visit: impl FnMut(&Member)) -> Survey {
         let Watched { proc, standing, finder, leader, terminals, .. } = self.session;
         let holders = match self.reach {
-            Reach::Orphans => standing.connection_holders(proc),
+            Reach::Orphans if pids.is_none() => standing.connection_holders(proc),
             _ => Vec::new(),
         };
         let seats = finder.seats(terminals, leader, &holders);
-        let mut survey = standing.survey(proc, &seats, |member| {
+        let mut reached = |member: &Member| {
             if self.reaches(member) {
                 visit(member);
             }
-        });
+        };
+        let mut survey = match pids {
+            None => standing.survey(proc, &seats, &mut reached),
+            Some(pids) => standing.survey_of(proc, pids, &seats, &mut reached),
+        };
         survey.members.retain(|member| self.reaches(member));
         let met: BTreeSet<i32> = survey.members.iter().map(|member| member.process.pid).collect();
         for process in holders.into_iter().filter(|process| !met.contains(&process.pid)) {
@@ -388,17 +358,6 @@ impl<'a> Ladder<'a> {
     }
 }
 
-fn after(now: Moment, time: Nanos) -> Nanos {
+pub(super) fn after(now: Moment, time: Nanos) -> Nanos {
     now.mono.saturating_add(time)
-}
-
-/// How many pidfds may be held: the survey needs some descriptors, too.
-fn hold() -> usize {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
-    usize::try_from(soft / 2).unwrap_or(HOLD).min(HOLD)
-}
-
-/// Lets others run, where there is nobody whose exit could be waited for.
-fn pause(time: Nanos) {
-    let _ = poll(&mut [], timeout(time));
 }

@@ -169,14 +169,25 @@ impl Standing {
     ///
     /// The newest first: one that forks and exits all the time is met while it still is the one
     /// listed. `visit` is told of each member at once. Of most processes two small files are read.
-    pub fn survey(&self, proc: &Proc, seats: &Seats<'_>, mut visit: impl FnMut(&Member)) -> Survey {
+    pub fn survey(&self, proc: &Proc, seats: &Seats<'_>, visit: impl FnMut(&Member)) -> Survey {
+        self.survey_of(proc, proc.newest_first(), seats, visit)
+    }
+
+    /// Looks at the processes with these numbers only, in this order.
+    pub fn survey_of(
+        &self,
+        proc: &Proc,
+        pids: Vec<i32>,
+        seats: &Seats<'_>,
+        mut visit: impl FnMut(&Member),
+    ) -> Survey {
         let mut lineage = self.lineage(proc);
         // The leader's number may be somebody else's by now.
         let leader_lives = lineage.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
         let mut survey = Survey::default();
         let strangers = Strangers::new(proc, &self.owner);
         let me = nix::unistd::getpid().as_raw();
-        for (age, pid) in proc.newest_first().into_iter().enumerate() {
+        for (age, pid) in pids.into_iter().enumerate() {
             let Some(process) = lineage.get(pid) else {
                 survey.unsettled |= age < NEWEST;
                 continue;

@@ -132,6 +132,7 @@ impl Watchdog {
         let audit = proc.audit_session(process.pid);
         let orders = &assignment.orders;
         let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
+        let opener = proc.program_file(process.pid);
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now, orders.activity.output),
@@ -143,7 +144,7 @@ impl Watchdog {
             leader: Leader::new(&proc, process),
             leader_may_change: true,
             assignment,
-            watched: Watched { proc, standing, finder, leader, signals, terminals: Vec::new() },
+            watched: Watched { proc, standing, finder, leader, opener, signals, terminals: Vec::new() },
             journal,
             disbelieved: 0,
             alarm,

@@ -18,6 +18,8 @@ pub struct Watched {
     pub finder: Finder,
     /// The leader, dead or alive.
     pub leader: PidFd,
+    /// The file that the leader ran when it opened the session, as device and inode.
+    pub opener: Option<(u64, u64)>,
     /// The signals that come for us.
     pub signals: Signals,
     /// The terminals it had at the last look.

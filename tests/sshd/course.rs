@@ -26,6 +26,7 @@ fn an_idle_session_is_ended_within_the_promise() {
     assert_no_helper_left(&sshd, secs(2));
     assert_pam_closed(&sshd, "alice");
     assert_eq!(sshd.leaders(), []);
+    assert_no_error(&sshd);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! 15: the leader's end, and a helper that does not come up.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
 use crate::promise::*;
@@ -52,6 +54,42 @@ fn a_logout_takes_the_helper_along_and_touches_nothing() {
     let left = || sshd.processes_of("alice").into_iter().map(|p| p.comm).collect::<Vec<_>>();
     let sleeps = wait_some(|| (left() == ["sleep"]).then_some(()), SOON);
     assert!(sleeps.is_some(), "left: {:?}; the log:\n{}", left(), sshd.log);
+}
+
+/// A module that takes its time to close the session, as one does that asks a service.
+const SLOW: &str = r#"
+#include <errno.h>
+#include <poll.h>
+#include <syslog.h>
+
+int pam_sm_open_session(void *pam, int flags, int count, const char **words)
+{
+	return 0;
+}
+
+int pam_sm_close_session(void *pam, int flags, int count, const char **words)
+{
+	int interrupted = poll(0, 0, 1200) < 0 && errno == EINTR;
+
+	syslog(LOG_AUTHPRIV | LOG_INFO, "slow module: %s", interrupted ? "interrupted" : "done");
+	return 0;
+}
+"#;
+
+#[test]
+fn a_leader_that_is_closing_its_session_is_not_interrupted() {
+    let sshd = Sshd::with(OPTIONS).before(&["session optional @DIR@/slow.so"]).start();
+    let source = sshd.script("slow.c", SLOW);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(sshd.dir.join("slow.so")).arg(source);
+    assert!(compiler.status().unwrap().success());
+    let alice = sshd.login("alice");
+    assert_ended_on_time(&sshd, &alice);
+    let closed = sshd.log.wait_for("the slow module", |line| line.text.contains("slow module: "), SOON);
+    assert!(closed.text.ends_with("done"), "the log:\n{}", sshd.log);
+    let ended = sshd.log.wait_for_event("ended", "alice", SOON);
+    assert_eq!(ended.field("sigterm"), Some("0"), "{}", ended.text);
+    assert_pam_closed(&sshd, "alice");
 }
 
 /// Two seconds for spawn and arming, and what a login costs by itself on a loaded machine.

@@ -58,6 +58,12 @@ pub fn assert_pam_closed(sshd: &Sshd, user: &str) -> Line {
     sshd.log.wait_for(&closed, |line| line.text.contains(&closed), SOON)
 }
 
+/// sshd has ended as it ends by itself: it has logged no error.
+pub fn assert_no_error(sshd: &Sshd) {
+    let errors = sshd.log.all(|line| line.text.starts_with("error: ") || line.text.starts_with("fatal: "));
+    assert!(errors.is_empty(), "errors of sshd; the log:\n{}", sshd.log);
+}
+
 /// No decision about `user` except those of the session's beginning.
 pub fn assert_untouched(sshd: &Sshd, user: &str) {
     for event in ["warned", "ending", "ended", "would-end"] {

@@ -24,6 +24,8 @@ fn assert_ended_in_silence(sshd: &Sshd, heard: Instant) {
     assert_eq!((ending.field("limit"), ending.field("tty")), (None, None), "{}", ending.text);
     assert_eq!(sshd.log.events("warned", "alice").len(), 0, "the log:\n{}", sshd.log);
     assert_pam_closed(sshd, "alice");
+    sshd.log.wait_for_event("ended", "alice", GRACE + SOON);
+    assert_no_error(sshd);
 }
 
 /// When the client was let in. What it says right after that is the last that is heard of it.

@@ -89,9 +89,15 @@ logins() {
 connect() {
 	local name=$1 user=$2
 	shift 2
+	on_terminal "$name" "$@" -l "$user" guest
+}
+# on_terminal NAME [ssh's words]: what ssh starts there is the session.
+on_terminal() {
+	local name=$1
+	shift
 	mkfifo "$name.in"
 	OUT[$name]=$PWD/$name.screen
-	ssh -F "$RUN/ssh_config" -tt "$@" -l "$user" guest <"$name.in" >"$name.screen" 2>&1 &
+	ssh -F "$RUN/ssh_config" -tt "$@" <"$name.in" >"$name.screen" 2>&1 &
 	PID[$name]=$!
 	# shellcheck disable=SC1083,SC2093,SC2086 # the number of a free descriptor
 	exec {IN[$name]}>"$name.in"
