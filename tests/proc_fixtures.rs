@@ -158,7 +158,7 @@ fn all_processes_are_listed_and_nothing_else() {
 
 #[test]
 fn the_newest_numbers_are_told_without_listing_any_process() {
-    assert_eq!(fixtures().newest(3), [SU, SU - 1, SU - 2]);
+    assert_eq!(fixtures().newest(3), [INETD_OTHER, INETD_OTHER - 1, INETD_OTHER - 2]);
     assert_eq!(Proc::at("/nonexistent").newest(3), Vec::<i32>::new());
 }
 
