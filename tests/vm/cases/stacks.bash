@@ -90,7 +90,7 @@ greeter_ends() {
 	guest grep -qx TYPE=wayland "/run/greeter.$2" || fail "$2: logind keeps it as of another type"
 	ID[g]=$(sed -n 's/.*: armed .* session=\([a-z0-9]*\) .*/\1/p' judged)
 	[ -n "${ID[g]}" ] || fail "$2: not watched: $(cat judged)"
-	record g ': armed .*terminals=own known-by=scope'
+	record g ': armed .*terminals=own '
 	record g ': ended .*tty=pts/.*survivors=0'
 	HELPER[g]=
 	gone g
