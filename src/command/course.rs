@@ -85,7 +85,7 @@ impl Course {
         match &self.refused {
             Some(why) => format!("no session opens: {why}"),
             None if !self.unloadable.is_empty() => joined(&self.unloadable),
-            None => format!("the line of ours does not run: {} passes it over", joined(&self.passing)),
+            None => format!("no line of ours runs, passed over by {}", joined(&self.passing)),
         }
     }
 

@@ -177,7 +177,7 @@ impl Verdict {
         });
         let mut text = each.collect::<Vec<_>>().join("; or ");
         if !course.passing.is_empty() {
-            text.push_str(&format!("; but not where {} passes a line over", joined(&course.passing)));
+            text.push_str(&format!("; unless a line is passed over by {}", joined(&course.passing)));
         }
         text
     }

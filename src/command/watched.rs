@@ -93,7 +93,7 @@ fn runs(course: &Course, line: &Entry) -> String {
     let others: Vec<&str> =
         course.ours().map(|other| other.place.as_str()).filter(|other| other != place).collect();
     match others.is_empty() {
-        true => format!("{place} runs, but not where {} passes it over", joined(&course.passing)),
+        true => format!("{place} runs, unless it is passed over by {}", joined(&course.passing)),
         false => format!(
             "{place} may run: it depends on {} whether it runs, or another line ({}), or none",
             joined(&course.passing),
@@ -204,13 +204,13 @@ mod tests {
         let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user =~ backup*";
         let line = "session required pam_idle_watchdog.so";
         let (watched, because) = said(&Tree::with(&format!("{jump}\n{line}")), "sshd", "");
-        assert!(watched && because.contains("but not where /etc/pam.d/sshd:9 ("), "{because}");
+        assert!(watched && because.contains("unless it is passed over by /etc/pam.d/sshd:9 ("), "{because}");
         let (_, because) = said(&Tree::with(&format!("{jump}\n{line}\n{line}")), "sshd", "");
         assert!(because.contains("whether it runs, or another line"), "{because}");
         // Of one login it can be told.
         let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user = root";
         let (watched, because) = said(&Tree::with(&format!("{jump}\n{line}")), "sshd", "");
-        assert!(!watched && because.contains("pam_succeed_if.so) passes it over"), "{because}");
+        assert!(!watched && because.contains("passed over by /etc/pam.d/sshd:9 ("), "{because}");
         let (watched, because) =
             said(&Tree::with(&format!("{jump}\n{line}").replace("= root", "!= root")), "sshd", "");
         assert_eq!((watched, because.as_str()), (true, "/etc/pam.d/sshd:10 runs whenever a session opens"));
