@@ -58,7 +58,8 @@ int main(int argc, char **argv)
 	int chain = atoi(argv[1]), leaves = atoi(argv[2]), files = atoi(argv[3]), number = -1, master, zero = 0;
 	char path[256];
 
-	setsid();
+	if (argv[0][0] == '/')
+		setsid();
 	while (argc > 6 && number != atoi(argv[6])) {
 		master = open(argv[4], O_RDWR | O_NOCTTY);
 		if (master < 0 || ioctl(master, TIOCGPTN, &number) < 0)
@@ -70,9 +71,15 @@ int main(int argc, char **argv)
 		if (ioctl(open(path, O_RDWR), TIOCSCTTY, 0) < 0)
 			return 1;
 	}
-	while (chain-- > 0)
+	if (chain > 0) {
 		if (grow())
 			rest();
+		/* Memory that was forked a thousand times makes each fork, and each exit, a slow one. */
+		snprintf(path, sizeof path, "%d", chain - 1);
+		argv[0] = "link";
+		argv[1] = path;
+		return execv("/proc/self/exe", argv);
+	}
 	while (leaves-- > 0)
 		if (!grow()) {
 			while (files-- > 0)
