@@ -29,6 +29,9 @@ const STEP: Nanos = SECOND / 200;
 /// How long after a step we have looked at the latest, unless the machine is starved.
 const STEP_LATENCY: Nanos = 2 * SECOND;
 
+/// How much later than it came in a key may be read by a program that waits for it.
+const DELAY: Nanos = SECOND;
+
 /// A change time this old at a look is settled: any later change of the node shows as another one.
 /// A younger one may hide changes within the same tick of the kernel's clock.
 const SETTLED: Nanos = 2 * TICK;
@@ -200,7 +203,11 @@ impl Activity {
             let at = allowed(at);
             if at > self.last {
                 self.doubts.claim(self.looked.boot, Claim { terminal, at });
-            } else if found.doubtful {
+            } else if found
+                .doubtful
+                .zip(witness)
+                .is_some_and(|(from, witness)| from > witness.latest() + DELAY)
+            {
                 return Some(Doubt::Refuted);
             }
         }
@@ -242,8 +249,8 @@ struct Evidence {
     claimed: Option<Nanos>,
     /// Something has read it: only that moves the stamp of a node that stands still.
     read: bool,
-    /// A stamp moved, and the node was changed.
-    doubtful: bool,
+    /// A stamp moved, and the node was changed: no earlier than this, if something has read the terminal.
+    doubtful: Option<Nanos>,
     /// A stamp was set to a time in the future.
     future: bool,
 }
@@ -302,7 +309,7 @@ impl Look {
             found.add(Origin::Kernel, written.proven);
             found.add(Origin::Decided, written.believed);
             found.add(Origin::Unknown, written.claimed);
-            found.doubtful |= written.doubtful;
+            found.doubtful = found.doubtful.max(written.doubtful);
             found.future |= written.future;
             output
         } else {
@@ -332,7 +339,7 @@ impl Look {
             found.future = true;
         } else {
             (blind, origin) = (self.passage(stamp), if still { Origin::Kernel } else { Origin::Unknown });
-            (found.read, found.doubtful) = (still, !still);
+            (found.read, found.doubtful) = (still, (!still).then(|| self.moved_from(stamp)));
             found.add(origin, Some(self.moved_at(stamp)));
         }
         blind = blind.filter(|(_, until)| self.now.boot < *until);
@@ -367,6 +374,13 @@ impl Look {
             return self.now.boot;
         }
         old.min(self.now.boot)
+    }
+
+    /// The earliest time at which it may have happened. A stamp of before the last look tells none.
+    fn moved_from(&self, stamp: Nanos) -> Nanos {
+        let from = bucket_start(stamp).saturating_sub(self.before.offset());
+        let unplaceable = from.saturating_add(BUCKET * SECOND + TICK) < self.before.boot;
+        if unplaceable && !self.stepped() { self.now.boot } else { from }
     }
 
     /// Whether a stamp was set to a time that neither the clock nor the clock before a step has reached.

@@ -143,10 +143,9 @@ proptest! {
         let mut events = vec![(key * MS, Event::Key)];
         events.extend(touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))));
         let end = play_seen(true, limit, warn, lag, &events);
-        prop_assert!(end.at - end.last_key < limit + 9 * SECOND, "{} of {}", (end.at - end.last_key) / SECOND, limit / SECOND);
-        // There was one key: no more than one stamp may be of it.
-        let credited = end.doubts.iter().filter(|doubt| matches!(doubt, Doubt::Credited { .. })).count();
-        prop_assert!(credited <= 1);
+        // A key that comes to light only after the warning is warned of anew, once.
+        let late = warn.max(9 * SECOND);
+        prop_assert!(end.at - end.last_key < limit + late, "{} of {}", end.at / SECOND, limit / SECOND);
     }
 
     #[test]
