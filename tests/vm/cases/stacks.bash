@@ -63,35 +63,3 @@ case_stack_selinux() {
 	[ "$(echo "$contexts" | wc -l)" = 1 ] || fail "not sshd's context: $contexts"
 	ends_whole 1013
 }
-
-# Where pam_env reads the user's own file before pam_systemd, the user chooses what logind keeps the session as (not with
-# sshd: for its terminal, "ssh", pam_systemd chooses). login(1) for a terminal of the machine's own, and for a remote host.
-case_greeter_claimed() {
-	afterwards 'systemctl stop greeter-1 greeter-2 2>/dev/null
-		rm -f /home/erin/.pam_environment; [ -s /etc/pam.d/remote ] || rm -f /etc/pam.d/remote'
-	printf '%s\n' XDG_SESSION_CLASS=greeter XDG_SESSION_TYPE=wayland | put /home/erin/.pam_environment
-	printf '%s\n' 'cp "/run/systemd/sessions/$XDG_SESSION_ID" "/run/greeter.${PAM_RHOST:-here}"' | put /run/greeter.keep
-	printf '%s\n' 'auth required pam_permit.so' 'account required pam_permit.so' 'session required pam_loginuid.so' \
-		'session required pam_env.so user_readenv=1 envfile=/dev/null conffile=/dev/null' \
-		'session required pam_systemd.so' 'session required pam_exec.so /bin/sh /run/greeter.keep' "$OURS" | put /run/greeter.pam
-	guest '[ -e /etc/pam.d/remote ] || touch /etc/pam.d/remote'
-	greeter_ends 1 here '' ''
-	greeter_ends 2 192.0.2.7 '-h 192.0.2.7' 'rhost=192.0.2.7 '
-}
-# greeter_ends NUMBER HOST OPTIONS FIELD: a login with these options of login's, and this field in its records.
-greeter_ends() {
-	# The pipe never ends, and nothing comes of it: nobody types.
-	guest "systemd-run -q --unit=greeter-$1 -p BindPaths=/run/greeter.pam:/etc/pam.d/login \
-		-p BindPaths=/run/greeter.pam:/etc/pam.d/remote \
-		/bin/sh -c \"sleep 1000 | script -qfc 'login $3 -f erin' /run/greeter-$1.screen\""
-	within "$SOON" logged "pam_idle_watchdog.*: (armed|not-ours) user=erin (uid=[0-9]* )?$4(session|because)=" >judged ||
-		fail "$2: no session"
-	guest grep -qx CLASS=greeter "/run/greeter.$2" || fail "$2: logind keeps it as of another class"
-	guest grep -qx TYPE=wayland "/run/greeter.$2" || fail "$2: logind keeps it as of another type"
-	ID[g]=$(sed -n 's/.*: armed .* session=\([a-z0-9]*\) .*/\1/p' judged)
-	[ -n "${ID[g]}" ] || fail "$2: not watched: $(cat judged)"
-	record g ': armed .*terminals=own '
-	record g ': ended .*tty=pts/.*survivors=0'
-	HELPER[g]=
-	gone g
-}
