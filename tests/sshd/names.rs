@@ -156,7 +156,7 @@ fn a_group_is_asked_about_once_however_many_rules_name_it() {
 #[test]
 fn a_list_of_groups_that_may_be_short_is_no_answer() {
     let machine = Machine::counting("short");
-    let policy = "@far-away * * * timeout=off\n* * * * timeout=5m\n";
+    let policy = "@far-away * * * timeout=7m\n* * * * timeout=5m\n";
     for (user, rule) in [("daemon", "-:1"), ("nobody", "-:2")] {
         let (said, code) = machine.check(policy, &login(user));
         assert!(code == Some(0) && said.contains(&format!("rule      {rule}\n")), "{said}");

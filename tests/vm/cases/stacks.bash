@@ -80,10 +80,10 @@ case_greeter_claimed() {
 }
 # greeter_ends NUMBER HOST OPTIONS FIELD: a login with these options of login's, and this field in its records.
 greeter_ends() {
-	# The pipe never ends, and nothing comes of it: nobody types.
+	# As getty runs it, on a virtual console of its own. Nobody types.
 	guest "systemd-run -q --unit=greeter-$1 -p BindPaths=/run/greeter.pam:/etc/pam.d/login \
-		-p BindPaths=/run/greeter.pam:/etc/pam.d/remote \
-		/bin/sh -c \"sleep 1000 | script -qfc 'login $3 -f erin' /run/greeter-$1.screen\""
+		-p BindPaths=/run/greeter.pam:/etc/pam.d/remote -p StandardInput=tty -p StandardOutput=tty -p StandardError=tty \
+		-p TTYPath=/dev/tty1$1 -p TTYReset=yes -p TTYVHangup=yes login $3 -f erin"
 	within "$SOON" logged "pam_idle_watchdog.*: (armed|not-ours) user=erin (uid=[0-9]* )?$4(session|because)=" >judged ||
 		fail "$2: no session"
 	guest grep -qx CLASS=greeter "/run/greeter.$2" || fail "$2: logind keeps it as of another class"
@@ -91,7 +91,7 @@ greeter_ends() {
 	ID[g]=$(sed -n 's/.*: armed .* session=\([a-z0-9]*\) .*/\1/p' judged)
 	[ -n "${ID[g]}" ] || fail "$2: not watched: $(cat judged)"
 	record g ': armed .*terminals=own '
-	record g ': ended .*tty=pts/.*survivors=0'
+	record g ": ended .*tty=tty1$1 .*survivors=0"
 	HELPER[g]=
 	gone g
 }
