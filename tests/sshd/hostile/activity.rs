@@ -54,7 +54,7 @@ fn touching_the_terminal_in_a_loop_buys_nothing_while_the_client_is_silent() {
 fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_more() {
     let sshd = Sshd::with(OPTIONS).start();
     let mut command = sshd.ssh("alice");
-    command.args(["-tt", "-o", "ServerAliveInterval=1"]);
+    command.args(["-tt", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=60"]);
     let alice = Client::on_terminal(command);
     alice.wait_for_first_shell();
     alice.run(TOUCHES);

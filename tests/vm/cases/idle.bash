@@ -111,7 +111,7 @@ case_forged() {
 # Where the client sends keepalives, a loop is believed three times, each adding the limit at most. Then the end
 # waits for a key that proves itself, 18 s from the warning on.
 case_forged_with_keepalives() {
-	login l alice -o ServerAliveInterval=1
+	login l alice -o ServerAliveInterval=1 -o ServerAliveCountMax=60
 	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
 	ends_between l $((2 * LIMIT)) "$SOON"
 	STEP=$((3 * LIMIT + 4 * STEP + 14)) decided l ': ending '
