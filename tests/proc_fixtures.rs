@@ -164,8 +164,8 @@ fn the_newest_numbers_are_told_without_listing_any_process() {
 
 #[test]
 fn a_command_name_is_shown_as_it_is() {
-    assert_eq!(fixtures().command(SHELL).as_deref(), Some("a) 0 (b"));
-    assert_eq!(fixtures().command(NOBODY), None);
+    assert_eq!(fixtures().command_name(SHELL).as_deref(), Some("a) 0 (b"));
+    assert_eq!(fixtures().command_name(NOBODY), None);
 }
 
 #[test]

@@ -110,12 +110,6 @@ impl Proc {
         parse_stat(pid, &self.text(pid, "stat")?)
     }
 
-    /// The command name, which execve(2) sets; also of a process that has ended and is not buried.
-    #[must_use]
-    pub fn name(&self, pid: i32) -> Option<String> {
-        self.text(pid, "comm")
-    }
-
     /// What all processes have used, dead ones that nobody has buried included.
     pub fn usages(&self) -> impl Iterator<Item = Usage> + '_ {
         numbers(&self.root).filter_map(|pid| parse_usage(pid, &self.text(pid, "stat")?))
@@ -179,13 +173,6 @@ impl Proc {
         Ok(descriptors(&self.path(pid, "fd"), socket)?.into_iter().map(|(fd, ())| fd).collect())
     }
 
-    /// Its command name. A process sets its own, and so cannot be known by it unless it is root's.
-    #[must_use]
-    pub fn command_name(&self, pid: i32) -> Option<Vec<u8>> {
-        let name = read(&self.path(pid, "comm")).ok()?;
-        Some(name.strip_suffix(b"\n").unwrap_or(&name).to_vec())
-    }
-
     /// The program that the process runs, as a path; of one whose file is gone it ends in ` (deleted)`.
     #[must_use]
     pub fn program(&self, pid: i32) -> Option<PathBuf> {
@@ -199,9 +186,10 @@ impl Proc {
         Some((file.dev(), file.ino()))
     }
 
-    /// The name it goes by, which it may have chosen itself.
+    /// The command name, also of a process that has ended and is not reaped. execve(2) sets it, and a process can
+    /// set its own: only of a root process does it prove anything.
     #[must_use]
-    pub fn command(&self, pid: i32) -> Option<String> {
+    pub fn command_name(&self, pid: i32) -> Option<String> {
         let name = self.text(pid, "comm")?;
         Some(name.strip_suffix('\n').unwrap_or(&name).to_owned())
     }

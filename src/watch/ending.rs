@@ -144,7 +144,7 @@ impl<'a> Ladder<'a> {
     #[must_use]
     pub fn commands(&self) -> Option<String> {
         let pids = self.held.iter().rev().map(|one| one.member.process.pid);
-        commands::field(pids.filter_map(|pid| self.session.proc.command(pid)))
+        commands::field(pids.filter_map(|pid| self.session.proc.command_name(pid)))
     }
 
     /// Who looks like a member and is left alone.

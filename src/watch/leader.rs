@@ -14,7 +14,7 @@ impl Leader {
     /// The leader as it is now.
     #[must_use]
     pub fn new(proc: &Proc, process: Process) -> Self {
-        Self { process, name: proc.name(process.pid), replaced: false }
+        Self { process, name: proc.command_name(process.pid), replaced: false }
     }
 
     /// Whether it has executed another program since, which sshd, login and su never do. systemd opens a
@@ -24,7 +24,7 @@ impl Leader {
     /// fast, so this is asked at every opportunity.
     pub fn is_replaced(&mut self, proc: &Proc) -> bool {
         let Process { pid, started, .. } = self.process;
-        let name = proc.name(pid);
+        let name = proc.command_name(pid);
         // Read behind the name, so that the name is not of a process that got the number since.
         let same = proc.process(pid).is_some_and(|now| now.started == started);
         self.replaced |= same && name.is_some() && self.name.is_some() && name != self.name;
