@@ -146,8 +146,9 @@ fn helpers_in(proc: &Proc) -> Vec<Helper> {
     // A helper has children that ask terminals for it, and look like it.
     let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
     // One of these outlives its helper where a terminal's owner lets it hang.
-    let watches =
-        |process: &&Process| proc.command_name(process.pid).as_deref().map(str::as_bytes) != Some(aside::NAME.to_bytes());
+    let watches = |process: &&Process| {
+        proc.command_name(process.pid).as_deref().map(str::as_bytes) != Some(aside::NAME.to_bytes())
+    };
     let told = |process: &Process| {
         let args = proc.arguments(process.pid)?.into_iter().skip(1);
         let told = Assignment::from_args(args).map_err(|e| e.to_string());
