@@ -13,14 +13,23 @@ case_cron() {
 
 # A service that asks for PAM: a session of class background.
 case_service() {
-	guest systemd-run -q -p PAMName=sshd -p User=alice sleep 1102
+	afterwards 'rm -f /etc/pam.d/job'
+	printf '%s\n' 'account required pam_permit.so' 'session required pam_loginuid.so' 'session required pam_systemd.so' \
+		"$OURS" | put /etc/pam.d/job
+	guest systemd-run -q -p PAMName=job -p User=alice sleep 1102
+	# This is watched, because sshd opens sessions for people. It has no terminal, so nobody ends it.
+	guest systemd-run -q -p PAMName=sshd -p User=alice sleep 1103
 	sleep $((LIMIT + STEP + SLACK))
-	runs '/usr/bin/sleep 1102'
-	local session
-	session=$(guest 'cat /proc/$(pgrep -xf "/usr/bin/sleep 1102")/sessionid')
-	guest "pkill -xf '/usr/bin/sleep 1102'"
-	ID[service]=$session
+	serves 1102
 	no_record service ': (armed|could-not)'
+	serves 1103
+	no_record service ': (warned|ending|could-not)'
+}
+# serves SECONDS: that sleep still runs. It is ended then, and its session is called `service`.
+serves() {
+	runs "/usr/bin/sleep $1"
+	ID[service]=$(guest "cat /proc/\$(pgrep -xf '/usr/bin/sleep $1')/sessionid")
+	guest "pkill -xf '/usr/bin/sleep $1'"
 }
 
 # No terminal, no limit: a command, a slow copy, an sftp that waits, and a connection without any session.
