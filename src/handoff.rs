@@ -23,9 +23,9 @@ pub const STATUS_FD: i32 = 4;
 /// The signal that says that the session has closed, or has come to nothing. A real-time one, so that nothing
 /// else means it, and a number, because C libraries disagree about `SIGRTMIN`.
 ///
-/// Its value is the leader's number. The sender need not be the leader: some leaders have a child close the
-/// session. Who may signal the helper at all has root's privileges already, so the value guards against
-/// mistakes only.
+/// Its value is the leader's PID. The sender need not be the leader: some leaders have a child close the
+/// session. A process that may signal the helper at all has root's privileges already, so the value guards
+/// against mistakes only.
 pub const CLOSE_SIGNAL: i32 = 40;
 
 /// The signal that says that the leader has opened another session, with the same value.

@@ -12,7 +12,7 @@ const LONGEST: usize = 500;
 
 /// A list, as a field shows it: the first items, and how many there are besides. No text for an empty list.
 ///
-/// The end of a crowd has thousands of process numbers, and a record must not grow with them.
+/// The end of a crowd has thousands of PIDs, and a record must not grow with them.
 #[must_use]
 pub fn list<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> Option<String> {
     let mut items = items.into_iter();

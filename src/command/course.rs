@@ -32,8 +32,8 @@ pub struct Course {
 }
 
 impl Course {
-    /// That of a stack. `loads` answers why libpam cannot load the module at a path, and `known` what a line
-    /// answers that tells people apart, where it is one login that is asked about.
+    /// The course of a stack. `loads` returns why libpam cannot load the module at a path. `known` returns
+    /// what a line that tells people apart answers, if the question is about one login.
     #[must_use]
     pub fn of(
         stack: &Stack,

@@ -10,7 +10,8 @@ use crate::sys::names::{self, Person};
 const MISTAKEN: [(&str, &str); 5] =
     [("ssh", "sshd"), ("openssh", "sshd"), ("console", "login"), ("getty", "login"), ("tty", "login")];
 
-/// All of them, in words, on a machine that has these PAM services; and the names of which name services cannot tell whether they are known.
+/// All of them, in words, on a machine that has these PAM services; and the names that name services could
+/// not look up.
 #[must_use]
 pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
     let (mut notes, untold) = unknown(policy);

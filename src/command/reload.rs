@@ -34,7 +34,7 @@ pub struct Reloaded {
     pub code: u8,
 }
 
-/// Decides anew about every watched session of this machine and hands the decisions over; answers the text
+/// Decides anew about every watched session of this machine and hands the decisions over; returns the text
 /// and the exit status.
 #[must_use]
 pub fn run() -> (String, u8) {

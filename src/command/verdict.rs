@@ -63,7 +63,7 @@ impl Decided {
     }
 }
 
-/// Judges a service by its stack. `decide` answers what holds for somebody whom no rule names.
+/// Judges a service by its stack. `decide` returns what holds for somebody whom no rule names.
 #[must_use]
 pub fn judge(course: &Course, decide: &impl Fn(&Words) -> Decided) -> Judged {
     let mut weak = course.weak.clone();

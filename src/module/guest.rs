@@ -262,7 +262,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     })
 }
 
-/// Starts the helper, and keeps its number.
+/// Starts the helper, and keeps its PID.
 fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(), String> {
     let path = CString::new(HELPER).map_err(|e| e.to_string())?;
     let helper = spawn::start(&path, &assignment.to_args(), BUDGET).map_err(|e| format!("{HELPER} {e}"))?;
@@ -353,13 +353,19 @@ pub fn close(pamh: &mut PamHandle) {
         // longer when it opens the next one.
         Some(told) if getpid().as_raw() != opener => told.wait_for_exit(LEAVING),
         Some(_) => {}
-        None if forgotten => {
+        // The helper leaves when its leader ends, which may be before a child of the leader closes the session.
+        None if forgotten && lives(opener) => {
             let record = Login::of(pamh).record("could-not").with("helper", helper.pid);
             let what = "the watchdog was gone before the session closed";
             libpam::log(pamh, Level::Error, &record.with("what", what));
         }
         None => {}
     }
+}
+
+/// Whether there is such a process, and it has not ended.
+fn lives(pid: i32) -> bool {
+    Proc::default().process(pid).is_some_and(|process| !process.dead)
 }
 
 /// How long a helper may take to leave. It takes a millisecond.

@@ -81,7 +81,7 @@ pub fn guarded_by(ticket: u64, helper: Helper) -> bool {
     open.map(|open| open.helper = Some(helper)).is_some()
 }
 
-/// Notes that a session has closed or has come to nothing; answers who guarded it.
+/// Notes that a session has closed or has come to nothing; returns who guarded it.
 pub fn end(ticket: u64) -> Option<Helper> {
     let mut list = list()?;
     let at = list.iter().position(|open| open.ticket == ticket)?;

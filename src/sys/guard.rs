@@ -65,7 +65,7 @@ impl AsFd for Signals {
 #[must_use]
 pub fn free_descriptors() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
-    // One of those that are listed is the folder itself.
+    // One of those that are listed is the directory itself.
     let used = fs::read_dir("/proc/self/fd").map_or(usize::MAX, |open| open.count().saturating_sub(1));
     usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(used)
 }

@@ -25,7 +25,7 @@ pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
 /// itself and for us. SECURITY.md has the list. Limits, niceness, scheduling class, personality and the
 /// working directory were reset before execve(2), because they also act on that.
 ///
-/// First of all that the helper does: none of its waits may be anybody's to lengthen, and on some machines
+/// First of all that the helper does: nobody may lengthen its waits, and on some machines
 /// every reading of a clock uses the instruction that `PR_SET_TSC` forbids.
 pub fn reset() {
     const DEFAULT_SLACK: c_ulong = 50_000;
@@ -54,14 +54,14 @@ pub fn reset_the_rest() {
         libc::prctl(libc::PR_MCE_KILL, libc::PR_MCE_KILL_CLEAR, 0, 0, 0);
         // A cookie cannot be given up, only exchanged: init has none.
         libc::prctl(libc::PR_SCHED_CORE, SHARE_FROM, INIT, 0, 0);
-        // A new keyring, so that we hold no keys of the person's.
+        // A new keyring, so that we hold no keys that belong to the person.
         libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, NO_NAME);
     }
     let _ = fs::write("/proc/self/coredump_filter", "0x33");
 }
 
-/// Sets all signals to their defaults, but SIGPIPE, which the standard library has just ignored. Who inherits
-/// that SIGCHLD is ignored cannot wait for a child.
+/// Sets all signals to their defaults, but SIGPIPE, which the standard library has just ignored. A process
+/// that inherits an ignored SIGCHLD cannot wait for a child.
 fn listen_to_all_signals() {
     const LAST: c_int = 64;
     for signal in (1..=LAST).filter(|signal| *signal != libc::SIGPIPE) {

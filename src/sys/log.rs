@@ -14,7 +14,7 @@ use super::devlog;
 /// Where the log daemon listens, for syslog(3) and for us.
 const PATH: &str = "/dev/log";
 const IDENT: &str = "pam_idle_watchdog_helper";
-/// What stands before and behind a text at most: priority, ident, process number, the end of the record.
+/// What stands before and behind a text at most: priority, ident, PID, the end of the record.
 const OVERHEAD: usize = 64;
 /// More records than any session makes while a log daemon restarts.
 const QUEUE: usize = 256;

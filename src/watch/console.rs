@@ -3,7 +3,7 @@
 //! logind says of a session that it is a desktop's, and such a session is not watched at all. Without
 //! logind the virtual console tells: it is in graphics mode. But whoever has a console as controlling
 //! terminal may set its mode. So the mode is asked only where the session was opened as display managers
-//! do it, and no user can bring that about: by a process of root's that has no controlling terminal and
+//! do it, and no user can bring that about: by a root process that has no controlling terminal and
 //! names a virtual console to PAM. login(1) has one, and so have su and sudo.
 
 use super::terminal::Terminal;

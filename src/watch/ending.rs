@@ -194,7 +194,7 @@ impl<'a> Ladder<'a> {
         self.request_end(&others);
         let closes_already = is_closing(&others) && is_closing(&connection);
         if !closes_already && leader.iter().any(|leader| self.disconnects(leader)) {
-            // Whoever is stopped does not see it.
+            // A stopped process does not see it.
             let _ = self.ask(SIGCONT, leader.iter().chain(&connection));
             let first = if connection.is_empty() { &mut leader } else { &mut connection };
             wait_for_exit(session, first, at_most(DISCONNECTING));

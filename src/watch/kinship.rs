@@ -18,7 +18,7 @@ impl Kinship {
     }
 
     /// Whether a child of `parent` descends from the ancestor. `parent_of` is asked once for each process,
-    /// and answers `None` for one that is gone.
+    /// and returns `None` for one that is gone.
     fn includes_child_of(&mut self, parent: i32, mut parent_of: impl FnMut(i32) -> Option<i32>) -> bool {
         let mut path = Vec::new();
         let mut next = parent;

@@ -129,7 +129,7 @@ impl Ladder<'_> {
         wait_for_exit(self.session, &mut vec![last], until);
     }
 
-    /// They are too fast. Whoever is found now is killed, too, and has the time to die.
+    /// They multiply too fast. Everybody found now is killed, too, and has the time to die.
     fn give_up(&mut self, mut killed: Vec<Held>, last: Option<Held>) {
         if let Some(last) = last {
             self.kill(&last);

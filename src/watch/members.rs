@@ -52,7 +52,7 @@ pub struct Traits {
     pub other_audit: bool,
     /// One of the session's terminals is its controlling terminal.
     pub on_terminal: bool,
-    /// It runs as somebody else than the session's user, or is root's in a session of root's.
+    /// It runs as somebody else than the session's user, or runs as root in a root session.
     pub other_user: bool,
 }
 
@@ -129,8 +129,8 @@ impl Standing {
         // terminal.
         let at_terminal =
             proc.process(parent).is_some_and(|parent| parent.session == leader.session && parent.tty != 0);
-        // Of a program such as su that a person runs through setsid(1) nothing else may tell. Whoever lets people in
-        // from outside is run by root.
+        // Of a program such as su that a person runs through setsid(1) nothing else may tell. A
+        // program that lets people in from outside is run by root.
         let called = proc.uids(leader.pid).is_some_and(|(real, _)| real != 0);
         let nested = at_terminal || same_audit || called || (same_scope && !own_audit);
         let scope = places.scope().filter(|_| !same_scope);
@@ -296,7 +296,7 @@ impl<'a> Strangers<'a> {
         Self { proc, owner, subuids: OnceCell::new() }
     }
 
-    /// Whether a process runs as somebody else. In a session of root's, or of nobody knows whom, root's
+    /// Whether a process runs as somebody else. In a root session, or in one whose user is not known, root's
     /// processes pass for somebody else's.
     fn include(&self, pid: i32) -> bool {
         let Some(ids) = self.proc.all_uids(pid) else { return false };

@@ -119,10 +119,10 @@ pub(super) struct Master<'a> {
 /// Whether somebody sits there, and which session it is.
 type Told = Option<(i32, i64)>;
 
-/// Asks each master for the session on its terminal. Who gives no answer in time is not in what is returned.
+/// Asks each master for the session on its terminal. A master that does not answer in time is left out.
 ///
-/// Done aside, for a copy of the master may turn out to be the last one: whoever closes that hangs the terminal
-/// up, which the terminal's owner can make last.
+/// Done aside, because a copy of the master may turn out to be the last one. Closing the last one hangs the
+/// terminal up, and the terminal's owner can make that take long.
 fn sessions(proc: &Proc, masters: &[Master<'_>], aside: &mut Aside) -> BTreeMap<usize, Told> {
     if masters.is_empty() {
         return BTreeMap::new();
@@ -159,7 +159,7 @@ fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
     for _ in 0..TIMES {
         let Some(id) = tty::session(&master).ok()? else { return Some(None) };
         let leads = proc.process(id);
-        // Asked again, for the session may have ended before its leader was read.
+        // Asked again, because the session may have ended before its leader was read.
         if let Some(leads) = leads.filter(|_| tty::session(&master).is_ok_and(|now| now == Some(id))) {
             return Some(Some((id, leads.started)));
         }
