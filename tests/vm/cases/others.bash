@@ -154,7 +154,7 @@ case_unkillable() {
 	vt_answers 'exec 3>/run/hung/file\n' 'hung/file$'
 	decided tty ': ending '
 	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
-	record tty ': ended .*tty=tty2 .*survivors=[0-9]+$'
+	record tty ': ended .*tty=tty2 .*survivors=[0-9]+( |$)'
 	within "$SOON" guest "! test -d /proc/${HELPER[tty]}" || fail 'the helper is still there'
 	runs '[-]bash'
 	guest fsfreeze -u /run/hung
