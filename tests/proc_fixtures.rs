@@ -169,12 +169,16 @@ fn a_command_name_is_shown_as_it_is() {
 }
 
 #[test]
-fn a_program_is_the_file_and_not_its_path() {
+fn a_program_is_known_by_its_path_also_when_its_file_was_replaced() {
     let own = std::process::id().try_into().unwrap();
-    let (program, other) = (Proc::default().program_file(own), Proc::default().program_file(1));
-    assert!(program.is_some());
-    assert_ne!(program, other);
-    assert_eq!(fixtures().program_file(NOBODY), None);
+    assert_eq!(Proc::default().program_path(own), std::env::current_exe().ok());
+    assert_eq!(fixtures().program_path(NOBODY), None);
+    let root = std::env::temp_dir().join(format!("idle-watchdog-program-{own}"));
+    std::fs::create_dir_all(root.join("7")).unwrap();
+    std::os::unix::fs::symlink("/usr/sbin/sshd (deleted)", root.join("7/exe")).unwrap();
+    let program = Proc::at(&root).program_path(7);
+    std::fs::remove_dir_all(&root).unwrap();
+    assert_eq!(program.unwrap().to_str(), Some("/usr/sbin/sshd"));
 }
 
 #[test]

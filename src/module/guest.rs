@@ -100,6 +100,7 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         if Settings::of(&line.read, None).debug || !routine {
             libpam::log(pamh, level, &login.record("not-ours").with("because", because));
         }
+        note_unguarded(pamh, &login);
         return Ok(false);
     }
     let decided = decide(&login, &line.read)?;
@@ -115,6 +116,7 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
             .with("limit", "off")
             .with_some("rule", decided.resolved.rule);
         libpam::log(pamh, Level::Info, &record);
+        note_unguarded(pamh, &login);
         return Ok(false);
     }
     guard(pamh, login, line, decided).map(|()| true)
@@ -300,6 +302,13 @@ fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, Str
         let _ = tell(helper, SHARED_SIGNAL, getpid().as_raw());
     }
     if shared { Err(SHARED.to_owned()) } else { Ok(ticket) }
+}
+
+/// Notes a session that is left alone. Its process serves it all the same, and is not to be ended because of
+/// another session.
+fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
+    // Nobody is refused for that.
+    let _ = begin(pamh, &login.service, login.user.as_deref().unwrap_or_default());
 }
 
 fn opened(ticket: u64, helper: Option<Helper>) -> Opened {

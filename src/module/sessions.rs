@@ -63,7 +63,10 @@ pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(Helper) -> bool) -> O
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
     let opener = getpid().as_raw();
     let mut list = list()?;
-    list.retain(|open| open.opener == opener && open.helper.is_none_or(&lives));
+    // Of one that goes on without a transaction nobody but its helper knows. Once that has left, it may have
+    // closed long ago, or never have opened.
+    let unknown = |open: &Open| open.detached && open.helper.is_none();
+    list.retain(|open| open.opener == opener && open.helper.is_none_or(&lives) && !unknown(open));
     for other in list.iter_mut() {
         other.shared = true;
     }

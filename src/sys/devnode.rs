@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ pub struct Stamps {
 ///
 /// # Errors
 ///
-/// As stat(2); `InvalidInput` when it is no character device.
+/// As stat(2); `InvalidInput` when it is no character device, `NotFound` when the node was removed.
 pub fn stat(path: &Path) -> io::Result<(DeviceId, Stamps)> {
     read(&fs::metadata(path)?)
 }
@@ -59,6 +60,10 @@ pub fn of_file(file: &File) -> io::Result<(DeviceId, Stamps)> {
 fn read(meta: &Metadata) -> io::Result<(DeviceId, Stamps)> {
     if !meta.file_type().is_char_device() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a character device"));
+    }
+    // Who has it open or holds it reaches it still.
+    if meta.nlink() == 0 {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the node was removed"));
     }
     let id = DeviceId { filesystem: meta.dev(), device: meta.rdev() };
     let stamps = Stamps {
@@ -87,6 +92,12 @@ impl Node {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another device stands there now"));
         }
         Ok(Self(file))
+    }
+
+    /// A path to the node that nobody can put another one in the place of, for this process and its children.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
     /// Whether it has been removed: of a pty, its master was closed.

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::devnode::DeviceId;
@@ -179,11 +178,13 @@ impl Proc {
         fs::read_link(self.path(pid, "exe")).ok()
     }
 
-    /// Which file the process runs, as device and inode: its path may name another file by now.
+    /// The path that the process's program was started by, also when another file has taken that place since, as
+    /// an upgrade does. The file itself is not asked: it may be in a file system of its user's, and hang.
     #[must_use]
-    pub fn program_file(&self, pid: i32) -> Option<(u64, u64)> {
-        let file = fs::metadata(self.path(pid, "exe")).ok()?;
-        Some((file.dev(), file.ino()))
+    pub fn program_path(&self, pid: i32) -> Option<PathBuf> {
+        let path = self.program(pid)?.into_os_string().into_vec();
+        let path = path.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(path);
+        Some(OsString::from_vec(path).into())
     }
 
     /// The command name, also of a process that has ended and is not reaped. execve(2) sets it, and a process can

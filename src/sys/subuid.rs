@@ -22,7 +22,8 @@ impl Subuids {
         let entry = |line: &str| {
             let (owner, ids) = line.split_once(':')?;
             let (first, count) = ids.split_once(':')?;
-            let whose = owner == user || owner == uid;
+            // Name services may know no capitals, so the login may have spelled the name otherwise.
+            let whose = owner.eq_ignore_ascii_case(user) || owner == uid;
             whose.then(|| Some((first.parse().ok()?, count.trim_end().parse().ok()?)))?
         };
         Self(String::from_utf8_lossy(text).lines().filter_map(entry).collect())

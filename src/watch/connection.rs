@@ -51,16 +51,18 @@ pub fn witness(proc: &Proc, pid: i32, leader: &PidFd, rhost: Option<&str>) -> io
 }
 
 /// Closes the connection for both sides, whoever else has it open. To sshd that is a client that has
-/// disconnected. Returns whether there was one.
+/// disconnected. Returns whether there was one. Where the client's address is known, other connections stay:
+/// a PAM module may need its own to close the session.
 ///
 /// # Errors
 ///
 /// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn close(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<bool> {
+pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Option<IpAddr>) -> io::Result<bool> {
+    let is_clients = |socket: &OwnedFd| client.is_none_or(|client| tcp::peer(socket) == Some(client));
     let mut closed = false;
     for socket in sockets(proc, pid, leader)? {
         // The others are no connections: a socket that listens is shared with sshd itself.
-        if tcp::silence(&socket).is_some() {
+        if tcp::silence(&socket).is_some() && is_clients(&socket) {
             closed |= TcpStream::from(socket).shutdown(Shutdown::Both).is_ok();
         }
     }
@@ -88,7 +90,8 @@ fn since(silence: Duration) -> Witness {
 }
 
 /// The client's address as PAM names it: one, and not a name.
-fn address(rhost: &str) -> Option<IpAddr> {
+#[must_use]
+pub fn address(rhost: &str) -> Option<IpAddr> {
     // "fe80::1%eth0"
     let address = rhost.split_once('%').map_or(rhost, |(address, _)| address);
     address.parse().ok().map(|address: IpAddr| address.to_canonical())

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::poll::poll;
+
 use super::ending::{Ladder, Outcome, Reach};
 use super::journal::{limit_text, names, numbers};
 use super::notice::{self, Warning};
@@ -13,7 +15,7 @@ use crate::handoff::Orders;
 use crate::policy::Kill;
 use crate::record::Record;
 use crate::sys::aside::Aside;
-use crate::sys::clock::Moment;
+use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::devnode;
 
 impl Watchdog {
@@ -71,6 +73,19 @@ impl Watchdog {
             return self.journal.notice(&record.with("ended", "no"));
         }
         self.climb(Reach::Orphans, record, notice::ORPHANED);
+    }
+
+    /// A leader that became the person's program has ended. That is how such a session ends. Somebody who sits on
+    /// its terminal all the same, when the hang-up must have reached them, is left as if it had crashed.
+    pub(super) fn leave_or_take_over(&mut self) {
+        const HANGING_UP: Nanos = 2 * SECOND;
+        let _ = poll(&mut [], timeout(HANGING_UP));
+        let Orders { kill, limit, .. } = &self.assignment.orders;
+        let ends = !self.watched.standing.nested() && *kill != Kill::None && limit.is_some();
+        if ends && Ladder::new(&self.watched, Reach::Orphans).members() > 0 {
+            return self.take_over();
+        }
+        self.journal.debug(|journal| journal.record("closed"));
     }
 
     fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {

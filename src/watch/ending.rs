@@ -124,11 +124,13 @@ impl<'a> Ladder<'a> {
         let Some(opener) = opener else { return };
         let leader = self.held.iter().map(|one| one.member).find(|member| member.leader);
         let Some(Process { pid, session, tty, .. }) = leader.map(|leader| leader.process) else { return };
-        let has_become_another = || proc.program_file(pid).is_some_and(|file| file != *opener);
-        self.shell_leads = tty != 0 && session == pid && has_become_another();
+        // One that opens sessions runs with root's effective id as long as it serves them.
+        let is_the_persons = || proc.uids(pid).is_none_or(|(_, effective)| effective != 0);
+        let has_become_another = || proc.program_path(pid).is_some_and(|path| path != *opener);
+        self.shell_leads = tty != 0 && session == pid && (is_the_persons() || has_become_another());
         if self.shell_leads {
             let children = self.held.iter().map(|one| &one.member).filter(|m| m.process.parent == pid);
-            let closers = children.filter(|m| proc.program_file(m.process.pid) == Some(*opener));
+            let closers = children.filter(|m| proc.program_path(m.process.pid).as_ref() == Some(opener));
             // It was there before anything that the shell has started.
             self.closer = closers.map(key).min_by_key(|(_, started)| *started);
         }
@@ -197,7 +199,8 @@ impl<'a> Ladder<'a> {
             // A stopped process does not see it.
             let _ = self.ask(SIGCONT, leader.iter().chain(&connection));
             let first = if connection.is_empty() { &mut leader } else { &mut connection };
-            wait_for_exit(session, first, at_most(DISCONNECTING));
+            // Also without any grace: SIGTERM would make sshd log an error.
+            wait_for_exit(session, first, after(Moment::now(), DISCONNECTING));
             others.retain(|one| !one.has_exited(session));
         }
         if is_closing(&others) && is_closing(&connection) {
@@ -221,8 +224,11 @@ impl<'a> Ladder<'a> {
     fn disconnects(&self, leader: &Held) -> bool {
         let Watched { proc, standing, leader: pidfd, .. } = self.session;
         let Process { pid, session, tty, .. } = leader.member.process;
-        let is_sshd = !standing.nested() && session == pid && tty == 0;
-        is_sshd && connection::close(proc, pid, pidfd).unwrap_or(false)
+        // Whoever closes the last descriptor of a socket waits for as long as its owner has set (SO_LINGER). So
+        // these must be root's sockets, and not those of a person whose program has taken the leader's place.
+        let is_roots = || proc.all_uids(pid) == Some([0; 4]);
+        let is_sshd = !standing.nested() && session == pid && tty == 0 && is_roots();
+        is_sshd && connection::close(proc, pid, pidfd, self.session.client).unwrap_or(false)
     }
 
     fn request_end(&mut self, whom: &[Held]) {

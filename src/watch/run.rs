@@ -1,6 +1,6 @@
 //! The helper from start to end: arm, then sleep and look, then leave.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::activity::Activity;
 use super::caller::Caller;
+use super::connection;
 use super::console::Console;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
@@ -80,6 +81,8 @@ enum Event {
     Shared,
     /// The leader is gone and has said nothing.
     LeaderGone,
+    /// The same, and it had become a program of the person's.
+    ProgramEnded,
 }
 
 /// The helper at work. [`super::look`] and [`super::deeds`] have what it does when it wakes up.
@@ -132,7 +135,8 @@ impl Watchdog {
         let audit = proc.audit_session(process.pid);
         let orders = &assignment.orders;
         let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
-        let opener = proc.program_file(process.pid);
+        let opener = proc.program_path(process.pid);
+        let client = session.rhost.as_deref().and_then(OsStr::to_str).and_then(connection::address);
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now, orders.activity.output),
@@ -144,7 +148,16 @@ impl Watchdog {
             leader: Leader::new(&proc, process),
             leader_may_change: true,
             assignment,
-            watched: Watched { proc, standing, finder, leader, opener, signals, terminals: Vec::new() },
+            watched: Watched {
+                proc,
+                standing,
+                finder,
+                leader,
+                opener,
+                client,
+                signals,
+                terminals: Vec::new(),
+            },
             journal,
             disbelieved: 0,
             alarm,
@@ -178,6 +191,7 @@ impl Watchdog {
                     return self.could_not(what);
                 }
                 Event::LeaderGone => return self.take_over(),
+                Event::ProgramEnded => return self.leave_or_take_over(),
                 Event::Look => match self.look() {
                     Ok(Some(Action::End)) => return self.end(),
                     Ok(_) => {}
@@ -227,7 +241,7 @@ impl Watchdog {
                 self.hear(came);
             }
             if leader {
-                return if replaced { Event::Closed } else { Event::LeaderGone };
+                return if replaced { Event::ProgramEnded } else { Event::LeaderGone };
             }
             if step {
                 if let Err(e) = self.steps.arm() {

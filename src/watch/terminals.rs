@@ -56,6 +56,8 @@ pub struct Finder {
     leader: Process,
     way: Way,
     own: Vec<Terminal>,
+    /// Their nodes. The leader may become a program of the person's, and hide `/dev` from itself.
+    _own_nodes: Vec<Node>,
     /// Those of the last look.
     nodes: BTreeMap<DeviceId, Node>,
     /// Where masters are asked.
@@ -67,14 +69,21 @@ impl Finder {
     /// controlling terminal up once the session runs.
     #[must_use]
     pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
-        let own: Vec<Terminal> = own_path(leader, tty)
+        let mut own: Vec<Terminal> = own_path(leader, tty)
             .and_then(|path| Terminal::at(&proc, leader.pid, &path))
             .into_iter()
             .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
             .collect();
+        let mut nodes = Vec::new();
+        for terminal in &mut own {
+            if let Ok(node) = Node::hold(&terminal.path, terminal.id) {
+                terminal.path = node.path();
+                nodes.push(node);
+            }
+        }
         let way = if own.is_empty() { Way::Masters } else { Way::Own };
         let asked = RefCell::default();
-        Self { proc, leader: *leader, way, own, nodes: BTreeMap::new(), asked }
+        Self { proc, leader: *leader, way, own, _own_nodes: nodes, nodes: BTreeMap::new(), asked }
     }
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.

@@ -1,5 +1,8 @@
 //! What is known of the session that is watched.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use super::members::Standing;
 use super::terminal::Terminal;
 use super::terminals::Finder;
@@ -18,8 +21,10 @@ pub struct Watched {
     pub finder: Finder,
     /// The leader, dead or alive.
     pub leader: PidFd,
-    /// The file that the leader ran when it opened the session, as device and inode.
-    pub opener: Option<(u64, u64)>,
+    /// The path of the program that the leader ran when it opened the session.
+    pub opener: Option<PathBuf>,
+    /// The client's address, if PAM has one.
+    pub client: Option<IpAddr>,
     /// The signals that come for us.
     pub signals: Signals,
     /// The terminals it had at the last look.

@@ -12,6 +12,7 @@ use crate::support::{SOON, now, secs};
 
 /// Does with libpam what it is told, a line each, and answers "NUMBER: CODE". A slot is a transaction.
 const OPENER: &str = r#"
+#include <grp.h>
 #include <security/pam_appl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +85,10 @@ int main(int argc, char **argv)
 			while (read(wire[0], line, 1) > 0)
 				;
 			_exit(pam_close_session(slots[number], 0));
+		} else if (!strcmp(word, "person")) {
+			if (fchown(0, argument, -1) || setgroups(0, 0) || setgid(argument) || setuid(argument))
+				_exit(99);
+			execl("/bin/sh", "sh", (char *)0);
 		} else if (!strcmp(word, "exit")) {
 			return 0;
 		}
@@ -95,16 +100,16 @@ int main(int argc, char **argv)
 "#;
 
 /// A daemon of root's on a terminal, with a PAM stack of its own.
-struct Opener {
-    sshd: Sshd,
-    terminal: Client,
-    process: Process,
+pub struct Opener {
+    pub sshd: Sshd,
+    pub terminal: Client,
+    pub process: Process,
     said: std::cell::Cell<usize>,
 }
 
 impl Opener {
     /// One whose stack has our line with `options`, and `behind`.
-    fn start(options: &str, behind: &str) -> Self {
+    pub fn start(options: &str, behind: &str) -> Self {
         let sshd = Sshd::without_watchdog().helper(crate::support::sshd::Helper::Real).start();
         let stack = format!("session required pam_loginuid.so\n{}{behind}", our_line(options));
         write(&sshd.dir.join("etc/pam.d/opener"), &stack, 0o644);
@@ -129,7 +134,7 @@ impl Opener {
     }
 
     /// Has it do something; what libpam says to that.
-    fn ask(&self, line: &str) -> i32 {
+    pub fn ask(&self, line: &str) -> i32 {
         self.terminal.type_line(line);
         self.said.set(self.said.get() + 1);
         let begin = format!("answer {}: ", self.said.get());
@@ -140,7 +145,7 @@ impl Opener {
         wait_some(answer, SOON).unwrap_or_else(|| panic!("{line}: {}", self.terminal.screen()))
     }
 
-    fn armed(&self, user: &str) -> Process {
+    pub fn armed(&self, user: &str) -> Process {
         self.sshd.log.wait_for_event("armed", user, SOON);
         let words = format!("--user={user}\0");
         let of_user = |helper: &Process| helper.text("cmdline").contains(&words);
@@ -159,7 +164,7 @@ impl Opener {
     }
 }
 
-const OK: i32 = 0;
+pub const OK: i32 = 0;
 const SESSION_ERR: i32 = 14;
 
 /// libpam's flag: nothing is to be said.
@@ -334,4 +339,33 @@ fn a_second_line_does_not_claim_that_the_first_one_guards() {
     assert_eq!(opener.ask("open 1 bob"), SESSION_ERR);
     opener.sshd.log.wait_for_count("both lines", 2, |line| line.text.contains("cannot be ended alone"), SOON);
     assert_eq!(opener.sshd.log.all(|line| line.is("ignored")).len(), 1, "the log:\n{}", opener.sshd.log);
+}
+
+/// The process serves it all the same.
+#[test]
+fn a_session_that_is_exempt_is_not_ended_because_of_another_one() {
+    let opener = Opener::start(OPTIONS, "");
+    opener.sshd.policy("bob * * * timeout=off\n");
+    assert_eq!(opener.ask("open 0 alice"), OK);
+    let helper = opener.armed("alice");
+    assert_eq!(opener.ask("open 1 bob"), OK);
+    opener.assert_leaves(&helper);
+    opener.sshd.log.wait_for_event("could-not", "alice", SOON);
+    assert_eq!(opener.ask("close 1"), OK);
+    assert_eq!(opener.ask("close 0"), OK);
+    // And the process is one session's again.
+    assert_eq!(opener.ask("open 2 carol"), OK);
+    opener.armed("carol");
+}
+
+/// The application has not noticed that another module refused it.
+#[test]
+fn a_session_that_never_opened_keeps_out_one_other_at_most() {
+    let opener = Opener::start("timeout=10m", "session required pam_succeed_if.so quiet user != alice\n");
+    assert_ne!(opener.ask("open 0 alice"), OK);
+    assert_eq!(opener.ask("end 0 0"), OK);
+    assert_eq!(opener.ask("open 1 bob"), SESSION_ERR);
+    assert_eq!(opener.ask("end 1 14"), OK);
+    assert_eq!(opener.ask("open 2 bob"), OK, "the log:\n{}", opener.sshd.log);
+    opener.armed("bob");
 }

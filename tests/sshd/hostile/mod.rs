@@ -5,6 +5,7 @@ mod activity;
 mod crowd;
 mod handed_down;
 mod helper;
+mod leaders;
 mod others;
 mod processes;
 mod terminals;
