@@ -13,7 +13,7 @@ use super::verdict::Decided;
 use crate::handoff::HELPER;
 use crate::policy::{Kill, ours};
 use crate::sys::logind::Kind;
-use crate::sys::names::Person;
+use crate::sys::names::{self, Person};
 
 /// Whether a login is watched, and why, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,9 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
     let service = &login.service;
     if let Some(exception) = ours::exception(service, &Kind::default(), false) {
         return Watched::no(format!("sessions of {service} are never watched: {}", exception.because));
+    }
+    if names::user_exists(&login.user) == Ok(false) {
+        return Watched::no("nobody of that name is known here");
     }
     let because = match found {
         Found::None(why) => return Watched::no(why.clone()),
