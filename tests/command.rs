@@ -267,6 +267,8 @@ fn notes(policy: &str) -> Vec<String> {
 fn a_rule_that_can_never_match_is_noted() {
     for (policy, note) in [
         ("* ssh * * quiet\n", "1: no service is called ssh: did you mean sshd?"),
+        ("* cron * * quiet\n", "1: never matches, because sessions of cron are never watched"),
+        ("* crond,atd * * quiet\n", "1: never matches, because sessions of crond, atd are never watched"),
         ("* SSHD,login * * quiet\n", "1: no service is called SSHD: did you mean sshd?"),
         ("root,users * * * quiet\n", "1: users is not known on this machine: did you mean @users?"),
         ("@nobody-knows * * * quiet\n", "1: @nobody-knows is not known on this machine"),
@@ -289,6 +291,8 @@ fn a_rule_that_still_matches_somebody_is_not_noted() {
         "daemon,@daemon * * * quiet\nroot sshd * * quiet\n",
         "*,!root * * * quiet\nroot sshd * * quiet\n* * * * quiet\n",
         "root * tty1 * quiet\nroot * tty? * quiet\n",
+        // A policy may be for a machine that has other services.
+        "* sshd,cron * * quiet\n* gdm-password,no-such-service * * quiet\n",
     ] {
         assert_eq!(notes(policy), [""; 0], "{policy}");
     }

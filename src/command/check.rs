@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use super::args::{Asked, Check};
 use super::machine::Machine;
 use super::services::Policies;
+use super::stack::{self, Entry, Kind, Stack};
 use super::system::{self, Found};
 use super::verdict::Decided;
 use super::watched::{self, Watched};
-use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report, stack};
+use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
@@ -99,6 +100,9 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
         None if !faults.is_empty() => return Err(faults),
         None => {}
     }
+    if check.file.is_none() && check.login.is_none() && check.line.is_none() {
+        notes.extend(unguarded(machine));
+    }
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
@@ -163,6 +167,18 @@ fn decide(
     Ok(())
 }
 
+/// That no service has a PAM line of ours, if so: then the policy holds for nobody.
+fn unguarded(machine: &Machine) -> Option<String> {
+    let libpam = &machine.libpam;
+    let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
+    let has_ours = |stack: Stack| stack.of_kind(Kind::Session).iter().any(Entry::is_ours);
+    if stacks.into_iter().any(has_ours) {
+        return None;
+    }
+    let why = watched::course(machine, machine.sshd().service(), &|_| None).err()?;
+    Some(format!("{why}, nor has any other service: the policy holds for nobody"))
+}
+
 /// Where the host is a name, rules for addresses do not match, whatever address it has.
 fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
     let note = |rule: &Rule, source: &dyn Display| {
@@ -215,7 +231,18 @@ fn text_of(file: &Path) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::Tree;
     use super::*;
+
+    #[test]
+    fn a_machine_without_a_line_of_ours_is_noted() {
+        let said = "the session stack of sshd has no line of ours, nor has any other service: the policy holds for \
+                    nobody";
+        assert_eq!(unguarded(&Tree::with("").machine()).as_deref(), Some(said));
+        let tree = Tree::with("");
+        tree.put("etc/pam.d/login", "session required pam_idle_watchdog.so\n");
+        assert_eq!(unguarded(&tree.machine()), None);
+    }
 
     #[test]
     fn a_note_about_the_machine_counts_where_notes_count() {
