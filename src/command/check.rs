@@ -176,7 +176,7 @@ fn unguarded(machine: &Machine) -> Option<String> {
         return None;
     }
     let why = watched::course(machine, machine.sshd().service(), &|_| None).err()?;
-    Some(format!("{why}, nor has any other service: the policy holds for nobody"))
+    Some(format!("the policy holds for nobody, because no service has a PAM line of ours: {why}"))
 }
 
 /// Where the host is a name, rules for addresses do not match, whatever address it has.
@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_line_of_ours_is_noted() {
-        let said = "the session stack of sshd has no line of ours, nor has any other service: the policy holds for \
-                    nobody";
+        let said = "the policy holds for nobody, because no service has a PAM line of ours: the session stack of \
+                    sshd has no line of ours";
         assert_eq!(unguarded(&Tree::with("").machine()).as_deref(), Some(said));
         let tree = Tree::with("");
         tree.put("etc/pam.d/login", "session required pam_idle_watchdog.so\n");
