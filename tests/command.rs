@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const POLICY: &str = "\
 root,@root       *      *      *            timeout=10m
-deploy           sshd   *      10.0.0.0/8   timeout=off
+bin              sshd   *      10.0.0.0/8   timeout=off
 uid:0-1999       *      tty*   local        timeout=5m activity=input,cpu warn=2m,30s
 @nobody-knows    *      *      *            timeout=1m
 *                *      *      *            kill=tty
@@ -80,11 +80,11 @@ fn for_machines_a_decision_is_one_object() {
     assert_eq!(found["watched"], json!(true));
     assert_eq!((&found["timeout"], &found["rule"]), (&json!(600), &json!({"file": "-", "line": 1})));
     assert_eq!(found["settings"]["timeout"], json!({"value": 600, "origin": "rule"}));
-    let found = decision("--user deploy --from 10.1.1.1");
+    let found = decision("--user bin --from 10.1.1.1");
     assert_eq!((&found["timeout"], &found["rule"]["line"]), (&Value::Null, &json!(2)));
     assert_eq!((&found["watched"], &found["because"]), (&json!(false), &json!("-:2 says timeout=off")));
     assert_eq!(found["settings"]["timeout"], json!({"value": null, "origin": "rule"}));
-    let found = decision("--user deploy --from 11.1.1.1");
+    let found = decision("--user bin --from 11.1.1.1");
     assert_eq!((&found["timeout"], &found["rule"]["line"]), (&json!(3600), &json!(5)));
     assert_eq!(found["settings"]["timeout"], json!({"value": 3600, "origin": "line"}));
     assert_eq!(found["settings"]["kill"], json!({"value": "tty", "origin": "rule"}));
@@ -113,7 +113,7 @@ fn who_is_not_watched_is_told_first() {
 
 #[test]
 fn nothing_is_well_beside_a_fault() {
-    let Answer(out, err, code) = ask("* * * * timeot=5m\n", "check --file - --system");
+    let Answer(out, err, code) = ask_with("* * * * timeot=5m\n", &["check", "--file", "-", "--system"]);
     assert!(code == Some(2) && err.contains("timeot=5m: unknown"), "{err}");
     assert!(!out.contains("nothing weakens"), "{out}");
 }
@@ -160,8 +160,9 @@ fn what_may_be_a_slip_is_noted_and_no_fault() {
     let Answer(_, err, code) = ask(policy, "check --file -");
     let never = "note: -:1: never matches: the terminal of every session of sshd is ssh\n";
     assert_eq!((code, err.as_str()), (Some(0), never));
-    let Answer(_, err, code) = ask("", "check --file - --user nobody-knows --line quiet");
-    assert_eq!((code, err.as_str()), (Some(0), "note: nobody-knows is not known on this machine\n"));
+    let Answer(out, err, code) = ask("", "check --file - --user nobody-knows --line quiet");
+    assert_eq!((code, err.as_str()), (Some(1), "note: nobody-knows is not known on this machine\n"));
+    assert!(out.starts_with("not watched, because nobody of that name is known here\n"), "{out}");
 }
 
 /// What acts on a terminal: an escape sequence, the same of one character, a text that runs backwards.
@@ -266,6 +267,8 @@ fn notes(policy: &str) -> Vec<String> {
 fn a_rule_that_can_never_match_is_noted() {
     for (policy, note) in [
         ("* ssh * * quiet\n", "1: no service is called ssh: did you mean sshd?"),
+        ("* cron * * quiet\n", "1: never matches, because sessions of cron are never watched"),
+        ("* crond,atd * * quiet\n", "1: never matches, because sessions of crond, atd are never watched"),
         ("* SSHD,login * * quiet\n", "1: no service is called SSHD: did you mean sshd?"),
         ("root,users * * * quiet\n", "1: users is not known on this machine: did you mean @users?"),
         ("@nobody-knows * * * quiet\n", "1: @nobody-knows is not known on this machine"),
@@ -288,6 +291,8 @@ fn a_rule_that_still_matches_somebody_is_not_noted() {
         "daemon,@daemon * * * quiet\nroot sshd * * quiet\n",
         "*,!root * * * quiet\nroot sshd * * quiet\n* * * * quiet\n",
         "root * tty1 * quiet\nroot * tty? * quiet\n",
+        // A policy may be for a machine that has other services.
+        "* sshd,cron * * quiet\n* gdm-password,no-such-service * * quiet\n",
     ] {
         assert_eq!(notes(policy), [""; 0], "{policy}");
     }
@@ -319,11 +324,23 @@ fn a_message_file_that_is_not_there_yet_is_noted() {
 
 #[test]
 fn a_command_line_that_cannot_be_meant_shows_how_it_goes() {
-    for line in ["", "chek", "check --usr a", "check --from h", "check - --file -"] {
+    for line in [
+        "",
+        "chek",
+        "check --usr a",
+        "check --from h",
+        "check - --file -",
+        "check a b",
+        "check --user=",
+        "check --system --line quiet",
+    ] {
         let Answer(out, err, code) = ask("", line);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{line}");
         assert!(err.starts_with("idle-watchdog: ") && err.contains("usage: idle-watchdog check"), "{err}");
     }
+    let Answer(out, err, code) = ask("", "check - --user root --service SSHD --from local");
+    assert!(code == Some(0) && out.contains("root, by sshd on ssh, from here"), "{out}");
+    assert_eq!(err, "note: --service SSHD: libpam takes that for sshd\n");
     let Answer(out, _, code) = ask("", "--help");
     assert!(code == Some(0) && out.contains("--system"), "{out}");
     let Answer(out, _, code) = ask("", "--version");

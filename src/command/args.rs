@@ -52,6 +52,8 @@ pub struct Check {
     pub file: Option<PathBuf>,
     /// A login to decide about.
     pub login: Option<Asked>,
+    /// The service of that login as it was written, where libpam has another name for it.
+    pub spelled: Option<String>,
     /// The words of the PAM line.
     pub line: Option<String>,
     /// This machine.
@@ -105,8 +107,8 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Short('h') | Long("help") => return Ok(Verb::Help),
-            Long("file") => once(&mut check.file, "file", PathBuf::from(parser.value()?))?,
-            Value(file) => once(&mut check.file, "file", PathBuf::from(file))?,
+            Long("file") => another_file(&mut check.file, PathBuf::from(parser.value()?))?,
+            Value(file) => another_file(&mut check.file, PathBuf::from(file))?,
             Long("user") => once(&mut user, "user", parser.value()?)?,
             Long("service") => once(&mut service, "service", parser.value()?.string()?)?,
             Long("tty") => once(&mut tty, "tty", parser.value()?.string()?)?,
@@ -118,16 +120,42 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
             _ => return Err(arg.unexpected()),
         }
     }
+    if user.as_ref().is_some_and(|user| user.is_empty()) {
+        return Err("--user: nobody has an empty name".into());
+    }
+    if service.as_deref().is_some_and(|service| as_libpam_has_it(service).is_empty()) {
+        return Err("--service: no service has an empty name".into());
+    }
+    if check.system && check.line.is_some() {
+        let why = "--system judges every service by its own PAM line: --line cannot go with it";
+        return Err(why.into());
+    }
     if user.is_none() && (service.is_some() || tty.is_some() || from.is_some()) {
         return Err("--service, --tty and --from say more about a --user".into());
     }
     check.login = user.map(|user| {
-        let service = service.unwrap_or_else(|| SERVICE.to_owned());
+        let written = service.unwrap_or_else(|| SERVICE.to_owned());
+        let service = as_libpam_has_it(&written);
+        check.spelled = Some(written).filter(|written| *written != service);
         let default = if service == SERVICE { "ssh" } else { "" };
         let tty = tty.unwrap_or_else(|| default.to_owned());
+        // A policy and the README name it so.
+        let from = from.filter(|from| !from.eq_ignore_ascii_case("local"));
         Asked { user, service, tty, from: from.unwrap_or_default() }
     });
     Ok(Verb::Check(check))
+}
+
+fn another_file(slot: &mut Option<PathBuf>, file: PathBuf) -> Result<(), lexopt::Error> {
+    match slot.replace(file) {
+        None => Ok(()),
+        Some(_) => Err("one file is checked at a time".into()),
+    }
+}
+
+/// The service that libpam takes for this name: the last part of a path, in small letters.
+fn as_libpam_has_it(service: &str) -> String {
+    service.rsplit('/').next().unwrap_or(service).to_ascii_lowercase()
 }
 
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), lexopt::Error> {
@@ -160,6 +188,30 @@ mod tests {
         assert_eq!((login.service.as_str(), login.tty.as_str(), login.from.as_str()), ("sshd", "ssh", ""));
         let Ok(Verb::Check(check)) = read_line("check --user=alice --service=login") else { panic!() };
         assert_eq!(check.login.unwrap().tty, "");
+    }
+
+    #[test]
+    fn a_service_is_named_as_libpam_names_it_and_local_is_no_host() {
+        for name in ["SSHD", "/etc/pam.d/sshd", "pam.d/Sshd"] {
+            let line = format!("check --user alice --service {name} --from Local");
+            let Ok(Verb::Check(check)) = read_line(&line) else { panic!("{line}") };
+            assert_eq!(check.spelled.as_deref(), Some(name));
+            let login = check.login.unwrap();
+            assert_eq!(
+                (login.service.as_str(), login.tty.as_str(), login.from.as_str()),
+                ("sshd", "ssh", ""),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let refused = |line: &str| read_line(line).unwrap_err().to_string();
+        assert_eq!(refused("check a b"), "one file is checked at a time");
+        assert_eq!(refused("check --user a --service pam.d/"), "--service: no service has an empty name");
+        assert_eq!(refused("check --user="), "--user: nobody has an empty name");
+        assert!(refused("check --line quiet --system").ends_with("--line cannot go with it"));
     }
 
     #[test]

@@ -10,9 +10,11 @@ use serde_json::{Map, Value};
 use super::args::{Asked, Check};
 use super::machine::Machine;
 use super::services::Policies;
+use super::stack::{self, Entry, Kind, Stack};
+use super::system::{self, Found};
 use super::verdict::Decided;
-use super::watched::{self, Found, Watched};
-use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report, stack, system};
+use super::watched::{self, Watched};
+use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
 use crate::policy::load::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
@@ -36,7 +38,8 @@ pub fn run(check: &Check) -> (String, u8) {
         }
     };
     if check.system {
-        system_wide(&machine, broken, &mut answer);
+        let found = system::look(&machine, &Policies::new(answer.instead.take()));
+        system_wide(found, check.strict, broken, &mut answer);
     }
     let code = match (broken, answer.weak) {
         (true, _) => BROKEN,
@@ -48,19 +51,18 @@ pub fn run(check: &Check) -> (String, u8) {
 }
 
 /// What weakens the guard on a machine. That nothing does is said only where nothing was found at all.
-fn system_wide(machine: &Machine, broken: bool, answer: &mut Answer) {
-    let found = system::look(machine, &Policies::new(answer.instead.take()));
+fn system_wide(found: Found, strict: bool, broken: bool, answer: &mut Answer) {
+    answer.weak |= !found.findings.is_empty() || (strict && !found.notes.is_empty());
     let services =
         found.services.iter().map(|service| format!("{}: {}\n", shown(&service.name), shown(&service.text)));
     answer.text.extend(services);
     answer.text.extend(found.findings.iter().map(|finding| format!("weak: {}\n", shown(finding))));
-    if found.findings.is_empty() && !broken && !answer.weak {
+    if !broken && !answer.weak {
         answer.text.push_str("nothing weakens the guard on this machine\n");
     }
     for note in &found.notes {
         complain(format_args!("note: {note}"));
     }
-    answer.weak |= !found.findings.is_empty();
     let notes = answer.json.entry("notes").or_insert_with(|| Value::from(Vec::<String>::new()));
     if let Value::Array(notes) = notes {
         notes.extend(found.notes.into_iter().map(Value::from));
@@ -98,10 +100,19 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
         None if !faults.is_empty() => return Err(faults),
         None => {}
     }
+    if check.file.is_none() && check.login.is_none() && check.line.is_none() {
+        notes.extend(unguarded(machine));
+    }
     if let Some(login) = &check.login {
         if names::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
         }
+        notes.extend(
+            check
+                .spelled
+                .as_ref()
+                .map(|spelled| format!("--service {spelled}: libpam takes that for {}", login.service)),
+        );
         notes.extend(named_host(&policy, login));
         decide(login, machine, &found, &files, &policy, answer)?;
     } else if !untold.is_empty() {
@@ -156,6 +167,18 @@ fn decide(
     Ok(())
 }
 
+/// That no service has a PAM line of ours, if so: then the policy holds for nobody.
+fn unguarded(machine: &Machine) -> Option<String> {
+    let libpam = &machine.libpam;
+    let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
+    let has_ours = |stack: Stack| stack.of_kind(Kind::Session).iter().any(Entry::is_ours);
+    if stacks.into_iter().any(has_ours) {
+        return None;
+    }
+    let why = watched::course(machine, machine.sshd().service(), &|_| None).err()?;
+    Some(format!("the policy holds for nobody, because no service has a PAM line of ours: {why}"))
+}
+
 /// Where the host is a name, rules for addresses do not match, whatever address it has.
 fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
     let note = |rule: &Rule, source: &dyn Display| {
@@ -171,23 +194,23 @@ struct Line {
     /// Where it is from, for people.
     origin: String,
     /// The same, as the stack has it.
-    found: Found,
+    found: watched::Found,
     read: Words,
 }
 
 impl Line {
     /// As given, or the line of ours that runs in the service's stack, or an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
-        let found = check
-            .line
-            .as_ref()
-            .map_or_else(|| watched::line(machine, check.service(), check.login.as_ref()), |_| Found::Given);
+        let found = check.line.as_ref().map_or_else(
+            || watched::line(machine, check.service(), check.login.as_ref()),
+            |_| watched::Found::Given,
+        );
         let (origin, words) = match &found {
-            Found::Given => {
+            watched::Found::Given => {
                 ("as given".to_owned(), check.line.as_deref().map(stack::words).unwrap_or_default())
             }
-            Found::Line(line, _) => (line.place.clone(), line.words.clone()),
-            Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
+            watched::Found::Line(line, _) => (line.place.clone(), line.words.clone()),
+            watched::Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
         };
         let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
@@ -204,4 +227,30 @@ fn text_of(file: &Path) -> Result<String, Fault> {
         File::open(file).and_then(trusted::text)
     };
     text.map_err(|e| Fault::of_file(PathBuf::from(file), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Tree;
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_line_of_ours_is_noted() {
+        let said = "the policy holds for nobody, because no service has a PAM line of ours: the session stack of \
+                    sshd has no line of ours";
+        assert_eq!(unguarded(&Tree::with("").machine()).as_deref(), Some(said));
+        let tree = Tree::with("");
+        tree.put("etc/pam.d/login", "session required pam_idle_watchdog.so\n");
+        assert_eq!(unguarded(&tree.machine()), None);
+    }
+
+    #[test]
+    fn a_note_about_the_machine_counts_where_notes_count() {
+        for (strict, notes, weak) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
+            let found = Found { notes: vec!["a note".to_owned(); notes], ..Found::default() };
+            let mut answer = Answer::default();
+            system_wide(found, strict, false, &mut answer);
+            assert_eq!((answer.weak, answer.text.is_empty()), (weak, weak), "{strict} {notes}");
+        }
+    }
 }

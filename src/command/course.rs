@@ -41,10 +41,11 @@ impl Course {
         known: &impl Fn(&Entry) -> Option<Code>,
     ) -> Self {
         let entries = stack.of_kind(Kind::Session);
+        let weak = stack.misspelled.iter().cloned().collect();
         if let Some(why) = &stack.broken {
-            return Self { refused: Some(why.clone()), entries, ..Self::default() };
+            return Self { refused: Some(why.clone()), entries, weak, ..Self::default() };
         }
-        let mut course = Self::default();
+        let mut course = Self { weak, ..Self::default() };
         let mut first = None;
         for codes in answers::ways(&entries, &|path| loads(path).is_ok(), known) {
             let way = Way { entries: &entries, codes };

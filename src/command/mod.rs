@@ -11,6 +11,7 @@ mod course;
 pub mod dispatch;
 mod libpam;
 pub mod machine;
+mod near;
 mod notes;
 mod now;
 pub mod reload;

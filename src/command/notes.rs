@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::policy::{Fault, Policy, Rule, Who};
+use crate::policy::{Fault, Policy, Rule, Who, ours};
+use crate::sys::logind::Kind;
 use crate::sys::names::{self, Person};
 
 /// Names that are taken for those of services, and the services that are meant.
@@ -19,6 +20,10 @@ pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
         for (glob, meant) in rule.service.wanted().filter_map(|glob| mistaken(&glob.to_string(), services)) {
             notes.push(format!("{}: no service is called {glob}: did you mean {meant}?", rule.place));
         }
+        if let Some(jobs) = never_watched(rule) {
+            notes
+                .push(format!("{}: never matches, because sessions of {jobs} are never watched", rule.place));
+        }
         if rule.is_for_no_terminal_of_sshd() {
             let place = &rule.place;
             notes.push(format!("{place}: never matches: the terminal of every session of sshd is ssh"));
@@ -26,6 +31,13 @@ pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
     }
     notes.extend(unreached(&policy.rules));
     (notes, untold)
+}
+
+/// The services that a rule is for, where none of them has sessions that are watched.
+fn never_watched(rule: &Rule) -> Option<String> {
+    let services: Vec<String> = rule.service.wanted().map(ToString::to_string).collect();
+    let never = |service: &String| ours::exception(service, &Kind::default(), false).is_some();
+    services.iter().all(never).then(|| services.join(", "))
 }
 
 /// Users and groups that nobody knows, and those that cannot be looked up.

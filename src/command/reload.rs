@@ -2,6 +2,7 @@
 //! already.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use nix::unistd::geteuid;
 
 use super::machine::Machine;
 use super::now::{self, Line};
+use super::stack::{Entry, Kind};
 use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
 use crate::handoff::{Assignment, Orders, Session};
 use crate::policy::load::Files;
@@ -57,8 +59,9 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
         helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
     let mut done = Reloaded { text: String::new(), problems: Vec::new(), code: CLEAN };
     let mut decisions = Decisions { machine, lines: BTreeMap::new(), policies: BTreeMap::new() };
-    let steps: Result<Vec<Step>, Vec<Fault>> = told.iter().map(|(_, told)| decisions.step(told)).collect();
-    let steps = match steps {
+    let installed = decisions.read_installed();
+    let steps = installed.and_then(|()| told.iter().map(|(_, told)| decisions.step(told)).collect());
+    let steps: Vec<Step> = match steps {
         Ok(steps) => steps,
         Err(faults) => {
             done.problems.extend(faults.iter().map(ToString::to_string));
@@ -122,6 +125,44 @@ struct Decisions<'a> {
 }
 
 impl Decisions<'_> {
+    /// Reads every PAM line of ours and every policy, because a mistake matters before a session is open, too.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in them.
+    fn read_installed(&mut self) -> Result<(), Vec<Fault>> {
+        let libpam = &self.machine.libpam;
+        let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
+        // Several services include the same line.
+        let lines: BTreeMap<String, Vec<String>> = stacks
+            .flat_map(|stack| stack.of_kind(Kind::Session))
+            .filter(Entry::is_ours)
+            .map(|entry| (entry.place, entry.words))
+            .collect();
+        let mut faults = self.policy(&Words::default()).err().unwrap_or_default();
+        for (place, words) in &lines {
+            let found = read_line(place, words).map_err(|fault| vec![fault]).and_then(|line| {
+                let files = Files::of(line.conf_path());
+                let unread = policy::message_faults(&line, self.policy(&line)?, &files);
+                if unread.is_empty() { Ok(()) } else { Err(unread) }
+            });
+            for fault in found.err().unwrap_or_default() {
+                if !faults.contains(&fault) {
+                    faults.push(fault);
+                }
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// The policy that a PAM line names.
+    fn policy(&mut self, line: &Words) -> Result<&Policy, Vec<Fault>> {
+        Ok(match self.policies.entry(line.conf_path().map(ToOwned::to_owned)) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => slot.insert(Files::of(line.conf_path()).load()?),
+        })
+    }
+
     /// What is to be done for a session.
     fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
         let service = told.session.service.to_string_lossy();
@@ -144,15 +185,9 @@ impl Decisions<'_> {
 
     /// What is to hold for a session with these words on its PAM line.
     fn decide(&mut self, session: &Session, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
-        let line = Words::of_line(words.iter().map(String::as_str))
-            .map_err(|bad| vec![Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) }])?;
+        let line = read_line(place, words).map_err(|fault| vec![fault])?;
         let files = Files::of(line.conf_path());
-        let conf = line.conf_path().map(ToOwned::to_owned);
-        if !self.policies.contains_key(&conf) {
-            self.policies.insert(conf.clone(), files.load()?);
-        }
-        let none = Policy::default();
-        let policy = self.policies.get(&conf).unwrap_or(&none);
+        let policy = self.policy(&line)?;
         let person = Person::named(&session.user);
         let facts = policy::Login {
             user: &session.user,
@@ -166,6 +201,12 @@ impl Decisions<'_> {
         let rule = resolved.rule.map(|place| place.to_string());
         Ok(Orders::new(&resolved.settings, resolved.message, rule))
     }
+}
+
+/// Reads the words of the PAM line at that place.
+fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
+    Words::of_line(words.iter().map(String::as_str))
+        .map_err(|bad| Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) })
 }
 
 /// A session as the log names it.
@@ -184,4 +225,42 @@ fn name(session: &Session) -> String {
 
 fn is_gone(pid: i32, started: i64) -> bool {
     Proc::default().process(pid).is_none_or(|process| process.started != started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Tree;
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_named_where_no_session_is_open() {
+        let told = |words: &str| {
+            let tree = Tree::with(&format!("session required pam_idle_watchdog.so {words}"));
+            reload(&[], &tree.machine())
+        };
+        let good = told("timeout=5m");
+        assert_eq!(
+            (good.text.as_str(), good.problems, good.code),
+            ("0 sessions are watched\n", vec![], CLEAN)
+        );
+        let file = std::env::temp_dir().join(format!("idle-watchdog-reload-{}", std::process::id()));
+        let conf = format!("conf={}", file.display());
+        std::fs::write(&file, "* * * * timeot=5m\n* * * * timeout=1\n").unwrap();
+        let broken = told(&conf);
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        let open = told(&conf);
+        std::fs::remove_file(&file).unwrap();
+        for (broken, says) in [
+            (told("timeot=5m"), "/etc/pam.d/sshd:9: timeot=5m: unknown"),
+            (told("conf=/nowhere/at-all"), "/nowhere/at-all: No such file"),
+            (told("timeout=5m message-file=/nowhere/text"), "/nowhere/text: No such file"),
+            (broken, &file.display().to_string()),
+            (open, &file.display().to_string()),
+        ] {
+            let Reloaded { text, problems, code } = broken;
+            assert_eq!((text.as_str(), code), ("", BROKEN), "{problems:?}");
+            assert!(problems.first().is_some_and(|problem| problem.starts_with(says)), "{problems:?}");
+            assert_eq!(problems.last().map(String::as_str), Some("idle-watchdog: nothing was reloaded"));
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::control::Control;
+use super::near;
 
 /// Files that include each other have an end in libpam, too.
 const DEPTH_MAX: usize = 16;
@@ -117,6 +118,9 @@ pub struct Stack {
     pub broken: Option<String>,
     /// The names of the files that it includes.
     pub includes: Vec<String>,
+    /// Lines that libpam does not take for a session line of ours, and that were meant as one: where each
+    /// stands, and what is wrong with it.
+    pub misspelled: Vec<String>,
 }
 
 impl Stack {
@@ -138,11 +142,18 @@ pub fn read(
         return None;
     }
     let (path, text) = read(service)?;
-    let mut reader =
-        Reader { read, at_include, unread: FILES_MAX, found: Vec::new(), includes: Vec::new(), broken: None };
+    let mut reader = Reader {
+        read,
+        at_include,
+        unread: FILES_MAX,
+        found: Vec::new(),
+        includes: Vec::new(),
+        misspelled: Vec::new(),
+        broken: None,
+    };
     let torn = reader.lines(&path, &text, Scope::default()).err();
     let broken = reader.broken.or(torn);
-    Some(Stack { entries: reader.found, broken, includes: reader.includes })
+    Some(Stack { entries: reader.found, broken, includes: reader.includes, misspelled: reader.misspelled })
 }
 
 /// Where an included file stands.
@@ -162,6 +173,7 @@ struct Reader<R> {
     unread: usize,
     found: Vec<Entry>,
     includes: Vec<String>,
+    misspelled: Vec<String>,
     broken: Option<String>,
 }
 
@@ -222,7 +234,10 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
             return;
         }
         let control = Control::parse(&written);
-        match (known, tokens.next()) {
+        let module = tokens.next();
+        let wrong = module.as_ref().and_then(|module| near::misspelled(word, known, module));
+        self.misspelled.extend(wrong.map(|wrong| format!("{place}: {wrong}")));
+        match (known, module) {
             (None, _) => self.fails(place, kind, control, scope, &format!("{word} is no type of line")),
             (_, None) => self.fails(place, kind, control, scope, "there is no module"),
             (_, Some(module)) => self.found.push(Entry {

@@ -13,7 +13,7 @@ use super::verdict::Decided;
 use crate::handoff::HELPER;
 use crate::policy::{Kill, ours};
 use crate::sys::logind::Kind;
-use crate::sys::names::Person;
+use crate::sys::names::{self, Person};
 
 /// Whether a login is watched, and why, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +58,12 @@ pub fn course(
     if course.ours().next().is_some() {
         return Ok(course);
     }
-    Err(match machine.libpam.stack(service) {
+    let why = match machine.libpam.stack(service) {
         Some(_) => format!("the session stack of {service} has no line of ours"),
         None => format!("{service} has no file, and the session stack of other has no line of ours"),
-    })
+    };
+    let misspelled: String = stack.misspelled.iter().map(|line| format!("; {line}")).collect();
+    Err(why + &misspelled)
 }
 
 /// Looks for the line of a service, or of the login that is asked about.
@@ -108,6 +110,9 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
     let service = &login.service;
     if let Some(exception) = ours::exception(service, &Kind::default(), false) {
         return Watched::no(format!("sessions of {service} are never watched: {}", exception.because));
+    }
+    if names::user_exists(&login.user) == Ok(false) {
+        return Watched::no("nobody of that name is known here");
     }
     let because = match found {
         Found::None(why) => return Watched::no(why.clone()),
@@ -184,6 +189,17 @@ mod tests {
         not(&tree, "cron", "never watched");
         not(&tree, "login", "the session stack of login has no line of ours");
         not(&tree, "nosuch", "nosuch has no file");
+        for (line, says) in [
+            ("sesion required pam_idle_watchdog.so", "sesion is no type of line: did you mean session?"),
+            ("session required pam_idle_watchdog", "no module is called pam_idle_watchdog: did you mean"),
+        ] {
+            let why = format!("the session stack of sshd has no line of ours; /etc/pam.d/sshd:9: {says}");
+            let tree = Tree::with(line);
+            not(&tree, "sshd", &why);
+            let machine = tree.machine();
+            let weak = machine.course(&machine.libpam.service("sshd").unwrap()).weak;
+            assert!(weak.iter().any(|weak| weak.contains(says)), "{weak:?}");
+        }
         tree.sshd("usepam no");
         not(&tree, "sshd", "sshd does not use PAM");
         tree.sshd("usepam yes\npamservicename ssh-ops");
