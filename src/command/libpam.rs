@@ -158,7 +158,7 @@ impl Libpam {
 /// Whether a program could have it as its service's name. libpam makes capitals small before it looks,
 /// and editors and package managers leave copies beside the files.
 fn is_service(name: &str) -> bool {
-    const COPIES: [&str; 12] = [
+    const COPIES: [&str; 19] = [
         "~",
         ".bak",
         ".orig",
@@ -171,6 +171,13 @@ fn is_service(name: &str) -> bool {
         ".pam-old",
         ".new",
         ".disabled",
+        ".backup",
+        ".copy",
+        "-old",
+        "-orig",
+        "-bak",
+        "-backup",
+        "-copy",
     ];
     const PARTS: [&str; 4] = [".dpkg-", ".rpm", ".ucf-", ".pacnew"];
     !name.starts_with(['.', '#'])
@@ -178,6 +185,8 @@ fn is_service(name: &str) -> bool {
         && !COPIES.iter().any(|copy| name.ends_with(copy))
         && !PARTS.iter().any(|part| name.contains(part))
         && !name.ends_with(".pacsave")
+        // A copy by its number or date.
+        && !name.rsplit_once('.').is_some_and(|(_, end)| end.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// Whether the loader would take a file.
@@ -280,6 +289,10 @@ mod tests {
             "sshd.bak",
             "sshd.pacnew",
             "sshd copy",
+            "sshd.backup",
+            "sshd-old",
+            "sshd.1",
+            "sshd.20240131",
         ] {
             assert!(!is_service(name), "{name}");
         }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::control::{Action, Code};
-use super::course::Course;
+use super::course::{Course, joined};
 use super::libpam::unsafe_module;
 use super::machine::Machine;
 use super::sshd::Sshd;
@@ -44,6 +44,34 @@ pub struct Policies {
     read: RefCell<BTreeMap<Option<PathBuf>, Read>>,
 }
 
+/// A login that stands for many: no rule names its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Somebody {
+    uid: u32,
+    tty: &'static str,
+    from: &'static str,
+}
+
+impl Somebody {
+    /// An ordinary user.
+    const ORDINARY: u32 = 1000;
+
+    /// Those who log in by sshd, or at the machine itself: on a console and on a pseudoterminal.
+    fn all(remote: bool) -> Vec<Self> {
+        // An address for documentation: no rule is for it but those for everybody.
+        let places: &[_] = if remote { &[("ssh", "203.0.113.254")] } else { &[("tty1", ""), ("pts/0", "")] };
+        let at = |(tty, from): &(&'static str, &'static str)| {
+            [Self::ORDINARY, 0].map(|uid| Self { uid, tty, from })
+        };
+        places.iter().flat_map(at).collect()
+    }
+
+    fn text(&self) -> String {
+        let who = if self.uid == Self::ORDINARY { "an ordinary user" } else { "uid 0" };
+        format!("{who} at {}", self.tty)
+    }
+}
+
 /// A policy, or the first fault in it.
 type Read = Result<Rc<Policy>, String>;
 
@@ -66,12 +94,10 @@ impl Policies {
         self.read.borrow_mut().entry(line.conf_path().map(Path::to_owned)).or_insert_with(load).clone()
     }
 
-    /// What holds for somebody whom no rule names. A broken policy leaves the PAM line alone.
-    fn decide(&self, service: &str, sshd: &Sshd, line: &Words) -> Decided {
-        // An address for documentation: no rule is for it but those for everybody.
-        let remote = service == sshd.service();
-        let (tty, from) = if remote { ("ssh", "203.0.113.254") } else { ("", "") };
-        let login = Login { user: "".as_ref(), canonical: None, uid: None, service, tty, from };
+    /// What holds for a login. A broken policy leaves the PAM line alone.
+    fn decide(&self, service: &str, somebody: &Somebody, line: &Words) -> Decided {
+        let Somebody { uid, tty, from } = *somebody;
+        let login = Login { user: "".as_ref(), canonical: None, uid: Some(uid), service, tty, from };
         let policy = self.of(line);
         let decision =
             policy.as_ref().map(|policy| policy.decide(line, &login, |_| Ok::<_, Infallible>(false)));
@@ -126,8 +152,15 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
         let because = format!("its sessions are never watched: {}", exception.because);
         return said(name, &course, Verdict::Nobody(because), BTreeSet::new());
     }
-    let Judged { mut verdict, weak } = verdict::judge(&course, &|line| policies.decide(name, sshd, line));
-    let mut findings = weak;
+    let mut findings = BTreeSet::new();
+    let mut verdicts: Vec<(Somebody, Verdict)> = Vec::new();
+    for somebody in Somebody::all(name == sshd.service()) {
+        let Judged { verdict, weak } =
+            verdict::judge(&course, &|line| policies.decide(name, &somebody, line));
+        findings.extend(weak);
+        verdicts.push((somebody, verdict));
+    }
+    let (mut verdict, exempt) = together(verdicts);
     findings.extend(misplaced(stack));
     for module in machine.modules(stack) {
         findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
@@ -141,7 +174,42 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     if !matches!(verdict, Verdict::Ends(_)) {
         findings.insert(verdict.text(&course));
     }
-    said(name, &course, verdict, findings)
+    let ends = matches!(verdict, Verdict::Ends(_));
+    let exempt: Vec<_> = exempt.into_iter().filter(|_| ends).collect();
+    let whom =
+        |(somebody, why): &(Somebody, String)| format!("{} is not ended, because {why}", somebody.text());
+    // An exemption of root by its id is meant so. One for all who sit at a terminal may not be.
+    let all = exempt.iter().filter(|(somebody, _)| somebody.uid == Somebody::ORDINARY);
+    findings.extend(all.map(whom));
+    let mut service = said(name, &course, verdict, findings);
+    for text in exempt.iter().map(whom) {
+        service.text.push_str(&format!("; {text}"));
+    }
+    if let Some(says) = service.json.get_mut("says") {
+        *says = Value::from(service.text.clone());
+    }
+    service
+}
+
+/// The verdict on all of them: nobody is ended only where none of them is. Beside it those who are not ended
+/// where others are, and why.
+fn together(verdicts: Vec<(Somebody, Verdict)>) -> (Verdict, Vec<(Somebody, String)>) {
+    let (mut ends, mut exempt): (Vec<End>, Vec<(Somebody, String)>) = (Vec::new(), Vec::new());
+    for (somebody, verdict) in verdicts {
+        match verdict {
+            Verdict::Ends(more) => {
+                let new: Vec<End> = more.into_iter().filter(|end| !ends.contains(end)).collect();
+                ends.extend(new);
+            }
+            Verdict::Nobody(why) => exempt.push((somebody, why)),
+            Verdict::NoLine => return (Verdict::NoLine, Vec::new()),
+        }
+    }
+    if !ends.is_empty() {
+        return (Verdict::Ends(ends), exempt);
+    }
+    let reasons: BTreeSet<String> = exempt.into_iter().map(|(_, why)| why).collect();
+    (Verdict::Nobody(joined(&reasons)), Vec::new())
 }
 
 fn said(name: &str, course: &Course, verdict: Verdict, findings: BTreeSet<String>) -> Service {

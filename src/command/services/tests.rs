@@ -67,6 +67,30 @@ fn settings_that_end_nobody_are_found() {
 }
 
 #[test]
+fn a_rule_that_exempts_everybody_at_a_terminal_or_by_id_is_found() {
+    assert_nobody(LINE, "uid:0- * * * timeout=off\n", "/f:1 says timeout=off");
+    let two = "uid:0-999 * * * timeout=off\nuid:1000- * * * kill=none\n";
+    assert_nobody(LINE, two, "/f:1 says timeout=off, /f:2 says kill=none");
+    let tree = Tree::with(LINE);
+    tree.put("etc/pam.d/login", &format!("@include common-session\n{LINE}\n"));
+    let (services, found) = looked(&tree, "* * tty*,ssh * kill=none\n");
+    assert_eq!(services["sshd"], "nobody is ended, because /f:1 says kill=none");
+    let not = "an ordinary user at tty1 is not ended, because /f:1 says kill=none";
+    assert!(
+        services["login"].starts_with("ends after 15m") && services["login"].contains(not),
+        "{services:?}"
+    );
+    assert!(found.contains(&format!("login: {not}")), "{found:?}");
+    let (_, found) = looked(&tree, "* login tty* local timeout=off\n");
+    let not = "login: an ordinary user at tty1 is not ended, because /f:1 says timeout=off";
+    assert_eq!(found, [not]);
+    // An exemption of root alone is said, and is none of a guard that is missing.
+    let (services, found) = looked(&tree, "uid:0 * * * timeout=off\n");
+    assert!(services["sshd"].ends_with("; uid 0 at ssh is not ended, because /f:1 says timeout=off"));
+    assert_eq!(found, [""; 0]);
+}
+
+#[test]
 fn a_module_that_is_not_loaded_is_found() {
     let because = |change: &dyn Fn(&Tree), line: &str| {
         let tree = Tree::with(line);
