@@ -156,7 +156,7 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     let mut verdicts: Vec<(Somebody, Verdict)> = Vec::new();
     for somebody in Somebody::all(name == sshd.service()) {
         let Judged { verdict, weak } =
-            verdict::judge(&course, &|line| policies.decide(name, &somebody, line));
+            verdict::judge(&course, machine.helper_fails(), &|line| policies.decide(name, &somebody, line));
         findings.extend(weak);
         verdicts.push((somebody, verdict));
     }

@@ -91,6 +91,21 @@ fn a_rule_that_exempts_everybody_at_a_terminal_or_by_id_is_found() {
 }
 
 #[test]
+fn where_the_helper_is_missing_nobody_is_ended() {
+    let helper = crate::handoff::HELPER;
+    let says = |line: &str| {
+        let tree = Tree::with(line);
+        tree.remove(helper.trim_start_matches('/'));
+        looked(&tree, "").0["sshd"].clone()
+    };
+    let begins = |outcome: &str| format!("nobody is ended, because {outcome}: the helper {helper}: ");
+    assert!(says(LINE).starts_with(&begins("no session opens")), "{}", says(LINE));
+    for line in [&format!("{LINE} onerr=succeed"), "session optional pam_idle_watchdog.so"] {
+        assert!(says(line).starts_with(&begins("sessions go on unguarded")), "{}", says(line));
+    }
+}
+
+#[test]
 fn a_module_that_is_not_loaded_is_found() {
     let because = |change: &dyn Fn(&Tree), line: &str| {
         let tree = Tree::with(line);
