@@ -157,6 +157,13 @@ impl Way<'_> {
                 ));
             }
         }
+        let left_alone =
+            ours.iter().fold(self.codes.clone(), |codes, at| answers::replaced(&codes, *at, Code::IGNORE));
+        if !ours.is_empty() && !(Way { entries: self.entries, codes: left_alone }).run().succeeds() {
+            found.push(
+                "exempt users cannot log in: without our module's no session line answers success".to_owned(),
+            );
+        }
         let Some((at, line)) = ours.first().and_then(|at| Some((*at, entry(at)?))) else { return found };
         let run = self.run();
         if run

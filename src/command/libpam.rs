@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::elf;
 use super::stack::{self, Kind, Stack};
 
 /// Where the library may be. A star stands for one directory, such as Debian's `x86_64-linux-gnu`.
@@ -197,11 +198,27 @@ fn loadable(path: &Path) -> Result<(), String> {
     }
     let ours = header(Path::new("/proc/self/exe"));
     match header(path) {
-        Some(header) if Some(header) == ours => Ok(()),
+        Some(header) if Some(header) == ours => whole(path),
         Some(header) if header.starts_with(b"\x7fELF") => {
             Err("is made for another kind of processor".to_owned())
         }
         _ => Err("is no shared object".to_owned()),
+    }
+}
+
+/// Whether the file is all there, and is our module where it has that name.
+fn whole(path: &Path) -> Result<(), String> {
+    let file = bytes(path).ok_or("cannot be read")?;
+    if let Some(fault) = elf::fault(&file) {
+        return Err(fault.to_owned());
+    }
+    // Position-independent programs are shared objects, too.
+    let ours = path.file_name().is_some_and(|name| name == stack::MODULE);
+    let strange = |text: &&[u8]| !file.windows(text.len()).any(|part| part == *text);
+    let marks = [b"\0pam_sm_open_session\0".as_slice(), b"pam_idle_watchdog".as_slice()];
+    match ours && marks.iter().any(strange) {
+        true => Err("is not our module".to_owned()),
+        false => Ok(()),
     }
 }
 

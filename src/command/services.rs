@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::control::{Action, Code};
 use super::course::{Course, joined};
+use super::dispatch;
 use super::libpam::unsafe_module;
 use super::machine::Machine;
 use super::sshd::Sshd;
-use super::stack::{Kind, Stack};
+use super::stack::{Entry, Kind, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
 use crate::policy::load::Files;
 use crate::policy::{Login, Policy, Settings, Words, ours};
@@ -141,8 +142,15 @@ pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
         // Whoever guards consoles alone wants to know that as well.
         name.as_str() == sshd.service() || (ours && service)
     };
-    let names = stacks.iter().filter(matters).map(|(name, _)| name.as_str());
-    names.filter_map(|name| Some(judged(machine, policies, name, &libpam.service(name)?))).collect()
+    let mut names: BTreeSet<&str> = stacks.iter().filter(matters).map(|(name, _)| name.as_str()).collect();
+    if *sshd != Sshd::Absent {
+        // Without a file of its own it has the lines of `other`.
+        names.insert(sshd.service());
+    }
+    names
+        .into_iter()
+        .filter_map(|name| Some(judged(machine, policies, name, &libpam.service(name)?)))
+        .collect()
 }
 
 fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> Service {
@@ -162,6 +170,7 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     }
     let (mut verdict, exempt) = together(verdicts);
     findings.extend(misplaced(stack));
+    findings.extend(refusing(stack));
     for module in machine.modules(stack) {
         findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
     }
@@ -249,6 +258,41 @@ fn misplaced(stack: &Stack) -> Vec<String> {
                 found.extend((!refuses).then_some(why));
             }
         }
+    }
+    found
+}
+
+/// Account lines of ours that let nobody in, or that say something else than those of the session.
+fn refusing(stack: &Stack) -> Vec<String> {
+    let words = |line: &Entry| Words::of_line(line.words.iter().map(String::as_str));
+    let on_error = |line: &Entry| words(line).ok().map(|words| Settings::of(&words, None).on_error);
+    let session = stack.entries.iter().find(|line| line.is_ours() && line.kind == Kind::Session);
+    let entries = stack.of_kind(Kind::Account);
+    let mut found = Vec::new();
+    for line in entries.iter().filter(|line| line.is_ours()) {
+        let place = &line.place;
+        if let Err(bad) = words(line) {
+            found.push(format!("{place}: {}: {}", bad.word, bad.problem));
+        }
+        if matches!(line.control.action(Code::IGNORE), Action::Bad | Action::Die) {
+            found.push(format!("{place} is {}: it refuses everybody", line.written));
+        }
+        let said = on_error(line);
+        if let Some(other) = session
+            .filter(|other| said.is_some() && on_error(other).is_some_and(|on_error| Some(on_error) != said))
+        {
+            found.push(format!("{place} has another onerr= than {}", other.place));
+        }
+    }
+    // Our module has no opinion there, and somebody has to have one.
+    let answer = |_: usize, line: &Entry| if line.is_ours() { Code::IGNORE } else { Code::SUCCESS };
+    let opinion = |line: &Entry| !line.is_ours();
+    if !entries.is_empty()
+        && !entries.iter().any(opinion)
+        && !dispatch::run(&entries, answer).succeeds()
+        && found.is_empty()
+    {
+        found.push("no account line answers success, so nobody logs in: the lines are all ours".to_owned());
     }
     found
 }

@@ -127,6 +127,16 @@ fn a_module_that_is_not_loaded_is_found() {
     let foreign = [b"\x7fELF\x09".as_slice(), &[0; 30]].concat();
     let text = because(&|tree| tree.put_bytes(&Tree::module(), &foreign), LINE);
     assert!(text.contains("another kind of processor"), "{text}");
+    let cut = Tree::elf()[..100].to_vec();
+    let text = because(&|tree| tree.put_bytes(&Tree::module(), &cut), LINE);
+    assert!(text.contains("is cut off"), "{text}");
+    for name in ["pam_sm_open_session", "pam_idle_watchdog"] {
+        let mut other = Tree::elf();
+        let at = other.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+        other[at] = b'x';
+        let text = because(&|tree| tree.put_bytes(&Tree::module(), &other), LINE);
+        assert!(text.contains("is not our module"), "{text}");
+    }
     // Debian's libpam looks there at last, but for a bare name only.
     let moved = |tree: &Tree| {
         tree.put_bytes("lib/security/pam_idle_watchdog.so", &Tree::elf());
@@ -174,6 +184,54 @@ fn an_sshd_without_pam_is_found() {
     tree.put("etc/pam.d/ssh-ops", "@include common-session\n");
     let (services, _) = looked(&tree, "");
     assert!(services["ssh-ops"].contains("has no line of ours"), "{services:?}");
+}
+
+#[test]
+fn an_sshd_without_a_file_of_its_own_has_the_lines_of_other() {
+    let tree = Tree::with("");
+    tree.remove("etc/pam.d/sshd");
+    let (services, found) = looked(&tree, "");
+    assert!(services["sshd"].contains("the session stack has no line of ours"), "{services:?}");
+    assert!(found.iter().any(|finding| finding.starts_with("sshd: nobody is ended")), "{found:?}");
+    tree.put("etc/pam.d/other", &format!("@include common-session\n{LINE}\n"));
+    assert!(looked(&tree, "").0["sshd"].starts_with("ends after 15m"));
+}
+
+#[test]
+fn account_lines_that_refuse_everybody_are_found() {
+    let account = |line: &str| format!("{LINE}\naccount {line}");
+    assert_weak(
+        &account("required pam_idle_watchdog.so timeot=5m"),
+        "/etc/pam.d/sshd:10: timeot=5m: unknown",
+    );
+    assert_weak(
+        &account("requird pam_idle_watchdog.so"),
+        "/etc/pam.d/sshd:10 is requird: it refuses everybody",
+    );
+    assert_weak(&account("required pam_idle_watchdog.so onerr=succeed"), "another onerr= than");
+    let tree = Tree::with("");
+    tree.put(
+        "etc/pam.d/sshd",
+        &format!("account required pam_idle_watchdog.so\n@include common-session\n{LINE}\n"),
+    );
+    let (_, found) = looked(&tree, "");
+    assert!(matches!(&found[..], [one] if one.contains("no account line answers success")), "{found:?}");
+}
+
+#[test]
+fn a_stack_of_our_line_alone_is_found() {
+    let tree = Tree::with("");
+    tree.put("etc/pam.d/sshd", &format!("{LINE}\n"));
+    let (services, found) = looked(&tree, "");
+    assert!(services["sshd"].starts_with("ends after 15m"));
+    assert!(matches!(&found[..], [one] if one.contains("exempt users cannot log in")), "{found:?}");
+    let exempt = "session required pam_idle_watchdog.so timeout=off\n";
+    tree.put("etc/pam.d/sshd", exempt);
+    let (services, _) = looked(&tree, "");
+    assert_eq!(
+        services["sshd"],
+        "nobody is ended, because no session opens: no session line answers success"
+    );
 }
 
 #[test]
@@ -282,7 +340,7 @@ fn only_services_are_judged_and_only_those_that_matter() {
         tree.put(&format!("etc/pam.d/{copy}"), "session optional pam_idle_watchdog.so kill=none\n");
     }
     tree.put("etc/pam.d/ours", &format!("{LINE}\n"));
-    tree.put("etc/pam.d/login", "session include ours\n");
+    tree.put("etc/pam.d/login", "@include common-session\nsession include ours\n");
     tree.put("etc/pam.d/cron", "@include common-session\nsession include ours\n");
     let (services, found) = looked(&tree, "");
     // su has no line, and need not have one.
