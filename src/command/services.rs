@@ -14,10 +14,10 @@ use super::dispatch;
 use super::libpam::unsafe_module;
 use super::machine::Machine;
 use super::sshd::Sshd;
-use super::stack::{Entry, Kind, Stack};
+use super::stack::{Entry, Kind, MODULE, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
 use crate::policy::load::Files;
-use crate::policy::{Login, Policy, Settings, Words, ours};
+use crate::policy::{Login, Policy, Rule, Settings, Words, message_faults, ours};
 use crate::sys::logind;
 
 /// Services that are included by others and are services all the same.
@@ -43,6 +43,8 @@ pub struct Policies {
     /// The one that is checked in their place.
     instead: Option<Rc<Policy>>,
     read: RefCell<BTreeMap<Option<PathBuf>, Read>>,
+    /// What is wrong with the message files that they name.
+    broken: RefCell<BTreeSet<String>>,
 }
 
 /// A login that stands for many: no rule names its user.
@@ -80,7 +82,7 @@ impl Policies {
     /// Those of the machine, or the one that is checked in their place.
     #[must_use]
     pub fn new(instead: Option<Policy>) -> Self {
-        Self { instead: instead.map(Rc::new), read: RefCell::default() }
+        Self { instead: instead.map(Rc::new), read: RefCell::default(), broken: RefCell::default() }
     }
 
     /// That of a line.
@@ -106,6 +108,11 @@ impl Policies {
             Ok(Ok(decision)) => decision.rule,
             Err(_) | Ok(Err(_)) => None,
         };
+        // The message files of a policy that is not installed may come after it.
+        let installed = self.instead.is_none();
+        let fault = rule.filter(|_| installed).and_then(|rule| broken_message(line, rule));
+        let rule = rule.filter(|_| fault.is_none());
+        self.broken.borrow_mut().extend(fault);
         let words = rule.map(|rule| &rule.words);
         Decided {
             settings: Settings::of(line, words),
@@ -116,7 +123,9 @@ impl Policies {
 
     /// The faults of the policies that were read.
     fn faults(&self) -> Vec<String> {
-        self.read.borrow().values().filter_map(|read| read.as_ref().err().cloned()).collect()
+        let read = self.read.borrow();
+        let faults = read.values().filter_map(|read| read.as_ref().err().cloned());
+        faults.chain(self.broken.borrow().iter().cloned()).collect()
     }
 
     /// The rules that ask for an address.
@@ -126,6 +135,19 @@ impl Policies {
         let rules = policies.flat_map(|policy| &policy.rules).filter(|rule| rule.asks_for_address());
         rules.map(|rule| rule.place.to_string()).collect()
     }
+}
+
+/// What is wrong with the message file that holds where this rule decides: then the PAM line alone holds.
+fn broken_message(line: &Words, rule: &Rule) -> Option<String> {
+    Settings::of(line, Some(&rule.words)).limit?;
+    let files = Files::of(line.conf_path());
+    let alone = Policy { rules: vec![rule.clone()] };
+    let faults = match rule.words.message {
+        Some(_) => message_faults(&Words::default(), &alone, &files),
+        None => message_faults(line, &Policy::default(), &files),
+    };
+    let fault = faults.first()?;
+    Some(format!("{}: {fault}: the PAM line alone holds", rule.place))
 }
 
 /// All services of a machine that have a line of ours, and sshd's.
@@ -157,8 +179,7 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     let sshd = machine.sshd();
     let course = machine.course(stack);
     if let Some(exception) = ours::exception(name, &logind::Kind::default(), false) {
-        let because = format!("its sessions are never watched: {}", exception.because);
-        return said(name, &course, Verdict::Nobody(because), BTreeSet::new());
+        return said(name, &course, Verdict::Exempt(exception.because), BTreeSet::new());
     }
     let mut findings = BTreeSet::new();
     let mut verdicts: Vec<(Somebody, Verdict)> = Vec::new();
@@ -171,6 +192,7 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     let (mut verdict, exempt) = together(verdicts);
     findings.extend(misplaced(stack));
     findings.extend(refusing(stack));
+    findings.extend(untold(stack));
     for module in machine.modules(stack) {
         findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
     }
@@ -181,7 +203,8 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
         }
     }
     if !matches!(verdict, Verdict::Ends(_)) {
-        findings.insert(verdict.text(&course));
+        // The line of the service says why.
+        findings.insert("nobody is ended".to_owned());
     }
     let ends = matches!(verdict, Verdict::Ends(_));
     let exempt: Vec<_> = exempt.into_iter().filter(|_| ends).collect();
@@ -211,7 +234,7 @@ fn together(verdicts: Vec<(Somebody, Verdict)>) -> (Verdict, Vec<(Somebody, Stri
                 ends.extend(new);
             }
             Verdict::Nobody(why) => exempt.push((somebody, why)),
-            Verdict::NoLine => return (Verdict::NoLine, Vec::new()),
+            same @ (Verdict::Exempt(_) | Verdict::NoLine) => return (same, Vec::new()),
         }
     }
     if !ends.is_empty() {
@@ -225,7 +248,7 @@ fn said(name: &str, course: &Course, verdict: Verdict, findings: BTreeSet<String
     let text = verdict.text(course);
     let ends: Vec<Value> = match verdict {
         Verdict::Ends(ends) => ends.into_iter().map(end_json).collect(),
-        Verdict::Nobody(_) | Verdict::NoLine => Vec::new(),
+        Verdict::Nobody(_) | Verdict::Exempt(_) | Verdict::NoLine => Vec::new(),
     };
     let json = json!({"service": name, "ended": !ends.is_empty(), "says": text, "lines": ends});
     let findings = findings.into_iter().map(|finding| format!("{name}: {finding}")).collect();
@@ -260,6 +283,18 @@ fn misplaced(stack: &Stack) -> Vec<String> {
         }
     }
     found
+}
+
+/// Lines of which it cannot be told whether libpam finds our module.
+fn untold(stack: &Stack) -> impl Iterator<Item = String> + '_ {
+    let named = |line: &&Entry| line.is_ours() && line.path().is_some_and(|path| path.contains("$ISA"));
+    stack.entries.iter().filter(named).map(|line| {
+        format!(
+            "{} has $ISA in the module's path: what libpam takes that for, and whether the module is there, cannot be \
+             told; write {MODULE} alone",
+            line.place
+        )
+    })
 }
 
 /// Account lines of ours that let nobody in, or that say something else than those of the session.

@@ -15,6 +15,8 @@ pub enum Verdict {
     Ends(Vec<End>),
     /// It ends nobody's, and why.
     Nobody(String),
+    /// Its sessions are not watched, by design, because.
+    Exempt(String),
     /// It has no line of ours.
     NoLine,
 }
@@ -175,6 +177,7 @@ impl Verdict {
     pub fn text(&self, course: &Course) -> String {
         let ends = match self {
             Self::Nobody(why) => return format!("nobody is ended, because {why}"),
+            Self::Exempt(why) => return format!("not watched by design: {why}"),
             Self::NoLine => {
                 return "nobody is ended, because the session stack has no line of ours".to_owned();
             }
