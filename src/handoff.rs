@@ -37,6 +37,9 @@ pub const RELOAD_SIGNAL: i32 = 41;
 /// The helper, as an absolute path: build.rs takes it from the environment.
 pub const HELPER: &str = env!("PAM_IDLE_WATCHDOG_HELPER");
 
+/// What the helper says to whoever starts it without descriptors.
+pub const BY_HAND: &str = "is started by pam_idle_watchdog.so, not by hand";
+
 /// First byte of a status message: the watchdog is armed.
 pub const ARMED: u8 = b'A';
 /// First byte of a status message: the helper refuses, the rest says why.

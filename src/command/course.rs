@@ -1,6 +1,7 @@
 //! How a service's session stack treats our line: in which ways a session opens, and which lines of ours
 //! run then. Pure: somebody else says which modules can be loaded.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use super::answers;
@@ -114,7 +115,13 @@ struct Way<'a> {
 
 impl Way<'_> {
     fn run(&self) -> Run {
-        dispatch::run(self.entries, |at, _| self.code(at))
+        let guarded = Cell::new(false);
+        dispatch::run(self.entries, |at, entry| {
+            let code = self.code(at);
+            let guards = entry.is_ours() && code == Code::SUCCESS;
+            // A session is guarded once: the second line of ours has no opinion.
+            if guards && guarded.replace(true) { Code::IGNORE } else { code }
+        })
     }
 
     /// The same, but for the answer of one line.
@@ -157,6 +164,13 @@ impl Way<'_> {
                     bracketed(&line.written)
                 ));
             }
+        }
+        let left_alone =
+            ours.iter().fold(self.codes.clone(), |codes, at| answers::replaced(&codes, *at, Code::IGNORE));
+        if !ours.is_empty() && !(Way { entries: self.entries, codes: left_alone }).run().succeeds() {
+            found.push(
+                "exempt users cannot log in: without our module's no session line answers success".to_owned(),
+            );
         }
         let Some((at, line)) = ours.first().and_then(|at| Some((*at, entry(at)?))) else { return found };
         let run = self.run();

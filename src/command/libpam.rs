@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::elf;
 use super::stack::{self, Kind, Stack};
 
 /// Where the library may be. A star stands for one directory, such as Debian's `x86_64-linux-gnu`.
@@ -158,7 +159,7 @@ impl Libpam {
 /// Whether a program could have it as its service's name. libpam makes capitals small before it looks,
 /// and editors and package managers leave copies beside the files.
 fn is_service(name: &str) -> bool {
-    const COPIES: [&str; 12] = [
+    const COPIES: [&str; 19] = [
         "~",
         ".bak",
         ".orig",
@@ -171,6 +172,13 @@ fn is_service(name: &str) -> bool {
         ".pam-old",
         ".new",
         ".disabled",
+        ".backup",
+        ".copy",
+        "-old",
+        "-orig",
+        "-bak",
+        "-backup",
+        "-copy",
     ];
     const PARTS: [&str; 4] = [".dpkg-", ".rpm", ".ucf-", ".pacnew"];
     !name.starts_with(['.', '#'])
@@ -178,6 +186,8 @@ fn is_service(name: &str) -> bool {
         && !COPIES.iter().any(|copy| name.ends_with(copy))
         && !PARTS.iter().any(|part| name.contains(part))
         && !name.ends_with(".pacsave")
+        // A copy by its number or date.
+        && !name.rsplit_once('.').is_some_and(|(_, end)| end.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// Whether the loader would take a file.
@@ -188,11 +198,27 @@ fn loadable(path: &Path) -> Result<(), String> {
     }
     let ours = header(Path::new("/proc/self/exe"));
     match header(path) {
-        Some(header) if Some(header) == ours => Ok(()),
+        Some(header) if Some(header) == ours => whole(path),
         Some(header) if header.starts_with(b"\x7fELF") => {
             Err("is made for another kind of processor".to_owned())
         }
         _ => Err("is no shared object".to_owned()),
+    }
+}
+
+/// Whether the file is all there, and is our module where it has that name.
+fn whole(path: &Path) -> Result<(), String> {
+    let file = bytes(path).ok_or("cannot be read")?;
+    if let Some(fault) = elf::fault(&file) {
+        return Err(fault.to_owned());
+    }
+    // Position-independent programs are shared objects, too.
+    let ours = path.file_name().is_some_and(|name| name == stack::MODULE);
+    let strange = |text: &&[u8]| !file.windows(text.len()).any(|part| part == *text);
+    let marks = [b"\0pam_sm_open_session\0".as_slice(), b"pam_idle_watchdog".as_slice()];
+    match ours && marks.iter().any(strange) {
+        true => Err("is not our module".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -280,6 +306,10 @@ mod tests {
             "sshd.bak",
             "sshd.pacnew",
             "sshd copy",
+            "sshd.backup",
+            "sshd-old",
+            "sshd.1",
+            "sshd.20240131",
         ] {
             assert!(!is_service(name), "{name}");
         }

@@ -8,6 +8,8 @@ use super::course::Course;
 use super::libpam::Libpam;
 use super::sshd::Sshd;
 use super::stack::{Entry, Runs, Stack};
+use super::system;
+use crate::handoff::HELPER;
 
 /// A machine.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub struct Machine {
     /// Its libpam.
     pub libpam: Libpam,
     sshd: OnceCell<Sshd>,
+    helper: OnceCell<Option<String>>,
 }
 
 impl Machine {
@@ -28,7 +31,12 @@ impl Machine {
     /// One whose files are below a directory.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), libpam: Libpam::of(root), sshd: OnceCell::new() }
+        Self {
+            root: root.to_owned(),
+            libpam: Libpam::of(root),
+            sshd: OnceCell::new(),
+            helper: OnceCell::new(),
+        }
     }
 
     /// A file of it.
@@ -40,6 +48,11 @@ impl Machine {
     /// What its sshd says, asked once.
     pub fn sshd(&self) -> &Sshd {
         self.sshd.get_or_init(|| Sshd::ask(&self.root, None))
+    }
+
+    /// Why its helper cannot guard any session, if so; tried once.
+    pub fn helper_fails(&self) -> Option<&str> {
+        self.helper.get_or_init(|| system::helper_fails(&self.file(HELPER))).as_deref()
     }
 
     /// What its sshd says of a connection.

@@ -9,6 +9,7 @@ mod condition;
 pub mod control;
 mod course;
 pub mod dispatch;
+mod elf;
 mod libpam;
 pub mod machine;
 mod near;

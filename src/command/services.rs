@@ -9,14 +9,15 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::control::{Action, Code};
-use super::course::Course;
+use super::course::{Course, joined};
+use super::dispatch;
 use super::libpam::unsafe_module;
 use super::machine::Machine;
 use super::sshd::Sshd;
-use super::stack::{Kind, Stack};
+use super::stack::{Entry, Kind, MODULE, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
 use crate::policy::load::Files;
-use crate::policy::{Login, Policy, Settings, Words, ours};
+use crate::policy::{Login, Policy, Rule, Settings, Words, message_faults, ours};
 use crate::sys::logind;
 
 /// Services that are included by others and are services all the same.
@@ -42,6 +43,36 @@ pub struct Policies {
     /// The one that is checked in their place.
     instead: Option<Rc<Policy>>,
     read: RefCell<BTreeMap<Option<PathBuf>, Read>>,
+    /// What is wrong with the message files that they name.
+    broken: RefCell<BTreeSet<String>>,
+}
+
+/// A login that stands for many: no rule names its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Somebody {
+    uid: u32,
+    tty: &'static str,
+    from: &'static str,
+}
+
+impl Somebody {
+    /// An ordinary user.
+    const ORDINARY: u32 = 1000;
+
+    /// Those who log in by sshd, or at the machine itself: on a console and on a pseudoterminal.
+    fn all(remote: bool) -> Vec<Self> {
+        // An address for documentation: no rule is for it but those for everybody.
+        let places: &[_] = if remote { &[("ssh", "203.0.113.254")] } else { &[("tty1", ""), ("pts/0", "")] };
+        let at = |(tty, from): &(&'static str, &'static str)| {
+            [Self::ORDINARY, 0].map(|uid| Self { uid, tty, from })
+        };
+        places.iter().flat_map(at).collect()
+    }
+
+    fn text(&self) -> String {
+        let who = if self.uid == Self::ORDINARY { "an ordinary user" } else { "uid 0" };
+        format!("{who} at {}", self.tty)
+    }
 }
 
 /// A policy, or the first fault in it.
@@ -51,7 +82,7 @@ impl Policies {
     /// Those of the machine, or the one that is checked in their place.
     #[must_use]
     pub fn new(instead: Option<Policy>) -> Self {
-        Self { instead: instead.map(Rc::new), read: RefCell::default() }
+        Self { instead: instead.map(Rc::new), read: RefCell::default(), broken: RefCell::default() }
     }
 
     /// That of a line.
@@ -66,12 +97,10 @@ impl Policies {
         self.read.borrow_mut().entry(line.conf_path().map(Path::to_owned)).or_insert_with(load).clone()
     }
 
-    /// What holds for somebody whom no rule names. A broken policy leaves the PAM line alone.
-    fn decide(&self, service: &str, sshd: &Sshd, line: &Words) -> Decided {
-        // An address for documentation: no rule is for it but those for everybody.
-        let remote = service == sshd.service();
-        let (tty, from) = if remote { ("ssh", "203.0.113.254") } else { ("", "") };
-        let login = Login { user: "".as_ref(), canonical: None, uid: None, service, tty, from };
+    /// What holds for a login. A broken policy leaves the PAM line alone.
+    fn decide(&self, service: &str, somebody: &Somebody, line: &Words) -> Decided {
+        let Somebody { uid, tty, from } = *somebody;
+        let login = Login { user: "".as_ref(), canonical: None, uid: Some(uid), service, tty, from };
         let policy = self.of(line);
         let decision =
             policy.as_ref().map(|policy| policy.decide(line, &login, |_| Ok::<_, Infallible>(false)));
@@ -79,6 +108,11 @@ impl Policies {
             Ok(Ok(decision)) => decision.rule,
             Err(_) | Ok(Err(_)) => None,
         };
+        // The message files of a policy that is not installed may come after it.
+        let installed = self.instead.is_none();
+        let fault = rule.filter(|_| installed).and_then(|rule| broken_message(line, rule));
+        let rule = rule.filter(|_| fault.is_none());
+        self.broken.borrow_mut().extend(fault);
         let words = rule.map(|rule| &rule.words);
         Decided {
             settings: Settings::of(line, words),
@@ -89,7 +123,9 @@ impl Policies {
 
     /// The faults of the policies that were read.
     fn faults(&self) -> Vec<String> {
-        self.read.borrow().values().filter_map(|read| read.as_ref().err().cloned()).collect()
+        let read = self.read.borrow();
+        let faults = read.values().filter_map(|read| read.as_ref().err().cloned());
+        faults.chain(self.broken.borrow().iter().cloned()).collect()
     }
 
     /// The rules that ask for an address.
@@ -99,6 +135,19 @@ impl Policies {
         let rules = policies.flat_map(|policy| &policy.rules).filter(|rule| rule.asks_for_address());
         rules.map(|rule| rule.place.to_string()).collect()
     }
+}
+
+/// What is wrong with the message file that holds where this rule decides: then the PAM line alone holds.
+fn broken_message(line: &Words, rule: &Rule) -> Option<String> {
+    Settings::of(line, Some(&rule.words)).limit?;
+    let files = Files::of(line.conf_path());
+    let alone = Policy { rules: vec![rule.clone()] };
+    let faults = match rule.words.message {
+        Some(_) => message_faults(&Words::default(), &alone, &files),
+        None => message_faults(line, &Policy::default(), &files),
+    };
+    let fault = faults.first()?;
+    Some(format!("{}: {fault}: the PAM line alone holds", rule.place))
 }
 
 /// All services of a machine that have a line of ours, and sshd's.
@@ -115,20 +164,35 @@ pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
         // Whoever guards consoles alone wants to know that as well.
         name.as_str() == sshd.service() || (ours && service)
     };
-    let names = stacks.iter().filter(matters).map(|(name, _)| name.as_str());
-    names.filter_map(|name| Some(judged(machine, policies, name, &libpam.service(name)?))).collect()
+    let mut names: BTreeSet<&str> = stacks.iter().filter(matters).map(|(name, _)| name.as_str()).collect();
+    if *sshd != Sshd::Absent {
+        // Without a file of its own it has the lines of `other`.
+        names.insert(sshd.service());
+    }
+    names
+        .into_iter()
+        .filter_map(|name| Some(judged(machine, policies, name, &libpam.service(name)?)))
+        .collect()
 }
 
 fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> Service {
     let sshd = machine.sshd();
     let course = machine.course(stack);
     if let Some(exception) = ours::exception(name, &logind::Kind::default(), false) {
-        let because = format!("its sessions are never watched: {}", exception.because);
-        return said(name, &course, Verdict::Nobody(because), BTreeSet::new());
+        return said(name, &course, Verdict::Exempt(exception.because), BTreeSet::new());
     }
-    let Judged { mut verdict, weak } = verdict::judge(&course, &|line| policies.decide(name, sshd, line));
-    let mut findings = weak;
+    let mut findings = BTreeSet::new();
+    let mut verdicts: Vec<(Somebody, Verdict)> = Vec::new();
+    for somebody in Somebody::all(name == sshd.service()) {
+        let Judged { verdict, weak } =
+            verdict::judge(&course, machine.helper_fails(), &|line| policies.decide(name, &somebody, line));
+        findings.extend(weak);
+        verdicts.push((somebody, verdict));
+    }
+    let (mut verdict, exempt) = together(verdicts);
     findings.extend(misplaced(stack));
+    findings.extend(refusing(stack));
+    findings.extend(untold(stack));
     for module in machine.modules(stack) {
         findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
     }
@@ -139,16 +203,52 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
         }
     }
     if !matches!(verdict, Verdict::Ends(_)) {
-        findings.insert(verdict.text(&course));
+        // The line of the service says why.
+        findings.insert("nobody is ended".to_owned());
     }
-    said(name, &course, verdict, findings)
+    let ends = matches!(verdict, Verdict::Ends(_));
+    let exempt: Vec<_> = exempt.into_iter().filter(|_| ends).collect();
+    let whom =
+        |(somebody, why): &(Somebody, String)| format!("{} is not ended, because {why}", somebody.text());
+    // An exemption of root by its id is meant so. One for all who sit at a terminal may not be.
+    let all = exempt.iter().filter(|(somebody, _)| somebody.uid == Somebody::ORDINARY);
+    findings.extend(all.map(whom));
+    let mut service = said(name, &course, verdict, findings);
+    for text in exempt.iter().map(whom) {
+        service.text.push_str(&format!("; {text}"));
+    }
+    if let Some(says) = service.json.get_mut("says") {
+        *says = Value::from(service.text.clone());
+    }
+    service
+}
+
+/// The verdict on all of them: nobody is ended only where none of them is. Beside it those who are not ended
+/// where others are, and why.
+fn together(verdicts: Vec<(Somebody, Verdict)>) -> (Verdict, Vec<(Somebody, String)>) {
+    let (mut ends, mut exempt): (Vec<End>, Vec<(Somebody, String)>) = (Vec::new(), Vec::new());
+    for (somebody, verdict) in verdicts {
+        match verdict {
+            Verdict::Ends(more) => {
+                let new: Vec<End> = more.into_iter().filter(|end| !ends.contains(end)).collect();
+                ends.extend(new);
+            }
+            Verdict::Nobody(why) => exempt.push((somebody, why)),
+            same @ (Verdict::Exempt(_) | Verdict::NoLine) => return (same, Vec::new()),
+        }
+    }
+    if !ends.is_empty() {
+        return (Verdict::Ends(ends), exempt);
+    }
+    let reasons: BTreeSet<String> = exempt.into_iter().map(|(_, why)| why).collect();
+    (Verdict::Nobody(joined(&reasons)), Vec::new())
 }
 
 fn said(name: &str, course: &Course, verdict: Verdict, findings: BTreeSet<String>) -> Service {
     let text = verdict.text(course);
     let ends: Vec<Value> = match verdict {
         Verdict::Ends(ends) => ends.into_iter().map(end_json).collect(),
-        Verdict::Nobody(_) | Verdict::NoLine => Vec::new(),
+        Verdict::Nobody(_) | Verdict::Exempt(_) | Verdict::NoLine => Vec::new(),
     };
     let json = json!({"service": name, "ended": !ends.is_empty(), "says": text, "lines": ends});
     let findings = findings.into_iter().map(|finding| format!("{name}: {finding}")).collect();
@@ -181,6 +281,53 @@ fn misplaced(stack: &Stack) -> Vec<String> {
                 found.extend((!refuses).then_some(why));
             }
         }
+    }
+    found
+}
+
+/// Lines of which it cannot be told whether libpam finds our module.
+fn untold(stack: &Stack) -> impl Iterator<Item = String> + '_ {
+    let named = |line: &&Entry| line.is_ours() && line.path().is_some_and(|path| path.contains("$ISA"));
+    stack.entries.iter().filter(named).map(|line| {
+        format!(
+            "{} has $ISA in the module's path: what libpam takes that for, and whether the module is there, cannot be \
+             told; write {MODULE} alone",
+            line.place
+        )
+    })
+}
+
+/// Account lines of ours that let nobody in, or that say something else than those of the session.
+fn refusing(stack: &Stack) -> Vec<String> {
+    let words = |line: &Entry| Words::of_line(line.words.iter().map(String::as_str));
+    let on_error = |line: &Entry| words(line).ok().map(|words| Settings::of(&words, None).on_error);
+    let session = stack.entries.iter().find(|line| line.is_ours() && line.kind == Kind::Session);
+    let entries = stack.of_kind(Kind::Account);
+    let mut found = Vec::new();
+    for line in entries.iter().filter(|line| line.is_ours()) {
+        let place = &line.place;
+        if let Err(bad) = words(line) {
+            found.push(format!("{place}: {}: {}", bad.word, bad.problem));
+        }
+        if matches!(line.control.action(Code::IGNORE), Action::Bad | Action::Die) {
+            found.push(format!("{place} is {}: it refuses everybody", line.written));
+        }
+        let said = on_error(line);
+        if let Some(other) = session
+            .filter(|other| said.is_some() && on_error(other).is_some_and(|on_error| Some(on_error) != said))
+        {
+            found.push(format!("{place} has another onerr= than {}", other.place));
+        }
+    }
+    // Our module has no opinion there, and somebody has to have one.
+    let answer = |_: usize, line: &Entry| if line.is_ours() { Code::IGNORE } else { Code::SUCCESS };
+    let opinion = |line: &Entry| !line.is_ours();
+    if !entries.is_empty()
+        && !entries.iter().any(opinion)
+        && !dispatch::run(&entries, answer).succeeds()
+        && found.is_empty()
+    {
+        found.push("no account line answers success, so nobody logs in: the lines are all ours".to_owned());
     }
     found
 }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::unistd::geteuid;
+
 /// Where sshd may be, the first that exists. It insists on being called by an absolute path.
 const PROGRAMS: [&str; 4] = ["usr/sbin/sshd", "usr/local/sbin/sshd", "usr/bin/sshd", "sbin/sshd"];
 
@@ -40,7 +42,7 @@ impl Sshd {
                 return Ok(text(&output.stdout));
             }
             let said = text(&output.stderr);
-            Err(said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").to_owned())
+            Err(reason(&said, geteuid().is_root()))
         };
         let connection = connection.and_then(|(user, from)| specification(user, from));
         let matched = connection.and_then(|connection| asked(&["-T", "-C", &connection]).ok());
@@ -81,6 +83,26 @@ impl Sshd {
     }
 }
 
+/// Why sshd does not say, of what it wrote, and what to do about it.
+fn reason(said: &str, root: bool) -> String {
+    let mut lines = said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines.next().unwrap_or("it gave no reason");
+    if last.contains("bad configuration option") {
+        // The lines before it name the option.
+        return lines.next().map_or_else(|| last.to_owned(), |culprit| format!("{culprit}: {last}"));
+    }
+    if let Some((_, directory)) = last.split_once("Missing privilege separation directory:") {
+        return format!(
+            "{last} (systemd makes it when it starts sshd; or run: mkdir -m 755 {})",
+            directory.trim()
+        );
+    }
+    if last.contains("no hostkeys available") && !root {
+        return format!("{last} (only root may read them: run this as root)");
+    }
+    last.to_owned()
+}
+
 /// A connection as `sshd -C` wants it; `None` if it cannot be said there.
 fn specification(user: &str, from: &str) -> Option<String> {
     let plain = |text: &str| !text.contains([',', '=', '"']) && !text.chars().any(char::is_whitespace);
@@ -103,6 +125,19 @@ mod tests {
         assert_eq!(Sshd::parse("usepam yes\npamservicename ssh-ops\n"), says(true, false, "ssh-ops"));
         assert!(Sshd::parse("port 22\n").without_pam().is_some());
         assert!(Sshd::Absent.without_pam().is_none() && Sshd::Silent(String::new()).without_pam().is_none());
+    }
+
+    #[test]
+    fn a_remedy_is_named() {
+        let missing = "Missing privilege separation directory: /run/sshd\n";
+        assert!(reason(missing, true).ends_with("or run: mkdir -m 755 /run/sshd)"));
+        let keys = "sshd: no hostkeys available -- exiting.\r\n";
+        assert!(reason(keys, false).ends_with("exiting. (only root may read them: run this as root)"));
+        assert!(reason(keys, true).ends_with("exiting."));
+        let bad = "/etc/ssh/sshd_config: line 3: Bad configuration option: UsePAN\n\
+                   /etc/ssh/sshd_config: terminating, 1 bad configuration options\n";
+        assert!(reason(bad, true).contains("line 3: Bad configuration option: UsePAN: "));
+        assert_eq!(reason("", true), "it gave no reason");
     }
 
     #[test]

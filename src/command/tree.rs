@@ -70,17 +70,39 @@ impl Tree {
         for module in PRESENT {
             tree.put_bytes(&format!("{MODULES}/{module}.so"), &Self::elf());
         }
-        tree.put(crate::handoff::HELPER.trim_start_matches('/'), "a helper");
-        tree.allow(crate::handoff::HELPER.trim_start_matches('/'), 0o755);
+        let refuses = format!("#!/bin/sh\necho '{}' >&2\nexit 1\n", crate::handoff::BY_HAND);
+        tree.program(crate::handoff::HELPER.trim_start_matches('/'), &refuses);
         tree.sshd("usepam yes\nusedns no");
         tree
     }
 
-    /// The beginning of a file that this processor's loader takes.
+    /// A file that this processor's loader takes for our module: its header, one part that is loaded, and names.
     pub fn elf() -> Vec<u8> {
-        let mut header = vec![0; 20];
-        File::open("/proc/self/exe").unwrap().read_exact(&mut header).unwrap();
-        header
+        let mut file = vec![0; 20];
+        File::open("/proc/self/exe").unwrap().read_exact(&mut file).unwrap();
+        let names = b"\0pam_sm_open_session\0pam_idle_watchdog\0";
+        let large = file[4] == 2;
+        let (header, part) = if large { (64, 56) } else { (52, 32) };
+        file.resize(header + part, 0);
+        let length = file.len() + names.len();
+        let mut put = |at: usize, value: usize, width: usize| {
+            let bytes = (value as u64).to_le_bytes();
+            let mut bytes = bytes[..width].to_vec();
+            if cfg!(target_endian = "big") {
+                bytes.reverse();
+            }
+            file[at..at + width].copy_from_slice(&bytes);
+        };
+        let word = if large { 8 } else { 4 };
+        let at = |large_at, small_at| if large { large_at } else { small_at };
+        put(16, 3, 2);
+        put(at(32, 28), header, word);
+        put(at(54, 42), part, 2);
+        put(at(56, 44), 1, 2);
+        put(header, 1, 4);
+        put(header + at(32, 16), length, word);
+        file.extend(names);
+        file
     }
 
     /// The path of the module below the root.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::control::{Action, Code};
 use super::course::{Course, joined};
 use super::stack::Entry;
 use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
@@ -14,6 +15,8 @@ pub enum Verdict {
     Ends(Vec<End>),
     /// It ends nobody's, and why.
     Nobody(String),
+    /// Its sessions are not watched, by design, because.
+    Exempt(String),
     /// It has no line of ours.
     NoLine,
 }
@@ -63,9 +66,10 @@ impl Decided {
     }
 }
 
-/// Judges a service by its stack. `decide` returns what holds for somebody whom no rule names.
+/// Judges a service by its stack. `decide` returns what holds for a login, and `helper` is why the helper cannot
+/// guard any session, if so.
 #[must_use]
-pub fn judge(course: &Course, decide: &impl Fn(&Words) -> Decided) -> Judged {
+pub fn judge(course: &Course, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
     let mut weak = course.weak.clone();
     if course.ours().next().is_none() {
         return Judged { verdict: Verdict::NoLine, weak };
@@ -76,7 +80,7 @@ pub fn judge(course: &Course, decide: &impl Fn(&Words) -> Decided) -> Judged {
     for way in &course.ways {
         let lines: Vec<&Entry> = way.iter().filter_map(|at| course.entries.get(*at)).collect();
         seconds.note(&lines, decide);
-        match guarded(course, &lines, decide, &mut weak) {
+        match guarded(course, &lines, helper, decide, &mut weak) {
             Ok(end) if ends.contains(&end) => {}
             Ok(end) => ends.push(end),
             Err(why) => nobody.push(why),
@@ -124,6 +128,7 @@ impl Seconds {
 fn guarded(
     course: &Course,
     lines: &[&Entry],
+    helper: Option<&str>,
     decide: &impl Fn(&Words) -> Decided,
     weak: &mut BTreeSet<String>,
 ) -> Result<End, String> {
@@ -152,6 +157,12 @@ fn guarded(
                 decided.by("onerr", place)
             ));
         }
+        if let Some(why) = helper {
+            let fails = matches!(line.control.action(Code::SESSION_ERR), Action::Bad | Action::Die);
+            let closed = fails && settings.on_error == OnError::Fail;
+            let outcome = if closed { "no session opens" } else { "sessions go on unguarded" };
+            return Err(format!("{outcome}: {why}"));
+        }
         if settings.kill == Kill::None {
             return Err(format!("{} says kill=none", decided.by("kill", place)));
         }
@@ -166,6 +177,7 @@ impl Verdict {
     pub fn text(&self, course: &Course) -> String {
         let ends = match self {
             Self::Nobody(why) => return format!("nobody is ended, because {why}"),
+            Self::Exempt(why) => return format!("not watched by design: {why}"),
             Self::NoLine => {
                 return "nobody is ended, because the session stack has no line of ours".to_owned();
             }

@@ -14,11 +14,21 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 ///
 /// `EBADF` when we were started without it.
 pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
+    keep_from_children(fd)?;
+    // SAFETY: the descriptor is open, and by this function's contract nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sees to it that nothing we start inherits a descriptor that we may have been started with.
+///
+/// # Errors
+///
+/// `EBADF` when we were started without it.
+pub fn keep_from_children(fd: RawFd) -> io::Result<()> {
     // SAFETY: the borrow lasts for one fcntl(2), which answers EBADF if there is no such descriptor.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: the descriptor is open, and by this function's contract nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(())
 }
 
 /// Undoes what the process that started us, or a person through a setuid program such as su, has set for

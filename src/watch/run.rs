@@ -19,7 +19,9 @@ use super::members::{Owner, Standing};
 use super::schedule::{Action, Ground, Schedule};
 use super::terminals::Finder;
 use super::watched::Watched;
-use crate::handoff::{ARMED, Assignment, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD};
+use crate::handoff::{
+    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD,
+};
 use crate::policy::Kill;
 use crate::record::Record;
 use crate::sys::aside::Aside;
@@ -44,7 +46,7 @@ const CHANGE: Nanos = 2 * SECOND;
 ///
 /// Why it is not armed. The module has been told too, if there is one.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
-    let not_started = |_: io::Error| "is started by pam_idle_watchdog.so, not by hand".to_owned();
+    let not_started = |_: io::Error| BY_HAND.to_owned();
     let leader = PidFd::from(inherit::take(LEADER_FD).map_err(not_started)?);
     let mut status = File::from(inherit::take(STATUS_FD).map_err(not_started)?);
     inherit::reset();

@@ -28,7 +28,7 @@ fn sshd(ours: &str, policy: &str) -> (String, Vec<String>) {
 fn assert_nobody(ours: &str, policy: &str, because: &str) {
     let (text, found) = sshd(ours, policy);
     assert!(text.starts_with("nobody is ended, because ") && text.contains(because), "{text}");
-    assert!(found.contains(&format!("sshd: {text}")), "{found:?}");
+    assert!(found.contains(&"sshd: nobody is ended".to_owned()), "{found:?}");
 }
 
 /// Asserts that sessions are ended, and that this is found all the same.
@@ -67,6 +67,45 @@ fn settings_that_end_nobody_are_found() {
 }
 
 #[test]
+fn a_rule_that_exempts_everybody_at_a_terminal_or_by_id_is_found() {
+    assert_nobody(LINE, "uid:0- * * * timeout=off\n", "/f:1 says timeout=off");
+    let two = "uid:0-999 * * * timeout=off\nuid:1000- * * * kill=none\n";
+    assert_nobody(LINE, two, "/f:1 says timeout=off, /f:2 says kill=none");
+    let tree = Tree::with(LINE);
+    tree.put("etc/pam.d/login", &format!("@include common-session\n{LINE}\n"));
+    let (services, found) = looked(&tree, "* * tty*,ssh * kill=none\n");
+    assert_eq!(services["sshd"], "nobody is ended, because /f:1 says kill=none");
+    let not = "an ordinary user at tty1 is not ended, because /f:1 says kill=none";
+    assert!(
+        services["login"].starts_with("ends after 15m") && services["login"].contains(not),
+        "{services:?}"
+    );
+    assert!(found.contains(&format!("login: {not}")), "{found:?}");
+    let (_, found) = looked(&tree, "* login tty* local timeout=off\n");
+    let not = "login: an ordinary user at tty1 is not ended, because /f:1 says timeout=off";
+    assert_eq!(found, [not]);
+    // An exemption of root alone is said, and is none of a guard that is missing.
+    let (services, found) = looked(&tree, "uid:0 * * * timeout=off\n");
+    assert!(services["sshd"].ends_with("; uid 0 at ssh is not ended, because /f:1 says timeout=off"));
+    assert_eq!(found, [""; 0]);
+}
+
+#[test]
+fn where_the_helper_is_missing_nobody_is_ended() {
+    let helper = crate::handoff::HELPER;
+    let says = |line: &str| {
+        let tree = Tree::with(line);
+        tree.remove(helper.trim_start_matches('/'));
+        looked(&tree, "").0["sshd"].clone()
+    };
+    let begins = |outcome: &str| format!("nobody is ended, because {outcome}: the helper {helper}: ");
+    assert!(says(LINE).starts_with(&begins("no session opens")), "{}", says(LINE));
+    for line in [&format!("{LINE} onerr=succeed"), "session optional pam_idle_watchdog.so"] {
+        assert!(says(line).starts_with(&begins("sessions go on unguarded")), "{}", says(line));
+    }
+}
+
+#[test]
 fn a_module_that_is_not_loaded_is_found() {
     let because = |change: &dyn Fn(&Tree), line: &str| {
         let tree = Tree::with(line);
@@ -88,6 +127,16 @@ fn a_module_that_is_not_loaded_is_found() {
     let foreign = [b"\x7fELF\x09".as_slice(), &[0; 30]].concat();
     let text = because(&|tree| tree.put_bytes(&Tree::module(), &foreign), LINE);
     assert!(text.contains("another kind of processor"), "{text}");
+    let cut = Tree::elf()[..100].to_vec();
+    let text = because(&|tree| tree.put_bytes(&Tree::module(), &cut), LINE);
+    assert!(text.contains("is cut off"), "{text}");
+    for name in ["pam_sm_open_session", "pam_idle_watchdog"] {
+        let mut other = Tree::elf();
+        let at = other.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+        other[at] = b'x';
+        let text = because(&|tree| tree.put_bytes(&Tree::module(), &other), LINE);
+        assert!(text.contains("is not our module"), "{text}");
+    }
     // Debian's libpam looks there at last, but for a bare name only.
     let moved = |tree: &Tree| {
         tree.put_bytes("lib/security/pam_idle_watchdog.so", &Tree::elf());
@@ -135,6 +184,82 @@ fn an_sshd_without_pam_is_found() {
     tree.put("etc/pam.d/ssh-ops", "@include common-session\n");
     let (services, _) = looked(&tree, "");
     assert!(services["ssh-ops"].contains("has no line of ours"), "{services:?}");
+}
+
+#[test]
+fn an_sshd_without_a_file_of_its_own_has_the_lines_of_other() {
+    let tree = Tree::with("");
+    tree.remove("etc/pam.d/sshd");
+    let (services, found) = looked(&tree, "");
+    assert!(services["sshd"].contains("the session stack has no line of ours"), "{services:?}");
+    assert!(found.iter().any(|finding| finding.starts_with("sshd: nobody is ended")), "{found:?}");
+    tree.put("etc/pam.d/other", &format!("@include common-session\n{LINE}\n"));
+    assert!(looked(&tree, "").0["sshd"].starts_with("ends after 15m"));
+}
+
+#[test]
+fn account_lines_that_refuse_everybody_are_found() {
+    let account = |line: &str| format!("{LINE}\naccount {line}");
+    assert_weak(
+        &account("required pam_idle_watchdog.so timeot=5m"),
+        "/etc/pam.d/sshd:10: timeot=5m: unknown",
+    );
+    assert_weak(
+        &account("requird pam_idle_watchdog.so"),
+        "/etc/pam.d/sshd:10 is requird: it refuses everybody",
+    );
+    assert_weak(&account("required pam_idle_watchdog.so onerr=succeed"), "another onerr= than");
+    let tree = Tree::with("");
+    tree.put(
+        "etc/pam.d/sshd",
+        &format!("account required pam_idle_watchdog.so\n@include common-session\n{LINE}\n"),
+    );
+    let (_, found) = looked(&tree, "");
+    assert!(matches!(&found[..], [one] if one.contains("no account line answers success")), "{found:?}");
+}
+
+#[test]
+fn a_stack_of_our_line_alone_is_found() {
+    let tree = Tree::with("");
+    tree.put("etc/pam.d/sshd", &format!("{LINE}\n"));
+    let (services, found) = looked(&tree, "");
+    assert!(services["sshd"].starts_with("ends after 15m"));
+    assert!(matches!(&found[..], [one] if one.contains("exempt users cannot log in")), "{found:?}");
+    let exempt = "session required pam_idle_watchdog.so timeout=off\n";
+    tree.put("etc/pam.d/sshd", exempt);
+    let (services, _) = looked(&tree, "");
+    assert_eq!(
+        services["sshd"],
+        "nobody is ended, because no session opens: no session line answers success"
+    );
+}
+
+#[test]
+fn where_a_message_file_is_broken_the_line_alone_holds() {
+    let tree = Tree::with(LINE);
+    let text = "* * * * timeout=5m message-file=/etc/nosuch\n";
+    let policies = Policies::new(None);
+    let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
+    policies.read.borrow_mut().insert(None, Ok(Rc::new(policy)));
+    let machine = tree.machine();
+    let services = all(&machine, &policies);
+    assert_eq!(services[0].text, "ends after 15m, kill=session, by /etc/pam.d/sshd:9");
+    let (found, _) = around(&machine, &policies, &services);
+    assert!(matches!(&found[..], [one] if one.starts_with("/f:1: /etc/nosuch: ")), "{found:?}");
+}
+
+#[test]
+fn a_second_line_of_ours_has_no_opinion() {
+    let second = "session [success=die ignore=ignore default=bad] pam_idle_watchdog.so timeout=15m";
+    assert_weak(&format!("{LINE}\n{second}"), "/etc/pam.d/sshd:10 does nothing");
+}
+
+#[test]
+fn a_path_that_only_libpam_understands_is_found() {
+    assert_weak(
+        "session required /lib/security/$ISA/pam_idle_watchdog.so timeout=15m",
+        "/etc/pam.d/sshd:9 has $ISA in the module's path",
+    );
 }
 
 #[test]
@@ -243,17 +368,17 @@ fn only_services_are_judged_and_only_those_that_matter() {
         tree.put(&format!("etc/pam.d/{copy}"), "session optional pam_idle_watchdog.so kill=none\n");
     }
     tree.put("etc/pam.d/ours", &format!("{LINE}\n"));
-    tree.put("etc/pam.d/login", "session include ours\n");
+    tree.put("etc/pam.d/login", "@include common-session\nsession include ours\n");
     tree.put("etc/pam.d/cron", "@include common-session\nsession include ours\n");
     let (services, found) = looked(&tree, "");
     // su has no line, and need not have one.
     assert_eq!(services.keys().collect::<Vec<_>>(), ["cron", "login", "sshd"]);
-    assert!(services["cron"].contains("its sessions are never watched"), "{services:?}");
+    assert_eq!(services["cron"], "not watched by design: service cron");
     assert_eq!(found, [""; 0]);
     let (services, found) = looked(&Tree::with(""), "");
     assert_eq!(services.keys().collect::<Vec<_>>(), ["sshd"]);
     let none = "no service has a line of ours in its session stack";
-    assert_eq!(found, [none, "sshd: nobody is ended, because the session stack has no line of ours"]);
+    assert_eq!(found, [none, "sshd: nobody is ended"]);
 }
 
 #[test]
