@@ -301,10 +301,10 @@ fn a_rule_that_still_matches_somebody_is_not_noted() {
 #[test]
 fn a_column_of_exceptions_alone_is_a_fault_that_says_what_to_write() {
     for (policy, says) in [
-        ("!hoa * * * quiet\n", "-:1:1: !hoa: only exceptions: for everything else, write *,!hoa\n"),
+        ("!hoa * * * quiet\n", "-:1:1: !hoa: only exceptions: to match everything else, write *,!hoa\n"),
         (
             "* !cron,!atd * * quiet\n",
-            "-:1:3: !cron,!atd: only exceptions: for everything else, write *,!cron,!atd\n",
+            "-:1:3: !cron,!atd: only exceptions: to match everything else, write *,!cron,!atd\n",
         ),
     ] {
         let Answer(_, err, code) = ask(policy, "check -");

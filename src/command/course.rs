@@ -169,7 +169,7 @@ impl Way<'_> {
             ours.iter().fold(self.codes.clone(), |codes, at| answers::replaced(&codes, *at, Code::IGNORE));
         if !ours.is_empty() && !(Way { entries: self.entries, codes: left_alone }).run().succeeds() {
             found.push(
-                "exempt users cannot log in: without our module's no session line answers success".to_owned(),
+                "exempt users cannot log in: without our module's no session line returns success".to_owned(),
             );
         }
         let Some((at, line)) = ours.first().and_then(|at| Some((*at, entry(at)?))) else { return found };
@@ -223,7 +223,7 @@ fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), Str
     let fails = |action: &Action| matches!(action, Action::Bad | Action::Die);
     let failed = run.ran.iter().find(|(at, action)| fails(action) || run.bad_jump == Some(*at));
     let Some((entry, action)) = failed.and_then(|(at, action)| Some((entries.get(*at)?, action))) else {
-        return "no session line answers success".to_owned();
+        return "no session line returns success".to_owned();
     };
     match &entry.runs {
         Runs::Fails(why) => format!("{}: {why}", entry.place),

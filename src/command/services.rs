@@ -272,7 +272,7 @@ fn misplaced(stack: &Stack) -> Vec<String> {
                 line.kind.word()
             )),
             Kind::Account if line.control.action(Code::SUCCESS) == Action::Done => found.push(format!(
-                "{place} is {}: account lines after it may not be asked whether one may come in",
+                "{place} is {}: account lines after it may not be asked whether the user may come in",
                 line.written
             )),
             Kind::Account => {
@@ -343,7 +343,7 @@ pub fn around(machine: &Machine, policies: &Policies, services: &[Service]) -> (
     match machine.sshd() {
         Sshd::Absent => notes.push("there is no sshd on this machine that could be asked whether it uses PAM".to_owned()),
         Sshd::Says { dns: true, .. } => notes.extend(policies.of_addresses().into_iter().map(|rule| {
-            format!("{rule}: sshd has `UseDNS yes` and passes names to PAM where it finds them: an address does not match those")
+            format!("{rule}: sshd has `UseDNS yes` and passes names to PAM where it finds them: an address does not match names")
         })),
         Sshd::Says { .. } | Sshd::Silent(_) => {}
     }

@@ -259,7 +259,8 @@ impl Reader<'_> {
                 Some('\\') => {
                     self.next();
                     let c = self.rest.peek().copied().and_then(letters::escaped);
-                    let c = c.ok_or("a backslash stands before one of \" \\ n t , ! @ * and a blank")?;
+                    let c =
+                        c.ok_or("a backslash may stand only before one of \" \\ n t , ! @ * and a blank")?;
                     self.next();
                     letters.push((c, Written::Escaped));
                 }
@@ -401,12 +402,15 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
                 "/f:1:1: x,@GG(a): \"@GG(a)\": expected a user, @group, uid:N, uid:N-M, uid:N- or *; \
                  if that is the whole name, write \"@GG(a)\"",
             ),
-            ("!hoa * * * quiet", "/f:1:1: !hoa: only exceptions: for everything else, write *,!hoa"),
+            ("!hoa * * * quiet", "/f:1:1: !hoa: only exceptions: to match everything else, write *,!hoa"),
             (
                 "* !su,!cron * * quiet",
-                "/f:1:3: !su,!cron: only exceptions: for everything else, write *,!su,!cron",
+                "/f:1:3: !su,!cron: only exceptions: to match everything else, write *,!su,!cron",
             ),
-            ("* * * !local quiet", "/f:1:7: !local: only exceptions: for everything else, write *,!local"),
+            (
+                "* * * !local quiet",
+                "/f:1:7: !local: only exceptions: to match everything else, write *,!local",
+            ),
             (
                 "%sudo * * * quiet",
                 "/f:1:1: %sudo: expected a user, @group, uid:N, uid:N-M, uid:N- or *; did you mean @sudo?",

@@ -44,7 +44,7 @@ impl<T: Item> List<T> {
         let list = Self { items };
         if list.wanted().next().is_none() {
             // Some would read it as everything else, others as nothing.
-            return Err(format!("only exceptions: for everything else, write *,{list}"));
+            return Err(format!("only exceptions: to match everything else, write *,{list}"));
         }
         Ok(list)
     }

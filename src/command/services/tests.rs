@@ -230,7 +230,7 @@ fn a_stack_of_our_line_alone_is_found() {
     let (services, _) = looked(&tree, "");
     assert_eq!(
         services["sshd"],
-        "nobody is ended, because no session opens: no session line answers success"
+        "nobody is ended, because no session opens: no session line returns success"
     );
 }
 
