@@ -351,6 +351,15 @@ impl Sshd {
         write(&path, text, 0o755);
         path
     }
+
+    /// Builds a program of its C source in the private folder; the path.
+    pub fn program(&self, name: &str, source: &str) -> PathBuf {
+        let source = self.script(&format!("{name}.c"), source);
+        let program = self.dir.join(name);
+        let built = Command::new("cc").arg("-pthread").arg("-o").arg(&program).arg(&source).status().unwrap();
+        assert!(built.success(), "cc: {built}");
+        program
+    }
 }
 
 impl Drop for Sshd {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::program;
 use crate::promise::*;
 use crate::support::log::Line;
 use crate::support::process::{Process, wait_some};
@@ -151,7 +150,7 @@ fn nothing_that_the_caller_of_su_sets_delays_the_end() {
     let alice = sshd.login("alice");
     sshd.log.wait_for_event("armed", "alice", SOON);
     let outer = sshd.helper();
-    let worst = program(&sshd, "worst", WORST);
+    let worst = sshd.program("worst", WORST);
     alice.type_line(&format!("{} su bob", worst.display()));
     sshd.log.wait_for_event("armed", "bob", SOON);
     alice.wait_for_shell();

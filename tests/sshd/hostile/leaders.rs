@@ -1,8 +1,6 @@
 //! A leader that has become the person's own program, as with `run0` and `PAMName=`: the person may do with it
 //! what they like.
 
-use std::process::Command;
-
 use crate::openers::{OK, Opener};
 use crate::promise::*;
 use crate::support::SOON;
@@ -88,10 +86,7 @@ int main(void)
 #[test]
 fn a_leader_whose_sockets_linger_delays_nothing() {
     let opener = shell_of_the_person();
-    let source = opener.sshd.script("linger.c", LINGER);
-    let program = opener.sshd.dir.join("linger");
-    let built = Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap();
-    assert!(built.success(), "cc: {built}");
+    let program = opener.sshd.program("linger", LINGER);
     opener.terminal.type_line(&format!("exec {}", program.display()));
     let gone = opener.process.wait_gone(opener.terminal.last_key() + PAST_THE_PROMISE);
     assert!(gone.is_some(), "the log:\n{}", opener.sshd.log);
@@ -131,10 +126,7 @@ int main(void)
 #[test]
 fn a_leader_that_leaves_a_shell_on_its_terminal_is_no_ordinary_end() {
     let opener = shell_of_the_person();
-    let source = opener.sshd.script("stay.c", STAY);
-    let program = opener.sshd.dir.join("stay");
-    let built = Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap();
-    assert!(built.success(), "cc: {built}");
+    let program = opener.sshd.program("stay", STAY);
     opener.terminal.type_line(&format!("exec {}", program.display()));
     let ended = opener.sshd.log.wait_for_event("ended", "alice", SOON);
     assert_eq!(ended.field("survivors"), Some("0"), "the log:\n{}", opener.sshd.log);

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use super::activity::AUTOMATON;
-use super::program;
 use crate::guest::with_scope;
 use crate::promise::*;
 use crate::support::client::{Client, Typist};
@@ -119,7 +118,7 @@ int main(int argc, char **argv)
 fn who_logged_in_through_an_sshd_that_the_session_adopted_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
-    let adopt = program(&sshd, "adopt", ADOPT);
+    let adopt = sshd.program("adopt", ADOPT);
     let port = second_sshd(&sshd, &root, &adopt.display().to_string());
     let (bob, typist) = typing_at(&sshd, port, "bob");
     let parent = |process: &Process| Process::read(process.ppid);
@@ -186,7 +185,7 @@ int main(void)
 fn an_id_that_a_user_namespace_lends_spares_nobody() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
-    alice.run(&program(&sshd, "lent", LENT).display().to_string());
+    alice.run(&sshd.program("lent", LENT).display().to_string());
     let own = std::fs::read_link("/proc/self/ns/user").unwrap();
     let elsewhere = |p: &Process| std::fs::read_link(p.file("ns/user")).is_ok_and(|theirs| theirs != own);
     let lent = || sshd.processes_of("alice").into_iter().find(elsewhere);

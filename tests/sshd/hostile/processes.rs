@@ -2,13 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use super::program;
 use crate::promise::*;
-use crate::support::client::Client;
+use crate::support::SOON;
 use crate::support::process::wait_some;
-use crate::support::{SOON, secs, until};
 
 /// `chain SETSID DELAY SECONDS`: after DELAY each process forks a child and exits at once, so
 /// that whoever looks for it finds a process that is no more.
@@ -50,116 +47,6 @@ sub grow {
 exit if fork;
 grow($depth);
 "#;
-
-/// `hop SETSID DELAY SECONDS`: several such chains, each as fast as a compiled program can.
-const HOP: &str = r#"
-#include <signal.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
-
-int main(int argc, char **argv)
-{
-	int chains, sessions = atoi(argv[1]);
-	time_t end;
-
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	if (fork())
-		return 0;
-	if (sessions)
-		setsid();
-	sleep(atoi(argv[2]));
-	end = time(0) + atoi(argv[3]);
-	for (chains = 1; chains < 3 && fork() > 0;)
-		chains++;
-	while (time(0) < end) {
-		pid_t child = fork();
-
-		if (child > 0)
-			_exit(0);
-		if (!child && sessions)
-			setsid();
-	}
-	return 0;
-}
-"#;
-
-/// `spring DELAY SECONDS`: starts a process four times a second, and so has started some more by the time
-/// that somebody who looks at the newest first comes to it.
-const SPRING: &str = r#"#!/usr/bin/perl
-use POSIX ();
-my ($delay, $seconds) = @ARGV;
-$SIG{HUP} = $SIG{TERM} = 'IGNORE';
-exit if fork;
-POSIX::setsid();
-my $end = time + $delay + $seconds;
-sleep $delay;
-while (time < $end) {
-    if (!fork) { sleep $seconds; exit }
-    select undef, undef, undef, 0.25;
-}
-"#;
-
-/// `crowd COUNT SECONDS [NUMBER]`: so many processes that do nothing, and do not want to leave. With a
-/// number, each has many descriptors and sits on a terminal of that number in another devpts.
-const CROWD: &str = r#"
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-static void sit(unsigned number)
-{
-	int unlocked = 0, n, master;
-	unsigned found = ~0;
-	char slave[32];
-
-	if (fork())
-		exit(0);
-	setsid();
-	do {
-		master = open("/dev/pts2/ptmx", O_RDWR | O_NOCTTY);
-		ioctl(master, TIOCGPTN, &found);
-	} while (master >= 0 && found != number);
-	ioctl(master, TIOCSPTLCK, &unlocked);
-	snprintf(slave, sizeof(slave), "/dev/pts2/%u", number);
-	open(slave, O_RDWR);
-	for (n = 0; n < 900; n++)
-		dup(0);
-}
-
-int main(int argc, char **argv)
-{
-	int n, count = atoi(argv[1]);
-
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	if (argc > 3)
-		sit(atoi(argv[3]));
-	alarm(atoi(argv[2]));
-	for (n = 0; n < count; n++)
-		if (!fork()) {
-			alarm(atoi(argv[2]));
-			pause();
-			return 0;
-		}
-	printf("%d stand around.\r\n", n);
-	fflush(stdout);
-	pause();
-	return 0;
-}
-"#;
-
-/// How many stand around in a session.
-const COUNT: u32 = 1000;
-/// How many in another session, which is in use.
-const OTHERS: u32 = 2500;
-/// Their end takes the kernel some time.
-const CROWDED: Duration = secs(10);
 
 /// Later than any test of this file looks.
 const LIFETIME: u32 = 40;
@@ -208,68 +95,6 @@ fn a_tree_that_grows_again_ends() {
     let tree = town.sshd.script("tree", TREE);
     town.alice.run(&format!("{} 3 {LIFETIME}", tree.display()));
     town.assert_promise();
-}
-
-/// What tty(1) has said.
-fn number_of_terminal(client: &Client) -> String {
-    let screen = client.screen();
-    let (_, rest) = screen.split_once("/dev/pts/").expect("a terminal");
-    rest.chars().take_while(char::is_ascii_digit).collect()
-}
-
-/// Alice has another session, in use, and a crowd in both. In the first, which is idle, something older
-/// than the crowd starts processes, and something newer hops.
-#[test]
-fn a_crowd_hides_nobody() {
-    let town = Town::awake();
-    let (hop, crowd) = (program(&town.sshd, "hop", HOP), program(&town.sshd, "crowd", CROWD));
-    let other = town.sshd.login("alice");
-    let spring = town.sshd.script("spring", SPRING);
-    town.alice.run(&format!("{} 9 90", spring.display()));
-    town.alice.run("tty");
-    let number = number_of_terminal(&town.alice);
-    for (client, count, number) in [(&other, OTHERS, &*number), (&town.alice, COUNT, "")] {
-        client.type_line(&format!("{} {count} 100 {number} &", crowd.display()));
-        client.expect(&format!("{count} stand around."), SOON);
-    }
-    let typist = other.keep_typing(secs(2));
-    town.alice.run(&format!("for s in 0 1; do {} $s 9 80; done", hop.display()));
-    let armed = &town.sshd.log.events("armed", "alice")[0];
-    let audit = armed.field("audit").expect("an audit session").to_owned();
-
-    let ended = town.sshd.log.wait_for_event("ended", "alice", secs(75));
-    println!("{}", ended.text);
-    assert_eq!(ended.field("audit"), Some(&*audit), "{}", ended.text);
-    assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
-    // Whoever is there now would be there later, too.
-    let left = town.sshd.processes_of("alice").into_iter().filter(|process| {
-        let id = fs::read_to_string(format!("/proc/{}/sessionid", process.pid));
-        id.is_ok_and(|id| id == audit) && process.state != 'Z'
-    });
-    let left: Vec<_> = left.collect();
-    assert_eq!(left, [], "the log:\n{}", town.sshd.log);
-    typist.stop();
-    other.wait_for_shell();
-    assert!(town.sshd.processes_of("alice").len() > OTHERS as usize, "the log:\n{}", town.sshd.log);
-}
-
-#[test]
-fn the_oldest_of_a_crowd_is_asked_to_leave() {
-    let town = Town::awake();
-    let crowd = program(&town.sshd, "crowd", CROWD);
-    let asked = town.sshd.home("alice").join("asked");
-    let oldest = format!("$SIG{{TERM}} = sub {{ open F, q(>{}); exit }}; sleep 1 while 1", asked.display());
-    town.alice.run(&format!("setsid -f perl -e '{oldest}'"));
-    let runs = || town.sshd.processes_of("alice").into_iter().find(|p| p.comm == "perl" && p.sid == p.pid);
-    wait_some(runs, SOON).expect("the oldest");
-    town.alice.type_line(&format!("{} {COUNT} {LIFETIME} &", crowd.display()));
-    town.alice.expect(&format!("{COUNT} stand around."), SOON);
-    let deadline = gone_by(town.alice.last_key()) + CROWDED;
-    let ended = town.sshd.log.wait_for_event("ended", "alice", until(deadline));
-    assert!(asked.exists(), "{}", ended.text);
-    let processes = ended.text.split_once("processes=").expect("what was ended").1;
-    assert!(processes.contains("perl") && processes.contains("crowd"), "{}", ended.text);
-    town.assert_all_by(deadline);
 }
 
 /// Whoever handles SIGHUP is neither gone nor deaf to SIGTERM.
@@ -322,7 +147,7 @@ int main(void)
 #[test]
 fn a_process_without_its_first_thread_ends() {
     let town = Town::awake();
-    let program = program(&town.sshd, "thread", THREAD);
+    let program = town.sshd.program("thread", THREAD);
     town.alice.run(&program.display().to_string());
     let pid = || {
         let screen = town.alice.screen();

@@ -1,6 +1,5 @@
 //! Terminals that take no notice.
 
-use super::program;
 use crate::promise::*;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, secs};
@@ -34,7 +33,7 @@ const HANG: &str = include_str!("hang.c");
 #[test]
 fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
     let town = Town::awake();
-    let program = program(&town.sshd, "hang", HANG);
+    let program = town.sshd.program("hang", HANG);
     town.alice.type_line(&format!("{} {}/mnt", program.display(), town.sshd.home("alice").display()));
     town.alice.expect("reading now", SOON);
     // Longer than what the kernel copies through a buffer of its own.
@@ -91,7 +90,7 @@ int main(void)
 #[test]
 fn a_terminal_given_to_a_new_leader_again_and_again_is_no_new_one() {
     let town = Town::awake();
-    let program = program(&town.sshd, "adopted", ADOPTED);
+    let program = town.sshd.program("adopted", ADOPTED);
     town.alice.type_line(&format!("exec {}", program.display()));
     town.alice.expect("adopted now", SOON);
     town.assert_promise();
@@ -133,7 +132,7 @@ fn a_queue_whose_mode_flickers_buys_nothing() {
     // Many looks, for it is a matter of luck: one every 2 s.
     let sshd = Sshd::with("timeout=20s warn=19s grace=0 debug").start();
     let alice = sshd.login("alice");
-    alice.type_line(&program(&sshd, "flicker", FLICKER).display().to_string());
+    alice.type_line(&sshd.program("flicker", FLICKER).display().to_string());
     alice.expect("flickering now", SOON);
     alice.type_keys("\0");
     let begin = alice.last_key();

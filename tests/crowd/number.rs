@@ -1,4 +1,4 @@
-//! A crowd that stands in the helper's way.
+//! A crowd of another user's processes on the terminal's number.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -6,7 +6,6 @@ use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
-use super::program;
 use crate::promise::*;
 use crate::support::process::wait_some;
 use crate::support::sshd::Sshd;
@@ -88,7 +87,7 @@ fn a_crowd_on_our_terminals_number_delays_nothing_and_is_not_read() {
     let shell = || sshd.processes_of("alice").into_iter().find(|process| process.comm == "sh");
     let terminal = wait_some(shell, SOON).expect("alice's shell").tty;
     let carol = sshd.login("carol");
-    let crowd = program(&sshd, "crowd", CROWD);
+    let crowd = sshd.program("crowd", CROWD);
     // pts numbers are the minor numbers: below 256 the low byte of tty_nr.
     carol.type_line(&format!(
         "{} /dev/pts2/ptmx /dev/pts2 {} {PROCESSES} 200",
