@@ -85,7 +85,7 @@ impl Ladder<'_> {
         let mut bounds = Bounds::new(Moment::now().mono);
         let (mut due, mut restless) = (None, false);
         loop {
-            let Found { mut killed, last, survey } = self.kill_found();
+            let Found { mut killed, last, survey } = self.kill_found(restless);
             let now = Moment::now().mono;
             let fresh = |m: &&Member| !self.leaves_last(m) && !self.killed.outlives(m, now);
             let found = survey.members.iter().any(|member| fresh(&member));
@@ -136,7 +136,7 @@ impl Ladder<'_> {
             killed.push(last);
         }
         wait_for_exit(self.session, &mut killed, after(Moment::now(), DYING));
-        let Found { mut killed, survey, .. } = self.kill_found();
+        let Found { mut killed, survey, .. } = self.kill_found(true);
         wait_for_exit(self.session, &mut killed, after(Moment::now(), DYING));
         self.outcome.unsettled = true;
         self.note_survivors(&survey);
@@ -148,10 +148,10 @@ impl Ladder<'_> {
     }
 
     /// One survey. Everybody found is killed at once, because a process that forks and exits all the
-    /// time is not there for long; the last one is only held. Where all go, they are frozen meanwhile: a
-    /// process behind newcomers of another session may come and go without being missed.
-    fn kill_found(&mut self) -> Found {
-        let freeze = self.reach == Reach::Session;
+    /// time is not there for long; the last one is only held. Where all go and some are restless, they
+    /// are frozen meanwhile. (Not always: the leader may be closing the session just then.)
+    fn kill_found(&mut self, restless: bool) -> Found {
+        let freeze = restless && self.reach == Reach::Session;
         let frozen = if freeze { self.session.standing.freeze() } else { None };
         let (mut killed, mut last) = (Vec::new(), None);
         let (mut tried, mut forbidden) = (std::mem::take(&mut self.killed), 0);
