@@ -8,7 +8,8 @@ use crate::support::client::Client;
 use crate::support::process::wait_some;
 use crate::support::{SOON, secs, until};
 
-/// `hop SETSID DELAY SECONDS`: several such chains, each as fast as a compiled program can.
+/// `hop SETSID DELAY SECONDS`: several chains, in which each process starts the next one and exits. A process lives
+/// for as long as a survey takes, and no shorter: init may be slow to reap them, and PIDs are few.
 const HOP: &str = r#"
 #include <signal.h>
 #include <stdlib.h>
@@ -31,7 +32,10 @@ int main(int argc, char **argv)
 	for (chains = 1; chains < 3 && fork() > 0;)
 		chains++;
 	while (time(0) < end) {
-		pid_t child = fork();
+		pid_t child;
+
+		usleep(10000);
+		child = fork();
 
 		if (child > 0)
 			_exit(0);
