@@ -180,12 +180,12 @@ fn build(dir: &Path) -> PathBuf {
 
 /// A devpts instance of its own, in this mount namespace.
 fn another_devpts(dir: &Path) -> PathBuf {
-    let folder = dir.join("pts");
-    fs::create_dir(&folder).unwrap();
+    let directory = dir.join("pts");
+    fs::create_dir(&directory).unwrap();
     let options = ["-t", "devpts", "-o", "newinstance,ptmxmode=666", "pts"];
-    let mounted = Command::new("mount").args(options).arg(&folder).status().unwrap();
+    let mounted = Command::new("mount").args(options).arg(&directory).status().unwrap();
     assert!(mounted.success(), "mount devpts");
-    folder
+    directory
 }
 
 pub fn survey(dir: &Path) {
@@ -206,7 +206,7 @@ pub fn survey(dir: &Path) {
         let _shape = Shape::grow(&program, &["0", &count.to_string(), "0"]);
         row(&format!("{count} that sleep"));
     }
-    // What a hostile user may have beside them.
+    // Shapes that a hostile user may choose.
     let (chain, leaves) = (most.min(12_000) / 3, most.min(12_000) / 3 * 2);
     {
         let _shape = Shape::grow(&program, &[&chain.to_string(), &leaves.to_string(), "0"]);

@@ -3,8 +3,8 @@
 //! A plain `fork` would copy the host's memory map, which is what a login waits for most, and leave
 //! it a child to be surprised by. Instead, as posix_spawn(3) does it: a child on the host's memory
 //! (`CLONE_VM | CLONE_VFORK`: the calling thread sleeps meanwhile) starts the helper the same way and
-//! exits. The helper so is no child of the host's, but
-//! of init or of a subreaper that the caller made; the child between has no exit signal, so that
+//! exits. So the helper is a child of init, or of a subreaper that the caller made, and not of the host.
+//! The child between has no exit signal, so that
 //! the host's SIGCHLD handler never hears of it and need not be touched. In the children only
 //! async-signal-safe calls are made, and none that glibc spreads over all threads (its setuid).
 

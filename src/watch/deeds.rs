@@ -75,8 +75,8 @@ impl Watchdog {
         self.climb(Reach::Orphans, record, notice::ORPHANED);
     }
 
-    /// A leader that became the person's program has ended. That is how such a session ends. Somebody who sits on
-    /// its terminal all the same, when the hang-up must have reached them, is left as if it had crashed.
+    /// A leader that became the person's program has ended. That is how such a session ends. A process that still
+    /// sits on the terminal after the hang-up is ended, as after a crash of the leader.
     pub(super) fn leave_or_take_over(&mut self) {
         const HANGING_UP: Nanos = 2 * SECOND;
         let _ = poll(&mut [], timeout(HANGING_UP));

@@ -76,14 +76,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 enum Event {
     /// It is time to look, or somebody stepped the clock.
     Look,
-    /// The PAM session was closed, or has come to nothing; or the leader, which had become the person's own
-    /// program, has ended as such sessions do.
+    /// The PAM session was closed, or has come to nothing.
     Closed,
     /// The leader has opened another session.
     Shared,
     /// The leader is gone and has said nothing.
     LeaderGone,
-    /// The same, and it had become a program of the person's.
+    /// The leader had become the person's own program, and that has ended.
     ProgramEnded,
 }
 
