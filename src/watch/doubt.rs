@@ -42,13 +42,15 @@ pub enum Doubt {
     Future,
 }
 
-/// A terminal may have been read as late as this.
+/// Somebody may have been active as late as this.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    /// The terminal.
+    /// The terminal that shows it.
     pub terminal: DeviceId,
     /// The time, on the boot clock.
     pub at: Nanos,
+    /// A stamp of the terminal shows it. Otherwise the terminal itself has come or gone.
+    pub by_stamp: bool,
 }
 
 /// The doubts about one session.
@@ -69,9 +71,9 @@ impl Default for Doubts {
 }
 
 impl Doubts {
-    /// A doubtful advance was seen now.
+    /// A claim was seen now.
     pub fn claim(&mut self, now: Nanos, claim: Claim) {
-        if self.since.is_none_or(|since| now.saturating_sub(since) >= RENEWAL) {
+        if claim.by_stamp && self.since.is_none_or(|since| now.saturating_sub(since) >= RENEWAL) {
             self.since = Some(now);
         }
         self.claim = self.claim.filter(|known| known.at > claim.at).or(Some(claim));
@@ -122,7 +124,7 @@ mod tests {
     const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
 
     fn claim(at: i64) -> Claim {
-        Claim { terminal: TTY, at: at * SECOND }
+        Claim { terminal: TTY, at: at * SECOND, by_stamp: true }
     }
 
     fn decide(doubts: &mut Doubts, at: i64) -> Option<Doubt> {
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!(doubts.next_look(0), None);
         let (mut now, mut looks) = (0, 0);
         while now < 600 * SECOND {
-            doubts.claim(now, Claim { terminal: TTY, at: now });
+            doubts.claim(now, Claim { terminal: TTY, at: now, by_stamp: true });
             let next = doubts.next_look(now).unwrap();
             assert!(next >= now + CLOSE);
             (now, looks) = (next, looks + 1);

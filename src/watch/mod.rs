@@ -1,7 +1,7 @@
 //! Inside the helper: from *armed* to *gone*.
 //!
 //! [`run`] is the loop, [`look`] what it does each time it wakes up, [`deeds`] what it does to a session.
-//! [`activity`], [`doubt`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
+//! [`activity`], `evidence`, [`doubt`], [`jobs`] and [`schedule`] decide, and see the world only through their arguments;
 //! [`members`] decides whom the end applies to ([`kinship`]: who descends from the leader; [`seats`]: who sits on its terminals);
 //! [`watched`], [`terminal`] and [`witness`] are what they speak of. The others fetch and do: [`terminals`] finds the
 //! terminals and samples them ([`inner`]: on old kernels those of sudo, too), [`notice`] writes on them,
@@ -19,6 +19,7 @@ pub mod console;
 pub mod deeds;
 pub mod doubt;
 pub mod ending;
+mod evidence;
 mod held;
 pub mod inner;
 pub mod jobs;
