@@ -4,10 +4,12 @@
 //! wall clock is stepped, its owner forges. What must hold is the promise: never early, late by less
 //! than 9 s, and forgery postpones the end by the credits at most.
 //!
-//! [`model`] is the model, [`doubts`] is about changes of the node, by honest people and by forgers.
+//! [`model`] is the model, [`doubts`] is about changes of the node, by honest people and by forgers, and
+//! [`witness`] about the connection.
 
 mod doubts;
 mod model;
+mod witness;
 
 use pam_idle_watchdog::sys::clock::{Nanos, SECOND};
 use pam_idle_watchdog::sys::tty::Unread;

@@ -1,6 +1,6 @@
 //! The kernel's terminal, its wall clock and its owner, and a play of what happens to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
@@ -14,6 +14,8 @@ use proptest::prelude::*;
 
 pub const MS: Nanos = SECOND / 1000;
 pub const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
+/// The kernel's tick, by which it tells of a connection.
+const TICK: Nanos = 4 * MS;
 /// The wall clock when the machine was booted: not at the begin of a bucket.
 pub const EPOCH: Nanos = 1_700_000_003 * SECOND;
 
@@ -33,6 +35,33 @@ pub enum Event {
     Step(Nanos),
     /// The client sends something that is no key.
     Keepalive,
+    /// From now on the connection can be asked, or cannot.
+    Ask(bool),
+    /// The machine sleeps for so many ns.
+    Suspend(Nanos),
+    /// The client opens one of its other terminals.
+    Open(u64),
+    /// A key that a program reads at once, at such a terminal.
+    PaneKey(u64),
+    /// Such a terminal closes, with a message of the client's.
+    Close(u64),
+    /// A program reads keys, or what it has typed itself (TIOCSTI), while the client is silent.
+    Read,
+}
+
+/// Another terminal of the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Pane {
+    stamps: Stamps,
+    /// It has the number of one seen at the look before, which has gone.
+    anew: bool,
+}
+
+impl Event {
+    /// The person has pressed a key.
+    pub fn is_typed(&self) -> bool {
+        matches!(self, Self::Key | Self::Unread | Self::PaneKey(_))
+    }
 }
 
 /// One terminal, its kernel and its wall clock.
@@ -47,6 +76,13 @@ pub struct Model {
     pub lag: Nanos,
     /// When the client last sent something.
     pub heard: Nanos,
+    /// The connection can be asked.
+    pub asked: bool,
+    /// How long the machine has slept.
+    pub slept: Nanos,
+    pub panes: BTreeMap<u64, Pane>,
+    /// The panes that the last look has shown.
+    seen: BTreeSet<u64>,
 }
 
 impl Model {
@@ -59,6 +95,10 @@ impl Model {
             disowned: false,
             lag,
             heard: 0,
+            asked: true,
+            slept: 0,
+            panes: BTreeMap::new(),
+            seen: BTreeSet::new(),
         };
         let now = model.coarse();
         model.stamps = Stamps { atime: now / SECOND * SECOND, mtime: now, ctime: now, owner: 0 };
@@ -74,16 +114,35 @@ impl Model {
     }
 
     pub fn now(&self) -> Moment {
-        Moment { boot: self.boot, mono: self.boot, wall: self.boot + self.offset }
+        Moment { boot: self.boot, mono: self.boot - self.slept, wall: self.boot + self.offset }
     }
 
-    pub fn witness(&self) -> Witness {
-        Witness { heard: self.heard - self.heard % (4 * MS), within: 10 * MS }
+    /// The kernel counts ticks, which stand still while the machine sleeps. `heard` is on that clock.
+    pub fn witness(&self) -> Option<Witness> {
+        let silence = self.boot - self.slept - (self.heard - self.heard % TICK);
+        self.asked.then_some(Witness { heard: self.boot - silence, within: 10 * MS })
+    }
+
+    /// What a look shows.
+    pub fn samples(&mut self) -> BTreeMap<DeviceId, Sample> {
+        let unread = Some(self.queue());
+        let mut samples =
+            BTreeMap::from([(TTY, Sample { stamps: self.stamps, unread, inner: false, anew: false })]);
+        for (n, pane) in &mut self.panes {
+            let id = DeviceId { device: TTY.device + 1 + n, ..TTY };
+            samples.insert(id, Sample { stamps: pane.stamps, unread: None, inner: false, anew: pane.anew });
+            pane.anew = false;
+        }
+        self.seen = self.panes.keys().copied().collect();
+        samples
     }
 
     pub fn happen(&mut self, event: &Event) {
-        if matches!(event, Event::Key | Event::Unread | Event::Keepalive) {
-            self.heard = self.boot;
+        let heard = [Event::is_typed as fn(&Event) -> bool, |event| {
+            matches!(event, Event::Keepalive | Event::Open(_) | Event::Close(_))
+        }];
+        if heard.iter().any(|is| is(event)) {
+            self.heard = self.boot - self.slept;
         }
         match event {
             Event::Key => {
@@ -103,6 +162,25 @@ impl Model {
             }
             Event::Step(by) => self.offset += by,
             Event::Keepalive => {}
+            Event::Ask(asked) => self.asked = *asked,
+            Event::Suspend(by) => {
+                self.boot += by;
+                self.slept += by;
+            }
+            Event::Open(n) => {
+                let (now, anew) = (self.coarse(), self.seen.contains(n));
+                let stamps = Stamps { atime: now, mtime: now, ctime: now, owner: 1000 };
+                self.panes.entry(*n).or_insert(Pane { stamps, anew });
+            }
+            Event::PaneKey(n) => {
+                let now = self.coarse();
+                self.panes.get_mut(n).into_iter().for_each(|pane| _ = update(&mut pane.stamps.atime, now));
+            }
+            Event::Close(n) => _ = self.panes.remove(n),
+            Event::Read => {
+                let now = self.coarse();
+                update(&mut self.stamps.atime, now);
+            }
         }
     }
 }
@@ -174,6 +252,7 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
     for (gap, event) in events {
         at += gap;
         coming.push((at, event.clone()));
+        at += if let Event::Suspend(by) = event { by } else { &0 };
     }
     let mut coming = coming.into_iter().peekable();
     let (mut last_key, mut warned, mut looks, mut all_doubts) = (0, Vec::new(), 0, Vec::new());
@@ -184,16 +263,18 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
             model.boot = at;
             model.happen(&event);
             match event {
-                Event::Key | Event::Unread => last_key = at,
+                Event::PaneKey(n) if !model.panes.contains_key(&n) => {}
+                Event::Key | Event::Unread | Event::PaneKey(_) => last_key = at,
+                Event::Suspend(by) => wake = wake.max(at + by),
                 Event::Print if output && !model.disowned => last_key = at,
                 Event::Step(_) => wake = at + MS,
                 _ => {}
             }
         }
         model.boot = model.boot.max(wake);
-        let sample = Sample { stamps: model.stamps, unread: Some(model.queue()), inner: false, anew: false };
-        let witness = connection.then(|| model.witness());
-        let doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), witness);
+        let samples = model.samples();
+        let witness = model.witness().filter(|_| connection);
+        let doubts = activity.look(model.now(), &samples, witness);
         all_doubts.extend(doubts.into_iter().map(|(_, doubt)| doubt));
         looks += 1;
         assert!(activity.has_terminals());

@@ -1,0 +1,189 @@
+//! The connection as a witness: the end comes to the second, and what is made without the client is
+//! worth nothing.
+
+use pam_idle_watchdog::sys::clock::{Nanos, SECOND};
+use pam_idle_watchdog::watch::doubt::{CREDITS, Doubt};
+use proptest::prelude::*;
+
+use crate::model::*;
+
+/// How late the end may come after the client's last data: the kernel's tick, and the model's own.
+const TICKS: Nanos = 20 * MS;
+
+const CASES: u32 = 400;
+
+/// What happens at the machine while the client is silent.
+fn local() -> impl Strategy<Value = Event> {
+    prop_oneof![Just(Event::Print), Just(Event::Read), Just(Event::Chmod), Just(Event::Touch(0)), steps()]
+}
+
+/// What else a client sends.
+fn sent() -> impl Strategy<Value = Event> {
+    prop_oneof![3 => Just(Event::Key), 1 => Just(Event::Unread), 1 => Just(Event::Keepalive)]
+}
+
+fn events(of: impl Strategy<Value = Event>) -> impl Strategy<Value = Vec<(Nanos, Event)>> {
+    proptest::collection::vec((gaps(), of), 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_silent_client_ends_to_the_tick((limit, warn, lag) in settings(), events in keys()) {
+        let end = play_seen(true, limit, warn, lag, &events);
+        let idle = end.at - end.last_key;
+        prop_assert!(idle >= limit, "ended {} ms early", (limit - idle) / MS);
+        prop_assert!(idle < limit + unwarned(limit, warn) + TICKS, "ended {} ms late", (idle - limit) / MS);
+        prop_assert!(warn == 0 || end.warned[0] >= warn);
+    }
+
+    #[test]
+    fn nothing_done_on_the_machine_moves_the_end_of_a_silent_client(
+        (limit, warn, lag) in settings(), typed in proptest::collection::vec(0i64..9000, 1..5), done in events(local()),
+    ) {
+        let mut events: Vec<_> = typed.iter().map(|ms| (ms * MS, Event::Key)).collect();
+        events.extend(done);
+        let end = play_seen(true, limit, warn, lag, &events);
+        let idle = end.at - end.last_key;
+        prop_assert!(idle >= limit);
+        // A forged stamp may hide a key until the warning, which is given anew then.
+        prop_assert!(idle < limit + warn.max(STEP_SEEN) + TICKS, "ended {} ms late", (idle - limit) / MS);
+    }
+
+    #[test]
+    fn with_chaff_the_end_is_as_late_as_the_chaff(
+        (limit, warn, lag) in settings(), keys in keys(), chaff in proptest::collection::vec(1024i64..3100, 40),
+    ) {
+        let mut events = Vec::new();
+        for ((gap, key), chaff) in keys.into_iter().zip(&chaff) {
+            // Chaff is sent every 20 ms until the next key, or until its time is over.
+            events.push((gap, key));
+            events.extend((0..chaff / 20).map(|_| (20 * MS, Event::Keepalive)));
+        }
+        let end = play_seen(true, limit, warn, lag, &events);
+        let idle = end.at - end.last_key;
+        prop_assert!(idle >= limit);
+        prop_assert!(idle < limit + unwarned(limit, warn) + 3200 * MS + TICKS, "ended {} ms late", (idle - limit) / MS);
+    }
+
+    #[test]
+    fn what_else_the_client_sends_makes_no_end_early_and_none_later_than_without_a_witness(
+        (limit, warn, lag) in settings(), events in events(sent()),
+    ) {
+        let end = play_seen(true, limit, warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit);
+        let typed_only = !events.iter().any(|(_, event)| matches!(event, Event::Unread));
+        prop_assert!(!typed_only || end.at - end.last_key < limit + 9 * SECOND);
+    }
+
+    #[test]
+    fn no_end_is_early_whatever_clock_sleep_and_witness_do(
+        (limit, warn, lag) in settings(),
+        events in events(prop_oneof![
+            6 => sent(),
+            1 => steps(),
+            1 => any::<bool>().prop_map(Event::Ask),
+            1 => (0i64..3_000_000).prop_map(|ms| Event::Suspend(ms * MS)),
+            1 => Just(Event::Print),
+        ]),
+    ) {
+        let end = play_seen(true, limit, warn, lag, &events);
+        prop_assert!(end.at - end.last_key >= limit, "ended {} ms early", (limit - end.at + end.last_key) / MS);
+    }
+
+    #[test]
+    fn who_types_in_a_terminal_is_not_ended_however_many_others_open_and_close(
+        (limit, warn, lag) in settings(), connection: bool, pace in 1i64..9, typed in 1i64..2000,
+        panes in proptest::collection::vec((500i64..60_000, 0u64..3, any::<bool>()), 0..80),
+    ) {
+        let mut at: Vec<(Nanos, Event)> = (1..=typed / pace).map(|n| (n * pace * SECOND, Event::Key)).collect();
+        let mut when = 0;
+        for (gap, pane, opens) in panes {
+            when += gap * MS;
+            if when < typed * SECOND {
+                at.push((when, if opens { Event::Open(pane) } else { Event::Close(pane) }));
+            }
+        }
+        let end = play_seen(connection, limit, warn, lag, &in_order(at));
+        prop_assert!(end.at - end.last_key >= limit, "ended {} s early", (limit - end.at + end.last_key) / SECOND);
+    }
+
+    #[test]
+    fn panes_opened_for_an_hour_keep_whom_types_in_them(
+        (limit, warn, lag) in settings(), connection: bool, often in 20i64..100, kept in 1usize..3,
+    ) {
+        // A pane is opened so often, in hundredths of the limit, and typed at half the time later; each lives until
+        // so many others are there.
+        let mut at = Vec::new();
+        let step = (limit * often / 100).max(18 * SECOND);
+        for n in 0..40u64 {
+            let when = i64::try_from(n).unwrap() * step;
+            at.push((when, Event::Open(n)));
+            at.push((when + step / 2, Event::PaneKey(n)));
+            if let Some(old) = n.checked_sub(u64::try_from(kept).unwrap()) {
+                at.push((when + step / 4, Event::Close(old)));
+            }
+        }
+        let opened = 39 * step;
+        let end = play_seen(connection, limit, warn, lag, &in_order(at));
+        prop_assume!(step <= limit);
+        prop_assert!(end.at >= opened + limit, "ended at {} s of {}", end.at / SECOND, opened / SECOND);
+    }
+
+    #[test]
+    fn a_script_that_opens_and_closes_terminals_gains_the_credits_at_most(
+        (limit, warn, lag) in settings(), connection: bool, often in 100i64..20_000, lives in 1i64..100,
+    ) {
+        let mut events = Vec::new();
+        let mut at = 0;
+        let most = (Nanos::from(CREDITS) + 1) * (limit + 9 * SECOND) + 18 * SECOND;
+        while at < 2 * most {
+            events.push((often * lives / 100 * MS, Event::Open(0)));
+            events.push((often * (100 - lives) / 100 * MS + 1, Event::Close(0)));
+            at += often * MS;
+        }
+        let end = play_seen(connection, limit, warn, lag, &events);
+        prop_assert!(end.at <= most, "{} of {}", end.at / SECOND, limit / SECOND);
+        prop_assert!(end.doubts.is_empty(), "that is no tampering");
+    }
+}
+
+/// A key after the warning is seen within 2 s, and then the whole warning is given again. Where it takes nearly
+/// the whole limit that comes so much too late.
+fn unwarned(limit: Nanos, warn: Nanos) -> Nanos {
+    (2 * SECOND - (limit - warn)).max(0)
+}
+
+/// How late a step of the clock is seen at most.
+const STEP_SEEN: Nanos = 9 * SECOND;
+
+/// Events by their times, each with the time since the one before.
+fn in_order(mut at: Vec<(Nanos, Event)>) -> Vec<(Nanos, Event)> {
+    at.sort_by_key(|(at, _)| *at);
+    let mut before = 0;
+    at.into_iter().map(|(at, event)| (at - std::mem::replace(&mut before, at), event)).collect()
+}
+
+#[test]
+fn keys_typed_ahead_count_when_they_came() {
+    // Ten keys at once, which a program reads one each ten seconds.
+    let mut events = vec![(SECOND, Event::Key); 10];
+    events.extend(vec![(10 * SECOND, Event::Read); 10]);
+    let end = play_seen(true, 60 * SECOND, 0, 0, &events);
+    assert!((60 * SECOND..60 * SECOND + TICKS).contains(&(end.at - end.last_key)), "{}", end.at / MS);
+    // Without a witness the reads are keys, as far as can be known.
+    let end = play_seen(false, 60 * SECOND, 0, 0, &events);
+    assert!(end.at - end.last_key > 150 * SECOND);
+}
+
+#[test]
+fn what_a_program_types_itself_gives_no_credit_back() {
+    // Each credit is spent on a touch that a keepalive allows. Then a program types (TIOCSTI).
+    let spend = [(35 * SECOND, Event::Keepalive), (0, Event::Touch(-1000 * SECOND))];
+    let mut events: Vec<_> = (0..CREDITS).flat_map(|_| spend.clone()).collect();
+    events.push((20 * SECOND, Event::Read));
+    events.extend([(15 * SECOND, Event::Keepalive), (0, Event::Touch(-1000 * SECOND))]);
+    let end = play_seen(true, 40 * SECOND, 0, 0, &events);
+    assert_eq!(end.doubts.last(), Some(&Doubt::Disbelieved), "{:?}", end.doubts);
+}
