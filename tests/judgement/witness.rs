@@ -2,6 +2,7 @@
 //! worth nothing.
 
 use pam_idle_watchdog::sys::clock::{Nanos, SECOND};
+use pam_idle_watchdog::watch::activity::Activity;
 use pam_idle_watchdog::watch::doubt::{CREDITS, Doubt};
 use proptest::prelude::*;
 
@@ -186,4 +187,32 @@ fn what_a_program_types_itself_gives_no_credit_back() {
     events.extend([(15 * SECOND, Event::Keepalive), (0, Event::Touch(-1000 * SECOND))]);
     let end = play_seen(true, 40 * SECOND, 0, 0, &events);
     assert_eq!(end.doubts.last(), Some(&Doubt::Disbelieved), "{:?}", end.doubts);
+}
+
+#[test]
+fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit() {
+    let mut model = Model::new(0);
+    let mut activity = Activity::new(model.now(), false);
+    let mut look = |model: &mut Model| {
+        let samples = model.samples();
+        let doubts = activity.look(model.now(), &samples, model.witness());
+        assert!(doubts.is_empty() && activity.decide().is_none());
+        activity.last()
+    };
+    look(&mut model);
+    for n in 0..20 {
+        let gap = [(60 * SECOND, Event::Open(n)), (20 * SECOND, Event::PaneKey(n))];
+        for (gap, event) in gap {
+            model.boot += gap;
+            model.happen(&event);
+        }
+        let typed = model.boot;
+        model.boot += 30 * SECOND;
+        let last = look(&mut model);
+        assert!((typed..typed + TICKS).contains(&last), "pane {n}");
+        model.happen(&Event::Close(n));
+        // Whatever the going was worth: what is claimed is decided, and the client heard once more.
+        model.boot += SECOND;
+        look(&mut model);
+    }
 }
