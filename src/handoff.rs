@@ -11,9 +11,10 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::policy::{Counted, Kill, Settings, Template};
+use crate::sys::tcp::Connection;
 
 /// Version of this page. Raise it when an old helper could misread a new module.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Where the helper finds a pidfd of the leader.
 pub const LEADER_FD: i32 = 3;
@@ -63,6 +64,8 @@ pub struct Session {
     pub rhost: Option<OsString>,
     /// PAM_TTY: a device (`/dev/tty1`, `pts/3`), or a word such as `ssh`.
     pub tty: Option<OsString>,
+    /// The client's TCP connection, where it is certain which one that is.
+    pub connection: Option<Connection>,
 }
 
 /// What the helper is to do: how long, how warned, how ended. A reload may replace it.
@@ -203,7 +206,8 @@ impl Assignment {
     /// The helper's arguments, without its own name. [`Assignment::from_args`] reads them back.
     #[must_use]
     pub fn to_args(&self) -> Vec<OsString> {
-        let Self { session: Session { leader, service, user, uid, rhost, tty }, line, orders } = self;
+        let Self { session: Session { leader, service, user, uid, rhost, tty, connection }, line, orders } =
+            self;
         let mut args = vec![OsString::from(format!("--protocol={PROTOCOL}"))];
         let mut add = |name: &str, value: &OsStr| {
             let mut arg = OsString::from(format!("--{name}="));
@@ -216,6 +220,7 @@ impl Assignment {
         uid.iter().for_each(|uid| add("uid", uid.to_string().as_ref()));
         rhost.iter().for_each(|rhost| add("rhost", rhost));
         tty.iter().for_each(|tty| add("tty", tty));
+        connection.iter().for_each(|connection| add("connection", connection.to_string().as_ref()));
         line.iter().for_each(|word| add("word", word.as_ref()));
         args.extend(orders.to_args().into_iter().map(OsString::from));
         args
@@ -233,7 +238,7 @@ impl Assignment {
     {
         let mut parser = lexopt::Parser::from_args(args);
         let (mut protocol, mut leader, mut service, mut user) = (None, None, None, None);
-        let (mut uid, mut rhost, mut tty, mut line) = (None, None, None, Vec::new());
+        let (mut uid, mut rhost, mut tty, mut connection, mut line) = (None, None, None, None, Vec::new());
         let mut orders = OrdersDraft::default();
         while let Some(arg) = parser.next()? {
             let Long(name) = arg else { return Err(arg.unexpected()) };
@@ -254,6 +259,7 @@ impl Assignment {
                 "uid" => uid = Some(parser.value()?.parse()?),
                 "rhost" => rhost = Some(parser.value()?),
                 "tty" => tty = Some(parser.value()?),
+                "connection" => connection = Some(parser.value()?.parse()?),
                 "word" => line.push(parser.value()?.string()?),
                 name => {
                     let name = name.to_owned();
@@ -272,6 +278,7 @@ impl Assignment {
                 uid,
                 rhost,
                 tty,
+                connection,
             },
             line,
             orders: orders.finish()?,
@@ -299,6 +306,7 @@ fn word<T>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::net::{IpAddr, SocketAddr};
     use std::os::unix::ffi::OsStringExt;
 
     use proptest::option;
@@ -310,11 +318,24 @@ pub(crate) mod tests {
     }
 
     prop_compose! {
+        fn connections()(
+            local: IpAddr, remote: IpAddr, ports: (u16, u16), interface: u32, cookie: u64,
+        ) -> Connection {
+            Connection {
+                local: SocketAddr::new(local.to_canonical(), ports.0),
+                remote: SocketAddr::new(remote.to_canonical(), ports.1),
+                interface,
+                cookie,
+            }
+        }
+    }
+
+    prop_compose! {
         fn sessions()(
             leader in 1..i32::MAX, service in item(), user in item(), uid: Option<u32>,
-            rhost in option::of(item()), tty in option::of(item()),
+            rhost in option::of(item()), tty in option::of(item()), connection in option::of(connections()),
         ) -> Session {
-            Session { leader, service, user, uid, rhost, tty }
+            Session { leader, service, user, uid, rhost, tty, connection }
         }
     }
 
@@ -354,6 +375,6 @@ pub(crate) mod tests {
     #[test]
     fn another_protocol_is_refused_by_name() {
         let error = Assignment::from_args(["--protocol=1", "--from-the-past"]).unwrap_err();
-        assert_eq!(error.to_string(), "protocol 1 is not spoken, this helper speaks 3");
+        assert_eq!(error.to_string(), "protocol 1 is not spoken, this helper speaks 4");
     }
 }

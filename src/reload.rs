@@ -244,6 +244,7 @@ mod tests {
             user: "alice".into(),
             uid: None,
             rhost: Some(OsString::new()),
+            connection: None,
             tty: None,
         };
         let told = |leader| Assignment { session: session(leader), line: vec![], orders: orders.clone() };

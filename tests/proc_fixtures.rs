@@ -249,10 +249,10 @@ fn masters_are_the_descriptors_with_a_terminal_number() {
 
 #[test]
 fn sockets_are_told_by_what_their_links_say() {
-    let mut sockets = fixtures().sockets(LEADER).unwrap();
+    let mut sockets: Vec<i32> = fixtures().sockets(LEADER).unwrap().collect::<Result<_, _>>().unwrap();
     sockets.sort_unstable();
     assert_eq!(sockets, [3, 5]);
-    assert_eq!(fixtures().sockets(NOBODY).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(fixtures().sockets(NOBODY).err().unwrap().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]

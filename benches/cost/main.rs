@@ -193,7 +193,7 @@ fn watching_sleeper() -> i32 {
     let orders = Orders::new(&Settings::of(&words, None), None, None);
     let me: i32 = std::process::id().try_into().unwrap();
     let (service, user, tty) = ("ours".into(), "root".into(), Some("ssh".into()));
-    let session = Session { leader: me, service, user, uid: Some(0), rhost: None, tty };
+    let session = Session { leader: me, service, user, uid: Some(0), rhost: None, tty, connection: None };
     let args = Assignment { session, line, orders }.to_args();
     let leader = PidFd::open(me).unwrap();
     let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();

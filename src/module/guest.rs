@@ -11,7 +11,7 @@ use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
 use super::sessions::{self, Begun};
-use super::{BUDGET, spawn};
+use super::{BUDGET, connection, spawn};
 use crate::handoff::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
 use crate::policy::load::Files;
 use crate::policy::ours::{self, Exception};
@@ -80,7 +80,10 @@ impl Login {
     /// What the helper is told of it.
     fn session(self, user: OsString, uid: Option<u32>) -> Session {
         let Self { service, rhost, tty, .. } = self;
-        Session { leader: getpid().as_raw(), service, user, uid, rhost, tty }
+        let leader = getpid().as_raw();
+        let descriptors = || Proc::default().descriptors(leader);
+        let connection = rhost.as_ref().and_then(|rhost| connection::of_client(descriptors(), rhost));
+        Session { leader, service, user, uid, rhost, tty, connection }
     }
 }
 

@@ -2,6 +2,7 @@
 //! goodbye at the end. It waits for its helper no longer than [`BUDGET`], starts no thread, and leaves nothing
 //! of the host's changed.
 
+mod connection;
 mod guest;
 mod hooks;
 mod sessions;

@@ -26,6 +26,6 @@ pub use message::{Field, Message, Template};
 pub use resolve::{Resolved, message_faults, resolve};
 pub use rule::{Login, Place, Rule};
 pub use settings::{Counted, Kill, OnError, Origin, Settings};
-pub use source::is_host_name;
+pub use source::{address, is_host_name, is_local};
 pub use who::Who;
 pub use words::{BadWord, Words};

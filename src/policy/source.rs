@@ -120,7 +120,9 @@ fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
 /// pipe or over vsock. It is no host's name, because sshd writes those in small letters.
 const NO_PEER: &str = "UNKNOWN";
 
-fn is_local(from: &str) -> bool {
+/// Whether a login comes from no remote host.
+#[must_use]
+pub fn is_local(from: &str) -> bool {
     from.is_empty() || from == NO_PEER
 }
 
@@ -131,7 +133,8 @@ pub fn is_host_name(from: &str) -> bool {
 }
 
 /// The address PAM names, if it is one: without its zone, and as IPv4 where it is a mapped one.
-fn address(from: &str) -> Option<IpAddr> {
+#[must_use]
+pub fn address(from: &str) -> Option<IpAddr> {
     let plain = from.split('%').next()?;
     plain.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }

@@ -18,6 +18,7 @@ pub mod pam;
 pub mod peer;
 pub mod pidfd;
 pub mod proc;
+pub mod sock_diag;
 pub mod subuid;
 pub mod tcp;
 pub mod trusted;

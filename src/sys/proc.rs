@@ -156,20 +156,26 @@ impl Proc {
     ///
     /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
     pub fn pty_masters(&self, pid: i32) -> io::Result<Vec<(i32, u32)>> {
-        descriptors(&self.path(pid, "fdinfo"), |path| Ok(parse_tty_index(&fs::read_to_string(path)?)))
+        let index = |path: &Path| Ok(parse_tty_index(&fs::read_to_string(path)?));
+        descriptors(&self.path(pid, "fdinfo"), index)?.collect()
     }
 
-    /// The descriptors of the process that are sockets.
+    /// The numbers of the process's descriptors, read one by one as they are asked for.
+    pub fn descriptors(&self, pid: i32) -> impl Iterator<Item = i32> + use<> {
+        numbers(&self.path(pid, "fd"))
+    }
+
+    /// The descriptors of the process that are sockets, read one by one as they are asked for.
     ///
     /// # Errors
     ///
     /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
-    pub fn sockets(&self, pid: i32) -> io::Result<Vec<i32>> {
+    pub fn sockets(&self, pid: i32) -> io::Result<impl Iterator<Item = io::Result<i32>> + use<>> {
         let socket = |path: &Path| {
             let target = fs::read_link(path)?;
             Ok(target.to_string_lossy().starts_with("socket:[").then_some(()))
         };
-        Ok(descriptors(&self.path(pid, "fd"), socket)?.into_iter().map(|(fd, ())| fd).collect())
+        Ok(descriptors(&self.path(pid, "fd"), socket)?.map(|found| found.map(|(fd, ())| fd)))
     }
 
     /// The program that the process runs, as a path; of one whose file is gone it ends in ` (deleted)`.
@@ -248,18 +254,25 @@ fn numbers(folder: &Path) -> impl Iterator<Item = i32> + use<> {
 }
 
 /// What `look` makes of each descriptor in such a folder, but of those that were closed since it was listed.
-fn descriptors<T>(folder: &Path, look: impl Fn(&Path) -> io::Result<Option<T>>) -> io::Result<Vec<(i32, T)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        match look(&entry.path()) {
-            Ok(seen) => found.extend(seen.map(|seen| (fd, seen))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+fn descriptors<T, L>(
+    folder: &Path,
+    look: L,
+) -> io::Result<impl Iterator<Item = io::Result<(i32, T)>> + use<T, L>>
+where
+    L: Fn(&Path) -> io::Result<Option<T>>,
+{
+    Ok(fs::read_dir(folder)?.filter_map(move |entry| {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(e) => return Some(Err(e)),
+        };
+        let fd = path.file_name()?.to_str()?.parse().ok()?;
+        match look(&path) {
+            Ok(seen) => seen.map(|seen| Ok((fd, seen))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => Some(Err(e)),
         }
-    }
-    Ok(found)
+    }))
 }
 
 /// What follows a key at the start of a line.

@@ -1,16 +1,84 @@
-//! TCP connections: how long the other side has been silent.
+//! TCP connections: which one it is, and how long the other side has been silent.
 
+use std::fmt;
 use std::io;
-use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::mem::{ManuallyDrop, size_of, zeroed};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::str::FromStr;
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
-use nix::sys::stat::fstat;
+use nix::errno::Errno;
 
 /// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets that no connection goes through.
 const NOT_CONNECTED: [u8; 2] = [7, 10];
+
+/// `SO_COOKIE` in include/uapi/asm-generic/socket.h. The crate libc has it only in its newest versions.
+const SO_COOKIE: c_int = if cfg!(target_arch = "sparc64") { 0x003b } else { 57 };
+
+/// `SO_BINDTOIFINDEX`, likewise.
+const SO_BINDTOIFINDEX: c_int = if cfg!(target_arch = "sparc64") { 0x0041 } else { 62 };
+
+/// One TCP connection, as this machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The address at this end. An IPv4 address is one, also where the socket is an IPv6 one.
+    pub local: SocketAddr,
+    /// The address at the other end.
+    pub remote: SocketAddr,
+    /// The number of the interface that the socket is bound to, as with addresses of one link; 0 is none.
+    pub interface: u32,
+    /// The kernel's own number of the socket. It is never used again.
+    pub cookie: u64,
+}
+
+impl Connection {
+    /// The connection of a socket. `None` if the descriptor is no TCP connection.
+    #[must_use]
+    pub fn of(socket: &impl AsRawFd) -> Option<Self> {
+        silence(socket)?;
+        let stream = as_stream(socket);
+        let interface: c_int = option(socket, libc::SOL_SOCKET, SO_BINDTOIFINDEX).ok()?;
+        Some(Self {
+            local: plain(stream.local_addr().ok()?),
+            remote: plain(stream.peer_addr().ok()?),
+            interface: interface.try_into().ok()?,
+            cookie: cookie(socket)?,
+        })
+    }
+}
+
+/// An address that looks the same when it is printed and read again.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// `LOCAL,REMOTE,INTERFACE,COOKIE`.
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, remote, interface, cookie } = self;
+        write!(f, "{local},{remote},{interface},{cookie}")
+    }
+}
+
+impl FromStr for Connection {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let mut parts = text.split(',');
+            let connection = Self {
+                local: plain(parts.next()?.parse().ok()?),
+                remote: plain(parts.next()?.parse().ok()?),
+                interface: parts.next()?.parse().ok()?,
+                cookie: parts.next()?.parse().ok()?,
+            };
+            parts.next().is_none().then_some(connection)
+        };
+        read().ok_or("expected LOCAL,REMOTE,INTERFACE,COOKIE")
+    }
+}
 
 /// How long ago data last came in, in steps of the kernel's tick and without the time that the
 /// machine was suspended; at the begin, how long ago it was accepted. After 49 days it begins at 0
@@ -24,33 +92,76 @@ pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
         return None;
     }
     let info: libc::tcp_info = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
-    let connected = !NOT_CONNECTED.contains(&info.tcpi_state);
-    connected.then(|| Duration::from_millis(info.tcpi_last_data_recv.into()))
+    silence_in(info.tcpi_state, info.tcpi_last_data_recv)
 }
 
-/// The number of the socket, if it is a stream that a client elsewhere may be connected by: TCP, another
-/// protocol of the Internet's (MPTCP, SCTP), or vsock. A socket that listens is none, and neither is
-/// one to a process of this machine.
+/// The same, of the kernel's answer: the state of the connection and the time in milliseconds.
+pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
+    let connected = !NOT_CONNECTED.contains(&state);
+    connected.then(|| Duration::from_millis(last_data_recv.into()))
+}
+
+/// The kernel's own number of the socket, which is never used again. `None` if the descriptor is no socket.
 #[must_use]
-pub fn stream(socket: &(impl AsRawFd + AsFd)) -> Option<u64> {
-    let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
-    let kind: c_int = option(socket, libc::SOL_SOCKET, libc::SO_TYPE).ok()?;
-    let listens: c_int = option(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).ok()?;
-    let local = matches!(domain, libc::AF_UNIX | libc::AF_NETLINK);
-    let stream = !local && listens == 0 && matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET);
-    fstat(socket).ok().filter(|_| stream).map(|stat| stat.st_ino)
+pub fn cookie(socket: &impl AsRawFd) -> Option<u64> {
+    option(socket, libc::SOL_SOCKET, SO_COOKIE).ok()
+}
+
+/// A stream by which a client elsewhere may be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The kernel's own number of the socket.
+    pub cookie: u64,
+    /// The address at the other end. `None` where that is no address of the Internet's.
+    pub peer: Option<IpAddr>,
+    /// The connection, where the stream is a TCP connection.
+    pub connection: Option<Connection>,
+}
+
+impl Stream {
+    /// The stream of a socket, of TCP, another protocol of the Internet's (MPTCP, SCTP), or vsock. `None` if
+    /// the descriptor is no socket, or one that listens, is not connected, or is for processes of this machine.
+    #[must_use]
+    pub fn of(socket: &impl AsRawFd) -> Option<Self> {
+        let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
+        let kind: c_int = option(socket, libc::SOL_SOCKET, libc::SO_TYPE).ok()?;
+        let listens: c_int = option(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).ok()?;
+        let local = matches!(domain, libc::AF_UNIX | libc::AF_NETLINK);
+        if local || listens != 0 || !matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET) {
+            return None;
+        }
+        let peer = as_stream(socket).peer_addr();
+        if peer.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::ENOTCONN as i32)) {
+            return None;
+        }
+        let peer = peer.ok().map(|address| address.ip().to_canonical());
+        Some(Self { cookie: cookie(socket)?, peer, connection: Connection::of(socket) })
+    }
 }
 
 /// The address at the other end of a connection; `None` where that is no address of the Internet's.
 #[must_use]
-pub fn peer(socket: &impl AsFd) -> Option<IpAddr> {
-    let socket = TcpStream::from(socket.as_fd().try_clone_to_owned().ok()?);
-    socket.peer_addr().ok().map(|address| address.ip().to_canonical())
+pub fn peer(socket: &impl AsRawFd) -> Option<IpAddr> {
+    as_stream(socket).peer_addr().ok().map(|address| address.ip().to_canonical())
+}
+
+/// Closes a connection for both sides, whoever else has it open. Returns whether it did.
+#[must_use]
+pub fn close(socket: &impl AsRawFd) -> bool {
+    as_stream(socket).shutdown(Shutdown::Both).is_ok()
+}
+
+/// A socket as std's type, for what std can ask. The descriptor stays its owner's.
+fn as_stream(socket: &impl AsRawFd) -> ManuallyDrop<TcpStream> {
+    // SAFETY: std gives the number to system calls and to nothing else, and does not close it, because it
+    // is never dropped. If it is no socket, or another thread closes it, these calls fail.
+    ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket.as_raw_fd()) })
 }
 
 /// What the kernel may fill with any bytes.
 trait Plain {}
 impl Plain for c_int {}
+impl Plain for u64 {}
 impl Plain for libc::tcp_info {}
 
 fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Result<T> {
@@ -70,6 +181,7 @@ mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -97,10 +209,31 @@ mod tests {
         assert_eq!(silence(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
         assert_eq!(silence(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
         assert_eq!(silence(&File::open("/dev/null").unwrap()), None);
-        assert_eq!(stream(&unix), None);
-        assert_eq!(stream(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
-        assert_eq!(stream(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(Stream::of(&unix), None);
+        assert_eq!(Stream::of(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(Stream::of(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
         assert_eq!(peer(&unix), None);
+        // SAFETY: socket takes three integers, and its result is a descriptor that nobody else owns.
+        let unconnected = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)) };
+        assert_eq!((silence(&unconnected), Stream::of(&unconnected)), (None, None));
+    }
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]"), ("[::]:0", "127.0.0.1")]
+        {
+            let listener = TcpListener::bind(listen).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect(format!("{connect}:{port}")).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let connection = Connection::of(&server).unwrap();
+            assert_eq!(connection.to_string().parse(), Ok(connection));
+            assert_eq!(connection.remote, client.local_addr().unwrap(), "{connection}");
+            assert_eq!(connection.local, client.peer_addr().unwrap(), "{connection}");
+        }
+        for bad in ["", "127.0.0.1:22,127.0.0.1:50000,0", "127.0.0.1:22,host:50000,0,1", "::1,::1,0,1"] {
+            assert!(bad.parse::<Connection>().is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -108,8 +241,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, from) = listener.accept().unwrap();
-        assert_eq!(stream(&server), stream(&server.try_clone().unwrap()));
-        assert!(stream(&server).is_some() && stream(&server) != stream(&client));
+        assert_eq!(Stream::of(&server), Stream::of(&server.try_clone().unwrap()));
+        assert!(Stream::of(&server).is_some() && cookie(&server) != cookie(&client));
         assert_eq!(peer(&server), Some(from.ip()));
     }
 }

@@ -1,8 +1,7 @@
-//! The leader's own TCP connections: a session without a terminal is judged by them, and the client's is
-//! a witness of keys.
+//! The client's TCP connection: when the client was last heard, and how the connection is closed at the end.
 
 use std::io;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,75 +11,90 @@ use super::witness::Witness;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
-use crate::sys::tcp;
+use crate::sys::sock_diag;
+use crate::sys::tcp::{self, Connection};
 
 /// The kernel tells of a connection in ticks, of 10 ms at the most: data may have come so much later.
 const TICK: Nanos = SECOND / 100;
 
-/// When the client was last heard of, on the boot clock: not earlier than the truth. Of several
-/// connections the one that was used last counts. `None` where the leader has no TCP connection.
-///
-/// # Errors
-///
-/// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn heard(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Nanos>> {
-    let silences = sockets(proc, pid, leader)?.into_iter().filter_map(|socket| tcp::silence(&socket));
-    Ok(silences.min().map(|silence| since(silence).latest()))
+/// Which of the leader's TCP connections is the client's.
+#[derive(Clone, Copy, Debug)]
+pub enum Client {
+    /// The one with that cookie.
+    Connection(u64),
+    /// Each to that address.
+    At(IpAddr),
+    /// Any.
+    Unknown,
 }
 
-/// What the client's connection says of keys. `None` where that is not certain: the leader must have
-/// exactly one TCP connection, to the address that PAM names as the client's, and no stream of another
-/// protocol that the client could have come by.
+/// When the client was last heard. `None` where the connection is gone.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn witness(proc: &Proc, pid: i32, leader: &PidFd, rhost: Option<&str>) -> io::Result<Option<Witness>> {
-    let Some(client) = rhost.and_then(address) else { return Ok(None) };
-    let mut streams: Vec<(u64, OwnedFd)> = Vec::new();
-    for socket in sockets(proc, pid, leader)? {
-        let Some(number) = tcp::stream(&socket) else { continue };
-        // The leader may have several descriptors of one socket.
-        if streams.iter().all(|(known, _)| *known != number) {
-            streams.push((number, socket));
+/// The connection can be asked neither by the leader's descriptor nor by its addresses.
+pub fn witness(
+    proc: &Proc,
+    pid: i32,
+    leader: &PidFd,
+    connection: &Connection,
+) -> io::Result<Option<Witness>> {
+    let silence = match by_descriptor(proc, pid, leader, connection.cookie) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            sock_diag::silence(connection)?
         }
-    }
-    let [(_, socket)] = streams.as_slice() else { return Ok(None) };
-    let silence = tcp::silence(socket).filter(|_| tcp::peer(socket) == Some(client));
+        asked => asked?,
+    };
     Ok(silence.map(since))
 }
 
-/// Closes the connection for both sides, whoever else has it open. To sshd that is a client that has
-/// disconnected. Returns whether there was one. Where the client's address is known, other connections stay:
+/// Asks the leader's socket with that cookie.
+fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
+    for socket in sockets(proc, pid, leader)? {
+        let socket = socket?;
+        if tcp::cookie(&socket) == Some(cookie) {
+            return Ok(tcp::silence(&socket));
+        }
+    }
+    Ok(None)
+}
+
+/// Closes the client's connection for both sides, whoever else has it open. To sshd that is a client that has
+/// disconnected. Returns whether there was one. Where it is known which one that is, other connections stay:
 /// a PAM module may need its own to close the session.
 ///
 /// # Errors
 ///
 /// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Option<IpAddr>) -> io::Result<bool> {
-    let is_clients = |socket: &OwnedFd| client.is_none_or(|client| tcp::peer(socket) == Some(client));
+pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Result<bool> {
+    let is_clients = |socket: &OwnedFd| match client {
+        Client::Connection(cookie) => tcp::cookie(socket) == Some(cookie),
+        Client::At(address) => tcp::peer(socket) == Some(address),
+        Client::Unknown => true,
+    };
     let mut closed = false;
     for socket in sockets(proc, pid, leader)? {
+        let socket = socket?;
         // The others are no connections: a socket that listens is shared with sshd itself.
         if tcp::silence(&socket).is_some() && is_clients(&socket) {
-            closed |= TcpStream::from(socket).shutdown(Shutdown::Both).is_ok();
+            closed |= tcp::close(&socket);
         }
     }
     Ok(closed)
 }
 
-/// The leader's sockets.
-fn sockets(proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Vec<OwnedFd>> {
-    let mut sockets = Vec::new();
-    for fd in proc.sockets(pid)? {
-        match leader.duplicate(fd) {
-            Ok(socket) => sockets.push(socket),
-            // Closed since it was listed.
-            Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(sockets)
+/// The leader's sockets, duplicated one by one as they are asked for.
+fn sockets<'a>(
+    proc: &Proc,
+    pid: i32,
+    leader: &'a PidFd,
+) -> io::Result<impl Iterator<Item = io::Result<OwnedFd>> + use<'a>> {
+    let duplicate = |fd: io::Result<i32>| match fd.and_then(|fd| leader.duplicate(fd)) {
+        // Closed since it was listed.
+        Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => None,
+        duplicate => Some(duplicate),
+    };
+    Ok(proc.sockets(pid)?.filter_map(duplicate))
 }
 
 /// When the data came in that a connection has been silent since.
@@ -89,53 +103,92 @@ fn since(silence: Duration) -> Witness {
     Witness { heard, within: TICK }
 }
 
-/// The client's address as PAM names it: one, and not a name.
-#[must_use]
-pub fn address(rhost: &str) -> Option<IpAddr> {
-    // "fe80::1%eth0"
-    let address = rhost.split_once('%').map_or(rhost, |(address, _)| address);
-    address.parse().ok().map(|address: IpAddr| address.to_canonical())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::process::{Child, Command};
 
-    /// Asked of this very process, which other tests give sockets, too: so in a child of its own sockets only.
-    fn asked(rhost: &str, others: &[std::net::SocketAddr]) -> Option<Witness> {
+    /// A process with sockets of its own: tests share those of this process.
+    struct Leader {
+        child: Child,
+        pidfd: PidFd,
+        clients: TcpStream,
+        others: TcpStream,
+        connection: Connection,
+    }
+
+    impl Leader {
+        fn start() -> Self {
+            let [server, clients] = connected();
+            let [other, others] = connected();
+            let connection = Connection::of(&server).unwrap();
+            let mut command = Command::new("sleep");
+            command.arg("1000").stdin(OwnedFd::from(other)).stderr(OwnedFd::from(server));
+            let child = command.spawn().unwrap();
+            let pidfd = PidFd::open(i32::try_from(child.id()).unwrap()).unwrap();
+            Self { child, pidfd, clients, others, connection }
+        }
+
+        fn pid(&self) -> i32 {
+            i32::try_from(self.child.id()).unwrap()
+        }
+
+        fn witness(&self, connection: &Connection) -> Option<Witness> {
+            witness(&Proc::default(), self.pid(), &self.pidfd, connection).unwrap()
+        }
+    }
+
+    impl Drop for Leader {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    fn connected() -> [TcpStream; 2] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        client.write_all(b"x").unwrap();
-        let mut command = std::process::Command::new("sleep");
-        command.arg("1000").stdin(OwnedFd::from(server.try_clone().unwrap())).stdout(OwnedFd::from(server));
-        if let Some(other) = others.first() {
-            command.stderr(OwnedFd::from(TcpStream::connect(other).unwrap()));
-        }
-        let mut child = command.spawn().unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        let found = witness(&Proc::default(), pid, &PidFd::open(pid).unwrap(), Some(rhost));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        found.unwrap()
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        [listener.accept().unwrap().0, client]
+    }
+
+    /// Whether the other side has closed the connection.
+    fn is_closed(mut socket: &TcpStream) -> bool {
+        socket.set_nonblocking(true).unwrap();
+        matches!(socket.read(&mut [0]), Ok(0))
     }
 
     #[test]
-    fn the_clients_one_connection_is_a_witness() {
-        let heard = asked("127.0.0.1", &[]).unwrap();
-        let now = Moment::now().boot;
-        assert!(heard.latest() > now - 30 * SECOND && heard.heard <= now, "{heard:?} at {now}");
-        assert!(asked("::ffff:127.0.0.1", &[]).is_some());
+    fn the_very_connection_is_asked() {
+        let mut leader = Leader::start();
+        let before = Moment::now().boot;
+        // Long enough to be told from none, by whatever tick.
+        nix::poll::poll(&mut [], 60u16).unwrap();
+        leader.others.write_all(b"x").unwrap();
+        let silent = leader.witness(&leader.connection).unwrap();
+        assert!(silent.heard <= before + TICK, "{silent:?}, {before}");
+        leader.clients.write_all(b"x").unwrap();
+        let heard = leader.witness(&leader.connection).unwrap();
+        assert!(heard.heard > before + TICK && heard.heard <= Moment::now().boot, "{heard:?}, {before}");
+        assert!(heard.latest() > heard.heard);
+        let gone = Connection { cookie: u64::MAX - 1, ..leader.connection };
+        assert_eq!(leader.witness(&gone), None);
     }
 
     #[test]
-    fn where_it_is_not_certain_there_is_no_witness() {
-        for rhost in ["192.0.2.7", "localhost", "UNKNOWN", ""] {
-            assert_eq!(asked(rhost, &[]), None, "{rhost}");
-        }
-        let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(asked("127.0.0.1", &[other.local_addr().unwrap()]), None);
+    fn the_clients_connection_is_closed_and_others_stay() {
+        let local = "127.0.0.1".parse().unwrap();
+        let elsewhere = "192.0.2.7".parse().unwrap();
+        let close = |client: &dyn Fn(&Leader) -> Client| {
+            let leader = Leader::start();
+            let closed = close(&Proc::default(), leader.pid(), &leader.pidfd, client(&leader)).unwrap();
+            (closed, is_closed(&leader.clients), is_closed(&leader.others))
+        };
+        assert_eq!(close(&|leader| Client::Connection(leader.connection.cookie)), (true, true, false));
+        assert_eq!(close(&|_| Client::Connection(u64::MAX - 1)), (false, false, false));
+        assert_eq!(close(&|_| Client::At(local)), (true, true, true));
+        assert_eq!(close(&|_| Client::At(elsewhere)), (false, false, false));
+        assert_eq!(close(&|_| Client::Unknown), (true, true, true));
     }
 }

@@ -1,6 +1,6 @@
 //! One look: samples of what counts, judged, and what is to be done and when to look next.
 
-use std::ffi::OsStr;
+use std::io;
 
 use super::connection;
 use super::console::Console;
@@ -13,6 +13,7 @@ use super::terminals::Way;
 use super::watched::Watched;
 use super::witness::Witness;
 use crate::handoff::Orders;
+use crate::policy;
 use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
 use crate::sys::proc::Usage;
@@ -66,17 +67,19 @@ impl Watchdog {
         Shown { last: activity.last(), ground: *ground, undecided: activity.undecided() }
     }
 
-    /// What the connection says of keys, where all of them come over it: at terminals of sshd's. Where
-    /// it may not be asked, the terminals alone tell.
-    fn witness(&self) -> Option<Witness> {
-        let Watched { proc, leader, finder, terminals, .. } = &self.watched;
-        if finder.way() != Way::Masters || terminals.is_empty() {
-            return None;
-        }
+    /// When the client was last heard, where all keys come over its connection: at sshd's terminals. Where
+    /// the connection cannot be asked, the terminals alone tell.
+    pub(super) fn witness(&self) -> Option<Witness> {
+        if self.watched.finder.way() == Way::Own { None } else { self.ask_connection().ok().flatten() }
+    }
+
+    /// When the client was last heard. `None` where its connection is gone.
+    fn ask_connection(&self) -> io::Result<Option<Witness>> {
+        let Watched { proc, leader, .. } = &self.watched;
         let session = &self.assignment.session;
-        connection::witness(proc, session.leader, leader, session.rhost.as_deref().and_then(OsStr::to_str))
-            .ok()
-            .flatten()
+        let uncertain = || io::Error::other("which one is the client's is not certain");
+        let connection = session.connection.as_ref().ok_or_else(uncertain)?;
+        connection::witness(proc, session.leader, leader, connection)
     }
 
     /// What the session is judged by. If that is its connection, that is asked.
@@ -89,14 +92,14 @@ impl Watchdog {
         if self.activity.has_terminals() {
             return Ground::Terminals;
         }
-        // A su or a job may have sockets of whoever started it: only who came from elsewhere came by one.
-        if limit.is_none() || notty.is_none() || self.assignment.session.rhost.is_none() {
+        // A su or a job has no client, and neither has a session over a pipe.
+        let from = self.assignment.session.rhost.as_deref().unwrap_or_default();
+        if limit.is_none() || notty.is_none() || policy::is_local(&from.to_string_lossy()) {
             return Ground::Nothing;
         }
-        let Watched { proc, leader, .. } = &self.watched;
-        match connection::heard(proc, self.assignment.session.leader, leader) {
-            Ok(Some(last)) => {
-                self.activity.note(last);
+        match self.ask_connection() {
+            Ok(Some(witness)) => {
+                self.activity.note(witness.latest());
                 Ground::Connection
             }
             Ok(None) => Ground::Nothing,

@@ -1,6 +1,6 @@
 //! The helper from start to end: arm, then sleep and look, then leave.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::activity::Activity;
 use super::caller::Caller;
-use super::connection;
+use super::connection::Client;
 use super::console::Console;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
@@ -20,9 +20,9 @@ use super::schedule::{Action, Ground, Schedule};
 use super::terminals::Finder;
 use super::watched::Watched;
 use crate::handoff::{
-    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD,
+    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD, Session,
 };
-use crate::policy::Kill;
+use crate::policy::{self, Kill};
 use crate::record::Record;
 use crate::sys::aside::Aside;
 use crate::sys::cgroup::{self, Places};
@@ -137,7 +137,7 @@ impl Watchdog {
         let orders = &assignment.orders;
         let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
         let opener = proc.program_path(process.pid);
-        let client = session.rhost.as_deref().and_then(OsStr::to_str).and_then(connection::address);
+        let client = client(session);
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now, orders.activity.output),
@@ -174,6 +174,7 @@ impl Watchdog {
         self.watched.finder.choose_way();
         let record = ordered(self.record("armed"), &self.assignment.orders)
             .with("terminals", self.watched.finder.way().word())
+            .with("witness", if self.witness().is_some() { "connection" } else { "none" })
             .with("known-by", self.watched.standing.word());
         self.journal.info(&record);
     }
@@ -315,6 +316,15 @@ impl Watchdog {
             let _ = poll(&mut [], timeout(RETRY));
             self.journal.flush();
         }
+    }
+}
+
+/// What tells the client's connection from others of the leader's.
+fn client(session: &Session) -> Client {
+    let address = || session.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
+    match &session.connection {
+        Some(connection) => Client::Connection(connection.cookie),
+        None => address().map_or(Client::Unknown, Client::At),
     }
 }
 

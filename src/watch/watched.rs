@@ -1,8 +1,8 @@
 //! What is known of the session that is watched.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::connection::Client;
 use super::members::Standing;
 use super::terminal::Terminal;
 use super::terminals::Finder;
@@ -23,8 +23,8 @@ pub struct Watched {
     pub leader: PidFd,
     /// The path of the program that the leader ran when it opened the session.
     pub opener: Option<PathBuf>,
-    /// The client's address, if PAM has one.
-    pub client: Option<IpAddr>,
+    /// What tells the client's connection from the leader's others.
+    pub client: Client,
     /// The signals that come for us.
     pub signals: Signals,
     /// The terminals it had at the last look.

@@ -1,0 +1,267 @@
+//! What the kernel says of a TCP connection of which we have no descriptor (sock_diag(7)).
+//!
+//! One question about one connection, and one answer. The kernel answers while the question is written, so
+//! nothing waits.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::mem::offset_of;
+use std::net::IpAddr;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use libc::{c_int, tcp_info};
+
+use super::tcp::{self, Connection};
+
+/// `SOCK_DIAG_BY_FAMILY` in include/uapi/linux/sock_diag.h.
+const BY_FAMILY: u16 = 20;
+/// `INET_DIAG_INFO` in include/uapi/linux/inet_diag.h: the attribute that holds a `tcp_info`.
+const INFO: u16 = 2;
+/// `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// `struct inet_diag_req_v2`.
+const QUESTION: usize = 56;
+/// `struct inet_diag_msg`. The attributes come after it.
+const ANSWER: usize = 72;
+/// Where an answer has the two halves of the cookie, the lower one first.
+const COOKIE: usize = HEADER + 44;
+
+/// How long ago data last came in on a connection: as [`tcp::silence`]. `None` where there is no such
+/// connection any longer.
+///
+/// # Errors
+///
+/// The kernel has no `sock_diag`, or a security module forbids it.
+pub fn silence(connection: &Connection) -> io::Result<Option<Duration>> {
+    let mut kernel = File::from(socket()?);
+    kernel.write_all(&question(connection))?;
+    let mut answer = [0; 4096];
+    let count = kernel.read(&mut answer)?;
+    read_answer(answer.get(..count).unwrap_or_default(), connection.cookie)
+}
+
+/// A socket that does not block.
+fn socket() -> io::Result<OwnedFd> {
+    let kind: c_int = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket takes three integers and touches no memory of ours.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a non-negative result is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Asks about the very connection.
+fn question(connection: &Connection) -> Vec<u8> {
+    const LENGTH: usize = HEADER + QUESTION;
+    const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
+    const TCP: u8 = libc::IPPROTO_TCP as u8;
+    let Connection { local, remote, interface, cookie } = connection;
+    let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 } as u8;
+    let [a, b, c, d, e, f, g, h] = cookie.to_le_bytes();
+    let (low, high) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    let mut bytes = Vec::with_capacity(LENGTH);
+    bytes.extend((LENGTH as u32).to_ne_bytes());
+    bytes.extend([BY_FAMILY, REQUEST].map(u16::to_ne_bytes).as_flattened());
+    // No sequence number, because there is one question only. To the kernel, whose number is 0.
+    bytes.extend([0; 8]);
+    bytes.extend([family, TCP, 1 << (INFO - 1), 0]);
+    // In whatever state.
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend([local.port(), remote.port()].map(u16::to_be_bytes).as_flattened());
+    bytes.extend([local.ip(), remote.ip()].map(octets).as_flattened());
+    bytes.extend([*interface, low, high].map(u32::to_ne_bytes).as_flattened());
+    bytes
+}
+
+/// An address in the space of an IPv6 one.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// How long the connection with that cookie has been silent, of the kernel's answer. `None` where that is about
+/// no connection, or about another one.
+///
+/// # Errors
+///
+/// What the kernel answers in place of that, or `InvalidData` where the answer makes no sense.
+pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let length = usize::try_from(number(answer, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;
+    let message = answer.get(..length).ok_or_else(invalid)?;
+    match i32::from(short(message, 4).ok_or_else(invalid)?) {
+        libc::NLMSG_ERROR => match number(message, HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
+            // The other socket has taken the addresses since.
+            error if error == -libc::ENOENT || error == -libc::ESTALE => Ok(None),
+            error @ ..0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
+            0.. => Err(invalid()),
+        },
+        kind if kind == i32::from(BY_FAMILY) => {
+            let (low, high) = (number(message, COOKIE), number(message, COOKIE + 4));
+            let (Some(low), Some(high)) = (low, high) else { return Err(invalid()) };
+            let same = u64::from(high) << 32 | u64::from(low) == cookie;
+            let attributes = message.get(HEADER + ANSWER..).ok_or_else(invalid)?;
+            Ok(info(attributes).filter(|_| same))
+        }
+        _ => Err(invalid()),
+    }
+}
+
+/// What the attributes say. A connection that is closed at both ends has no `tcp_info`.
+fn info(mut attributes: &[u8]) -> Option<Duration> {
+    loop {
+        let length = usize::from(short(attributes, 0)?);
+        let value = attributes.get(4..length)?;
+        if short(attributes, 2)? == INFO {
+            let state = *value.get(offset_of!(tcp_info, tcpi_state))?;
+            return tcp::silence_in(state, number(value, offset_of!(tcp_info, tcpi_last_data_recv))?);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|four| u32::from_ne_bytes(*four))
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|two| u16::from_ne_bytes(*two))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use proptest::prelude::*;
+
+    /// Both ends of a connection to that address, and how the end that was accepted is called.
+    fn connected(listen: &str, connect: &str) -> (TcpStream, TcpStream, Connection) {
+        let listener = TcpListener::bind(listen).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(SocketAddr::new(connect.parse().unwrap(), port)).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let connection = Connection::of(&server).unwrap();
+        (client, server, connection)
+    }
+
+    #[test]
+    fn it_says_what_the_socket_says() {
+        for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1")] {
+            let (mut client, mut server, connection) = connected(listen, connect);
+            nix::poll::poll(&mut [], 60u16).unwrap();
+            let before = tcp::silence(&server).unwrap();
+            let asked = silence(&connection).unwrap().unwrap();
+            let after = tcp::silence(&server).unwrap();
+            assert!(before <= asked && asked <= after, "{connection}: {before:?} {asked:?} {after:?}");
+            client.write_all(b"x").unwrap();
+            server.read_exact(&mut [0]).unwrap();
+            assert!(silence(&connection).unwrap().unwrap() < before, "{connection}");
+        }
+    }
+
+    #[test]
+    fn another_connection_is_none() {
+        let (client, server, connection) = connected("127.0.0.1:0", "127.0.0.1");
+        let other = Connection::of(&client).unwrap();
+        for wrong in [
+            Connection { cookie: other.cookie, ..connection },
+            Connection { local: other.local, remote: other.remote, ..connection },
+            Connection { remote: "127.0.0.1:1".parse().unwrap(), ..connection },
+            Connection { remote: "[::1]:1".parse().unwrap(), ..connection },
+            Connection { interface: 9999, ..connection },
+        ] {
+            let asked = silence(&wrong).unwrap();
+            // A connection that is bound to no interface is found by any.
+            let expected = wrong.interface != 0;
+            assert_eq!(asked.is_some(), expected, "{wrong}");
+        }
+        drop((client, server));
+        assert_eq!(silence(&connection).unwrap(), None);
+    }
+
+    /// What the kernel would answer.
+    fn answer(cookie: u64, state: u8, milliseconds: u32) -> Vec<u8> {
+        let mut info = vec![0; size_of::<tcp_info>()];
+        info[offset_of!(tcp_info, tcpi_state)] = state;
+        let at = offset_of!(tcp_info, tcpi_last_data_recv);
+        info[at..at + 4].copy_from_slice(&milliseconds.to_ne_bytes());
+        let mut bytes = vec![0; HEADER + ANSWER];
+        bytes[COOKIE..COOKIE + 4].copy_from_slice(&(cookie as u32).to_ne_bytes());
+        bytes[COOKIE + 4..COOKIE + 8].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
+        // Another attribute, of five bytes and three to fill up.
+        bytes.extend([9, 8].map(u16::to_ne_bytes).as_flattened());
+        bytes.extend([7; 8]);
+        bytes.extend([4 + info.len() as u16, INFO].map(u16::to_ne_bytes).as_flattened());
+        bytes.extend(info);
+        let length = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&length.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        bytes
+    }
+
+    fn error(errno: i32) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[..4].copy_from_slice(&36u32.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&(libc::NLMSG_ERROR as u16).to_ne_bytes());
+        bytes.extend((-errno).to_ne_bytes());
+        bytes.extend([0; 16]);
+        bytes
+    }
+
+    #[test]
+    fn errors_are_told_from_a_connection_that_is_gone() {
+        assert_eq!(read_answer(&error(libc::ENOENT), 1).unwrap(), None);
+        assert_eq!(read_answer(&error(libc::ESTALE), 1).unwrap(), None);
+        let denied = read_answer(&error(libc::EPERM), 1).unwrap_err();
+        assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied);
+        for odd in [0, -5] {
+            assert!(read_answer(&error(odd), 1).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_closed_connection_is_none() {
+        assert_eq!(read_answer(&answer(5, 7, 1), 5).unwrap(), None);
+        assert_eq!(read_answer(&answer(5, 1, 1234), 5).unwrap(), Some(Duration::from_millis(1234)));
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_very_connections_answer_counts(cookie: u64, other: u64, milliseconds: u32) {
+            let bytes = answer(cookie, 1, milliseconds);
+            let expected = Duration::from_millis(milliseconds.into());
+            prop_assert_eq!(read_answer(&bytes, cookie).unwrap(), Some(expected));
+            prop_assert_eq!(read_answer(&bytes, other).unwrap().is_some(), other == cookie);
+        }
+
+        #[test]
+        fn a_short_answer_is_an_error(cut in 0usize..320) {
+            let bytes = answer(5, 1, 1234);
+            prop_assume!(cut < bytes.len());
+            prop_assert!(read_answer(&bytes[..cut], 5).is_err());
+        }
+
+        #[test]
+        fn no_answer_makes_it_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0usize..300, byte: u8, length in 0u32..400,
+        ) {
+            let _ = read_answer(&bytes, 5);
+            let mut mangled = answer(5, 1, 1234);
+            if let Some(place) = mangled.get_mut(at) {
+                *place = byte;
+            }
+            let _ = read_answer(&mangled, 5);
+            mangled[..4].copy_from_slice(&length.to_ne_bytes());
+            let _ = read_answer(&mangled, 5);
+        }
+    }
+}
