@@ -30,6 +30,8 @@ pub struct Activity {
     settling: bool,
     /// A look has shown a terminal.
     met: bool,
+    /// The client was last heard then.
+    heard: Option<Witness>,
 }
 
 impl Activity {
@@ -37,7 +39,16 @@ impl Activity {
     #[must_use]
     pub fn new(now: Moment, output: bool) -> Self {
         let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
-        Self { terminals, output, last, looked, doubts: Doubts::default(), settling: false, met: false }
+        Self {
+            terminals,
+            output,
+            last,
+            looked,
+            doubts: Doubts::default(),
+            settling: false,
+            met: false,
+            heard: None,
+        }
     }
 
     /// Whether output counts from now on.
@@ -108,6 +119,8 @@ impl Activity {
         witness: Option<Witness>,
     ) -> Vec<(DeviceId, Doubt)> {
         self.settling = self.settles().is_some_and(|due| now.boot >= due);
+        let witness = witness.map(|witness| witness.steadied(self.heard));
+        self.heard = witness.or(self.heard);
         let look = Look { now, before: self.looked, output: self.output };
         let before = std::mem::take(&mut self.terminals);
         let mut found: Vec<(DeviceId, Evidence)> = before

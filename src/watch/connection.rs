@@ -8,14 +8,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::witness::Witness;
-use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
+use crate::sys::clock::{Moment, from_duration};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::sock_diag;
 use crate::sys::tcp::{self, Connection};
-
-/// The kernel tells of a connection in ticks, of 10 ms at the most: data may have come so much later.
-const TICK: Nanos = SECOND / 100;
 
 /// Which of the leader's TCP connections is the client's.
 #[derive(Clone, Copy, Debug)]
@@ -100,15 +97,18 @@ fn sockets<'a>(
 /// When the data came in that a connection has been silent since.
 fn since(silence: Duration) -> Witness {
     let heard = Moment::now().boot.saturating_sub(from_duration(silence));
-    Witness { heard, within: TICK }
+    Witness { heard }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clock::SECOND;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::process::{Child, Command};
+
+    const TICK: Nanos = SECOND / 100;
 
     /// A process with sockets of its own: tests share those of this process.
     struct Leader {

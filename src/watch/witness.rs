@@ -1,8 +1,12 @@
 //! The connection as a witness: what the client's last data says about keys.
 
-use crate::sys::clock::Nanos;
+use crate::sys::clock::{Nanos, SECOND};
 
-/// When the client was last heard, on the boot clock.
+/// The kernel tells of a connection in ticks, of 10 ms at the most.
+const TICK: Nanos = SECOND / 100;
+
+/// When the client was last heard, on the boot clock: the time of the look less the silence in whole ticks. The
+/// truth is less than a tick away from it, before or after.
 ///
 /// Every key of such a session comes over the connection, so no key is later than
 /// [`Witness::latest`]. The client sends other data, too (keepalives, other channels), so data alone
@@ -11,14 +15,21 @@ use crate::sys::clock::Nanos;
 pub struct Witness {
     /// When data last came in.
     pub heard: Nanos,
-    /// How much later it may have been.
-    pub within: Nanos,
 }
 
 impl Witness {
-    /// No key came in later than this.
+    /// No key came in later than this. It is two ticks later than when the client was heard, because
+    /// [`Witness::steadied`] may take data of the next tick for this one's.
     #[must_use]
     pub fn latest(self) -> Nanos {
-        self.heard.saturating_add(self.within)
+        self.heard.saturating_add(2 * TICK)
+    }
+
+    /// The witness as it was told before, if it tells of the same data. Two answers about the same data differ by
+    /// less than a tick, and that must not look like a key.
+    #[must_use]
+    pub fn steadied(self, before: Option<Self>) -> Self {
+        let same = |before: &Self| self.heard.saturating_sub(before.heard).saturating_abs() < TICK;
+        before.filter(same).unwrap_or(self)
     }
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 pub const MS: Nanos = SECOND / 1000;
 pub const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
 /// The kernel's tick, by which it tells of a connection.
-const TICK: Nanos = 4 * MS;
+pub const TICK: Nanos = 10 * MS;
 /// The wall clock when the machine was booted: not at the begin of a bucket.
 pub const EPOCH: Nanos = 1_700_000_003 * SECOND;
 
@@ -119,8 +119,9 @@ impl Model {
 
     /// The kernel counts ticks, which stand still while the machine sleeps. `heard` is on that clock.
     pub fn witness(&self) -> Option<Witness> {
-        let silence = self.boot - self.slept - (self.heard - self.heard % TICK);
-        self.asked.then_some(Witness { heard: self.boot - silence, within: 10 * MS })
+        let ticks = |time: Nanos| time / TICK;
+        let silence = ticks(self.boot - self.slept) - ticks(self.heard);
+        self.asked.then_some(Witness { heard: self.boot - silence * TICK })
     }
 
     /// What a look shows.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::model::*;
 
-/// How late the end may come after the client's last data: the kernel's tick, and the model's own.
-const TICKS: Nanos = 20 * MS;
+/// How late the end may come after the client's last data, by the kernel's ticks.
+const TICKS: Nanos = 3 * TICK + MS;
 
 const CASES: u32 = 400;
 

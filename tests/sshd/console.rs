@@ -14,10 +14,10 @@ fn an_idle_console_login_is_ended() {
     assert_eq!(armed.field("known-by"), Some("audit"), "{}", armed.text);
     alice.run("(setsid sleep 1000 &)");
 
-    assert_ended_on_time(&sshd, &alice);
+    assert_ended_by_stamps(&sshd, &alice);
     alice.expect(WARNING_TEXT, secs(1));
     alice.expect(ENDED_TEXT, secs(1));
-    assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
+    assert_no_process_left(&sshd, "alice", gone_by_stamps(alice.last_key()));
     assert_no_helper_left(&sshd, GRACE + secs(2));
     assert_eq!(sshd.log.events("tampering", "alice").len(), 0, "the log:\n{}", sshd.log);
 }
@@ -27,7 +27,7 @@ fn who_types_at_a_console_is_never_ended() {
     let sshd = Sshd::with(OPTIONS).nested(OPTIONS).start();
     let alice = sshd.console("alice");
     let typist = alice.keep_typing(secs(3));
-    assert!(alice.exit(2 * LATEST).is_none(), "the log:\n{}", sshd.log);
+    assert!(alice.exit(2 * LATEST_BY_STAMPS).is_none(), "the log:\n{}", sshd.log);
     typist.stop();
-    assert_ended_on_time(&sshd, &alice);
+    assert_ended_by_stamps(&sshd, &alice);
 }

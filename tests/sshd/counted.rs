@@ -24,7 +24,7 @@ fn a_session_that_prints_is_kept_where_output_counts() {
     assert_eq!(sshd.log.events("ending", "alice").len(), 0, "the log:\n{}", sshd.log);
     alice.type_keys("\x03");
     alice.wait_for_shell();
-    assert_ended_on_time(&sshd, &alice);
+    assert_ended_by_stamps(&sshd, &alice);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn our_own_warnings_keep_nobody() {
     let alice = sshd.login("alice");
     let armed = &sshd.log.events("armed", "alice")[0];
     assert_eq!(armed.field("activity"), Some("input,output"), "{}", armed.text);
-    assert_ended_on_time(&sshd, &alice);
+    assert_ended_by_stamps(&sshd, &alice);
     alice.expect(WARNING_TEXT, SOON);
     assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
     assert_eq!(sshd.log.events("resumed", "alice").len(), 0, "the log:\n{}", sshd.log);
@@ -70,9 +70,9 @@ fn who_waits_is_idle_and_so_is_who_has_jobs_in_the_background() {
     let carol = sshd.login("carol");
     carol.type_line("cat");
     for client in [&alice, &bob, &carol] {
-        assert_ended_on_time(&sshd, client);
+        assert_ended_by_stamps(&sshd, client);
     }
-    assert_no_process_left(&sshd, "alice", gone_by(carol.last_key()));
+    assert_no_process_left(&sshd, "alice", gone_by_stamps(carol.last_key()));
 }
 
 #[test]

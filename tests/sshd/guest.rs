@@ -181,7 +181,7 @@ fn what_a_user_calls_himself_exempts_nobody() {
     std::fs::write(sshd.home("alice").join(".pam_environment"), text).unwrap();
     let alice = sshd.login("alice");
     alice.type_line("echo $XDG_SESSION_TYPE");
-    alice.expect("\nwayland", SOON);
+    alice.expect("wayland", SOON);
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
     assert_eq!(armed.field("session"), None, "{}", armed.text);
     assert_ended_on_time(&sshd, &alice);

@@ -23,7 +23,7 @@ fn an_idle_su_ends_alone() {
     assert!(ended.text.contains("(su:session)"), "{}", ended.text);
     let idle = ended.at - alice.last_key();
     assert!(idle >= LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
-    assert_no_process_left(&sshd, "bob", gone_by(alice.last_key()));
+    assert_no_process_left(&sshd, "bob", gone_by_stamps(alice.last_key()));
     // The shell that su was started from is there, and so is its watchdog.
     alice.wait_for_shell();
     assert_eq!(sshd.log.events("ended", "alice").len(), 0, "the log:\n{}", sshd.log);
@@ -42,7 +42,11 @@ fn an_idle_sudo_shell_ends_alone() {
     let ended =
         sshd.log.wait_for("sudo's end", |l| l.is("ended") && l.text.contains("(sudo"), PAST_THE_PROMISE);
     let idle = ended.at - root.last_key();
-    assert!((LIMIT..LATEST + GRACE + secs(1)).contains(&idle), "after {idle:?}; the log:\n{}", sshd.log);
+    assert!(
+        (LIMIT..LATEST_BY_STAMPS + GRACE + secs(1)).contains(&idle),
+        "after {idle:?}; the log:\n{}",
+        sshd.log
+    );
     assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
     root.wait_for_shell();
     wait_some(|| (sshd.helpers().len() == 1).then_some(()), SOON).expect("the outer one's helper alone");
@@ -55,7 +59,7 @@ fn who_types_inside_sudo_is_not_idle() {
     root.type_line("sudo -i");
     sshd.log.wait_for("sudo's watchdog", |l| l.is("armed") && l.text.contains("(sudo"), SOON);
     let typist = root.keep_typing(secs(3));
-    assert!(root.exit(2 * LATEST).is_none(), "the log:\n{}", sshd.log);
+    assert!(root.exit(2 * LATEST_BY_STAMPS).is_none(), "the log:\n{}", sshd.log);
     typist.stop();
     assert_ended_on_time(&sshd, &root);
 }
@@ -68,7 +72,7 @@ fn the_end_of_a_session_takes_its_su_along() {
     sshd.log.wait_for_event("armed", "bob", SOON);
     alice.run("sleep 1000 &");
     assert_ended_on_time(&sshd, &alice);
-    assert_no_process_left(&sshd, "bob", gone_by(alice.last_key()));
+    assert_no_process_left(&sshd, "bob", gone_by_stamps(alice.last_key()));
     assert_no_helper_left(&sshd, GRACE + secs(2));
 }
 

@@ -137,7 +137,7 @@ fn a_session_within_a_session_is_known_by_an_audit_id_of_its_own() {
     let idle = ended.at - root.last_key();
     assert!(idle >= LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
     assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
-    assert_no_process_left(&sshd, "bob", gone_by(root.last_key()));
+    assert_no_process_left(&sshd, "bob", gone_by_stamps(root.last_key()));
     root.wait_for_shell();
     assert_untouched(&sshd, "root");
 }

@@ -166,9 +166,13 @@ fn nothing_that_the_caller_of_su_sets_delays_the_end() {
     // Not an hour, as the timers of the caller would have it.
     let ended = sshd.log.wait_for_event("ended", "bob", PAST_THE_PROMISE + GRACE);
     let idle = ended.at - alice.last_key();
-    assert!((LIMIT..LATEST + GRACE + secs(1)).contains(&idle), "after {idle:?}; the log:\n{}", sshd.log);
+    assert!(
+        (LIMIT..LATEST_BY_STAMPS + GRACE + secs(1)).contains(&idle),
+        "after {idle:?}; the log:\n{}",
+        sshd.log
+    );
     assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
-    assert_no_process_left(&sshd, "bob", gone_by(alice.last_key()));
+    assert_no_process_left(&sshd, "bob", gone_by_stamps(alice.last_key()));
     wait_some(|| (sshd.helpers() == [outer.clone()]).then_some(()), SOON).expect("alice's helper alone");
 }
 
