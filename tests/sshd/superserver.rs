@@ -11,38 +11,53 @@ use crate::support::process::{Process, wait_some};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs, until};
 
-/// `superserver PORT CONFIG`: as socat does, it gives its children no session (setsid) of their own.
+/// `superserver ADDRESS PORT CONFIG [ADDRESS PORT]`: as socat does, it gives its children no session (setsid) of
+/// their own. Their standard error may be a connection to a second place.
 const SUPERSERVER: &str = r#"#!/usr/bin/perl
-use Socket;
-my ($port, $config) = @ARGV;
+use IO::Socket::IP;
+my ($address, $port, $config, @collector) = @ARGV;
 $| = 1;
-socket(S, PF_INET, SOCK_STREAM, 0) && setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1) or die;
-bind(S, sockaddr_in($port, INADDR_LOOPBACK)) && listen(S, 10) or die;
+my $socket = IO::Socket::IP->new(LocalHost => $address, LocalPort => $port, Listen => 10, ReuseAddr => 1, V6Only => 0)
+    or die $@;
 print "listening\n";
-while (accept(C, S)) {
+while (my $client = $socket->accept) {
     if (!fork) {
-        open STDIN, '<&C';
-        open STDOUT, '>&C';
-        exec '/usr/sbin/sshd', '-i', '-f', $config;
+        my @error;
+        if (@collector) {
+            my $collector = IO::Socket::IP->new(PeerHost => $collector[0], PeerPort => $collector[1]) or die $@;
+            open STDERR, '>&', $collector;
+            @error = '-e';
+        }
+        open STDIN, '<&', $client;
+        open STDOUT, '>&', $client;
+        exec '/usr/sbin/sshd', '-i', @error, '-f', $config;
     }
-    close C;
+    close $client;
 }
 "#;
 
-struct Superserver {
+pub struct Superserver {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Superserver {
     fn start(sshd: &Sshd) -> Self {
+        Self::at(sshd, "127.0.0.1", None)
+    }
+
+    /// One that listens at that address. The standard error of its sshd is a connection to `collector`.
+    pub fn at(sshd: &Sshd, address: &str, collector: Option<(&str, u16)>) -> Self {
         let port = free_port();
+        let collector = collector.map(|(address, port)| [address.to_owned(), port.to_string()]);
         let mut child = Command::new("nsenter")
             .arg(format!("--mount=/proc/{}/ns/mnt", sshd.daemon().pid))
             .arg("setsid")
             .arg(sshd.script("superserver", SUPERSERVER))
+            .arg(address)
             .arg(port.to_string())
             .arg(sshd.dir.join("sshd_config"))
+            .args(collector.iter().flatten())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -54,8 +69,12 @@ impl Superserver {
         Self { child, port }
     }
 
-    fn login(&self, sshd: &Sshd, user: &str) -> Client {
-        let mut command = sshd.ssh_at(self.port, user);
+    pub fn login(&self, sshd: &Sshd, user: &str) -> Client {
+        self.login_to(sshd, user, "127.0.0.1")
+    }
+
+    pub fn login_to(&self, sshd: &Sshd, user: &str, address: &str) -> Client {
+        let mut command = sshd.ssh_to(address, self.port, user);
         command.arg("-tt");
         let client = Client::on_terminal(command);
         client.wait_for_first_shell();

@@ -236,8 +236,13 @@ impl Sshd {
 
     /// The same for another sshd with our keys.
     pub fn ssh_at(&self, port: u16, user: &str) -> Command {
+        self.ssh_to("127.0.0.1", port, user)
+    }
+
+    /// The same for one at another address.
+    pub fn ssh_to(&self, address: &str, port: u16, user: &str) -> Command {
         let mut ssh = self.client_program_at(port, "ssh", "-p");
-        ssh.arg("-l").arg(user).arg("127.0.0.1");
+        ssh.arg("-l").arg(user).arg(address);
         ssh
     }
 

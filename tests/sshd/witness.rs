@@ -1,0 +1,171 @@
+//! The client's connection as a witness: which it is, and how it is asked.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use crate::promise::*;
+use crate::superserver::Superserver;
+use crate::support::client::Client;
+use crate::support::process::wait_some;
+use crate::support::sshd::{Sshd, free_port};
+use crate::support::{SOON, secs, until};
+
+const NOTTY: &str = "timeout=10s warn=4s grace=2s notty=10s debug";
+/// Sets the terminal's time of reading once a second, after the first look at the terminal.
+const TOUCHES: &str = "t=$(tty); (sleep 8; while sleep 1; do touch -a $t; done) &";
+
+/// What the record of arming says.
+#[track_caller]
+fn assert_witness(sshd: &Sshd, user: &str, expected: &str) {
+    let armed = sshd.log.wait_for_event("armed", user, SOON);
+    assert_eq!(armed.field("witness"), Some(expected), "{}", armed.text);
+}
+
+/// The session of `client` ends as that of an idle person, and no forged stamp is believed.
+#[track_caller]
+fn assert_forger_ends_on_time(sshd: &Sshd, client: &Client, user: &str) {
+    client.run(TOUCHES);
+    let exit = client.exit(until(gone_by(client.last_key())));
+    assert!(exit.is_some(), "the log:\n{}", sshd.log);
+    let tampering = sshd.log.events("tampering", user);
+    assert!(!tampering.is_empty(), "nothing was forged; the log:\n{}", sshd.log);
+    assert!(tampering.iter().all(|line| line.field("believed") == Some("no")), "the log:\n{}", sshd.log);
+}
+
+#[test]
+fn a_session_over_ssh_has_one_and_others_have_none() {
+    let sshd = Sshd::with("timeout=10m").nested("timeout=10m").start();
+    let alice = sshd.login("alice");
+    let _root = sshd.login("root");
+    assert_witness(&sshd, "alice", "connection");
+    assert_witness(&sshd, "root", "connection");
+    alice.type_line("su bob");
+    assert_witness(&sshd, "bob", "none");
+    let _carol = sshd.console("carol");
+    assert_witness(&sshd, "carol", "none");
+}
+
+#[test]
+fn sshd_on_a_pipe_has_none() {
+    let sshd = Sshd::with(NOTTY).start();
+    let here = sshd.dir.display();
+    let mut command = sshd.ssh("alice");
+    // The shell between them gives sshd pipes, where ssh would give it a socket.
+    let proxy = format!(
+        "nsenter --mount=/proc/{}/ns/mnt sh -c 'cat | /usr/sbin/sshd -i -f {here}/sshd_config | cat'",
+        sshd.daemon().pid
+    );
+    command.arg("-N").arg("-o").arg(format!("ProxyCommand={proxy}"));
+    let alice = Client::on_pipes(command);
+    assert_witness(&sshd, "alice", "none");
+    assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
+    // It comes from no remote host.
+    assert!(sshd.log.events("could-not", "alice").is_empty(), "the log:\n{}", sshd.log);
+    assert_untouched(&sshd, "alice");
+}
+
+#[test]
+fn without_the_right_to_trace_there_is_one_all_the_same() {
+    let sshd = Sshd::with(OPTIONS).without_ptrace().start();
+    let alice = sshd.login("alice");
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_eq!(armed.field("terminals"), Some("sessions"), "{}", armed.text);
+    assert_witness(&sshd, "alice", "connection");
+    assert_forger_ends_on_time(&sshd, &alice, "alice");
+}
+
+#[test]
+fn over_ipv6_there_is_one() {
+    for (listen, client) in [("::1", "::1"), ("::", "127.0.0.1")] {
+        let sshd = Sshd::with("timeout=10m").start();
+        let superserver = Superserver::at(&sshd, listen, None);
+        let _alice = superserver.login_to(&sshd, "alice", client);
+        let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+        assert_eq!(
+            (armed.field("rhost"), armed.field("witness")),
+            (Some(client), Some("connection")),
+            "{listen}"
+        );
+    }
+}
+
+/// A place for standard error, at that address; the port, and what was connected to it.
+fn collector(address: &str) -> (u16, TcpListener) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    (listener.local_addr().unwrap().port(), listener)
+}
+
+#[test]
+fn a_connection_to_another_address_leaves_it() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let (port, _collector) = collector("127.0.0.2");
+    let superserver = Superserver::at(&sshd, "127.0.0.1", Some(("127.0.0.2", port)));
+    let alice = superserver.login(&sshd, "alice");
+    assert_witness(&sshd, "alice", "connection");
+    assert_forger_ends_on_time(&sshd, &alice, "alice");
+}
+
+#[test]
+fn a_second_connection_to_the_clients_address_leaves_none_and_notty_says_so_once() {
+    let sshd = Sshd::with(NOTTY).start();
+    let (port, _collector) = collector("127.0.0.1");
+    let superserver = Superserver::at(&sshd, "127.0.0.1", Some(("127.0.0.1", port)));
+    let mut command = sshd.ssh_at(superserver.port, "alice");
+    command.arg("-N");
+    let alice = Client::on_pipes(command);
+    assert_witness(&sshd, "alice", "none");
+    let could_not = sshd.log.wait_for_event("could-not", "alice", SOON);
+    assert!(could_not.text.contains("ask the connection, which notty= needs"), "{}", could_not.text);
+    assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("could-not", "alice").len(), 1, "the log:\n{}", sshd.log);
+    assert_untouched(&sshd, "alice");
+}
+
+/// A client that has sshd forward a port, and a process of the server that has connected to it and goes on
+/// sending.
+struct Forwarding {
+    client: Client,
+    _sink: TcpListener,
+}
+
+impl Forwarding {
+    fn start(sshd: &Sshd, user: &str, option: &str, start: impl Fn(std::process::Command) -> Client) -> Self {
+        let port = free_port();
+        let sink = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let to = sink.local_addr().unwrap();
+        let mut command = sshd.ssh(user);
+        command.arg(option).arg("-R").arg(format!("127.0.0.1:{port}:{to}"));
+        let client = start(command);
+        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        let mut busy = wait_some(connect, SOON).expect("the forwarded port");
+        thread::spawn(move || {
+            while busy.write_all(b"x").is_ok() {
+                thread::sleep(secs(1));
+            }
+        });
+        Self { client, _sink: sink }
+    }
+}
+
+#[test]
+fn a_port_that_the_session_forwards_leaves_it() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let terminal = |command| {
+        let client = Client::on_terminal(command);
+        client.wait_for_first_shell();
+        client
+    };
+    let root = Forwarding::start(&sshd, "root", "-tt", terminal);
+    assert_witness(&sshd, "root", "connection");
+    assert_forger_ends_on_time(&sshd, &root.client, "root");
+}
+
+#[test]
+fn what_is_sent_to_a_port_that_the_session_forwards_is_not_the_clients() {
+    let sshd = Sshd::with(NOTTY).start();
+    let root = Forwarding::start(&sshd, "root", "-N", Client::on_pipes);
+    assert!(root.client.exit(PAST_THE_PROMISE).is_some(), "the log:\n{}", sshd.log);
+    let ending = sshd.log.wait_for_event("ending", "root", SOON);
+    assert_eq!(ending.field("notty"), Some("10"), "{}", ending.text);
+}
