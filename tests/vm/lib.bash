@@ -5,7 +5,8 @@
 # A session has a name of the case's choosing. Time is the host's, whose clock nobody sets.
 
 LIMIT=12 # of the users that are watched, in seconds; see install
-STEP=9   # the end may be decided on this much later than the limit: the kernel's stamps have steps of 8 s
+STEP=1   # the end may be decided on this much later than the limit, where the ssh client sends nothing but keys
+BY_STAMPS=9 # and this much where stamps alone tell of keys, because the kernel sets them in steps of 8 s
 SLACK=${VM_SLACK:-7} # an emulated machine is slow to read what was typed
 SOON=120 # how long anything may take that happens at once
 

@@ -36,8 +36,8 @@ step_among() {
 	rm w.in i.in
 }
 
-# Set back into the eight seconds of the last key, where a further key leaves no trace: somebody idle, somebody
-# typing, and then two who are warned, of whom k presses Enter.
+# Set back into the eight seconds of the last key, where a further key leaves no trace on the terminal: somebody idle,
+# somebody typing, and then two who are warned, of whom k presses Enter. The connection tells them apart.
 alone_clock_bucket() {
 	local back
 	logins w:alice k:alice i:alice t:alice
@@ -52,13 +52,10 @@ alone_clock_bucket() {
 	back=$(since w)
 	guest "date -s '$back seconds ago' >/dev/null"
 	keys k '\n'
-	# For all that can be told, w pressed a key, too.
-	LAST[w]=$(now)
-	STEP=$((STEP + 8)) ends_idle i
+	ends_idle w i
 	no_record t ': (warned|ending|tampering)'
 	typist_stops t
-	ends_between w 0 "$SOON"
-	STEP=$((STEP + 8)) ends_idle k t
+	ends_idle k t
 	for name in i w k t; do gone "$name"; done
 	guest "date -s '$back seconds' >/dev/null"
 }

@@ -14,7 +14,7 @@ case_graphical_console() {
 	mode 6 1
 	within "$SOON" logged 'manager-6:session.*: armed user=alice .*terminals=own' || fail 'not armed'
 	within "$SOON" logged 'manager-6:session.*: console user=alice .*tty=tty6 graphical=yes' || fail 'not noticed'
-	sleep $((LIMIT + STEP + SLACK))
+	sleep $((LIMIT + BY_STAMPS + SLACK))
 	runs '/usr/bin/sleep 1116'
 	if logged 'manager-6:session.*: (warned|ending) '; then fail 'ended under its user'; fi
 	mode 6 0
@@ -32,7 +32,7 @@ case_graphics_claimed() {
 	vt_answers "perl -e 'ioctl(STDIN, 0x4b3a, 1) and print qq(taken\\\\n)'\n" 'taken$|[$] *$'
 	guest "perl -e 'open my \$tty, \"<\", \"/dev/tty8\" or die; my \$mode = pack \"i\", 0; ioctl(\$tty, 0x4b3b, \$mode) or die; exit 1 - unpack \"i\", \$mode'" ||
 		fail 'it is no graphics mode'
-	decided tty ': ending '
+	STEP=$BY_STAMPS decided tty ': ending '
 	record tty ': ended .*tty=tty8 .*survivors=0'
 	no_record tty ': console '
 	gone tty

@@ -114,7 +114,7 @@ case_forged_with_keepalives() {
 	login l alice -o ServerAliveInterval=1 -o ServerAliveCountMax=60
 	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
 	ends_between l $((2 * LIMIT)) "$SOON"
-	STEP=$((3 * LIMIT + 4 * STEP + 14)) decided l ': ending '
+	STEP=$((3 * LIMIT + 4 * BY_STAMPS + 14)) decided l ': ending '
 	record l ': tampering .*believed=yes credits=0'
 	record l ': tampering .*stamp=doubtful believed=no'
 	record l ': ended .*disbelieved=[1-9].* survivors=0'

@@ -44,7 +44,7 @@ inner_ends() {
 	local before
 	before=$(stat -c %s "${OUT[d]}")
 	within "$SOON" shows_since d "$before" 'dave@.*[$] ' || fail "$1 was not ended"
-	decided d ': ending user=nest '
+	STEP=$BY_STAMPS decided d ': ending user=nest '
 	record d ': ended user=nest .*survivors=0'
 	does d true
 	no_record d 'ending user=dave'

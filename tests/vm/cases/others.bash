@@ -5,7 +5,7 @@ case_cron() {
 	guest 'echo "* * * * * alice exec sleep 1101" >/etc/cron.d/tests'
 	within 80 guest pgrep -xf "'sleep 1101'" || fail 'no cron job'
 	guest rm /etc/cron.d/tests
-	sleep $((LIMIT + STEP + SLACK))
+	sleep $((LIMIT + BY_STAMPS + SLACK))
 	runs 'sleep 1101'
 	guest "pkill -xf 'sleep 1101'"
 	not_ours cron 'service cron'
@@ -19,7 +19,7 @@ case_service() {
 	guest systemd-run -q -p PAMName=job -p User=alice sleep 1102
 	# This is watched, because sshd opens sessions for people. It has no terminal, so nobody ends it.
 	guest systemd-run -q -p PAMName=sshd -p User=alice sleep 1103
-	sleep $((LIMIT + STEP + SLACK))
+	sleep $((LIMIT + BY_STAMPS + SLACK))
 	serves 1102
 	no_record service ': (armed|could-not)'
 	serves 1103
@@ -84,7 +84,7 @@ case_console() {
 	sleep $((LIMIT - 1))
 	! shows_since tty "$before" 'login: ' || fail 'ended too early'
 	within "$SOON" shows_since tty "$before" 'login: ' || fail 'not ended'
-	decided tty ': ending '
+	STEP=$BY_STAMPS decided tty ': ending '
 	shows_since tty "$before" 'has been ended' || fail 'no reason given'
 	record tty ': ended .*tty=ttyS1 .*survivors=0'
 	gone tty
@@ -109,7 +109,7 @@ case_virtual_terminal() {
 	! vt_shows 'login: *$' || fail 'ended too early'
 	# systemd clears the screen for the next one, and the reason with it.
 	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
-	decided tty ': ending '
+	STEP=$BY_STAMPS decided tty ': ending '
 	record tty ': ended .*tty=tty1 .*survivors=0'
 	gone tty
 	local getty
@@ -152,7 +152,7 @@ case_unkillable() {
 	armed tty 'terminals=own known-by=scope'
 	guest fsfreeze -f /run/hung
 	vt_answers 'exec 3>/run/hung/file\n' 'hung/file$'
-	decided tty ': ending '
+	STEP=$BY_STAMPS decided tty ': ending '
 	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
 	record tty ': ended .*tty=tty2 .*survivors=[0-9]+( |$)'
 	within "$SOON" guest "! test -d /proc/${HELPER[tty]}" || fail 'the helper is still there'
@@ -165,7 +165,7 @@ case_unkillable() {
 case_at() {
 	guest "systemctl -q start atd; cd /; runuser -u alice -- sh -c 'echo exec sleep 1104 | at -q a now 2>/dev/null'"
 	within 80 guest "pgrep -xf 'sleep 1104' >/dev/null" || fail 'no job'
-	sleep $((LIMIT + STEP + SLACK))
+	sleep $((LIMIT + BY_STAMPS + SLACK))
 	runs 'sleep 1104'
 	guest "pkill -xf 'sleep 1104'"
 	not_ours atd 'service atd'
@@ -185,7 +185,7 @@ case_desktops() {
 			-p TTYPath="/dev/tty$tty" -p StandardInput=tty sleep "111$tty"
 		tty=$((tty + 1))
 	done
-	sleep $((LIMIT + STEP + SLACK))
+	sleep $((LIMIT + BY_STAMPS + SLACK))
 	runs '/usr/bin/sleep 1113' '/usr/bin/sleep 1114' '/usr/bin/sleep 1115'
 	guest 'systemctl stop desktop-3 desktop-4 desktop-5'
 	not_ours desktop-3 'session class greeter'

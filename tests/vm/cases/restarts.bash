@@ -44,8 +44,8 @@ alone_rsyslog() {
 	warned a b
 	guest "$rsyslog"
 	# The log is in the file alone.
-	ends_between a "$LIMIT" $((LIMIT + STEP + SLACK + SLACK))
-	ends_between b "$LIMIT" $((LIMIT + STEP + SLACK + SLACK))
+	ends_between a "$LIMIT" $((LIMIT + BY_STAMPS + SLACK + SLACK))
+	ends_between b "$LIMIT" $((LIMIT + BY_STAMPS + SLACK + SLACK))
 	within "$SOON" in_file ': ended .* session='"${ID[a]} "
 	within "$SOON" in_file ': ended .* session='"${ID[b]} "
 	guest 'cat /var/log/auth.log' >auth.log
