@@ -178,8 +178,8 @@ impl Watchdog {
         }
         let record = ordered(self.record("armed"), &self.assignment.orders)
             .with("terminals", self.watched.finder.way().word())
-            .with("witness", if self.witness().is_some() { "connection" } else { "none" })
-            .with("known-by", self.watched.standing.word());
+            .with("known-by", self.watched.standing.word())
+            .with("witness", if self.witness().is_some() { "connection" } else { "none" });
         self.journal.info(&record);
     }
 
