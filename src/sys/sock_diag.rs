@@ -99,7 +99,7 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     let message = answer.get(..length).ok_or_else(invalid)?;
     match i32::from(short(message, 4).ok_or_else(invalid)?) {
         libc::NLMSG_ERROR => match number(message, HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
-            // The other socket has taken the addresses since.
+            // There is none, or another socket has these addresses now.
             error if error == -libc::ENOENT || error == -libc::ESTALE => Ok(None),
             error @ ..0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
             0.. => Err(invalid()),
@@ -138,10 +138,15 @@ fn short(bytes: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::{Moment, from_duration};
     use super::*;
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
 
     use proptest::prelude::*;
+
+    /// The longest that a kernel's tick takes.
+    const TICK: Duration = Duration::from_millis(10);
 
     /// Both ends of a connection to that address, and how the end that was accepted is called.
     fn connected(listen: &str, connect: &str) -> (TcpStream, TcpStream, Connection) {
@@ -157,20 +162,43 @@ mod tests {
     fn it_says_what_the_socket_says() {
         for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1")] {
             let (mut client, mut server, connection) = connected(listen, connect);
+            // Longer than a tick.
             nix::poll::poll(&mut [], 60u16).unwrap();
             let before = tcp::silence(&server).unwrap();
             let asked = silence(&connection).unwrap().unwrap();
             let after = tcp::silence(&server).unwrap();
             assert!(before <= asked && asked <= after, "{connection}: {before:?} {asked:?} {after:?}");
+            assert!(before > TICK, "{connection}: {before:?}");
+            let written = Moment::now().mono;
             client.write_all(b"x").unwrap();
             server.read_exact(&mut [0]).unwrap();
-            assert!(silence(&connection).unwrap().unwrap() < before, "{connection}");
+            let asked = silence(&connection).unwrap().unwrap();
+            let since = Moment::now().mono - written;
+            assert!(from_duration(asked) <= since + from_duration(TICK), "{connection}: {asked:?}");
         }
     }
 
     #[test]
+    fn a_socket_that_is_bound_to_an_interface_is_found() {
+        let loopback: c_int = 1;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // SAFETY: the number outlives the call.
+        let bound = unsafe {
+            let (name, size) = (tcp::SO_BINDTOIFINDEX, size_of::<c_int>() as libc::socklen_t);
+            libc::setsockopt(listener.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const loopback).cast(), size)
+        };
+        assert_eq!(bound, 0, "{}", io::Error::last_os_error());
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let connection = Connection::of(&server).unwrap();
+        assert_eq!(connection.interface, 1);
+        assert!(silence(&connection).unwrap().is_some());
+        assert_eq!(silence(&Connection { interface: 0, ..connection }).unwrap(), None);
+    }
+
+    #[test]
     fn another_connection_is_none() {
-        let (client, server, connection) = connected("127.0.0.1:0", "127.0.0.1");
+        let (client, _server, connection) = connected("127.0.0.1:0", "127.0.0.1");
         let other = Connection::of(&client).unwrap();
         for wrong in [
             Connection { cookie: other.cookie, ..connection },
@@ -184,8 +212,6 @@ mod tests {
             let expected = wrong.interface != 0;
             assert_eq!(asked.is_some(), expected, "{wrong}");
         }
-        drop((client, server));
-        assert_eq!(silence(&connection).unwrap(), None);
     }
 
     /// What the kernel would answer.

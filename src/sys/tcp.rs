@@ -18,7 +18,7 @@ const NOT_CONNECTED: [u8; 2] = [7, 10];
 const SO_COOKIE: c_int = if cfg!(target_arch = "sparc64") { 0x003b } else { 57 };
 
 /// `SO_BINDTOIFINDEX`, likewise.
-const SO_BINDTOIFINDEX: c_int = if cfg!(target_arch = "sparc64") { 0x0041 } else { 62 };
+pub(super) const SO_BINDTOIFINDEX: c_int = if cfg!(target_arch = "sparc64") { 0x0041 } else { 62 };
 
 /// One TCP connection, as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

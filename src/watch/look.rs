@@ -74,11 +74,11 @@ impl Watchdog {
     }
 
     /// When the client was last heard. `None` where its connection is gone.
-    fn ask_connection(&self) -> io::Result<Option<Witness>> {
+    pub(super) fn ask_connection(&self) -> io::Result<Option<Witness>> {
         let Watched { proc, leader, .. } = &self.watched;
         let session = &self.assignment.session;
-        let uncertain = || io::Error::other("which one is the client's is not certain");
-        let connection = session.connection.as_ref().ok_or_else(uncertain)?;
+        let not_found = || io::Error::other("it was not found when the session opened");
+        let connection = session.connection.as_ref().ok_or_else(not_found)?;
         connection::witness(proc, session.leader, leader, connection)
     }
 

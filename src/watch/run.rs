@@ -172,10 +172,14 @@ impl Watchdog {
         inherit::reset_the_rest();
         guard::settle();
         self.watched.finder.choose_way();
+        // A kernel that cannot look for connections says that there is none.
+        if matches!(self.ask_connection(), Ok(None)) {
+            self.assignment.session.connection = None;
+        }
         let record = ordered(self.record("armed"), &self.assignment.orders)
             .with("terminals", self.watched.finder.way().word())
-            .with("witness", if self.witness().is_some() { "connection" } else { "none" })
-            .with("known-by", self.watched.standing.word());
+            .with("known-by", self.watched.standing.word())
+            .with("witness", if self.witness().is_some() { "connection" } else { "none" });
         self.journal.info(&record);
     }
 

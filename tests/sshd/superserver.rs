@@ -11,26 +11,19 @@ use crate::support::process::{Process, wait_some};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs, until};
 
-/// `superserver ADDRESS PORT CONFIG [ADDRESS PORT]`: as socat does, it gives its children no session (setsid) of
-/// their own. Their standard error may be a connection to a second place.
+/// `superserver ADDRESS PORT COMMAND`: as socat does, it gives its children no session (setsid) of their own.
 const SUPERSERVER: &str = r#"#!/usr/bin/perl
 use IO::Socket::IP;
-my ($address, $port, $config, @collector) = @ARGV;
+my ($address, $port, $command) = @ARGV;
 $| = 1;
 my $socket = IO::Socket::IP->new(LocalHost => $address, LocalPort => $port, Listen => 10, ReuseAddr => 1, V6Only => 0)
     or die $@;
 print "listening\n";
 while (my $client = $socket->accept) {
     if (!fork) {
-        my @error;
-        if (@collector) {
-            my $collector = IO::Socket::IP->new(PeerHost => $collector[0], PeerPort => $collector[1]) or die $@;
-            open STDERR, '>&', $collector;
-            @error = '-e';
-        }
         open STDIN, '<&', $client;
         open STDOUT, '>&', $client;
-        exec '/usr/sbin/sshd', '-i', @error, '-f', $config;
+        exec '/bin/bash', '-c', $command;
     }
     close $client;
 }
@@ -43,21 +36,19 @@ pub struct Superserver {
 
 impl Superserver {
     fn start(sshd: &Sshd) -> Self {
-        Self::at(sshd, "127.0.0.1", None)
+        Self::with(sshd, "127.0.0.1", "exec @SSHD@")
     }
 
-    /// One that listens at that address. The standard error of its sshd is a connection to `collector`.
-    pub fn at(sshd: &Sshd, address: &str, collector: Option<(&str, u16)>) -> Self {
+    /// One that listens at that address, and has bash run a command for each client. `@SSHD@` stands for sshd.
+    pub fn with(sshd: &Sshd, address: &str, command: &str) -> Self {
         let port = free_port();
-        let collector = collector.map(|(address, port)| [address.to_owned(), port.to_string()]);
+        let config = sshd.dir.join("sshd_config");
+        let command = command.replace("@SSHD@", &format!("/usr/sbin/sshd -i -f {}", config.display()));
         let mut child = Command::new("nsenter")
             .arg(format!("--mount=/proc/{}/ns/mnt", sshd.daemon().pid))
             .arg("setsid")
             .arg(sshd.script("superserver", SUPERSERVER))
-            .arg(address)
-            .arg(port.to_string())
-            .arg(sshd.dir.join("sshd_config"))
-            .args(collector.iter().flatten())
+            .args([address, &port.to_string(), &command])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 
 use crate::promise::*;
@@ -79,7 +80,7 @@ fn without_the_right_to_trace_there_is_one_all_the_same() {
 fn over_ipv6_there_is_one() {
     for (listen, client) in [("::1", "::1"), ("::", "127.0.0.1")] {
         let sshd = Sshd::with("timeout=10m").start();
-        let superserver = Superserver::at(&sshd, listen, None);
+        let superserver = Superserver::with(&sshd, listen, "exec @SSHD@");
         let _alice = superserver.login_to(&sshd, "alice", client);
         let armed = sshd.log.wait_for_event("armed", "alice", SOON);
         assert_eq!(
@@ -90,36 +91,58 @@ fn over_ipv6_there_is_one() {
     }
 }
 
-/// A place for standard error, at that address; the port, and what was connected to it.
-fn collector(address: &str) -> (u16, TcpListener) {
+/// sshd whose standard error is a connection to that address.
+fn with_its_log_at(sshd: &Sshd, address: &str) -> (Superserver, TcpListener) {
     let listener = TcpListener::bind((address, 0)).unwrap();
-    (listener.local_addr().unwrap().port(), listener)
+    let port = listener.local_addr().unwrap().port();
+    let command = format!("exec 2<>/dev/tcp/{address}/{port}; exec @SSHD@ -e");
+    (Superserver::with(sshd, "127.0.0.1", &command), listener)
 }
 
 #[test]
 fn a_connection_to_another_address_leaves_it() {
     let sshd = Sshd::with(OPTIONS).start();
-    let (port, _collector) = collector("127.0.0.2");
-    let superserver = Superserver::at(&sshd, "127.0.0.1", Some(("127.0.0.2", port)));
+    let (superserver, _listener) = with_its_log_at(&sshd, "127.0.0.2");
     let alice = superserver.login(&sshd, "alice");
     assert_witness(&sshd, "alice", "connection");
     assert_forger_ends_on_time(&sshd, &alice, "alice");
 }
 
-#[test]
-fn a_second_connection_to_the_clients_address_leaves_none_and_notty_says_so_once() {
-    let sshd = Sshd::with(NOTTY).start();
-    let (port, _collector) = collector("127.0.0.1");
-    let superserver = Superserver::at(&sshd, "127.0.0.1", Some(("127.0.0.1", port)));
+/// A session without a terminal, which has no witness. It is not judged, and that is on record once.
+#[track_caller]
+fn assert_unasked(sshd: &Sshd, superserver: &Superserver) {
     let mut command = sshd.ssh_at(superserver.port, "alice");
     command.arg("-N");
     let alice = Client::on_pipes(command);
-    assert_witness(&sshd, "alice", "none");
+    assert_witness(sshd, "alice", "none");
     let could_not = sshd.log.wait_for_event("could-not", "alice", SOON);
     assert!(could_not.text.contains("ask the connection, which notty= needs"), "{}", could_not.text);
     assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
     assert_eq!(sshd.log.events("could-not", "alice").len(), 1, "the log:\n{}", sshd.log);
-    assert_untouched(&sshd, "alice");
+    assert_untouched(sshd, "alice");
+}
+
+#[test]
+fn a_second_connection_to_the_clients_address_leaves_none() {
+    let sshd = Sshd::with(NOTTY).start();
+    let (superserver, _listener) = with_its_log_at(&sshd, "127.0.0.1");
+    assert_unasked(&sshd, &superserver);
+}
+
+#[test]
+fn where_neither_way_finds_the_connection_there_is_none() {
+    let sshd = Sshd::with(NOTTY).start();
+    // The socket is in another network namespace than sshd.
+    let command = "exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace unshare --net @SSHD@";
+    assert_unasked(&sshd, &Superserver::with(&sshd, "127.0.0.1", command));
+}
+
+#[test]
+fn in_another_network_namespace_the_leaders_descriptor_is_asked() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let superserver = Superserver::with(&sshd, "127.0.0.1", "exec unshare --net @SSHD@");
+    let _alice = superserver.login(&sshd, "alice");
+    assert_witness(&sshd, "alice", "connection");
 }
 
 /// A client that has sshd forward a port, and a process of the server that has connected to it and goes on
@@ -127,6 +150,7 @@ fn a_second_connection_to_the_clients_address_leaves_none_and_notty_says_so_once
 struct Forwarding {
     client: Client,
     _sink: TcpListener,
+    _stop: Sender<()>,
 }
 
 impl Forwarding {
@@ -139,12 +163,13 @@ impl Forwarding {
         let client = start(command);
         let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
         let mut busy = wait_some(connect, SOON).expect("the forwarded port");
+        let (stop, stopped) = mpsc::channel();
         thread::spawn(move || {
-            while busy.write_all(b"x").is_ok() {
-                thread::sleep(secs(1));
-            }
+            while stopped.recv_timeout(secs(1)) == Err(RecvTimeoutError::Timeout)
+                && busy.write_all(b"x").is_ok()
+            {}
         });
-        Self { client, _sink: sink }
+        Self { client, _sink: sink, _stop: stop }
     }
 }
 

@@ -28,7 +28,7 @@ case_graphics_claimed() {
 	guest systemctl start getty@tty8
 	afterwards 'systemctl stop getty@tty8'
 	vt_login 8
-	armed tty 'terminals=own known-by=scope'
+	armed tty 'terminals=own known-by=scope witness=none'
 	vt_answers "perl -e 'ioctl(STDIN, 0x4b3a, 1) and print qq(taken\\\\n)'\n" 'taken$|[$] *$'
 	guest "perl -e 'open my \$tty, \"<\", \"/dev/tty8\" or die; my \$mode = pack \"i\", 0; ioctl(\$tty, 0x4b3b, \$mode) or die; exit 1 - unpack \"i\", \$mode'" ||
 		fail 'it is no graphics mode'

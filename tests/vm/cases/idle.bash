@@ -3,7 +3,7 @@
 
 case_idle_user() {
 	login a alice
-	armed a 'terminals=masters known-by=scope'
+	armed a 'terminals=masters known-by=scope witness=connection'
 	local manager
 	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
 	does a 'true'
@@ -21,7 +21,7 @@ case_idle_user() {
 
 case_idle_root() {
 	login a root
-	armed a 'terminals=masters known-by=scope'
+	armed a 'terminals=masters known-by=scope witness=connection'
 	does a 'true'
 	ends_idle a
 	screen_says a 'press Enter'
