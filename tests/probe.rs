@@ -1,9 +1,19 @@
-//! Ring 1: the probe for kernels that do not note reads through `/dev/tty`, on this kernel.
+//! Ring 1: what the judgement relies on, on this kernel: the probe for kernels that do not note reads through
+//! `/dev/tty`, and the traces that keys leave on a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::PathBuf;
 use std::process::Command;
 
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::futimens;
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::sys::time::TimeSpec;
+use pam_idle_watchdog::sys::devnode::{self, DeviceId, Stamps};
 use pam_idle_watchdog::sys::tty;
 
 const INSIDE: &str = "IDLE_WATCHDOG_PROBE_INSIDE";
@@ -29,4 +39,96 @@ fn the_probe_agrees_with_the_kernels_version() {
     let new = (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 5);
     // An older one may have the change backported: then either answer is right.
     assert!(text.contains("noted: true") || !new, "{text}");
+}
+
+/// A pty of our own, in canonical mode and with echo. Its terminal has been neither read nor written, says its node.
+struct Pty {
+    master: PtyMaster,
+    slave: File,
+    path: PathBuf,
+    id: DeviceId,
+    before: Stamps,
+}
+
+impl Pty {
+    fn open() -> Self {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = tty::peer(&master).unwrap();
+        let long_ago = TimeSpec::new(0, 0);
+        futimens(&slave, &long_ago, &long_ago).unwrap();
+        let (id, before) = devnode::of_file(&slave).unwrap();
+        let path = ptsname_r(&master).unwrap().into();
+        Self { master, slave, path, id, before }
+    }
+
+    /// Types keys, and waits until the terminal has taken them: it echoes them.
+    fn press(&mut self, keys: &[u8], echo: &[u8]) {
+        self.master.write_all(keys).unwrap();
+        let mut shown = vec![0; echo.len()];
+        self.master.read_exact(&mut shown).unwrap();
+        assert_eq!(shown, echo);
+    }
+
+    fn now(&self) -> Stamps {
+        devnode::of_file(&self.slave).unwrap().1
+    }
+
+    fn unread(&self) -> u32 {
+        tty::unread(&self.path, self.id).unwrap().count
+    }
+}
+
+/// A key that nobody reads cannot be proven by its terminal.
+#[test]
+fn an_echo_leaves_no_trace_on_the_terminal() {
+    let mut pty = Pty::open();
+    pty.press(b"x", b"x");
+    assert_eq!((pty.now(), pty.unread()), (pty.before, 0));
+    // Neither does one that raises a signal, which also empties the queue.
+    pty.press(b"\r", b"\r\n");
+    assert_eq!((pty.now(), pty.unread()), (pty.before, 2));
+    pty.press(b"\x03", b"^C");
+    assert_eq!((pty.now(), pty.unread()), (pty.before, 0));
+}
+
+/// That one does not change is what tells it from a stamp that somebody has set.
+#[test]
+fn a_read_moves_the_time_of_reading_alone() {
+    let mut pty = Pty::open();
+    pty.press(b"x\r", b"x\r\n");
+    assert_eq!(pty.slave.read(&mut [0; 8]).unwrap(), 2);
+    let after = pty.now();
+    assert!(after.atime > pty.before.atime);
+    assert_eq!(after, Stamps { atime: after.atime, ..pty.before });
+}
+
+/// Otherwise a program could ask for keys again and again that are not there.
+#[test]
+fn a_read_of_nothing_leaves_no_trace() {
+    let mut pty = Pty::open();
+    // An end of file, which is not echoed.
+    pty.press(b"\x04\r", b"\r\n");
+    assert_eq!(pty.slave.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(pty.now(), pty.before);
+    assert_eq!(pty.slave.read(&mut [0; 8]).unwrap(), 1);
+    let nothing = pty.slave.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+}
+
+/// The mode decides what is counted. It can be switched, and the count grows without a key.
+#[test]
+fn a_switched_mode_makes_the_queue_look_longer() {
+    let mut pty = Pty::open();
+    pty.press(b"abc", b"abc");
+    assert_eq!(pty.unread(), 0);
+    let lines = tcgetattr(&pty.slave).unwrap();
+    let mut keys = lines.clone();
+    keys.local_flags.remove(LocalFlags::ICANON);
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &keys).unwrap();
+    assert_eq!(pty.unread(), 3);
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &lines).unwrap();
+    assert_eq!(pty.unread(), 3);
+    assert_eq!(pty.now(), pty.before);
 }

@@ -2,8 +2,10 @@
 //! another session's end, nobody else is touched: see [`Town`](crate::promise::Town).
 
 mod activity;
+mod channels;
 mod handed_down;
 mod helper;
+mod input;
 mod leaders;
 mod others;
 mod processes;

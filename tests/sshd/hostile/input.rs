@@ -1,0 +1,133 @@
+//! Input that a program on this machine puts into a terminal of the session, or reads late. The client is
+//! silent meanwhile, so nobody types.
+
+use crate::promise::*;
+use crate::support::SOON;
+use crate::support::sshd::Sshd;
+
+/// Puts a line into its terminal once a second (`TIOCSTI`), for the shell to read.
+const FEEDER: &str = r#"#!/usr/bin/perl
+$| = 1;
+while (sleep 1) {
+    for my $key (split //, ": fed\n") {
+        ioctl(STDIN, 0x5412, $key) or die "TIOCSTI: $!";
+    }
+}
+"#;
+
+/// Root's session, because Linux 6.2 and newer may allow this to `CAP_SYS_ADMIN` only
+/// (`dev.tty.legacy_tiocsti`).
+#[test]
+fn keys_that_a_program_puts_into_the_terminal_buy_nothing_while_the_client_is_silent() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let root = sshd.login("root");
+    let feeder = sshd.script("feeder", FEEDER);
+    root.type_line(&format!("{} &", feeder.display()));
+    root.expect(": fed", SOON);
+    assert_ended_on_time(&sshd, &root);
+    assert_no_helper_left(&sshd, GRACE + SOON);
+}
+
+/// Reads one key, or one line, a second. Whatever is typed ahead waits meanwhile. `slow ICANON|0`
+const SLOW: &str = r#"#!/usr/bin/perl
+use POSIX;
+$| = 1;
+my ($canonical) = @ARGV;
+my $modes = POSIX::Termios->new;
+$modes->getattr(0);
+$modes->setlflag($modes->getlflag & ~ECHO & ~($canonical ? 0 : ICANON));
+$modes->setattr(0, TCSANOW);
+print "reading slowly\r\n";
+for (my $n = 1; sysread STDIN, my $key, $canonical ? 100 : 1; $n++) {
+    print "read $n\r\n";
+    sleep 1;
+}
+"#;
+
+/// More than are read until the latest time of the end, and than until one limit later.
+const AHEAD: usize = 60;
+
+fn assert_typed_ahead_buys_nothing(argument: &str, keys: &str) {
+    let town = Town::awake();
+    let slow = town.sshd.script("slow", SLOW);
+    town.alice.type_line(&format!("{} {argument}", slow.display()));
+    town.alice.expect("reading slowly", SOON);
+    town.alice.type_keys(keys);
+    town.alice.expect("read 3\r", SOON);
+    town.assert_promise();
+}
+
+#[test]
+fn keys_that_a_program_reads_slowly_count_from_when_they_were_typed() {
+    assert_typed_ahead_buys_nothing("0", &"x".repeat(AHEAD));
+}
+
+#[test]
+fn lines_that_a_program_reads_slowly_count_from_when_they_were_typed() {
+    assert_typed_ahead_buys_nothing("1", &"x\n".repeat(AHEAD));
+}
+
+/// Plays with everything that the terminal driver lets its owner set, and reads one of the keys that were
+/// typed ahead every second. What is refused on this kernel is passed over. `games NUMBER` with a line
+/// discipline to switch to and back, or none.
+const GAMES: &str = r#"#!/usr/bin/perl
+use POSIX;
+use constant { TIOCEXCL => 0x540c, TIOCNXCL => 0x540d, TIOCSWINSZ => 0x5414, TIOCPKT => 0x5420,
+    TIOCSETD => 0x5423, EXTPROC => 0x10000 };
+$| = 1;
+my ($discipline) = @ARGV;
+my $lines = POSIX::Termios->new;
+$lines->getattr(0);
+sub mode {
+    my ($off, $on, $end) = @_;
+    my $modes = POSIX::Termios->new;
+    $modes->getattr(0);
+    $modes->setlflag(($modes->getlflag | $on) & ~$off);
+    $modes->setcc(VEOL, $end) if defined $end;
+    $modes->setcc(VMIN, 0);
+    $modes->setcc(VTIME, 0);
+    $modes->setattr(0, TCSANOW);
+}
+mode(ICANON | ECHO, 0);
+print "playing\r\n";
+sleep 3;
+for (my $n = 1; ; $n++) {
+    mode(0, ICANON, ord 'x');
+    mode(0, EXTPROC);
+    mode(EXTPROC | ISIG, ECHO | ECHONL);
+    mode(ICANON | ECHO, ISIG, 0);
+    my $key;
+    sysread STDIN, $key, 1;
+    tcflow(0, $_) for TCOOFF, TCIOFF, TCION, TCOON;
+    ioctl(STDIN, $_, 0) for TIOCEXCL, TIOCNXCL;
+    ioctl(STDIN, TIOCPKT, pack('i', $_)) for 1, 0;
+    ioctl(STDIN, TIOCSWINSZ, pack('S4', 20 + $n % 9, 80, 0, 0));
+    if (defined $discipline) {
+        ioctl(STDIN, TIOCSETD, pack('i', $_)) for $discipline, 0;
+    }
+    print "round $n\r\n";
+    sleep 1;
+}
+"#;
+
+fn assert_games_buy_nothing(discipline: &str) {
+    let town = Town::awake();
+    let games = town.sshd.script("games", GAMES);
+    town.alice.type_line(&format!("{} {discipline}", games.display()));
+    town.alice.expect("playing\r", SOON);
+    // A NUL counts in one mode and does not in another one.
+    town.alice.type_keys(&"x\0\ny".repeat(AHEAD / 2));
+    town.alice.expect("round 3\r", SOON);
+    town.assert_promise();
+}
+
+#[test]
+fn games_with_the_modes_of_the_terminal_buy_nothing() {
+    assert_games_buy_nothing("");
+}
+
+/// `N_NULL`, which every kernel since 4.15 has: the queue of keys is lost at each switch.
+#[test]
+fn games_with_the_line_discipline_buy_nothing() {
+    assert_games_buy_nothing("27");
+}
