@@ -8,6 +8,7 @@
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
 # make bench      what a login, a sleeping session and a survey of all processes cost; as root, installs what it lacks
+# make accuracy   how late idle sessions end, of hundreds of real ones; as root, installs what it lacks, ten minutes
 # make clean      remove all that was built
 
 PREFIX ?= /usr
@@ -115,6 +116,10 @@ bench:
 	sh tests/prepare "make bench" && $(MAKE) all && \
 		$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
 
+accuracy:
+	sh tests/prepare "make accuracy" openssh && $(MAKE) all && \
+		$(CARGO) bench --locked --quiet --bench accuracy; status=$$?; $(GIVE_BACK); exit $$status
+
 clean:
 	$(CARGO) clean
 
@@ -123,4 +128,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall check check-vm compare fuzz demo bench clean
+.PHONY: FORCE all man install uninstall check check-vm compare fuzz demo bench accuracy clean
