@@ -103,7 +103,7 @@ fn since(silence: Duration) -> Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::clock::SECOND;
+    use crate::sys::clock::{Nanos, SECOND};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::process::{Child, Command};
