@@ -177,9 +177,10 @@ impl Look {
     /// unless somebody has typed at it, because a script can open it.
     pub(super) fn first(&self, sample: &Sample, is_first: bool) -> (Known, Evidence) {
         let Stamps { atime, mtime, ctime, .. } = sample.stamps;
-        // A read moves the stamp on when its bucket is over. Setting it would have moved the change time, too.
-        let read = bucket_start(atime) > bucket_start(ctime) && !self.is_future(atime);
-        let origin = if is_first || read || sample.inner { Origin::Kernel } else { Origin::Unknown };
+        // A read moves the stamp on when its bucket is over. A stamp that was set ahead looks alike, and so this
+        // proves no read.
+        let typed = bucket_start(atime) > bucket_start(ctime) && !self.is_future(atime);
+        let origin = if is_first || typed || sample.inner { Origin::Kernel } else { Origin::Unknown };
         let mark = |stamp, origin| {
             let blind = if self.is_future(stamp) { None } else { self.passage(stamp) };
             Mark { stamp, blind, origin }
@@ -189,7 +190,6 @@ impl Look {
         if !sample.inner {
             found.input.add(origin, Some(self.moved_at(atime).max(self.moved_at(ctime))));
             found.output.add(Origin::Kernel, self.output.then(|| self.moved_at(mtime)));
-            found.read = read.then(|| self.moved_from(atime));
         }
         (known, found)
     }

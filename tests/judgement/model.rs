@@ -52,7 +52,7 @@ pub enum Event {
 /// Another terminal of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Pane {
-    stamps: Stamps,
+    pub stamps: Stamps,
     /// It has the number of one seen at the look before, which has gone.
     anew: bool,
 }

@@ -216,3 +216,24 @@ fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit()
         look(&mut model);
     }
 }
+
+#[test]
+fn a_stamp_set_ahead_on_a_new_terminal_gives_no_credit_back() {
+    // Both terminals are opened by a script, and each stamp lies in the past when it is first looked at.
+    let mut model = Model::new(0);
+    let mut activity = Activity::new(model.now(), false);
+    let mut decided = 0;
+    for n in 0..20 {
+        model.boot += 30 * SECOND;
+        model.happen(&Event::Open(n));
+        model.panes.values_mut().for_each(|pane| pane.stamps.atime += 9 * SECOND);
+        model.boot += 30 * SECOND;
+        model.happen(&Event::Keepalive);
+        model.happen(&Event::Touch(0));
+        let samples = model.samples();
+        activity.look(model.now(), &samples, model.witness());
+        decided += u32::from(matches!(activity.decide(), Some((_, Doubt::Credited { .. }))));
+        model.happen(&Event::Close(n));
+    }
+    assert_eq!(decided, u32::from(CREDITS));
+}
