@@ -94,7 +94,7 @@ uninstall:
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
 check:
-	sh tests/prepare "make check" vm names && $(MAKE) all && \
+	sh tests/prepare "make check" vm names openssh && $(MAKE) all && \
 		sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
 check-vm:

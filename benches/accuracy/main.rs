@@ -17,10 +17,10 @@ use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kinds::{KINDS, Kind, Machines};
+use kinds::{KINDS, Kind, Sshds};
 use support::client::Client;
 use support::log::{Line, Log};
-use support::{SOON, secs, until};
+use support::{CHAFF_TEXT, SOON, secs, until};
 use table::Table;
 
 /// Longer than the logins of one round take: no session ends while others still log in.
@@ -72,15 +72,15 @@ fn main() {
 
 /// Sessions of every kind at once, from login to end.
 fn round(each: usize) -> Vec<Delay> {
-    let machines = Machines::start(OPTIONS);
+    let sshds = Sshds::start(OPTIONS);
     thread::scope(|scope| {
         let sessions: Vec<_> = (0..each * KINDS.len())
             .map(|n| {
                 let (index, kind) = (n % KINDS.len(), &KINDS[n % KINDS.len()]);
                 // One login after the other, because logins are what the machine is slow at.
-                let client = Client::on_terminal(machines.command(kind, LIMIT));
+                let client = Client::on_terminal(sshds.command(kind, LIMIT));
                 client.wait_for_first_shell();
-                let log = machines.log(kind);
+                let log = sshds.log(kind);
                 scope.spawn(move || session(index, kind, &client, log))
             })
             .collect();
@@ -99,8 +99,7 @@ fn session(index: usize, kind: &Kind, client: &Client, log: Option<&Log>) -> Del
         panic!("{}: no end {PATIENCE:?} after the limit; the screen:\n{}", kind.name, client.screen())
     });
     if kind.chaff {
-        // The client says so itself at -vvv.
-        assert!(client.shows("chaff packets sent"), "no chaff; the screen:\n{}", client.screen());
+        assert!(client.shows(CHAFF_TEXT), "no chaff; the screen:\n{}", client.screen());
     }
     let record = log.map(|log| {
         // The terminal may have been another session's before.

@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`course`] | ended, spared, warned, resumed, recorded |
+//! | [`chaff`] | clients that hide the timing of keys |
 //! | [`connections`] | several terminals, root, none at all |
 //! | [`counted`] | output and processor time, where they count |
 //! | [`console`] | login(1) on a terminal of its own |
@@ -29,6 +30,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaff;
 mod connections;
 mod console;
 mod counted;

@@ -23,6 +23,11 @@ pub const GROUP: &str = "idle-watchdog-ops";
 /// What the log has when launcher and sshd have closed their standard error.
 const ENDED: &str = "sshd has ended";
 
+/// A newer OpenSSH than the machine's, where `tests/prepare` has unpacked one, with all that it needs.
+const NEWER_OPENSSH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/openssh/usr");
+/// Puts it in the place of the machine's. sshd calls programs at fixed paths, so the whole `/usr` is the newer one.
+const USE_NEWER: &str = concat!("mount --bind '", env!("CARGO_MANIFEST_DIR"), "/target/openssh/usr' /usr\n");
+
 /// What stands at the helper's place.
 #[derive(Clone, Copy, Debug)]
 pub enum Helper {
@@ -52,6 +57,8 @@ pub struct Builder {
     prefix: &'static str,
     /// A script that makes the host look otherwise, for this sshd alone. It gets the private folder.
     pub(super) host: Option<&'static str>,
+    /// Clients hide the timing of keys.
+    chaff: bool,
 }
 
 impl Builder {
@@ -68,6 +75,7 @@ impl Builder {
             names: None,
             prefix: "",
             host: None,
+            chaff: false,
         }
     }
 
@@ -119,6 +127,13 @@ impl Builder {
         self
     }
 
+    /// Has clients that hide the timing of keys: they go on sending for 1 to 3 s after each, and tell so on the screen
+    /// (`CHAFF_TEXT`). It takes OpenSSH 9.5 or newer at both ends.
+    pub fn chaff(mut self) -> Self {
+        self.chaff = true;
+        if Path::new(NEWER_OPENSSH).exists() { self.on_a_host(USE_NEWER) } else { self }
+    }
+
     /// Puts something else at the helper's place.
     pub fn helper(mut self, helper: Helper) -> Self {
         self.helper = helper;
@@ -141,6 +156,7 @@ pub struct Sshd {
     launcher: Child,
     pid: i32,
     uid_base: u32,
+    chaff: bool,
     _folder: Folder,
 }
 
@@ -216,7 +232,7 @@ impl Sshd {
         assert!(up.text != ENDED, "sshd did not come up:\n{log}");
         let started = log.wait_for("sshd's pid", |l| l.text.starts_with("sshd is "), SOON);
         let pid = started.text["sshd is ".len()..].parse().expect("a pid");
-        Self { log, dir, port, launcher, pid, uid_base, _folder: folder }
+        Self { log, dir, port, launcher, pid, uid_base, chaff: builder.chaff, _folder: folder }
     }
 
     /// The uid of a test user.
@@ -253,15 +269,19 @@ impl Sshd {
     }
 
     fn client_program_at(&self, port: u16, program: &str, port_option: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = if self.chaff { self.inside(program) } else { Command::new(program) };
         command.args(["-F", "none"]);
+        // What is sent besides keys is the test's to choose. Clients before 9.5 do not know the option.
+        let chaff = if self.chaff { "ObscureKeystrokeTiming=yes" } else { "ObscureKeystrokeTiming=no" };
         for option in [
             "BatchMode=yes",
             "IdentitiesOnly=yes",
             "IdentityAgent=none",
-            "LogLevel=ERROR",
+            if self.chaff { "LogLevel=DEBUG3" } else { "LogLevel=ERROR" },
             "StrictHostKeyChecking=no",
             "UserKnownHostsFile=/dev/null",
+            "IgnoreUnknown=ObscureKeystrokeTiming",
+            chaff,
         ] {
             command.args(["-o", option]);
         }
@@ -286,14 +306,18 @@ impl Sshd {
 
     /// Logs `user` in with login(1) on a terminal, as getty does on a console, and waits for the shell.
     pub fn console(&self, user: &str) -> Client {
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.pid))
-            .args(["setsid", "--ctty", "login", "-f", user])
-            .env("TERM", "dumb");
+        let mut command = self.inside("setsid");
+        command.args(["--ctty", "login", "-f", user]).env("TERM", "dumb");
         let client = Client::on_terminal(command);
         client.wait_for_first_shell();
         client
+    }
+
+    /// A program in this sshd's mount namespace.
+    fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.pid)).arg(program);
+        command
     }
 
     /// The listening sshd.
