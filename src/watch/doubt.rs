@@ -1,18 +1,19 @@
-//! Stamps that the terminal's owner may have set: which of them are believed, and when.
+//! Claims: evidence that may have come about without a key. Which claims are believed, and when.
 //!
 //! Whoever sets a stamp also changes the node. A read moves the stamp alone. So an advance is *proven*
 //! if the node did not change between the two looks that show it, and *doubtful* if the node changed,
 //! because honest people run `mesg n`. A doubtful advance is only a [`Claim`] until it matters. Then it
-//! costs a credit. A proven read gives all credits back, because no forger can make one.
+//! costs a credit. A proven read gives all credits back, because no forger can make one. A terminal that opens
+//! or closes is a claim as well, because a script can open and close terminals.
 //!
-//! While there is doubt the looks come closer together, so that a person who goes on typing is seen
+//! While there is doubt about a stamp the looks come closer together, so that a person who goes on typing is seen
 //! between two changes of the node. When no credit is left, the end waits until
 //! [`PROOF_WINDOW`] has passed.
 
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::devnode::DeviceId;
 
-/// How many doubtful advances are believed without a proven read between them.
+/// How many claims are believed without a proven read between them.
 pub const CREDITS: u8 = 3;
 
 /// How long the end waits for a proven read after an advance is not believed. The stamp's bucket
