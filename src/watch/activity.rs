@@ -1,6 +1,6 @@
 //! When the person at a session's terminals was last active: a pure function of samples and time.
 //!
-//! Each terminal's stamps give an upper bound for the time of its last key ([`super::evidence`]). The
+//! Each terminal's stamps give an upper bound for the time of its last key (`evidence.rs`). The
 //! connection gives another one, which the person on this machine cannot forge ([`Witness`]). The earlier
 //! one holds. Some evidence may have come about without a key. It is a claim, and [`super::doubt`] decides
 //! how often claims are believed.
