@@ -8,7 +8,7 @@
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
 # make bench      what a login, a sleeping session and a survey of all processes cost; as root, installs what it lacks
-# make accuracy   how late idle sessions end, of hundreds of real ones; as root, installs what it lacks, ten minutes
+# make accuracy   how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
 # make clean      remove all that was built
 
 PREFIX ?= /usr

@@ -41,7 +41,7 @@ fn the_probe_agrees_with_the_kernels_version() {
     assert!(text.contains("noted: true") || !new, "{text}");
 }
 
-/// A pty of our own, in canonical mode and with echo. Its terminal has been neither read nor written, says its node.
+/// A pty of our own, in canonical mode and with echo. Its node says that it was neither read nor written.
 struct Pty {
     master: PtyMaster,
     slave: File,
@@ -93,7 +93,7 @@ fn an_echo_leaves_no_trace_on_the_terminal() {
     assert_eq!((pty.now(), pty.unread()), (pty.before, 0));
 }
 
-/// That one does not change is what tells it from a stamp that somebody has set.
+/// A read is told from a stamp that somebody has set: only the latter moves the change time.
 #[test]
 fn a_read_moves_the_time_of_reading_alone() {
     let mut pty = Pty::open();
@@ -104,7 +104,7 @@ fn a_read_moves_the_time_of_reading_alone() {
     assert_eq!(after, Stamps { atime: after.atime, ..pty.before });
 }
 
-/// Otherwise a program could ask for keys again and again that are not there.
+/// Otherwise a program could look like a typist: it would read again and again although there are no keys.
 #[test]
 fn a_read_of_nothing_leaves_no_trace() {
     let mut pty = Pty::open();

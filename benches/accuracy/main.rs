@@ -26,12 +26,12 @@ use table::Table;
 /// Longer than the logins of one round take: no session ends while others still log in.
 const LIMIT: Duration = secs(40);
 const OPTIONS: &str = "timeout=40s warn=5s grace=2s";
-/// How many sessions of each kind a round has. More at once than two cores bear, and the machine is what is measured.
+/// How many sessions of each kind a round has. With more than two cores bear, this would measure the machine.
 const EACH: usize = 50;
 const ROUNDS: usize = 4;
 /// The kernel's time stamps of a terminal have steps of 8 s: the keys fall anywhere in them.
 const PHASES: Duration = secs(8);
-/// The latest end that is waited for. Two steps and more: whatever it is, it is to be seen.
+/// How long after the limit an end is waited for. It is far more than a step, so a late end is seen, too.
 const PATIENCE: Duration = secs(30);
 
 /// One session's delay in seconds: until its client was gone, and until the record of its end.
@@ -43,7 +43,7 @@ struct Delay {
 }
 
 impl Delay {
-    /// The session ended before it may.
+    /// The session ended before the limit.
     fn early(&self) -> bool {
         self.client < 0.0 || self.record.is_some_and(|record| record < 0.0)
     }
@@ -77,7 +77,7 @@ fn round(each: usize) -> Vec<Delay> {
         let sessions: Vec<_> = (0..each * KINDS.len())
             .map(|n| {
                 let (index, kind) = (n % KINDS.len(), &KINDS[n % KINDS.len()]);
-                // One login after the other, because logins are what the machine is slow at.
+                // One login after the other, because the machine is slow at logins.
                 let client = Client::on_terminal(sshds.command(kind, LIMIT));
                 client.wait_for_first_shell();
                 let log = sshds.log(kind);

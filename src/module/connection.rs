@@ -1,4 +1,4 @@
-//! Which connection is the client's: its socket is one of those that the leader has when it opens the session.
+//! Finds the client's connection: its socket is one of those that the leader has when it opens the session.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
@@ -10,8 +10,8 @@ use crate::sys::tcp::{Connection, Stream};
 /// thousands have been looked at.
 const MOST: usize = 1024;
 
-/// The TCP connection, among these descriptors of our own, of the client whom PAM calls `rhost`. `None` where
-/// that is not certain.
+/// The TCP connection of the client whom PAM calls `rhost`. It is one of these descriptors of our own. `None`
+/// where it is not certain which.
 pub fn of_client(descriptors: impl Iterator<Item = i32>, rhost: &OsStr) -> Option<Connection> {
     let rhost = rhost.to_str()?;
     let address = policy::address(rhost);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_connection_to_elsewhere_does_not_count() {
+    fn sockets_without_a_client_do_not_count() {
         let [server, _client] = connected("127.0.0.1:0", "127.0.0.1");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -95,9 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn of_two_connections_the_one_to_the_clients_address_is_the_clients() {
+    fn the_connection_to_the_clients_address_is_told_from_another_one() {
         let [server, _client] = connected("127.0.0.1:0", "127.0.0.1");
-        // As a directory client's module leaves one behind.
+        // A module that asks a directory server may leave such a connection behind.
         let [directory, _server] = connected("[::1]:0", "[::1]");
         assert_eq!(found("127.0.0.1", &[&server, &directory]), cookie(&server));
         assert_eq!(found("127.0.0.1", &[&directory, &server]), cookie(&server));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn among_thousands_of_descriptors_it_is_not_looked_for() {
+    fn a_connection_among_thousands_of_descriptors_is_not_looked_for() {
         let [server, _client] = connected("127.0.0.1:0", "127.0.0.1");
         let mut asked = 0;
         let endless = std::iter::repeat(server.as_raw_fd()).inspect(|_| asked += 1);

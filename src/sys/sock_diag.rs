@@ -1,4 +1,4 @@
-//! What the kernel says of a TCP connection of which we have no descriptor (sock_diag(7)).
+//! Asks the kernel about a TCP connection of which we have no descriptor (sock_diag(7)).
 //!
 //! One question about one connection, and one answer. The kernel answers while the question is written, so
 //! nothing waits.
@@ -53,7 +53,7 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Asks about the very connection.
+/// The message that asks about this connection and about no other one.
 fn question(connection: &Connection) -> Vec<u8> {
     const LENGTH: usize = HEADER + QUESTION;
     const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
@@ -65,10 +65,10 @@ fn question(connection: &Connection) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LENGTH);
     bytes.extend((LENGTH as u32).to_ne_bytes());
     bytes.extend([BY_FAMILY, REQUEST].map(u16::to_ne_bytes).as_flattened());
-    // No sequence number, because there is one question only. To the kernel, whose number is 0.
+    // The sequence number is 0, because there is one question only. The port is 0, the kernel's.
     bytes.extend([0; 8]);
     bytes.extend([family, TCP, 1 << (INFO - 1), 0]);
-    // In whatever state.
+    // The connection may be in any state.
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend([local.port(), remote.port()].map(u16::to_be_bytes).as_flattened());
     bytes.extend([local.ip(), remote.ip()].map(octets).as_flattened());
@@ -87,12 +87,12 @@ fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// How long the connection with that cookie has been silent, of the kernel's answer. `None` where that is about
-/// no connection, or about another one.
+/// How long the connection with that cookie has been silent, as the kernel's answer says. `None` where the
+/// answer is about no connection, or about another one.
 ///
 /// # Errors
 ///
-/// What the kernel answers in place of that, or `InvalidData` where the answer makes no sense.
+/// The error that the kernel answers, or `InvalidData` where the answer makes no sense.
 pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let length = usize::try_from(number(answer, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;
@@ -145,10 +145,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    /// The longest that a kernel's tick takes.
+    /// The longest tick of any kernel.
     const TICK: Duration = Duration::from_millis(10);
 
-    /// Both ends of a connection to that address, and how the end that was accepted is called.
+    /// Both ends of a connection to that address, and the description of the accepted end.
     fn connected(listen: &str, connect: &str) -> (TcpStream, TcpStream, Connection) {
         let listener = TcpListener::bind(listen).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -262,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_the_very_connections_answer_counts(cookie: u64, other: u64, milliseconds: u32) {
+        fn only_the_answer_about_this_connection_counts(cookie: u64, other: u64, milliseconds: u32) {
             let bytes = answer(cookie, 1, milliseconds);
             let expected = Duration::from_millis(milliseconds.into());
             prop_assert_eq!(read_answer(&bytes, cookie).unwrap(), Some(expected));

@@ -1,4 +1,4 @@
-//! TCP connections: which one it is, and how long the other side has been silent.
+//! TCP connections: how one is told from another, and how long the other side has been silent.
 
 use std::fmt;
 use std::io;
@@ -23,11 +23,11 @@ pub(super) const SO_BINDTOIFINDEX: c_int = if cfg!(target_arch = "sparc64") { 0x
 /// One TCP connection, as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// The address at this end. An IPv4 address is one, also where the socket is an IPv6 one.
+    /// The address at this end. It is an IPv4 address even if an IPv6 socket has it in mapped form.
     pub local: SocketAddr,
     /// The address at the other end.
     pub remote: SocketAddr,
-    /// The number of the interface that the socket is bound to, as with addresses of one link; 0 is none.
+    /// The number of the interface that the socket is bound to, as with link-local addresses; 0 is none.
     pub interface: u32,
     /// The kernel's own number of the socket. It is never used again.
     pub cookie: u64,
@@ -95,7 +95,7 @@ pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
     silence_in(info.tcpi_state, info.tcpi_last_data_recv)
 }
 
-/// The same, of the kernel's answer: the state of the connection and the time in milliseconds.
+/// The same, from the kernel's answer: the state of the connection and the time in milliseconds.
 pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
     let connected = !NOT_CONNECTED.contains(&state);
     connected.then(|| Duration::from_millis(last_data_recv.into()))
@@ -151,10 +151,10 @@ pub fn close(socket: &impl AsRawFd) -> bool {
     as_stream(socket).shutdown(Shutdown::Both).is_ok()
 }
 
-/// A socket as std's type, for what std can ask. The descriptor stays its owner's.
+/// The socket as std's type, so that std can ask it. The owner keeps the descriptor.
 fn as_stream(socket: &impl AsRawFd) -> ManuallyDrop<TcpStream> {
-    // SAFETY: std gives the number to system calls and to nothing else, and does not close it, because it
-    // is never dropped. If it is no socket, or another thread closes it, these calls fail.
+    // SAFETY: std gives the number to system calls and to nothing else. It does not close it, because the
+    // stream is never dropped. If the number is no socket, or another thread closes it, these calls fail.
     ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket.as_raw_fd()) })
 }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_read_again() {
+    fn a_connection_that_was_printed_can_be_read_again() {
         for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]"), ("[::]:0", "127.0.0.1")]
         {
             let listener = TcpListener::bind(listen).unwrap();

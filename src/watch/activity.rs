@@ -30,7 +30,7 @@ pub struct Activity {
     settling: bool,
     /// A look has shown a terminal.
     met: bool,
-    /// The client was last heard then.
+    /// When the client was last heard.
     heard: Option<Witness>,
 }
 
@@ -73,7 +73,7 @@ impl Activity {
     }
 
     /// When somebody was last active, on the boot clock: never earlier than the truth. It is later by
-    /// a tick at most where the client sends nothing but keys, and otherwise by less than 8 s and a tick, unless
+    /// three ticks at most where the client sends nothing but keys, and otherwise by less than 8 s and a tick, unless
     /// the evidence was a claim or a key that nobody read. What is only claimed counts once
     /// [`Activity::decide`] believes it.
     #[must_use]
@@ -141,7 +141,7 @@ impl Activity {
         for (_, found) in &found {
             self.believe(found.input.proven, witness);
             self.believe(found.output.proven, None);
-            // Nobody typed just then what a program has read while the client was silent.
+            // A read while the client is silent proves no key: nobody typed at that time.
             if found.read.is_some_and(|from| witness.is_none_or(|witness| from <= witness.latest() + DELAY)) {
                 self.doubts.proven();
             }

@@ -19,9 +19,9 @@ use crate::sys::tcp::{self, Connection};
 pub enum Client {
     /// The one with that cookie.
     Connection(u64),
-    /// Each to that address.
+    /// Every connection to that address.
     At(IpAddr),
-    /// Any.
+    /// Every connection.
     Unknown,
 }
 
@@ -57,7 +57,7 @@ fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Resu
 }
 
 /// Closes the client's connection for both sides, whoever else has it open. To sshd that is a client that has
-/// disconnected. Returns whether there was one. Where it is known which one that is, other connections stay:
+/// disconnected. Returns whether there was one. Other connections stay if it is known which one that is:
 /// a PAM module may need its own to close the session.
 ///
 /// # Errors
@@ -110,7 +110,7 @@ mod tests {
 
     const TICK: Nanos = SECOND / 100;
 
-    /// A process with sockets of its own: tests share those of this process.
+    /// A process with sockets of its own, because the tests share the sockets of this process.
     struct Leader {
         child: Child,
         pidfd: PidFd,
@@ -160,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn the_very_connection_is_asked() {
+    fn only_the_clients_connection_is_asked() {
         let mut leader = Leader::start();
         let before = Moment::now().boot;
-        // Long enough to be told from none, by whatever tick.
+        // Longer than any kernel's tick.
         nix::poll::poll(&mut [], 60u16).unwrap();
         leader.others.write_all(b"x").unwrap();
         let silent = leader.witness(&leader.connection).unwrap();

@@ -27,17 +27,17 @@ const CLOSE: Nanos = 2 * SECOND;
 /// all the time is not to keep us busy.
 const RENEWAL: Nanos = 60 * SECOND;
 
-/// What a look found besides activity. Each is worth a record.
+/// What became of a claim. About a stamp that is worth a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// The stamp advanced and the node was changed as well: believed, at the cost of a credit.
+    /// Believed, at the cost of a credit.
     Credited {
         /// How many credits are left.
         left: u8,
     },
-    /// The same, with no credit left: not believed.
+    /// Not believed, because no credit is left.
     Disbelieved,
-    /// The same, but the client has sent nothing since the last known activity: not believed.
+    /// Not believed, because the client has sent nothing since the last known activity.
     Refuted,
     /// The stamp lies in the future and nobody set the clock back: forged, not believed.
     Future,

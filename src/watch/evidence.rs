@@ -101,11 +101,11 @@ pub(super) struct Look {
 /// Until when a terminal may have been in use, at the latest, on the boot clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Times {
-    /// By what the kernel alone can have done.
+    /// By changes that only the kernel can have made.
     pub(super) proven: Option<Nanos>,
     /// By a stamp that was a claim and is believed.
     pub(super) believed: Option<Nanos>,
-    /// By what its owner, or a program, may have done without a key.
+    /// By changes that its owner, or a program, may have made without a key.
     pub(super) claimed: Option<Nanos>,
 }
 
@@ -119,7 +119,7 @@ impl Times {
         *known = at.max(*known);
     }
 
-    /// Whatever there is, it may be as late as this.
+    /// Moves each time that is there to this one, because it may be as late.
     fn extend(&mut self, to: Nanos) {
         for known in [&mut self.proven, &mut self.believed, &mut self.claimed] {
             *known = known.map(|_| to);
@@ -134,7 +134,7 @@ pub(super) struct Evidence {
     pub(super) input: Times,
     /// Of what programs wrote, where output counts.
     pub(super) output: Times,
-    /// A program has read it, because only that moves the stamp of a node that stands still. No earlier than this.
+    /// A program has read it, no earlier than this. Only a read moves the stamp of a node that stands still.
     pub(super) read: Option<Nanos>,
     /// A stamp moved, and the node was changed. No earlier than this, if a program has read or written.
     pub(super) stamp_claims: Option<Nanos>,
@@ -173,12 +173,12 @@ impl Look {
         found
     }
 
-    /// A terminal not seen before. The session's first one is activity. A later one is only claimed to be
-    /// unless somebody has typed at it, because a script can open it.
+    /// A terminal not seen before. The session's first one is activity. A later one is only a claim, because
+    /// a script can open it, unless somebody has typed at it.
     pub(super) fn first(&self, sample: &Sample, is_first: bool) -> (Known, Evidence) {
         let Stamps { atime, mtime, ctime, .. } = sample.stamps;
-        // A read moves the stamp on when its bucket is over. A stamp that was set ahead looks alike, and so this
-        // proves no read.
+        // A read moves the stamp once its bucket is over. A stamp that somebody set ahead looks the same, so
+        // this proves no read.
         let typed = bucket_start(atime) > bucket_start(ctime) && !self.is_future(atime);
         let origin = if is_first || typed || sample.inner { Origin::Kernel } else { Origin::Unknown };
         let mark = |stamp, origin| {

@@ -323,7 +323,7 @@ impl Watchdog {
     }
 }
 
-/// What tells the client's connection from others of the leader's.
+/// How the client's connection is told from the leader's others.
 fn client(session: &Session) -> Client {
     let address = || session.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
     match &session.connection {

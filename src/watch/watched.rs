@@ -23,7 +23,7 @@ pub struct Watched {
     pub leader: PidFd,
     /// The path of the program that the leader ran when it opened the session.
     pub opener: Option<PathBuf>,
-    /// What tells the client's connection from the leader's others.
+    /// How the client's connection is told from the leader's others.
     pub client: Client,
     /// The signals that come for us.
     pub signals: Signals,

@@ -2,11 +2,11 @@
 
 use crate::sys::clock::{Nanos, SECOND};
 
-/// The kernel tells of a connection in ticks, of 10 ms at the most.
+/// The kernel counts a connection's silence in ticks. A tick is 10 ms at most.
 const TICK: Nanos = SECOND / 100;
 
-/// When the client was last heard, on the boot clock: the time of the look less the silence in whole ticks. The
-/// truth is less than a tick away from it, before or after.
+/// When the client was last heard, on the boot clock: the time of the look less the silence in whole ticks.
+/// The true time is less than a tick earlier or later.
 ///
 /// Every key of such a session comes over the connection, so no key is later than
 /// [`Witness::latest`]. The client sends other data, too (keepalives, other channels), so data alone
@@ -25,8 +25,8 @@ impl Witness {
         self.heard.saturating_add(2 * TICK)
     }
 
-    /// The witness as it was told before, if it tells of the same data. Two answers about the same data differ by
-    /// less than a tick, and that must not look like a key.
+    /// The witness of the look before, if both are about the same data. Two answers about the same data
+    /// differ by less than a tick, and that must not look like a key.
     #[must_use]
     pub fn steadied(self, before: Option<Self>) -> Self {
         let same = |before: &Self| self.heard.saturating_sub(before.heard).saturating_abs() < TICK;

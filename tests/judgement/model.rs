@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 pub const MS: Nanos = SECOND / 1000;
 pub const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
-/// The kernel's tick, by which it tells of a connection.
+/// The kernel's tick. The kernel counts a connection's silence in it.
 pub const TICK: Nanos = 10 * MS;
 /// The wall clock when the machine was booted: not at the begin of a bucket.
 pub const EPOCH: Nanos = 1_700_000_003 * SECOND;
@@ -53,7 +53,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug)]
 pub struct Pane {
     pub stamps: Stamps,
-    /// It has the number of one seen at the look before, which has gone.
+    /// It has the number of a terminal that the look before has shown, and that has gone.
     anew: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The connection as a witness: the end comes to the second, and what is made without the client is
-//! worth nothing.
+//! The connection as a witness: the end comes to the second, and evidence that is made without the client
+//! does not count.
 
 use pam_idle_watchdog::sys::clock::{Nanos, SECOND};
 use pam_idle_watchdog::watch::activity::Activity;
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn what_else_the_client_sends_makes_no_end_early_and_none_later_than_without_a_witness(
+    fn other_data_of_the_client_makes_no_end_early_and_none_later_than_without_a_witness(
         (limit, warn, lag) in settings(), events in events(sent()),
     ) {
         let end = play_seen(true, limit, warn, lag, &events);
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn who_types_in_a_terminal_is_not_ended_however_many_others_open_and_close(
+    fn a_person_who_types_is_not_ended_however_many_other_terminals_open_and_close(
         (limit, warn, lag) in settings(), connection: bool, pace in 1i64..9, typed in 1i64..2000,
         panes in proptest::collection::vec((500i64..60_000, 0u64..3, any::<bool>()), 0..80),
     ) {
@@ -111,11 +111,11 @@ proptest! {
     }
 
     #[test]
-    fn panes_opened_for_an_hour_keep_whom_types_in_them(
+    fn panes_opened_for_an_hour_keep_a_person_who_types_in_them(
         (limit, warn, lag) in settings(), connection: bool, often in 20i64..100, kept in 1usize..3,
     ) {
-        // A pane is opened so often, in hundredths of the limit, and typed at half the time later; each lives until
-        // so many others are there.
+        // A pane is opened every `often` hundredths of the limit. The key comes half that time later. A pane
+        // closes when `kept` others are there.
         let mut at = Vec::new();
         let step = (limit * often / 100).max(18 * SECOND);
         for n in 0..40u64 {
@@ -150,13 +150,13 @@ proptest! {
     }
 }
 
-/// A key after the warning is seen within 2 s, and then the whole warning is given again. Where it takes nearly
-/// the whole limit that comes so much too late.
+/// A key after the warning is seen within 2 s, and then the whole warning is given again. If the warning
+/// takes nearly the whole limit, the end is late by the rest of the 2 s.
 fn unwarned(limit: Nanos, warn: Nanos) -> Nanos {
     (2 * SECOND - (limit - warn)).max(0)
 }
 
-/// How late a step of the clock is seen at most.
+/// A step of the clock is seen at most so late.
 const STEP_SEEN: Nanos = 9 * SECOND;
 
 /// Events by their times, each with the time since the one before.
@@ -168,18 +168,18 @@ fn in_order(mut at: Vec<(Nanos, Event)>) -> Vec<(Nanos, Event)> {
 
 #[test]
 fn keys_typed_ahead_count_when_they_came() {
-    // Ten keys at once, which a program reads one each ten seconds.
+    // Ten keys. A program reads them later, one every ten seconds.
     let mut events = vec![(SECOND, Event::Key); 10];
     events.extend(vec![(10 * SECOND, Event::Read); 10]);
     let end = play_seen(true, 60 * SECOND, 0, 0, &events);
     assert!((60 * SECOND..60 * SECOND + TICKS).contains(&(end.at - end.last_key)), "{}", end.at / MS);
-    // Without a witness the reads are keys, as far as can be known.
+    // Without a witness the reads cannot be told from keys.
     let end = play_seen(false, 60 * SECOND, 0, 0, &events);
     assert!(end.at - end.last_key > 150 * SECOND);
 }
 
 #[test]
-fn what_a_program_types_itself_gives_no_credit_back() {
+fn keys_that_a_program_types_give_no_credit_back() {
     // Each credit is spent on a touch that a keepalive allows. Then a program types (TIOCSTI).
     let spend = [(35 * SECOND, Event::Keepalive), (0, Event::Touch(-1000 * SECOND))];
     let mut events: Vec<_> = (0..CREDITS).flat_map(|_| spend.clone()).collect();
@@ -211,7 +211,7 @@ fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit()
         let last = look(&mut model);
         assert!((typed..typed + TICKS).contains(&last), "pane {n}");
         model.happen(&Event::Close(n));
-        // Whatever the going was worth: what is claimed is decided, and the client heard once more.
+        // The going is a claim. This look decides on it, and the client was heard again.
         model.boot += SECOND;
         look(&mut model);
     }
@@ -219,7 +219,7 @@ fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit()
 
 #[test]
 fn a_stamp_set_ahead_on_a_new_terminal_gives_no_credit_back() {
-    // Both terminals are opened by a script, and each stamp lies in the past when it is first looked at.
+    // A script opens each terminal. Each stamp lies in the past at the first look.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     let mut decided = 0;

@@ -7,10 +7,10 @@ use crate::promise::*;
 use crate::support::sshd::Sshd;
 use crate::support::{CHAFF_TEXT, secs};
 
-/// The longest such a client goes on after a key, by its source, and the promise from there on.
+/// Such a client goes on sending for 3.2 s after a key at most, says its source. The promise comes on top.
 const LATEST_WITH_CHAFF: Duration = LIMIT.saturating_add(Duration::from_millis(3200)).saturating_add(secs(1));
 
-/// Waits for the begin of a step of the kernel's time stamps of terminals. They are of the wall clock.
+/// Waits until a step of the terminals' time stamps begins. The kernel sets them by the wall clock.
 #[allow(clippy::disallowed_methods)] // time is what is waited for
 fn wait_for_a_step() {
     let step = secs(8).as_nanos();

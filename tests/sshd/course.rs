@@ -97,7 +97,7 @@ fn who_types_is_never_ended_however_often_mesg_is_run() {
     assert!(bob.exit(secs(0)).is_none(), "the log:\n{}", sshd.log);
     for user in ["alice", "bob"] {
         assert_untouched(&sshd, user);
-        // Without a doubt there would be a look each 15 s.
+        // There would be only one look every 15 s if the stamps were not in doubt.
         let looks = sshd.log.events("look", user).len();
         assert!(looks > 9, "mesg is not seen in {looks} looks; the log:\n{}", sshd.log);
     }

@@ -45,7 +45,7 @@ fn fifty_sessions_arm_and_end_each_on_record_once() {
     assert_eq!(closed.len(), SESSIONS);
 
     let daemon = sshd.daemon().pid;
-    // Init's own are for it to reap, when it has the time.
+    // Init reaps its own children when it has the time.
     let zombies = || {
         let mut all = process::all();
         all.retain(|p| p.state == 'Z' && p.ppid != 1 && (p.comm == HELPER_COMM || p.ppid == daemon));

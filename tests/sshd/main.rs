@@ -22,7 +22,7 @@
 //! | [`load`] | fifty at once |
 //! | [`superserver`] | `sshd -i`, started by something else |
 //! | [`warnings`] | several of them, and the administrator's own words |
-//! | [`witness`] | the client's connection: which it is, and how it is asked |
+//! | [`witness`] | the client's connection: which one it is, and how it is asked |
 
 // Functions that the tests share are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

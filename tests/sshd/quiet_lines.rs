@@ -127,7 +127,7 @@ fn what_connection_a_su_has_come_by_is_not_the_sessions() {
 }
 
 #[test]
-fn without_the_right_to_trace_the_connection_is_heard_all_the_same() {
+fn the_connection_is_heard_even_without_the_right_to_trace() {
     let sshd = Sshd::with(NOTTY).without_ptrace().start();
     let mut command = sshd.ssh("alice");
     command.arg("-N");

@@ -1,4 +1,4 @@
-//! The client's connection as a witness: which it is, and how it is asked.
+//! The client's connection as a witness: which one it is, and how it is asked.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -23,7 +23,7 @@ fn assert_witness(sshd: &Sshd, user: &str, expected: &str) {
     assert_eq!(armed.field("witness"), Some(expected), "{}", armed.text);
 }
 
-/// The session of `client` ends as that of an idle person, and no forged stamp is believed.
+/// The session of `client` ends like that of an idle person, and no forged stamp is believed.
 #[track_caller]
 fn assert_forger_ends_on_time(sshd: &Sshd, client: &Client, user: &str) {
     client.run(TOUCHES);
@@ -52,7 +52,7 @@ fn sshd_on_a_pipe_has_none() {
     let sshd = Sshd::with(NOTTY).start();
     let here = sshd.dir.display();
     let mut command = sshd.ssh("alice");
-    // The shell between them gives sshd pipes, where ssh would give it a socket.
+    // ssh would give sshd a socket. The shell between them gives it pipes.
     let proxy = format!(
         "nsenter --mount=/proc/{}/ns/mnt sh -c 'cat | /usr/sbin/sshd -i -f {here}/sshd_config | cat'",
         sshd.daemon().pid
@@ -67,7 +67,7 @@ fn sshd_on_a_pipe_has_none() {
 }
 
 #[test]
-fn without_the_right_to_trace_there_is_one_all_the_same() {
+fn a_session_has_one_even_without_the_right_to_trace() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
@@ -77,7 +77,7 @@ fn without_the_right_to_trace_there_is_one_all_the_same() {
 }
 
 #[test]
-fn over_ipv6_there_is_one() {
+fn a_session_over_ipv6_has_one() {
     for (listen, client) in [("::1", "::1"), ("::", "127.0.0.1")] {
         let sshd = Sshd::with("timeout=10m").start();
         let superserver = Superserver::with(&sshd, listen, "exec @SSHD@");
@@ -130,7 +130,7 @@ fn a_second_connection_to_the_clients_address_leaves_none() {
 }
 
 #[test]
-fn where_neither_way_finds_the_connection_there_is_none() {
+fn a_session_has_none_if_neither_way_finds_the_connection() {
     let sshd = Sshd::with(NOTTY).start();
     // The socket is in another network namespace than sshd.
     let command = "exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace unshare --net @SSHD@";
@@ -145,8 +145,7 @@ fn in_another_network_namespace_the_leaders_descriptor_is_asked() {
     assert_witness(&sshd, "alice", "connection");
 }
 
-/// A client that has sshd forward a port, and a process of the server that has connected to it and goes on
-/// sending.
+/// A client for which sshd forwards a port, and a process on the server that goes on sending to that port.
 struct Forwarding {
     client: Client,
     _sink: TcpListener,
@@ -187,7 +186,7 @@ fn a_port_that_the_session_forwards_leaves_it() {
 }
 
 #[test]
-fn what_is_sent_to_a_port_that_the_session_forwards_is_not_the_clients() {
+fn data_for_a_port_that_the_session_forwards_is_not_the_clients() {
     let sshd = Sshd::with(NOTTY).start();
     let root = Forwarding::start(&sshd, "root", "-N", Client::on_pipes);
     assert!(root.client.exit(PAST_THE_PROMISE).is_some(), "the log:\n{}", sshd.log);

@@ -21,7 +21,7 @@ pub const WARNING_TEXT: &str = "press enter";
 /// What the user's screen says at the end, in lower case.
 pub const ENDED_TEXT: &str = "has been idle";
 
-/// What a client that hides the timing of keys says when it has stopped to send, in lower case.
+/// What a client that hides the timing of keys says when it has stopped sending, in lower case.
 pub const CHAFF_TEXT: &str = "chaff packets sent";
 
 /// How long a program gets for what it does at once: logins, prompts, signals. Generous, since

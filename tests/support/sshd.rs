@@ -127,8 +127,8 @@ impl Builder {
         self
     }
 
-    /// Has clients that hide the timing of keys: they go on sending for 1 to 3 s after each, and tell so on the screen
-    /// (`CHAFF_TEXT`). It takes OpenSSH 9.5 or newer at both ends.
+    /// Has clients that hide the timing of keys: they go on sending for 1 to 3 s after each, and say so on
+    /// the screen (`CHAFF_TEXT`). It takes OpenSSH 9.5 or newer at both ends.
     pub fn chaff(mut self) -> Self {
         self.chaff = true;
         if Path::new(NEWER_OPENSSH).exists() { self.on_a_host(USE_NEWER) } else { self }
@@ -271,7 +271,7 @@ impl Sshd {
     fn client_program_at(&self, port: u16, program: &str, port_option: &str) -> Command {
         let mut command = if self.chaff { self.inside(program) } else { Command::new(program) };
         command.args(["-F", "none"]);
-        // What is sent besides keys is the test's to choose. Clients before 9.5 do not know the option.
+        // The test chooses what a client sends besides keys. Clients before 9.5 do not know the option.
         let chaff = if self.chaff { "ObscureKeystrokeTiming=yes" } else { "ObscureKeystrokeTiming=no" };
         for option in [
             "BatchMode=yes",

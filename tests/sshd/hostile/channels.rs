@@ -9,11 +9,11 @@ use crate::support::client::Client;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs, until};
 
-/// That many comings and goings of terminals are believed between two keys that prove themselves.
+/// So many openings and closings of terminals are believed between two proven keys.
 const CREDITS: u32 = 3;
 
-/// Until when a session must have ended that uses all its credits, each at the last moment. The end then
-/// waits for a key that proves itself, at most 18 s from the warning on.
+/// The latest end of a session that uses all its credits, each at the last moment. The end then waits for a
+/// proven key, at most 18 s from the warning on.
 fn gone_by_with_credits(last_key: Instant) -> Instant {
     gone_by(last_key) + CREDITS * LATEST + secs(18) - WARN
 }
@@ -80,7 +80,7 @@ fn terminals_closed_one_by_one_cost_a_credit_each_though_somebody_has_typed_at_t
 }
 
 #[test]
-fn a_script_that_opens_and_closes_terminals_buys_three_credits_and_no_more() {
+fn a_script_that_opens_and_closes_terminals_gains_three_credits_and_no_more() {
     let shared = Shared::connect(OPTIONS, &["-o", "ServerAliveInterval=1"]);
     // The keepalives allow the last key to be as late as its stamp's 8 s.
     let deadline = gone_by_with_credits(shared.first.last_key()) + secs(8);
@@ -94,8 +94,8 @@ fn a_script_that_opens_and_closes_terminals_buys_three_credits_and_no_more() {
 fn a_person_who_opens_and_closes_terminals_and_types_in_some_is_never_ended() {
     let shared = Shared::connect(OPTIONS, &[]);
     let mut open: Vec<Client> = Vec::new();
-    // Twelve limits long. Between two keys the session would be idle for longer than the limit, were it not for
-    // its terminals.
+    // This takes twelve limits. Without its other terminals the session would be idle for longer than the
+    // limit between two keys.
     for n in 0..30 {
         let next = shared.terminal("echo open; exec sh -i");
         next.expect("open", SOON);
@@ -115,11 +115,11 @@ fn a_person_who_opens_and_closes_terminals_and_types_in_some_is_never_ended() {
     }
 }
 
-/// Changes the node of the terminal, as people do who want no messages.
+/// Changes the node of the terminal. People who want no messages do so.
 const MESG: &str = "while sleep 3; do mesg y; mesg n; done &";
 
 #[test]
-fn mesg_in_a_loop_costs_nothing_who_types() {
+fn mesg_in_a_loop_costs_a_typist_nothing() {
     let sshd = Sshd::with("timeout=20s warn=5s grace=2s debug").start();
     let alice = sshd.login("alice");
     alice.run(MESG);
@@ -135,8 +135,8 @@ fn mesg_in_a_loop_costs_nothing_who_types() {
     assert!(2 * LIMIT <= idle && idle < LATEST + LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
 }
 
-/// Where the terminals are told by who started the processes on them: has sshd's own child be the parent of
-/// the leaders of ever new ptys of the user's own, and types into each.
+/// Opens one pty after another, and types into each. Where the terminals are told by who started the
+/// processes on them, these look like the session's: the process on each has sshd's own child as its parent.
 const BORN: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -179,7 +179,7 @@ int main(void)
 "#;
 
 #[test]
-fn ptys_of_ones_own_that_are_taken_for_the_sessions_buy_nothing_while_the_client_is_silent() {
+fn own_ptys_that_are_taken_for_the_sessions_gain_nothing_while_the_client_is_silent() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);

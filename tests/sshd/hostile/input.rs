@@ -18,7 +18,7 @@ while (sleep 1) {
 /// Root's session, because Linux 6.2 and newer may allow this to `CAP_SYS_ADMIN` only
 /// (`dev.tty.legacy_tiocsti`).
 #[test]
-fn keys_that_a_program_puts_into_the_terminal_buy_nothing_while_the_client_is_silent() {
+fn keys_that_a_program_puts_into_the_terminal_gain_nothing_while_the_client_is_silent() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     let feeder = sshd.script("feeder", FEEDER);
@@ -44,7 +44,7 @@ for (my $n = 1; sysread STDIN, my $key, $canonical ? 100 : 1; $n++) {
 }
 "#;
 
-/// More than are read until the latest time of the end, and than until one limit later.
+/// More than the program reads until one limit after the latest end.
 const AHEAD: usize = 60;
 
 fn assert_typed_ahead_buys_nothing(argument: &str, keys: &str) {
@@ -67,9 +67,9 @@ fn lines_that_a_program_reads_slowly_count_from_when_they_were_typed() {
     assert_typed_ahead_buys_nothing("1", &"x\n".repeat(AHEAD));
 }
 
-/// Plays with everything that the terminal driver lets its owner set, and reads one of the keys that were
-/// typed ahead every second. What is refused on this kernel is passed over. `games NUMBER` with a line
-/// discipline to switch to and back, or none.
+/// Changes everything that the terminal driver lets the owner set. Every second it reads one of the keys that
+/// were typed ahead. It goes on if this kernel refuses something. `games NUMBER` also switches to that line
+/// discipline and back.
 const GAMES: &str = r#"#!/usr/bin/perl
 use POSIX;
 use constant { TIOCEXCL => 0x540c, TIOCNXCL => 0x540d, TIOCSWINSZ => 0x5414, TIOCPKT => 0x5420,
@@ -122,12 +122,12 @@ fn assert_games_buy_nothing(discipline: &str) {
 }
 
 #[test]
-fn games_with_the_modes_of_the_terminal_buy_nothing() {
+fn changes_of_the_terminals_modes_gain_nothing() {
     assert_games_buy_nothing("");
 }
 
 /// `N_NULL`, which every kernel since 4.15 has: the queue of keys is lost at each switch.
 #[test]
-fn games_with_the_line_discipline_buy_nothing() {
+fn changes_of_the_line_discipline_gain_nothing() {
     assert_games_buy_nothing("27");
 }

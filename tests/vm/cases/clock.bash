@@ -36,8 +36,8 @@ step_among() {
 	rm w.in i.in
 }
 
-# Set back into the eight seconds of the last key, where a further key leaves no trace on the terminal: somebody idle,
-# somebody typing, and then two who are warned, of whom k presses Enter. The connection tells them apart.
+# The clock is set back into the eight seconds of the last key. A further key leaves no trace on the terminal then. One
+# user is idle, one types, and then two are warned. Of these k presses Enter. The connection tells them apart.
 alone_clock_bucket() {
 	local back
 	logins w:alice k:alice i:alice t:alice
