@@ -6,10 +6,11 @@ case_idle_user() {
 	armed a 'terminals=masters known-by=scope witness=connection'
 	local manager
 	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
+	# The group goes with the last helper.
+	[ "$(guest 'cat /sys/fs/cgroup/idle_watchdog/cpu.weight')" = 10000 ] || fail 'the helpers wait for others'
 	does a 'true'
 	ends_idle a
 	[ "$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')" = "$manager" ] || fail 'user@.service was disturbed'
-	[ "$(guest 'cat /sys/fs/cgroup/idle_watchdog/cpu.weight')" = 10000 ] || fail 'the helpers wait for others'
 	screen_says a 'press Enter'
 	screen_says a 'has been idle for 1[2-9]s .* and has been ended'
 	record a ': warned .* tty=pts/[0-9]+ .*left=4'
