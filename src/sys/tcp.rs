@@ -85,14 +85,26 @@ impl FromStr for Connection {
 /// again. `None` if the descriptor is no TCP connection.
 #[must_use]
 pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
+    let info = info(socket)?;
+    silence_in(info.tcpi_state, info.tcpi_last_data_recv)
+}
+
+/// The same of a socket that was a TCP connection and may be one no longer: the kernel remembers when data last
+/// came in.
+#[must_use]
+pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Duration> {
+    info(socket).map(|info| Duration::from_millis(info.tcpi_last_data_recv.into()))
+}
+
+/// What the kernel says of a TCP socket. `None` if the descriptor is none.
+fn info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
     // Only these two have the option that is asked for then by that number.
     let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
     let protocol: c_int = option(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()?;
     if !matches!(domain, libc::AF_INET | libc::AF_INET6) || protocol != libc::IPPROTO_TCP {
         return None;
     }
-    let info: libc::tcp_info = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
-    silence_in(info.tcpi_state, info.tcpi_last_data_recv)
+    option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()
 }
 
 /// The same, from the kernel's answer: the state of the connection and the time in milliseconds.

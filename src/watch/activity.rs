@@ -131,7 +131,8 @@ impl Activity {
         for (&id, sample) in samples {
             let (known, evidence) = match before.get(&id).filter(|_| !sample.anew) {
                 Some(known) => look.again(known, sample),
-                None => look.first(sample, !self.met),
+                // The first one comes with the session. A program that opens others at the client could type as well.
+                None => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
             };
             self.terminals.insert(id, known);
             found.push((id, evidence));

@@ -25,24 +25,46 @@ pub enum Client {
     Unknown,
 }
 
-/// When the client was last heard. `None` where the connection is gone.
-///
-/// # Errors
-///
-/// The connection can be asked neither by the leader's descriptor nor by its addresses.
-pub fn witness(
-    proc: &Proc,
-    pid: i32,
-    leader: &PidFd,
-    connection: &Connection,
-) -> io::Result<Option<Witness>> {
-    let silence = match by_descriptor(proc, pid, leader, connection.cookie) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
-            sock_diag::silence(connection)?
+/// The client's connection as something to ask.
+#[derive(Debug)]
+pub struct Asked {
+    connection: Connection,
+    /// `sock_diag` has found it once, so that what it no longer finds is gone.
+    found: bool,
+    /// It is gone. This is the look that showed it first, and no key can have come later.
+    gone: Option<Witness>,
+}
+
+impl Asked {
+    /// Nothing has been asked yet.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, found: false, gone: None }
+    }
+
+    /// When the client was last heard. The session may outlive its connection, and then that stays the answer.
+    /// `None` where neither the leader's descriptors nor the kernel's list of connections have ever had it.
+    ///
+    /// # Errors
+    ///
+    /// The connection can be asked neither by the leader's descriptor nor by its addresses.
+    pub fn ask(&mut self, proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Witness>> {
+        match by_descriptor(proc, pid, leader, self.connection.cookie) {
+            Ok(Some(silence)) => return Ok(Some(since(silence))),
+            // The leader may have closed its descriptor while another process keeps the connection.
+            Ok(None) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {}
+            Err(e) => return Err(e),
         }
-        asked => asked?,
-    };
-    Ok(silence.map(since))
+        match sock_diag::silence(&self.connection)? {
+            Some(silence) => {
+                self.found = true;
+                Ok(Some(since(silence)))
+            }
+            None if self.found => Ok(Some(*self.gone.get_or_insert_with(|| since(Duration::ZERO)))),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Asks the leader's socket with that cookie.
@@ -50,7 +72,7 @@ fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Resu
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
         if tcp::cookie(&socket) == Some(cookie) {
-            return Ok(tcp::silence(&socket));
+            return Ok(tcp::silence_of_once_connected(&socket));
         }
     }
     Ok(None)
@@ -96,8 +118,8 @@ fn sockets<'a>(
 
 /// When the data came in that a connection has been silent since.
 fn since(silence: Duration) -> Witness {
-    let heard = Moment::now().boot.saturating_sub(from_duration(silence));
-    Witness { heard }
+    let (now, silence) = (Moment::now(), from_duration(silence));
+    Witness { heard: now.boot.saturating_sub(silence), awake: now.mono.saturating_sub(silence) }
 }
 
 #[cfg(test)]
@@ -121,7 +143,8 @@ mod tests {
 
     impl Leader {
         fn start() -> Self {
-            let [server, clients] = connected();
+            let [mut server, clients] = connected();
+            server.write_all(b"unread").unwrap();
             let [other, others] = connected();
             let connection = Connection::of(&server).unwrap();
             let mut command = Command::new("sleep");
@@ -136,7 +159,7 @@ mod tests {
         }
 
         fn witness(&self, connection: &Connection) -> Option<Witness> {
-            witness(&Proc::default(), self.pid(), &self.pidfd, connection).unwrap()
+            Asked::new(*connection).ask(&Proc::default(), self.pid(), &self.pidfd).unwrap()
         }
     }
 
@@ -156,6 +179,7 @@ mod tests {
     /// Whether the other side has closed the connection.
     fn is_closed(mut socket: &TcpStream) -> bool {
         socket.set_nonblocking(true).unwrap();
+        while matches!(socket.read(&mut [0; 64]), Ok(1..)) {}
         matches!(socket.read(&mut [0]), Ok(0))
     }
 
@@ -172,8 +196,39 @@ mod tests {
         let heard = leader.witness(&leader.connection).unwrap();
         assert!(heard.heard > before + TICK && heard.heard <= Moment::now().boot, "{heard:?}, {before}");
         assert!(heard.latest() > heard.heard);
-        let gone = Connection { cookie: u64::MAX - 1, ..leader.connection };
-        assert_eq!(leader.witness(&gone), None);
+    }
+
+    #[test]
+    fn a_client_that_has_reset_the_connection_was_heard_before_that() {
+        let mut leader = Leader::start();
+        let heard = leader.witness(&leader.connection).unwrap();
+        // It has not read what was sent to it.
+        drop(std::mem::replace(&mut leader.clients, connected()[0].try_clone().unwrap()));
+        let is_gone = || sock_diag::silence(&leader.connection).unwrap().is_none();
+        while !is_gone() {
+            nix::poll::poll(&mut [], 10u16).unwrap();
+        }
+        let now = leader.witness(&leader.connection).unwrap();
+        assert_eq!(now.steadied(Some(heard)), heard);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_was_heard_when_it_was_missed_at_the_latest() {
+        let [server, client] = connected();
+        // The leader has no descriptor of it any longer, but another process has.
+        let leader = Leader::start();
+        let mut asked = Asked::new(Connection::of(&server).unwrap());
+        let mut ask = || asked.ask(&Proc::default(), leader.pid(), &leader.pidfd).unwrap();
+        assert!(ask().is_some());
+        let before = Moment::now().boot;
+        drop((client, server));
+        let gone = ask().unwrap();
+        assert!(gone.heard >= before, "{gone:?}, {before}");
+        nix::poll::poll(&mut [], 60u16).unwrap();
+        assert_eq!(ask(), Some(gone));
+        // What was never found is no witness.
+        let never = Connection { cookie: u64::MAX - 1, ..leader.connection };
+        assert_eq!(leader.witness(&never), None);
     }
 
     #[test]

@@ -77,7 +77,9 @@ impl Doubts {
         if claim.by_stamp && self.since.is_none_or(|since| now.saturating_sub(since) >= RENEWAL) {
             self.since = Some(now);
         }
-        self.claim = self.claim.filter(|known| known.at > claim.at).or(Some(claim));
+        // Of two that the witness bounds alike, the one by a stamp is worth a record.
+        let stays = |known: &Claim| known.at > claim.at || (known.at == claim.at && known.by_stamp);
+        self.claim = self.claim.filter(stays).or(Some(claim));
     }
 
     /// A read was proven.

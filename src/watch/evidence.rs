@@ -38,6 +38,8 @@ pub struct Sample {
     pub inner: bool,
     /// A new terminal that has the number of one seen at the look before.
     pub anew: bool,
+    /// Only the client can have had it opened: sshd holds its master.
+    pub by_client: bool,
 }
 
 /// A stamp, and what it hides.
@@ -173,14 +175,14 @@ impl Look {
         found
     }
 
-    /// A terminal not seen before. The session's first one is activity. A later one is only a claim, because
-    /// a script can open it, unless somebody has typed at it.
-    pub(super) fn first(&self, sample: &Sample, is_first: bool) -> (Known, Evidence) {
+    /// A terminal not seen before. It is activity if its opening `counts`, or if somebody has typed at it, and
+    /// otherwise only a claim.
+    pub(super) fn first(&self, sample: &Sample, counts: bool) -> (Known, Evidence) {
         let Stamps { atime, mtime, ctime, .. } = sample.stamps;
         // A read moves the stamp once its bucket is over. A stamp that somebody set ahead looks the same, so
         // this proves no read.
         let typed = bucket_start(atime) > bucket_start(ctime) && !self.is_future(atime);
-        let origin = if is_first || typed || sample.inner { Origin::Kernel } else { Origin::Unknown };
+        let origin = if counts || typed || sample.inner { Origin::Kernel } else { Origin::Unknown };
         let mark = |stamp, origin| {
             let blind = if self.is_future(stamp) { None } else { self.passage(stamp) };
             Mark { stamp, blind, origin }
@@ -260,7 +262,7 @@ impl Look {
     }
 
     fn known(&self, sample: &Sample, input: Mark, output: Mark, before: Option<&Known>) -> Known {
-        let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, anew: _ } = *sample;
+        let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, .. } = *sample;
         // Settled once, a change time stays so. One in the future, of before a step back, is settled,
         // too: whatever changes the node now shows as an earlier one.
         let still = before.is_some_and(|known| known.settled && known.ctime == ctime);

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::connection;
 use super::console::Console;
 use super::doubt::Doubt;
 use super::jobs::Snapshot;
@@ -69,17 +68,30 @@ impl Watchdog {
 
     /// When the client was last heard, where all keys come over its connection: at sshd's terminals. Where
     /// the connection cannot be asked, the terminals alone tell.
-    pub(super) fn witness(&self) -> Option<Witness> {
-        if self.watched.finder.way() == Way::Own { None } else { self.ask_connection().ok().flatten() }
+    pub(super) fn witness(&mut self) -> Option<Witness> {
+        if self.watched.finder.way() == Way::Own || self.connection.is_none() {
+            return None;
+        }
+        self.ask_connection().unwrap_or_else(|e| {
+            self.note_unasked(&format!("ask the client's connection: {e}"));
+            None
+        })
     }
 
-    /// When the client was last heard. `None` where its connection is gone.
-    pub(super) fn ask_connection(&self) -> io::Result<Option<Witness>> {
+    /// When the client was last heard.
+    pub(super) fn ask_connection(&mut self) -> io::Result<Option<Witness>> {
         let Watched { proc, leader, .. } = &self.watched;
-        let session = &self.assignment.session;
         let not_found = || io::Error::other("it was not found when the session opened");
-        let connection = session.connection.as_ref().ok_or_else(not_found)?;
-        connection::witness(proc, session.leader, leader, connection)
+        let connection = self.connection.as_mut().ok_or_else(not_found)?;
+        connection.ask(proc, self.assignment.session.leader, leader)
+    }
+
+    /// Puts on record, once, that the connection could not be asked. A leader that is gone is another matter.
+    fn note_unasked(&mut self, what: &str) {
+        if !self.unasked && !self.watched.leader.has_exited() {
+            self.unasked = true;
+            self.could_not(what);
+        }
     }
 
     /// What the session is judged by. If that is its connection, that is asked.
@@ -104,11 +116,7 @@ impl Watchdog {
             }
             Ok(None) => Ground::Nothing,
             Err(e) => {
-                // A leader that is gone is another matter.
-                if !self.unasked && !self.watched.leader.has_exited() {
-                    self.unasked = true;
-                    self.could_not(&format!("ask the connection, which notty= needs: {e}"));
-                }
+                self.note_unasked(&format!("ask the connection, which notty= needs: {e}"));
                 Ground::Nothing
             }
         }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::activity::Activity;
 use super::caller::Caller;
-use super::connection::Client;
+use super::connection::{Asked, Client};
 use super::console::Console;
 use super::jobs::Jobs;
 use super::journal::{Journal, ordered};
@@ -99,7 +99,9 @@ pub(super) struct Watchdog {
     pub(super) console: Option<Console>,
     /// What the session was judged by at the last look.
     pub(super) ground: Ground,
-    /// Its connection could not be asked, and that is on record.
+    /// The client's connection, where it is known.
+    pub(super) connection: Option<Asked>,
+    /// It could not be asked, and that is on record.
     pub(super) unasked: bool,
     /// Forgeries not believed so far; the first of a session is on record.
     pub(super) disbelieved: usize,
@@ -145,6 +147,7 @@ impl Watchdog {
             schedule: schedule(orders),
             console: Console::of(&proc, &process, finder.own()),
             ground: Ground::Nothing,
+            connection: session.connection.map(Asked::new),
             unasked: false,
             leader: Leader::new(&proc, process),
             leader_may_change: true,
@@ -174,12 +177,13 @@ impl Watchdog {
         self.watched.finder.choose_way();
         // A kernel that cannot look for connections says that there is none.
         if matches!(self.ask_connection(), Ok(None)) {
-            self.assignment.session.connection = None;
+            self.connection = None;
         }
+        let witness = if self.witness().is_some() { "connection" } else { "none" };
         let record = ordered(self.record("armed"), &self.assignment.orders)
             .with("terminals", self.watched.finder.way().word())
             .with("known-by", self.watched.standing.word())
-            .with("witness", if self.witness().is_some() { "connection" } else { "none" });
+            .with("witness", witness);
         self.journal.info(&record);
     }
 

@@ -194,12 +194,19 @@ impl Finder {
             let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
                 continue;
             };
-            samples.insert(*id, Sample { stamps, unread, inner: false, anew });
+            let by_client = self.way == Way::Masters;
+            samples.insert(*id, Sample { stamps, unread, inner: false, anew, by_client });
         }
         self.nodes = nodes;
         for (id, stamps) in inner::stamps(&self.proc, terminals, || self.seats(terminals, pidfd, &[]), aside)
         {
-            samples.entry(id).or_insert(Sample { stamps, unread: None, inner: true, anew: false });
+            samples.entry(id).or_insert(Sample {
+                stamps,
+                unread: None,
+                inner: true,
+                anew: false,
+                by_client: false,
+            });
         }
         samples
     }

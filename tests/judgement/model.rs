@@ -81,6 +81,8 @@ pub struct Model {
     /// How long the machine has slept.
     pub slept: Nanos,
     pub panes: BTreeMap<u64, Pane>,
+    /// The panes are known by their masters.
+    pub masters: bool,
     /// The panes that the last look has shown.
     seen: BTreeSet<u64>,
 }
@@ -98,6 +100,7 @@ impl Model {
             asked: true,
             slept: 0,
             panes: BTreeMap::new(),
+            masters: true,
             seen: BTreeSet::new(),
         };
         let now = model.coarse();
@@ -121,17 +124,29 @@ impl Model {
     pub fn witness(&self) -> Option<Witness> {
         let ticks = |time: Nanos| time / TICK;
         let silence = ticks(self.boot - self.slept) - ticks(self.heard);
-        self.asked.then_some(Witness { heard: self.boot - silence * TICK })
+        let heard = self.boot - silence * TICK;
+        self.asked.then_some(Witness { heard, awake: heard - self.slept })
     }
 
     /// What a look shows.
     pub fn samples(&mut self) -> BTreeMap<DeviceId, Sample> {
         let unread = Some(self.queue());
-        let mut samples =
-            BTreeMap::from([(TTY, Sample { stamps: self.stamps, unread, inner: false, anew: false })]);
+        let mut samples = BTreeMap::from([(
+            TTY,
+            Sample { stamps: self.stamps, unread, inner: false, anew: false, by_client: true },
+        )]);
         for (n, pane) in &mut self.panes {
             let id = DeviceId { device: TTY.device + 1 + n, ..TTY };
-            samples.insert(id, Sample { stamps: pane.stamps, unread: None, inner: false, anew: pane.anew });
+            samples.insert(
+                id,
+                Sample {
+                    stamps: pane.stamps,
+                    unread: None,
+                    inner: false,
+                    anew: pane.anew,
+                    by_client: self.masters,
+                },
+            );
             pane.anew = false;
         }
         self.seen = self.panes.keys().copied().collect();
@@ -312,7 +327,7 @@ pub fn shown(activity: &Activity) -> Shown {
 
 /// One look at one terminal, and what is decided at once: what is odd about it.
 pub fn look_once(activity: &mut Activity, model: &Model, unread: Option<Unread>) -> Vec<Doubt> {
-    let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false };
+    let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false, by_client: true };
     let mut doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), None);
     doubts.extend(activity.decide());
     doubts.into_iter().map(|(_, doubt)| doubt).collect()
