@@ -105,6 +105,11 @@ impl Client {
         Self { keyboard: Arc::new(Mutex::new(keyboard)), seen, pid }
     }
 
+    /// Sends the client itself a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).expect("signal the client");
+    }
+
     /// Types keys. What the terminal does with them is not waited for.
     pub fn type_keys(&self, keys: &str) {
         self.keyboard.lock().unwrap().press(keys);

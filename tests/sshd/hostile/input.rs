@@ -1,8 +1,11 @@
 //! Input that a program on this machine puts into a terminal of the session, or reads late. The client is
 //! silent meanwhile, so nobody types.
 
+use nix::sys::signal::Signal;
+
 use crate::promise::*;
 use crate::support::SOON;
+use crate::support::process::wait_some;
 use crate::support::sshd::Sshd;
 
 /// Puts a line into its terminal once a second (`TIOCSTI`), for the shell to read.
@@ -65,6 +68,55 @@ fn keys_that_a_program_reads_slowly_count_from_when_they_were_typed() {
 #[test]
 fn lines_that_a_program_reads_slowly_count_from_when_they_were_typed() {
     assert_typed_ahead_buys_nothing("1", &"x\n".repeat(AHEAD));
+}
+
+/// Reads keys slowly as well. When it has read five, it writes more than the client will read, and stops the
+/// sshd process of its user, so that nobody finds out that the client is gone. `orphan SSHD FILE`
+const ORPHAN: &str = r#"#!/usr/bin/perl
+use POSIX;
+$| = 1;
+$SIG{HUP} = 'IGNORE';
+my ($sshd, $file) = @ARGV;
+my $modes = POSIX::Termios->new;
+$modes->getattr(0);
+$modes->setlflag($modes->getlflag & ~ECHO & ~ICANON);
+$modes->setattr(0, TCSANOW);
+print "reading slowly\r\n";
+for (my $n = 1; sysread STDIN, my $key, 1; $n++) {
+    print "read $n\r\n" if $n < 5;
+    if ($n == 5) {
+        print 'x' x 20000;
+        select undef, undef, undef, 0.5;
+        kill 'STOP', $sshd;
+        open my $stopped, '>', $file;
+    }
+    sleep 1;
+}
+"#;
+
+#[test]
+fn a_session_that_outlives_its_connection_gains_nothing() {
+    for without_ptrace in [false, true] {
+        let sshd = Sshd::with(OPTIONS);
+        let sshd = if without_ptrace { sshd.without_ptrace().start() } else { sshd.start() };
+        let alice = sshd.login("alice");
+        let orphan = sshd.script("orphan", ORPHAN);
+        let stopped = sshd.home("alice").join("stopped");
+        alice.type_line(&format!("{} $PPID {}", orphan.display(), stopped.display()));
+        alice.expect("reading slowly", SOON);
+        alice.type_keys(&"x".repeat(AHEAD));
+        alice.expect("read 4\r", SOON);
+        // It has data to read when it dies, and so it resets the connection.
+        alice.signal(Signal::SIGSTOP);
+        wait_some(|| stopped.exists().then_some(()), SOON).expect("sshd is stopped");
+        alice.signal(Signal::SIGKILL);
+        let ending = sshd.log.wait_for_event("ending", "alice", PAST_THE_PROMISE);
+        let idle = ending.at - alice.last_key();
+        // Without the right to trace, it is heard until the look that misses its connection.
+        let latest = if without_ptrace { 2 * LIMIT } else { LATEST };
+        assert!((LIMIT..latest).contains(&idle), "after {idle:?}; the log:\n{}", sshd.log);
+        assert_no_process_left(&sshd, "alice", ending.at + GRACE + SOON);
+    }
 }
 
 /// Changes everything that the terminal driver lets the owner set. Every second it reads one of the keys that
