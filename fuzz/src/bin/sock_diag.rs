@@ -10,7 +10,8 @@ use pam_idle_watchdog::sys::sock_diag::read_answer;
 const COOKIE: usize = 60;
 
 fuzz_target!(|data: &[u8]| {
-    let part = |at: usize| data.get(at..at + 4).map_or(0, |part| u32::from_ne_bytes(part.try_into().unwrap()));
+    let part =
+        |at: usize| data.get(at..at + 4).map_or(0, |part| u32::from_ne_bytes(part.try_into().unwrap()));
     let cookie = u64::from(part(COOKIE + 4)) << 32 | u64::from(part(COOKIE));
     if let Ok(Some(silence)) = read_answer(data, cookie) {
         assert!(silence <= Duration::from_millis(u32::MAX.into()));
