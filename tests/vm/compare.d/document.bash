@@ -91,7 +91,7 @@ there 24 s after the limit, and 60 s more where a loop forges stamps; autolog's 
 ## What the rows mean
 
 * *Idle*: a login, one command, and then nothing. Each row has a session and a user of its own; they run beside one another, and begin one after the other.
-* *Enter every 2 s* goes on for longer than the limit. The four sessions' last keys are 2 s apart, as the kernel's stamps, by which all but \`ChannelTimeout\` and \`TMOUT\` go, have steps of 8 s.
+* *Enter every 2 s* goes on for longer than the limit. The four sessions' last keys are 2 s apart, because logind and autolog go by the kernel's time stamps, which have steps of 8 s.
 * *No record in utmp*: sshd cannot write \`/run/utmp\`. On Debian 13 it never does.
 * *Two terminals on one connection*: a master and a client of it (\`ControlMaster\`). They are one session to PAM and logind.
 * *\`ssh host command\`*: a job that nobody sits at. Left alone, it finishes.
