@@ -73,7 +73,7 @@ impl Activity {
     }
 
     /// When somebody was last active, on the boot clock: never earlier than the truth. It is later by
-    /// three ticks at most where the client sends nothing but keys, and otherwise by less than 8 s and a tick, unless
+    /// a tenth of a second at most where the client sends nothing but keys, and otherwise by less than 8 s and a tick, unless
     /// the evidence was a claim or a key that nobody read. What is only claimed counts once
     /// [`Activity::decide`] believes it.
     #[must_use]
