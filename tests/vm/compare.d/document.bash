@@ -56,7 +56,7 @@ better() {
 wished() { of "$1" "$2" "$ROW" | grep -Eq "$WISH"; }
 exacter() { [ "$(tenths "$1" "$2")" -lt "$(tenths "$1" ours)" ] && { [ "$ROW" = typing_end ] || [ "$(tenths "$1" ours)" -gt 90 ]; }; }
 # How late, or how late at most.
-tenths() { of "$1" "$2" "$ROW" | sed -n -e 's/.*+\([0-9]*\)\.\([0-9]\) s$/\1\2/p' | grep . || echo 0; }
+tenths() { of "$1" "$2" "$ROW" | sed -n -e 's/.*+\([0-9]*\)\.\([0-9]\) s\(, . of 4 ended\)*$/\1\2/p' | grep . || echo 0; }
 
 # What was said: quotes RELEASE FILE
 quotes() {

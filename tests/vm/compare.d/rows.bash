@@ -123,7 +123,7 @@ sum_up() {
 	case ${#all[@]} in
 	0) cell typing_end 'not ended' ;;
 	4) cell typing_end "$(signed "${all[0]}") … $(signed "${all[3]}") s" ;;
-	*) cell typing_end "${#all[@]} of 4 ended" ;;
+	*) cell typing_end "$(signed "${all[0]}") … $(signed "${all[-1]}") s, ${#all[@]} of 4 ended" ;;
 	esac
 }
 signed() { if [ "$1" -lt $((LIMIT * 1000)) ]; then echo "−$(seconds $((LIMIT * 1000 - $1)))"; else echo "+$(seconds $(($1 - LIMIT * 1000)))"; fi; }
