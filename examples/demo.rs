@@ -64,7 +64,7 @@ fn main() {
     narrator.say_at(
         exit.at,
         &format!(
-            "alice's ssh has ended with status {}, {:.1} s after her last key (promised: 10 to 19 s)",
+            "alice's ssh has ended with status {}, {:.1} s after her last key (promised: 10 to 11 s)",
             exit.code(),
             (exit.at - last_key).as_secs_f64()
         ),
