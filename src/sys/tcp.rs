@@ -96,7 +96,7 @@ pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Duration> {
     info(socket).map(|info| Duration::from_millis(info.tcpi_last_data_recv.into()))
 }
 
-/// What the kernel says of a TCP socket. `None` if the descriptor is none.
+/// What the kernel says of a TCP socket. `None` if the descriptor is no TCP socket.
 fn info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
     // Only these two have the option that is asked for then by that number.
     let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;

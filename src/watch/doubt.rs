@@ -27,7 +27,7 @@ const CLOSE: Nanos = 2 * SECOND;
 /// all the time is not to keep us busy.
 const RENEWAL: Nanos = 60 * SECOND;
 
-/// What became of a claim. About a stamp that is worth a record.
+/// What became of a claim. It is worth a record if the claim is about a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Believed, at the cost of a credit.

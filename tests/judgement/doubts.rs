@@ -280,3 +280,16 @@ fn a_forger_who_is_disbelieved_gains_the_proof_window_and_no_more() {
         assert!(end.at <= most, "{} s of {limit} s", end.at / SECOND);
     }
 }
+
+#[test]
+fn who_types_is_no_forger_though_mesg_runs_every_five_seconds() {
+    let limit = 20 * SECOND;
+    for gap in [5020, 7020, 10_020, 14_020, 20_020, 60_020] {
+        for phase in 0..100 {
+            let mesg: Vec<i64> = std::iter::once(phase * 101).chain(std::iter::repeat_n(gap, 150)).collect();
+            let end = play_seen(true, limit, 5 * SECOND, 0, &typing(1, 600, &mesg));
+            assert!(end.at - end.last_key >= limit, "every {gap} ms, from {phase}");
+            assert!(!end.doubts.contains(&Doubt::Disbelieved), "every {gap} ms, from {phase}");
+        }
+    }
+}
