@@ -6,10 +6,10 @@
 //!   Pure, but for what reads the files and asks name services.
 //! * `module`: the guest inside sshd, login or su. Resolves the settings, starts the helper, waits
 //!   until it is armed. Only with the `module` feature; all that links libpam is there.
-//! * [`handoff`]: what passes between the two: command line, descriptors, status, signal.
+//! * [`protocol`]: what passes between the module, the helper and the command: command line, descriptors,
+//!   status, signals.
 //! * `command`: `idle-watchdog`, for the administrator. Only with the `command` feature.
-//! * [`reload`]: what passes between a helper and the command that gives it new orders.
-//! * [`watch`]: inside the helper. Judgement and schedule are pure; around them discovery of the
+//! * [`helper`]: the watchdog of one session. Judgement and schedule are pure; around them discovery of the
 //!   terminals, warning, ending and records.
 //! * [`record`]: one log entry, as both of them write it.
 //! * [`sys`]: one file for each interface to the outside: kernel, C library, libpam, logind, log. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
@@ -24,13 +24,12 @@
 
 #[cfg(feature = "command")]
 pub mod command;
-pub mod handoff;
+pub mod helper;
 #[cfg(feature = "module")]
 #[allow(unsafe_code)]
 mod module;
 pub mod policy;
+pub mod protocol;
 pub mod record;
-pub mod reload;
 #[allow(unsafe_code)]
 pub mod sys;
-pub mod watch;

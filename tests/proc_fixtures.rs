@@ -16,12 +16,12 @@ use std::thread;
 
 use nix::libc::{self, SIGHUP, SIGPIPE, SIGTERM};
 use nix::unistd::{Uid, setfsuid};
+use pam_idle_watchdog::helper::members::{Owner, Standing};
+use pam_idle_watchdog::helper::terminals::Finder;
 use pam_idle_watchdog::sys::cgroup::Places;
 use pam_idle_watchdog::sys::devnode::{self, DeviceId};
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::{Proc, Process, Usage};
-use pam_idle_watchdog::watch::members::{Owner, Standing};
-use pam_idle_watchdog::watch::terminals::Finder;
 
 /// sshd's process that opened the session: `sshd: alice [priv]`.
 const LEADER: i32 = 5_000_100;

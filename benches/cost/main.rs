@@ -23,8 +23,8 @@ use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use pam_idle_watchdog::handoff::{ARMED, Assignment, LEADER_FD, Orders, STATUS_FD, Session};
 use pam_idle_watchdog::policy::{Settings, Words};
+use pam_idle_watchdog::protocol::start::{ARMED, Assignment, LEADER_FD, Orders, STATUS_FD, Session};
 use pam_idle_watchdog::sys::pidfd::PidFd;
 
 use pam::Transaction;

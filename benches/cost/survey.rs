@@ -10,11 +10,11 @@ use std::time::Duration;
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use pam_idle_watchdog::helper::members::{Owner, Standing};
+use pam_idle_watchdog::helper::terminals::Finder;
 use pam_idle_watchdog::sys::cgroup::Places;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::Proc;
-use pam_idle_watchdog::watch::members::{Owner, Standing};
-use pam_idle_watchdog::watch::terminals::Finder;
 
 use crate::table::{Table, milliseconds};
 use crate::{clock, wait_until};

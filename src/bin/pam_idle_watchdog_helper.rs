@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
+use pam_idle_watchdog::helper::run;
 use pam_idle_watchdog::record::shown;
-use pam_idle_watchdog::watch::run;
 
 fn main() -> ExitCode {
     match run::main(std::env::args_os().skip(1)) {

@@ -1,7 +1,7 @@
 //! What a reload changes for a session, in words.
 
-use crate::handoff::Orders;
 use crate::policy::duration;
+use crate::protocol::start::Orders;
 
 /// What holds now. Of what was before only the differences are said; `None` where nobody tells it.
 #[must_use]

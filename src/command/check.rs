@@ -15,10 +15,10 @@ use super::system::{self, Found};
 use super::verdict::Decided;
 use super::watched::{self, Watched};
 use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
-use crate::policy::load::Files;
+use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
-use crate::sys::names::{self, Person};
+use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
 
 /// Checks what was asked for; answers the text and the exit status.
@@ -104,7 +104,7 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
         notes.extend(unguarded(machine));
     }
     if let Some(login) = &check.login {
-        if names::user_exists(&login.user) == Ok(false) {
+        if nss::user_exists(&login.user) == Ok(false) {
             notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
         }
         notes.extend(

@@ -9,7 +9,7 @@ use super::libpam::Libpam;
 use super::sshd::Sshd;
 use super::stack::{Entry, Runs, Stack};
 use super::system;
-use crate::handoff::HELPER;
+use crate::protocol::start::HELPER;
 
 /// A machine.
 #[derive(Debug)]

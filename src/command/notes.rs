@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::policy::{Fault, Policy, Rule, Who, ours};
+use crate::policy::{Fault, Policy, Rule, Who, exceptions};
 use crate::sys::logind::Kind;
-use crate::sys::names::{self, Person};
+use crate::sys::nss::{self, Person};
 
 /// Names that are taken for those of services, and the services that are meant.
 const MISTAKEN: [(&str, &str); 5] =
@@ -36,7 +36,7 @@ pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
 /// The services that a rule is for, where none of them has sessions that are watched.
 fn never_watched(rule: &Rule) -> Option<String> {
     let services: Vec<String> = rule.service.wanted().map(ToString::to_string).collect();
-    let never = |service: &String| ours::exception(service, &Kind::default(), false).is_some();
+    let never = |service: &String| exceptions::exception(service, &Kind::default(), false).is_some();
     services.iter().all(never).then(|| services.join(", "))
 }
 
@@ -47,8 +47,8 @@ fn unknown(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
     let mut answers = BTreeMap::new();
     for (rule, who) in policy.names() {
         let known = answers.entry(who.to_string()).or_insert_with(|| match who {
-            Who::User(name) => names::user_exists(name),
-            Who::Group(name) => names::group_exists(name),
+            Who::User(name) => nss::user_exists(name),
+            Who::Group(name) => nss::group_exists(name),
             Who::Any | Who::Uids(..) => Ok(true),
         });
         match known {
@@ -66,7 +66,7 @@ fn unknown(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
 /// Behind a user whom nobody knows: the group of that name, if there is one.
 fn group_meant(who: &Who) -> String {
     match who {
-        Who::User(name) if names::group_exists(name) == Ok(true) => {
+        Who::User(name) if nss::group_exists(name) == Ok(true) => {
             format!(": did you mean {}?", Who::Group(name.clone()))
         }
         _ => String::new(),
@@ -85,14 +85,14 @@ fn mistaken(glob: &str, services: &[String]) -> Option<(String, String)> {
     (meant != glob).then(|| (glob.to_owned(), meant))
 }
 
-/// Rules that match nobody, because of their own exceptions or an earlier rule.
+/// Rules that match nobody, because of their own ours or an earlier rule.
 fn unreached(rules: &[Rule]) -> Vec<String> {
     let users = Users::default();
     let known = |user: &str, who: &Who| users.is(user, who);
     let mut notes = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
         if let Some(column) = rule.empty_column(&known) {
-            notes.push(format!("{}: never matches: the exceptions in {column} leave nothing", rule.place));
+            notes.push(format!("{}: never matches: the ours in {column} leave nothing", rule.place));
             continue;
         }
         let Some(earlier) = rules.iter().take(at).find(|earlier| earlier.covers(rule, &known)) else {

@@ -12,13 +12,13 @@ use super::machine::Machine;
 use super::now::{self, Line};
 use super::stack::{Entry, Kind};
 use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
-use crate::handoff::{Assignment, Orders, Session};
-use crate::policy::load::Files;
+use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Words};
+use crate::protocol::reload::{self, Helper};
+use crate::protocol::start::{Assignment, Orders, Session};
 use crate::record::shown;
-use crate::reload::{self, Helper};
 use crate::sys::cgroup::Places;
-use crate::sys::names::Person;
+use crate::sys::nss::Person;
 use crate::sys::proc::Proc;
 
 /// How long one helper may take. It answers in microseconds, unless it is just talking to a terminal

@@ -16,8 +16,8 @@ use super::machine::Machine;
 use super::sshd::Sshd;
 use super::stack::{Entry, Kind, MODULE, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
-use crate::policy::load::Files;
-use crate::policy::{Login, Policy, Rule, Settings, Words, message_faults, ours};
+use crate::policy::files::Files;
+use crate::policy::{Login, Policy, Rule, Settings, Words, exceptions, message_faults};
 use crate::sys::logind;
 
 /// Services that are included by others and are services all the same.
@@ -178,7 +178,7 @@ pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
 fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> Service {
     let sshd = machine.sshd();
     let course = machine.course(stack);
-    if let Some(exception) = ours::exception(name, &logind::Kind::default(), false) {
+    if let Some(exception) = exceptions::exception(name, &logind::Kind::default(), false) {
         return said(name, &course, Verdict::Exempt(exception.because), BTreeSet::new());
     }
     let mut findings = BTreeSet::new();

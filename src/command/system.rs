@@ -15,11 +15,11 @@ use nix::unistd::setsid;
 use super::libpam::unsafe_module;
 use super::machine::Machine;
 use super::services::{self, Policies, Service};
-use crate::handoff::{BY_HAND, HELPER, LEADER_FD, STATUS_FD};
-use crate::sys::aside::{self, Aside};
+use crate::helper::terminals::inner_pty;
+use crate::protocol::start::{BY_HAND, HELPER, LEADER_FD, STATUS_FD};
 use crate::sys::clock::{Nanos, SECOND, timeout};
 use crate::sys::inherit::keep_from_children;
-use crate::watch::inner;
+use crate::sys::offload::{self, Aside};
 
 /// What was found out about a machine.
 #[derive(Debug, Default)]
@@ -118,8 +118,8 @@ fn tiocsti(sysctl: Option<&str>) -> Option<String> {
 fn dev_tty() -> Option<String> {
     let answer = Aside::default().run(|pipe| {
         let alone = SigSet::all().thread_block().and_then(|()| setsid());
-        let needs = alone.is_ok() && inner::kernel_needs_it();
-        aside::answer(pipe, &[u8::from(needs)]);
+        let needs = alone.is_ok() && inner_pty::kernel_needs_it();
+        offload::answer(pipe, &[u8::from(needs)]);
     });
     (answer == [1]).then(|| {
         "the kernel does not note reads through /dev/tty (before 6.5): who types in a program that does that looks idle"

@@ -70,8 +70,8 @@ impl Tree {
         for module in PRESENT {
             tree.put_bytes(&format!("{MODULES}/{module}.so"), &Self::elf());
         }
-        let refuses = format!("#!/bin/sh\necho '{}' >&2\nexit 1\n", crate::handoff::BY_HAND);
-        tree.program(crate::handoff::HELPER.trim_start_matches('/'), &refuses);
+        let refuses = format!("#!/bin/sh\necho '{}' >&2\nexit 1\n", crate::protocol::start::BY_HAND);
+        tree.program(crate::protocol::start::HELPER.trim_start_matches('/'), &refuses);
         tree.sshd("usepam yes\nusedns no");
         tree
     }

@@ -10,10 +10,10 @@ use super::sshd::Sshd;
 use super::stack::Entry;
 use super::system;
 use super::verdict::Decided;
-use crate::handoff::HELPER;
-use crate::policy::{Kill, ours};
+use crate::policy::{Kill, exceptions};
+use crate::protocol::start::HELPER;
 use crate::sys::logind::Kind;
-use crate::sys::names::{self, Person};
+use crate::sys::nss::{self, Person};
 
 /// Whether a login is watched, and why, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +108,10 @@ fn runs(course: &Course, line: &Entry) -> String {
 #[must_use]
 pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided, origin: &str) -> Watched {
     let service = &login.service;
-    if let Some(exception) = ours::exception(service, &Kind::default(), false) {
+    if let Some(exception) = exceptions::exception(service, &Kind::default(), false) {
         return Watched::no(format!("sessions of {service} are never watched: {}", exception.because));
     }
-    if names::user_exists(&login.user) == Ok(false) {
+    if nss::user_exists(&login.user) == Ok(false) {
         return Watched::no("nobody of that name is known here");
     }
     let because = match found {
@@ -205,7 +205,7 @@ mod tests {
         tree.sshd("usepam yes\npamservicename ssh-ops");
         not(&tree, "sshd", "ask with --service ssh-ops");
         tree.sshd("usepam yes");
-        tree.remove(crate::handoff::HELPER.trim_start_matches('/'));
+        tree.remove(crate::protocol::start::HELPER.trim_start_matches('/'));
         not(&tree, "sshd", "no session can be guarded");
         not(&Tree::with("session requird pam_idle_watchdog.so"), "sshd", "no session opens");
         not(

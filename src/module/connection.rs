@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 
 use crate::policy;
-use crate::sys::tcp::{Connection, Stream};
+use crate::sys::socket::{Connection, Stream};
 
 /// How many descriptors are looked at. A process that opens a session has a few. A login must not wait until
 /// thousands have been looked at.
@@ -58,7 +58,7 @@ mod tests {
     }
 
     fn cookie(socket: &TcpStream) -> Option<u64> {
-        let cookie = crate::sys::tcp::cookie(socket);
+        let cookie = crate::sys::socket::cookie(socket);
         assert!(cookie.is_some());
         cookie
     }

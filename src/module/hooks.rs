@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
-use super::guest::{self, Login, Refusal};
+use super::session::{self, Login, Refusal};
 use crate::sys::pam::{Level, log};
 
 struct IdleWatchdog;
@@ -15,7 +15,7 @@ pam::pam_hooks!(IdleWatchdog);
 
 impl PamHooks for IdleWatchdog {
     fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        match guest::open(pamh, &args) {
+        match session::open(pamh, &args) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
             Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_SUCCESS),
@@ -23,13 +23,13 @@ impl PamHooks for IdleWatchdog {
     }
 
     fn sm_close_session(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guest::close(pamh);
+        session::close(pamh);
         PamResultCode::PAM_SUCCESS
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         // It does not know who may come in: PAM_SUCCESS of a `sufficient` line would let anybody in.
-        match guest::preflight(pamh, &args) {
+        match session::preflight(pamh, &args) {
             Ok(()) => PamResultCode::PAM_IGNORE,
             Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_IGNORE),
         }

@@ -3,9 +3,9 @@
 //! of the host's changed.
 
 mod connection;
-mod guest;
 mod hooks;
-mod sessions;
+mod registry;
+mod session;
 mod spawn;
 
 use std::time::Duration;

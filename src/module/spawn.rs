@@ -23,7 +23,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::pipe2;
 
-use crate::handoff::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
+use crate::protocol::start::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
 use crate::sys::clock::{Moment, Nanos, from_duration, timeout};
 use crate::sys::pam::Helper;
 use crate::sys::pidfd::PidFd;

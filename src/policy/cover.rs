@@ -118,7 +118,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::file;
+    use super::super::parse;
     use super::super::rule::Login;
     use super::*;
 
@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn rules(text: &str) -> Vec<Rule> {
-        file::parse(PathBuf::from("/f"), text).unwrap()
+        parse::parse(PathBuf::from("/f"), text).unwrap()
     }
 
     #[track_caller]

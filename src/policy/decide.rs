@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::file::{self, Fault};
+use super::options::Words;
+use super::parse::{self, Fault};
 use super::rule::{Login, Rule};
 use super::settings::Settings;
 use super::who::Who;
-use super::words::Words;
 
 /// Rules, the first that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Policy {
     ///
     /// Everything that is wrong with it, at most one fault a rule.
     pub fn parse(file: PathBuf, text: &str) -> Result<Self, Vec<Fault>> {
-        file::parse(file, text).map(|rules| Self { rules })
+        parse::parse(file, text).map(|rules| Self { rules })
     }
 
     /// Decides about a login, by the words of the PAM line and the first rule that matches.

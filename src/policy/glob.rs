@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use super::letters::{self, Letter};
 use super::list::Item;
+use super::quoting::{self, Letter};
 
 /// A pattern, in which `*` is any run of characters and `?` any one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Item for Glob {
     const EXPECTED: &'static str = "a name, in which * and ? stand for others";
 
     fn read(letters: &[Letter]) -> Result<Self, String> {
-        Self::parse(&letters::unescaped(letters).ok_or_else(Self::expected)?)
+        Self::parse(&quoting::unescaped(letters).ok_or_else(Self::expected)?)
     }
 
     fn is_any(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::letters::{self, Letter, Written};
+use super::quoting::{self, Letter, Written};
 
 /// Items, and those among them that do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ impl<T: Item> List<T> {
     /// What is wrong with it, and what was expected.
     pub fn read(column: &[Letter]) -> Result<Self, String> {
         let mut items = Vec::new();
-        for part in letters::items(column) {
-            let (except, name) = letters::behind('!', part).map_or((false, part), |name| (true, name));
+        for part in quoting::items(column) {
+            let (except, name) = quoting::behind('!', part).map_or((false, part), |name| (true, name));
             if name.is_empty() {
                 return Err(format!("an item is missing, expected {}", T::EXPECTED));
             }
@@ -33,7 +33,7 @@ impl<T: Item> List<T> {
                 if part.len() == column.len() {
                     problem
                 } else {
-                    format!("\"{}\": {problem}", letters::text(name).escape_debug())
+                    format!("\"{}\": {problem}", quoting::text(name).escape_debug())
                 }
             })?;
             if except && item.is_any() {
@@ -52,7 +52,7 @@ impl<T: Item> List<T> {
     /// Reads a column that has no quotation marks.
     #[cfg(test)]
     pub fn parse(text: &str) -> Result<Self, String> {
-        Self::read(&letters::bare(text))
+        Self::read(&quoting::bare(text))
     }
 
     /// Whether an item of the list holds and none of its exceptions does.

@@ -3,13 +3,13 @@
 use std::iter;
 
 use super::decide::Policy;
-use super::file::Fault;
-use super::load::Files;
+use super::files::Files;
 use super::message::{Message, Template};
+use super::options::Words;
+use super::parse::Fault;
 use super::rule::{Login, Place, Rule};
 use super::settings::Settings;
-use super::words::Words;
-use crate::sys::names::Person;
+use crate::sys::nss::Person;
 
 /// What holds for a login, with all that it needs from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ mod tests {
     use nix::sys::resource::{Resource, setrlimit};
 
     use super::*;
-    use crate::sys::aside::{self, Aside};
+    use crate::sys::offload::{self, Aside};
 
     #[test]
     fn a_question_that_name_services_do_not_answer_is_a_fault_of_the_rule_that_asks() {
@@ -105,7 +105,7 @@ mod tests {
                     Login { user: user.as_ref(), canonical: None, uid: None, service, tty: "ssh", from: "" };
                 let resolved = resolve(&Words::default(), &policy, &Files::of(None), &login, &person);
                 let place = resolved.map_err(|faults| faults.first().and_then(|fault| fault.at));
-                aside::answer(pipe, &[u8::from(none && place == Err(Some((2, 1))))]);
+                offload::answer(pipe, &[u8::from(none && place == Err(Some((2, 1))))]);
             });
             assert_eq!(answer, [1], "{rule}");
         }

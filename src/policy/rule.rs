@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::glob::Glob;
-use super::letters;
 use super::list::List;
+use super::options::Words;
+use super::quoting;
 use super::source::Source;
 use super::who::Who;
-use super::words::Words;
 
 /// A login, as far as a rule asks about it.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +150,7 @@ fn quoted(word: &str) -> String {
     }
     let mut text = String::from("\"");
     for c in word.chars() {
-        if matches!(c, '"' | '\\' | '\n' | '\t') { letters::escape(c, &mut text) } else { text.push(c) }
+        if matches!(c, '"' | '\\' | '\n' | '\t') { quoting::escape(c, &mut text) } else { text.push(c) }
     }
     text.push('"');
     text

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::message::Message;
-use super::words::{Words, Written};
+use super::options::{Words, Written};
 
 /// The limit where nobody sets one.
 pub const LIMIT_DEFAULT: Duration = Duration::from_secs(15 * 60);

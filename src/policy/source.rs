@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::glob::Glob;
-use super::letters::{self, Letter};
 use super::list::Item;
+use super::quoting::{self, Letter};
 
 /// A place that logins come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Item for Source {
     const EXPECTED: &'static str = "a host, an address, address/bits, local or *";
 
     fn read(letters: &[Letter]) -> Result<Self, String> {
-        Self::parse(&letters::unescaped(letters).ok_or_else(Self::expected)?)
+        Self::parse(&quoting::unescaped(letters).ok_or_else(Self::expected)?)
     }
 
     fn is_any(&self) -> bool {

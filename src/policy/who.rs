@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use super::letters::{self, Letter, Written};
 use super::list::Item;
+use super::quoting::{self, Letter, Written};
 
 /// Whom a rule is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Item for Who {
     const QUOTABLE: bool = true;
 
     fn read(letters: &[Letter]) -> Result<Self, String> {
-        let text = letters::text(letters);
+        let text = quoting::text(letters);
         if letters.first().is_some_and(|(_, written)| *written != Written::Escaped) {
             if text == "*" {
                 return Ok(Self::Any);
@@ -32,9 +32,9 @@ impl Item for Who {
                 return ids(range).ok_or_else(Self::expected);
             }
         }
-        let group = letters::behind('@', letters);
-        let name = letters::text(group.unwrap_or(letters));
-        let good = if letters::is_quoted(letters) {
+        let group = quoting::behind('@', letters);
+        let name = quoting::text(group.unwrap_or(letters));
+        let good = if quoting::is_quoted(letters) {
             can_be_a_name(group.unwrap_or(letters))
         } else {
             is_plain(&name, group.is_some())
@@ -45,11 +45,11 @@ impl Item for Who {
         // With these, somebody meant a pattern, an exception, an address or the syntax of another file.
         let foreign = ['*', '?', '!', '%', ':', '/'];
         let expected = Self::expected();
-        if let (Some(group), false) = (text.strip_prefix('%'), letters::is_quoted(letters)) {
+        if let (Some(group), false) = (text.strip_prefix('%'), quoting::is_quoted(letters)) {
             // As sudoers(5) has it.
             return Err(format!("{expected}; did you mean @{}?", group.escape_debug()));
         }
-        if letters::is_quoted(letters) || name.is_empty() || text.contains(foreign) {
+        if quoting::is_quoted(letters) || name.is_empty() || text.contains(foreign) {
             return Err(expected);
         }
         let quoted = quoted(if group.is_some() { "@" } else { "" }, &name);
@@ -100,7 +100,7 @@ fn quoted(mark: &str, name: &str) -> String {
     for (at, c) in (1..).zip(name.chars()) {
         let first = at == 1 && matches!(c, '!' | '@' | '*' | ' ');
         if first || matches!(c, '"' | '\\' | ',' | '\t') || (at == end && c == ' ') {
-            letters::escape(c, &mut text);
+            quoting::escape(c, &mut text);
         } else {
             text.push(c);
         }
@@ -169,7 +169,7 @@ mod tests {
             ("uid:1000-1999", Who::Uids(1000, 1999)),
             ("uid:60000-", Who::Uids(60000, u32::MAX)),
         ] {
-            assert_eq!(Who::read(&letters::bare(text)), Ok(who), "{text}");
+            assert_eq!(Who::read(&quoting::bare(text)), Ok(who), "{text}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use libc::{c_int, tcp_info};
 
-use super::tcp::{self, Connection};
+use super::socket::{self, Connection};
 
 /// `SOCK_DIAG_BY_FAMILY` in include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -27,7 +27,7 @@ const ANSWER: usize = 72;
 /// Where an answer has the two halves of the cookie, the lower one first.
 const COOKIE: usize = HEADER + 44;
 
-/// How long ago data last came in on a connection: as [`tcp::silence`]. `None` where there is no such
+/// How long ago data last came in on a connection: as [`socket::silence`]. `None` where there is no such
 /// connection any longer.
 ///
 /// # Errors
@@ -122,7 +122,7 @@ fn info(mut attributes: &[u8]) -> Option<Duration> {
         let value = attributes.get(4..length)?;
         if short(attributes, 2)? == INFO {
             let state = *value.get(offset_of!(tcp_info, tcpi_state))?;
-            return tcp::silence_in(state, number(value, offset_of!(tcp_info, tcpi_last_data_recv))?);
+            return socket::silence_in(state, number(value, offset_of!(tcp_info, tcpi_last_data_recv))?);
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
@@ -164,9 +164,9 @@ mod tests {
             let (mut client, mut server, connection) = connected(listen, connect);
             // Longer than a tick.
             nix::poll::poll(&mut [], 60u16).unwrap();
-            let before = tcp::silence(&server).unwrap();
+            let before = socket::silence(&server).unwrap();
             let asked = silence(&connection).unwrap().unwrap();
-            let after = tcp::silence(&server).unwrap();
+            let after = socket::silence(&server).unwrap();
             assert!(before <= asked && asked <= after, "{connection}: {before:?} {asked:?} {after:?}");
             assert!(before > TICK, "{connection}: {before:?}");
             let written = Moment::now().mono;
@@ -184,7 +184,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // SAFETY: the number outlives the call.
         let bound = unsafe {
-            let (name, size) = (tcp::SO_BINDTOIFINDEX, size_of::<c_int>() as libc::socklen_t);
+            let (name, size) = (socket::SO_BINDTOIFINDEX, size_of::<c_int>() as libc::socklen_t);
             libc::setsockopt(listener.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const loopback).cast(), size)
         };
         assert_eq!(bound, 0, "{}", io::Error::last_os_error());

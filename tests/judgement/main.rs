@@ -4,16 +4,16 @@
 //! wall clock is stepped, its owner forges. What must hold is the promise: never early, late by less
 //! than 9 s, and forgery postpones the end by the credits at most.
 //!
-//! [`model`] is the model, [`doubts`] is about changes of the node, by honest people and by forgers, and
+//! [`model`] is the model, [`credits`] is about changes of the node, by honest people and by forgers, and
 //! [`witness`] about the connection.
 
-mod doubts;
+mod credits;
 mod model;
 mod witness;
 
+use pam_idle_watchdog::helper::judgement::activity::Activity;
 use pam_idle_watchdog::sys::clock::{Nanos, SECOND};
 use pam_idle_watchdog::sys::tty::Unread;
-use pam_idle_watchdog::watch::activity::Activity;
 use proptest::prelude::*;
 
 use model::*;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pam_idle_watchdog::helper::judgement::activity::{Activity, Sample};
+use pam_idle_watchdog::helper::judgement::credits::Doubt;
+use pam_idle_watchdog::helper::judgement::schedule::{Action, Ground, Schedule, Shown};
+use pam_idle_watchdog::helper::judgement::witness::Witness;
 use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
 use pam_idle_watchdog::sys::devnode::{DeviceId, Stamps};
 use pam_idle_watchdog::sys::tty::Unread;
-use pam_idle_watchdog::watch::activity::{Activity, Sample};
-use pam_idle_watchdog::watch::doubt::Doubt;
-use pam_idle_watchdog::watch::schedule::{Action, Ground, Schedule, Shown};
-use pam_idle_watchdog::watch::witness::Witness;
 use proptest::prelude::*;
 
 pub const MS: Nanos = SECOND / 1000;

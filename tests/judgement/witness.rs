@@ -1,9 +1,9 @@
 //! The connection as a witness: the end comes to the second, and evidence that is made without the client
 //! does not count.
 
+use pam_idle_watchdog::helper::judgement::activity::Activity;
+use pam_idle_watchdog::helper::judgement::credits::{CREDITS, Doubt};
 use pam_idle_watchdog::sys::clock::{Nanos, SECOND};
-use pam_idle_watchdog::watch::activity::Activity;
-use pam_idle_watchdog::watch::doubt::{CREDITS, Doubt};
 use proptest::prelude::*;
 
 use crate::model::*;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use pam_idle_watchdog::reload;
+use pam_idle_watchdog::protocol::reload;
 
 use crate::policy::log_out;
 use crate::support::client::Client;

@@ -6,9 +6,9 @@ use nix::errno::Errno;
 use nix::unistd::Uid;
 use pam_idle_watchdog::command::machine::Machine;
 use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
-use pam_idle_watchdog::handoff::{Orders, RELOAD_SIGNAL};
 use pam_idle_watchdog::policy::{Settings, Words};
-use pam_idle_watchdog::reload;
+use pam_idle_watchdog::protocol::reload;
+use pam_idle_watchdog::protocol::start::{Orders, RELOAD_SIGNAL};
 use pam_idle_watchdog::sys::clock::SECOND;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 

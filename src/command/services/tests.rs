@@ -92,7 +92,7 @@ fn a_rule_that_exempts_everybody_at_a_terminal_or_by_id_is_found() {
 
 #[test]
 fn where_the_helper_is_missing_nobody_is_ended() {
-    let helper = crate::handoff::HELPER;
+    let helper = crate::protocol::start::HELPER;
     let says = |line: &str| {
         let tree = Tree::with(line);
         tree.remove(helper.trim_start_matches('/'));

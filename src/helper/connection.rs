@@ -1,0 +1,249 @@
+//! The client's TCP connection: when the client was last heard, and how the connection is closed at the end.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::helper::judgement::witness::Witness;
+use crate::sys::clock::{Moment, from_duration};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+use crate::sys::sock_diag;
+use crate::sys::socket::{self, Connection};
+
+/// Which of the leader's TCP connections is the client's.
+#[derive(Clone, Copy, Debug)]
+pub enum Client {
+    /// The one with that cookie.
+    Connection(u64),
+    /// Every connection to that address.
+    At(IpAddr),
+    /// Every connection.
+    Unknown,
+}
+
+/// The client's connection as something to ask.
+#[derive(Debug)]
+pub struct Asked {
+    connection: Connection,
+    /// `sock_diag` has found it once, so that what it no longer finds is gone.
+    found: bool,
+    /// It is gone. This is the look that showed it first, and no key can have come later.
+    gone: Option<Witness>,
+}
+
+impl Asked {
+    /// Nothing has been asked yet.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, found: false, gone: None }
+    }
+
+    /// When the client was last heard. The session may outlive its connection, and then that stays the answer.
+    /// `None` where neither the leader's descriptors nor the kernel's list of connections have ever had it.
+    ///
+    /// # Errors
+    ///
+    /// The connection can be asked neither by the leader's descriptor nor by its addresses.
+    pub fn ask(&mut self, proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Witness>> {
+        match by_descriptor(proc, pid, leader, self.connection.cookie) {
+            Ok(Some(silence)) => return Ok(Some(since(silence))),
+            // The leader may have closed its descriptor while another process keeps the connection.
+            Ok(None) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {}
+            Err(e) => return Err(e),
+        }
+        match sock_diag::silence(&self.connection)? {
+            Some(silence) => {
+                self.found = true;
+                Ok(Some(since(silence)))
+            }
+            None if self.found => Ok(Some(*self.gone.get_or_insert_with(|| since(Duration::ZERO)))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Asks the leader's socket with that cookie.
+fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
+    for socket in sockets(proc, pid, leader)? {
+        let socket = socket?;
+        if socket::cookie(&socket) == Some(cookie) {
+            return Ok(socket::silence_of_once_connected(&socket));
+        }
+    }
+    Ok(None)
+}
+
+/// Closes the client's connection for both sides, whoever else has it open. To sshd that is a client that has
+/// disconnected. Returns whether there was one. Other connections stay if it is known which one that is:
+/// a PAM module may need its own to close the session.
+///
+/// # Errors
+///
+/// `PermissionDenied` where the leader's descriptors may not be had.
+pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Result<bool> {
+    let is_clients = |socket: &OwnedFd| match client {
+        Client::Connection(cookie) => socket::cookie(socket) == Some(cookie),
+        Client::At(address) => socket::peer(socket) == Some(address),
+        Client::Unknown => true,
+    };
+    let mut closed = false;
+    for socket in sockets(proc, pid, leader)? {
+        let socket = socket?;
+        // The others are no connections: a socket that listens is shared with sshd itself.
+        if socket::silence(&socket).is_some() && is_clients(&socket) {
+            closed |= socket::close(&socket);
+        }
+    }
+    Ok(closed)
+}
+
+/// The leader's sockets, duplicated one by one as they are asked for.
+fn sockets<'a>(
+    proc: &Proc,
+    pid: i32,
+    leader: &'a PidFd,
+) -> io::Result<impl Iterator<Item = io::Result<OwnedFd>> + use<'a>> {
+    let duplicate = |fd: io::Result<i32>| match fd.and_then(|fd| leader.duplicate(fd)) {
+        // Closed since it was listed.
+        Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => None,
+        duplicate => Some(duplicate),
+    };
+    Ok(proc.sockets(pid)?.filter_map(duplicate))
+}
+
+/// When the data came in that a connection has been silent since.
+fn since(silence: Duration) -> Witness {
+    let (now, silence) = (Moment::now(), from_duration(silence));
+    Witness { heard: now.boot.saturating_sub(silence), awake: now.mono.saturating_sub(silence) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock::{Nanos, SECOND};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::process::{Child, Command};
+
+    const TICK: Nanos = SECOND / 100;
+
+    /// A process with sockets of its own, because the tests share the sockets of this process.
+    struct Leader {
+        child: Child,
+        pidfd: PidFd,
+        clients: TcpStream,
+        others: TcpStream,
+        connection: Connection,
+    }
+
+    impl Leader {
+        fn start() -> Self {
+            let [mut server, clients] = connected();
+            server.write_all(b"unread").unwrap();
+            let [other, others] = connected();
+            let connection = Connection::of(&server).unwrap();
+            let mut command = Command::new("sleep");
+            command.arg("1000").stdin(OwnedFd::from(other)).stderr(OwnedFd::from(server));
+            let child = command.spawn().unwrap();
+            let pidfd = PidFd::open(i32::try_from(child.id()).unwrap()).unwrap();
+            Self { child, pidfd, clients, others, connection }
+        }
+
+        fn pid(&self) -> i32 {
+            i32::try_from(self.child.id()).unwrap()
+        }
+
+        fn witness(&self, connection: &Connection) -> Option<Witness> {
+            Asked::new(*connection).ask(&Proc::default(), self.pid(), &self.pidfd).unwrap()
+        }
+    }
+
+    impl Drop for Leader {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    fn connected() -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        [listener.accept().unwrap().0, client]
+    }
+
+    /// Whether the other side has closed the connection.
+    fn is_closed(mut socket: &TcpStream) -> bool {
+        socket.set_nonblocking(true).unwrap();
+        while matches!(socket.read(&mut [0; 64]), Ok(1..)) {}
+        matches!(socket.read(&mut [0]), Ok(0))
+    }
+
+    #[test]
+    fn only_the_clients_connection_is_asked() {
+        let mut leader = Leader::start();
+        let before = Moment::now().boot;
+        // Longer than any kernel's tick.
+        nix::poll::poll(&mut [], 60u16).unwrap();
+        leader.others.write_all(b"x").unwrap();
+        let silent = leader.witness(&leader.connection).unwrap();
+        assert!(silent.heard <= before + TICK, "{silent:?}, {before}");
+        leader.clients.write_all(b"x").unwrap();
+        let heard = leader.witness(&leader.connection).unwrap();
+        assert!(heard.heard > before + TICK && heard.heard <= Moment::now().boot, "{heard:?}, {before}");
+        assert!(heard.latest() > heard.heard);
+    }
+
+    #[test]
+    fn a_client_that_has_reset_the_connection_was_heard_before_that() {
+        let mut leader = Leader::start();
+        let heard = leader.witness(&leader.connection).unwrap();
+        // It has not read what was sent to it.
+        drop(std::mem::replace(&mut leader.clients, connected()[0].try_clone().unwrap()));
+        let is_gone = || sock_diag::silence(&leader.connection).unwrap().is_none();
+        while !is_gone() {
+            nix::poll::poll(&mut [], 10u16).unwrap();
+        }
+        let now = leader.witness(&leader.connection).unwrap();
+        assert_eq!(now.steadied(Some(heard)), heard);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_was_heard_when_it_was_missed_at_the_latest() {
+        let [server, client] = connected();
+        // The leader has no descriptor of it any longer, but another process has.
+        let leader = Leader::start();
+        let mut asked = Asked::new(Connection::of(&server).unwrap());
+        let mut ask = || asked.ask(&Proc::default(), leader.pid(), &leader.pidfd).unwrap();
+        assert!(ask().is_some());
+        let before = Moment::now().boot;
+        drop((client, server));
+        let gone = ask().unwrap();
+        assert!(gone.heard >= before, "{gone:?}, {before}");
+        nix::poll::poll(&mut [], 60u16).unwrap();
+        assert_eq!(ask(), Some(gone));
+        // What was never found is no witness.
+        let never = Connection { cookie: u64::MAX - 1, ..leader.connection };
+        assert_eq!(leader.witness(&never), None);
+    }
+
+    #[test]
+    fn the_clients_connection_is_closed_and_others_stay() {
+        let local = "127.0.0.1".parse().unwrap();
+        let elsewhere = "192.0.2.7".parse().unwrap();
+        let close = |client: &dyn Fn(&Leader) -> Client| {
+            let leader = Leader::start();
+            let closed = close(&Proc::default(), leader.pid(), &leader.pidfd, client(&leader)).unwrap();
+            (closed, is_closed(&leader.clients), is_closed(&leader.others))
+        };
+        assert_eq!(close(&|leader| Client::Connection(leader.connection.cookie)), (true, true, false));
+        assert_eq!(close(&|_| Client::Connection(u64::MAX - 1)), (false, false, false));
+        assert_eq!(close(&|_| Client::At(local)), (true, true, true));
+        assert_eq!(close(&|_| Client::At(elsewhere)), (false, false, false));
+        assert_eq!(close(&|_| Client::Unknown), (true, true, true));
+    }
+}

@@ -1,0 +1,156 @@
+//! Records of one session: the same prefix, the same first fields, one line a decision.
+
+use std::time::Duration;
+
+use syslog::Severity;
+
+use crate::helper::terminals::terminal::Terminal;
+use crate::policy::Counted;
+use crate::protocol::start::{Orders, Session};
+use crate::record::{self, Record};
+use crate::sys::log::Log;
+
+/// The session's records on their way to the system log.
+pub struct Journal {
+    log: Log,
+    about: About,
+    debug: bool,
+}
+
+/// What all records of a session begin with.
+struct About {
+    /// As pam_syslog(3) writes it for the module, so that one grep finds both.
+    prefix: String,
+    session: Session,
+    /// logind's number of the session.
+    id: Option<String>,
+    audit: Option<u32>,
+}
+
+impl About {
+    fn record(&self, event: &str) -> Record {
+        let Session { user, uid, rhost, .. } = &self.session;
+        Record::new(event)
+            .with("user", user.to_string_lossy())
+            .with_some("uid", *uid)
+            .with_some("rhost", rhost.as_ref().map(|host| host.to_string_lossy()))
+            .with_some("session", self.id.as_ref())
+            .with_some("audit", self.audit)
+    }
+
+    fn line(&self, record: &Record) -> String {
+        format!("{}{record}", self.prefix)
+    }
+}
+
+impl Journal {
+    /// `debug` lets [`Journal::debug`] through.
+    #[must_use]
+    pub fn new(session: Session, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
+        let service = session.service.to_string_lossy();
+        let service: String = service.chars().filter(char::is_ascii_graphic).collect();
+        let prefix = format!("pam_idle_watchdog({service}:session): ");
+        Self { log: Log::default(), about: About { prefix, session, id, audit }, debug }
+    }
+
+    /// A record of an event in this session, to be completed and given to one of the others.
+    #[must_use]
+    pub fn record(&self, event: &str) -> Record {
+        self.about.record(event)
+    }
+
+    /// A decision.
+    pub fn info(&mut self, record: &Record) {
+        self.send(Severity::LOG_INFO, record);
+    }
+
+    /// A decision that ends something, or something odd.
+    pub fn notice(&mut self, record: &Record) {
+        self.send(Severity::LOG_NOTICE, record);
+    }
+
+    /// Something that could not be done.
+    pub fn error(&mut self, record: &Record) {
+        self.send(Severity::LOG_ERR, record);
+    }
+
+    /// What only `debug` asks for.
+    pub fn debug(&mut self, record: impl FnOnce(&Self) -> Record) {
+        if self.debug {
+            let record = record(self);
+            self.send(Severity::LOG_DEBUG, &record);
+        }
+    }
+
+    /// Lets [`Journal::debug`] through, or not.
+    pub fn set_debug(&mut self, debug: bool) {
+        self.debug = debug;
+    }
+
+    fn send(&mut self, severity: Severity, record: &Record) {
+        self.log.push(severity, self.about.line(record));
+        self.flush();
+    }
+
+    /// Sends what the log daemon did not take yet.
+    pub fn flush(&mut self) {
+        let about = &self.about;
+        self.log.flush(|lost| {
+            let what = format!("keep {lost} records: the log daemon did not take them");
+            about.line(&about.record("could-not").with("what", what))
+        });
+    }
+
+    /// Whether records wait that are worth another try soon.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.log.is_behind()
+    }
+}
+
+/// The names of terminals, as a field shows them.
+#[must_use]
+pub fn names(terminals: &[Terminal]) -> Option<String> {
+    record::list(terminals.iter().map(|terminal| &terminal.name), record::MOST)
+}
+
+/// Process numbers, as a field shows them.
+#[must_use]
+pub fn numbers(pids: &[i32]) -> Option<String> {
+    record::list(pids, record::MOST)
+}
+
+/// A limit, as a field shows it: in seconds.
+#[must_use]
+pub fn limit_text(limit: Option<Duration>) -> String {
+    limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
+}
+
+/// Adds to a record what orders say; what is not at its default, if they have one without a word.
+#[must_use]
+pub fn ordered(record: Record, orders: &Orders) -> Record {
+    let Orders { limit, warn, grace, kill, activity, notty, message: _, rule, quiet: _, debug: _ } = orders;
+    let seconds = |time: &Duration| time.as_secs().to_string();
+    let warn: Vec<String> = warn.iter().map(seconds).collect();
+    record
+        .with("limit", limit_text(*limit))
+        .with("warn", if warn.is_empty() { "0".to_owned() } else { warn.join(",") })
+        .with("grace", grace.as_secs())
+        .with("kill", kill.word())
+        .with_some("activity", (*activity != Counted::default()).then(|| activity.word()))
+        .with_some("notty", notty.as_ref().map(seconds))
+        .with_some("rule", rule.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_processes_make_no_long_field() {
+        let all: Vec<i32> = (1..=5000).collect();
+        let shown = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20 and 4980 more";
+        assert_eq!(numbers(&all).as_deref(), Some(shown));
+        assert_eq!(numbers(&[]), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! When the person at a session's terminals was last active: a pure function of samples and time.
+//!
+//! Each terminal's stamps give an upper bound for the time of its last key (`evidence.rs`). The
+//! connection gives another one, which the person on this machine cannot forge ([`Witness`]). The earlier
+//! one holds. Some evidence may have come about without a key. It is a claim, and [`crate::helper::judgement::credits`] decides
+//! how often claims are believed.
+
+use std::collections::BTreeMap;
+
+use crate::helper::judgement::credits::{Claim, Doubt, Doubts};
+pub use crate::helper::judgement::evidence::Sample;
+use crate::helper::judgement::evidence::{Evidence, Known, Look, SETTLED, Times};
+use crate::helper::judgement::witness::Witness;
+use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::devnode::{DeviceId, Stamps};
+
+/// How much later than it came in a key may be read by a program that waits for it.
+const DELAY: Nanos = SECOND;
+
+/// The session's terminals and the last activity on any of them.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    terminals: BTreeMap<DeviceId, Known>,
+    /// Output counts.
+    output: bool,
+    last: Nanos,
+    looked: Moment,
+    doubts: Doubts,
+    /// The last look was one because a node had to settle.
+    settling: bool,
+    /// A look has shown a terminal.
+    met: bool,
+    /// When the client was last heard.
+    heard: Option<Witness>,
+}
+
+impl Activity {
+    /// A session that begins now. Its begin counts as activity, and so does `output`, if it is to.
+    #[must_use]
+    pub fn new(now: Moment, output: bool) -> Self {
+        let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
+        Self {
+            terminals,
+            output,
+            last,
+            looked,
+            doubts: Doubts::default(),
+            settling: false,
+            met: false,
+            heard: None,
+        }
+    }
+
+    /// Whether output counts from now on.
+    pub fn count_output(&mut self, output: bool) {
+        self.output = output;
+    }
+
+    /// Takes activity of another kind into account, seen at a time of the boot clock.
+    pub fn note(&mut self, at: Nanos) {
+        if at > self.last {
+            self.last = at;
+            self.doubts.superseded();
+        }
+    }
+
+    /// Takes note that we have just written on a terminal ourselves: that is no activity. What a program
+    /// writes in the rest of the stamp's bucket, less than 8 s, then leaves no trace.
+    pub fn wrote(&mut self, id: DeviceId, stamps: Stamps) {
+        if let Some(known) = self.terminals.get_mut(&id) {
+            known.wrote(stamps);
+        }
+    }
+
+    /// When somebody was last active, on the boot clock: never earlier than the truth. It is later by
+    /// a tenth of a second at most where the client sends nothing but keys, and otherwise by less than 8 s and a tick, unless
+    /// the evidence was a claim or a key that nobody read. What is only claimed counts once
+    /// [`Activity::decide`] believes it.
+    #[must_use]
+    pub fn last(&self) -> Nanos {
+        self.last
+    }
+
+    /// Whether a terminal was there at the last look.
+    #[must_use]
+    pub fn has_terminals(&self) -> bool {
+        self.terminals.values().any(|known| !known.inner)
+    }
+
+    /// When to look once more, on the boot clock, whatever else is due: because a node has to settle,
+    /// or because a read may prove itself.
+    #[must_use]
+    pub fn looks_again(&self) -> Option<Nanos> {
+        [self.settles(), self.doubts.next_look(self.looked.boot)].into_iter().flatten().min()
+    }
+
+    /// When to look once more because a node was changed right before the last look (login hands the
+    /// terminal over just then): until it has settled an honest read cannot be told from a forged one.
+    /// Not twice in a row: whoever changes it all the time is not run after.
+    fn settles(&self) -> Option<Nanos> {
+        let unsettled = !self.settling && self.terminals.values().any(|known| !known.settled);
+        unsettled.then(|| self.looked.boot.saturating_add(2 * SETTLED))
+    }
+
+    /// Until when the end may not come, because a claim that was not believed may still be followed by
+    /// a read that proves itself.
+    #[must_use]
+    pub fn undecided(&self) -> Option<Nanos> {
+        self.doubts.undecided(self.looked.boot)
+    }
+
+    /// Takes one look's samples, of all terminals there are, and returns what was odd about them. The
+    /// witness must have been asked after the samples were taken: a key that they show is then not later than
+    /// the witness says.
+    pub fn look(
+        &mut self,
+        now: Moment,
+        samples: &BTreeMap<DeviceId, Sample>,
+        witness: Option<Witness>,
+    ) -> Vec<(DeviceId, Doubt)> {
+        self.settling = self.settles().is_some_and(|due| now.boot >= due);
+        let witness = witness.map(|witness| witness.steadied(self.heard));
+        self.heard = witness.or(self.heard);
+        let look = Look { now, before: self.looked, output: self.output };
+        let before = std::mem::take(&mut self.terminals);
+        let mut found: Vec<(DeviceId, Evidence)> = before
+            .iter()
+            .filter(|(id, known)| !known.inner && samples.get(id).is_none_or(|sample| sample.anew))
+            .map(|(id, _)| (*id, look.gone()))
+            .collect();
+        for (&id, sample) in samples {
+            let (known, evidence) = match before.get(&id).filter(|_| !sample.anew) {
+                Some(known) => look.again(known, sample),
+                // The first one comes with the session. A program that opens others at the client could type as well.
+                None => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
+            };
+            self.terminals.insert(id, known);
+            found.push((id, evidence));
+        }
+        self.met |= self.has_terminals();
+        self.looked = now;
+        for (_, found) in &found {
+            self.believe(found.input.proven, witness);
+            self.believe(found.output.proven, None);
+            // A read while the client is silent proves no key: nobody typed at that time.
+            if found.read.is_some_and(|from| witness.is_none_or(|witness| from <= witness.latest() + DELAY)) {
+                self.doubts.proven();
+            }
+        }
+        found.into_iter().filter_map(|(id, found)| Some((id, self.weigh(id, &found, witness)?))).collect()
+    }
+
+    /// Takes evidence into account as far as the witness allows it.
+    fn believe(&mut self, evidence: Option<Nanos>, witness: Option<Witness>) {
+        self.note(evidence.map_or(self.last, |at| allowed(at, witness)));
+    }
+
+    /// Keeps what is claimed of a terminal, or says why it is worth nothing.
+    fn weigh(&mut self, terminal: DeviceId, found: &Evidence, witness: Option<Witness>) -> Option<Doubt> {
+        self.believe(found.input.believed, witness);
+        self.believe(found.output.believed, None);
+        let Evidence { input: Times { claimed: input, .. }, output, stamp_claims, .. } = *found;
+        let input = input.map(|at| (at, allowed(at, witness)));
+        let claimed = input.map(|(_, at)| at).max(output.claimed);
+        if let Some(at) = claimed.filter(|at| *at > self.last) {
+            self.doubts.claim(self.looked.boot, Claim { terminal, at, by_stamp: stamp_claims.is_some() });
+        } else if input.is_some_and(|(at, _)| at > self.last)
+            && stamp_claims.zip(witness).is_some_and(|(from, witness)| from > witness.latest() + DELAY)
+        {
+            return Some(Doubt::Refuted);
+        }
+        found.future.then_some(Doubt::Future)
+    }
+
+    /// Decides on what is claimed, because without it the person would be warned or the session ended.
+    /// Returns what is to be put on record.
+    pub fn decide(&mut self) -> Option<(DeviceId, Doubt)> {
+        let (claim, doubt) = self.doubts.decide(self.looked.boot, self.last)?;
+        let believed = doubt != Doubt::Disbelieved;
+        if believed {
+            self.last = claim.at;
+        }
+        for known in self.terminals.values_mut() {
+            known.decide(believed);
+        }
+        claim.by_stamp.then_some((claim.terminal, doubt))
+    }
+}
+
+/// Evidence of a key is worth no more than the witness allows.
+fn allowed(at: Nanos, witness: Option<Witness>) -> Nanos {
+    witness.map_or(at, |witness| at.min(witness.latest()))
+}

@@ -1,0 +1,346 @@
+//! Who sits on the session's terminals.
+//!
+//! A controlling terminal belongs to exactly one session (setsid(2)), and the master names it to whoever asks. The
+//! number in `/proc/PID/stat` alone proves nothing: anybody's devpts has the same ones. No descriptor of a
+//! process is read to find out, because a hostile user can have as many as they like.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::helper::members::descendants::Lineage;
+use crate::sys::devnode;
+use crate::sys::offload::{self, Aside};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::{Proc, Process};
+use crate::sys::tty;
+
+/// What tells who sits on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sitter {
+    /// The session that the kernel named, and when the process was started that leads it.
+    Session { id: i32, started: i64 },
+    /// Nobody else has a terminal of this number.
+    Number,
+    /// Nobody can be asked: the leader's own session, and those that its descendants lead.
+    Kin,
+}
+
+/// One terminal.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    device: u64,
+    sitter: Sitter,
+}
+
+/// The terminals of the session, as they are during one survey.
+pub struct Seats<'a> {
+    proc: &'a Proc,
+    /// As it was when it opened the session.
+    leader: Process,
+    pidfd: &'a PidFd,
+    seats: Vec<Seat>,
+    /// The descendants of the leader or, when that is gone, of those that hold its masters.
+    lineages: RefCell<Vec<Lineage<'a>>>,
+}
+
+impl<'a> Seats<'a> {
+    /// No terminals yet. `pidfd` is the leader's, and `holders` hold its masters when it is gone.
+    pub(in crate::helper) fn new(
+        proc: &'a Proc,
+        leader: Process,
+        pidfd: &'a PidFd,
+        holders: &[Process],
+    ) -> Self {
+        let alive = if pidfd.has_exited() { None } else { Some(leader.pid) };
+        let lineages = alive
+            .into_iter()
+            .chain(holders.iter().map(|holder| holder.pid))
+            .map(|pid| Lineage::of(proc, pid));
+        Self { proc, leader, pidfd, seats: Vec::new(), lineages: RefCell::new(lineages.collect()) }
+    }
+
+    /// Adds a terminal whose master nobody holds for the session, or that cannot be asked.
+    pub(in crate::helper) fn add(&mut self, device: u64) {
+        let sitter = if devnode::is_pty(device) { Sitter::Kin } else { Sitter::Number };
+        self.seats.push(Seat { device, sitter });
+    }
+
+    /// Adds the terminals behind masters.
+    pub(in crate::helper) fn ask(&mut self, masters: &[Master<'_>], aside: &mut Aside) {
+        let told = sessions(self.proc, masters, aside);
+        for (n, master) in masters.iter().enumerate() {
+            let device = master.device;
+            let sitter = match told.get(&n) {
+                Some(None) => continue,
+                Some(Some((id, started))) => Sitter::Session { id: *id, started: *started },
+                None => Sitter::Kin,
+            };
+            self.seats.push(Seat { device, sitter });
+        }
+    }
+
+    /// Whether a process, as it was read since, has one of the terminals as its controlling terminal. `known`
+    /// says that it is one of the session's by its scope or audit id: that decides where the leader is gone
+    /// and cannot vouch for the terminal.
+    #[must_use]
+    pub fn hold(&self, process: &Process, known: bool) -> bool {
+        self.seats.iter().filter(|seat| seat.device == process.tty).any(|seat| match seat.sitter {
+            // The number of a session is not used again before its leader is gone, and with that everybody in
+            // the session loses the terminal.
+            Sitter::Session { id, started } => {
+                process.session == id && self.proc.process(id).is_some_and(|leads| leads.started == started)
+            }
+            Sitter::Number => known || !self.pidfd.has_exited(),
+            Sitter::Kin => (known && self.pidfd.has_exited()) || self.are_kin(process),
+        })
+    }
+
+    /// Whether the session that a process is in is the leader's, or is led by a descendant.
+    fn are_kin(&self, process: &Process) -> bool {
+        // 0 is any session outside our pid namespace.
+        if process.session == 0 {
+            return false;
+        }
+        if process.session == self.leader.session && !self.pidfd.has_exited() {
+            return true;
+        }
+        let leads = self.proc.process(process.session);
+        let leads = leads.filter(|leads| leads.session == process.session && leads.tty == process.tty);
+        leads.is_some_and(|leads| self.lineages.borrow_mut().iter_mut().any(|kin| kin.confirms(&leads)))
+    }
+}
+
+/// A master of one of the session's terminals, in the hands of the leader or, when that is gone, of another
+/// process of sshd's.
+pub(in crate::helper) struct Master<'a> {
+    pub holder: &'a PidFd,
+    pub fd: i32,
+    /// The pty's number.
+    pub number: u32,
+    /// The device number of its terminal.
+    pub device: u64,
+}
+
+/// Whether somebody sits there, and which session it is.
+type Told = Option<(i32, i64)>;
+
+/// Asks each master for the session on its terminal. A master that does not answer in time is left out.
+///
+/// Done aside, because a copy of the master may turn out to be the last one. Closing the last one hangs the
+/// terminal up, and the terminal's owner can make that take long.
+fn sessions(proc: &Proc, masters: &[Master<'_>], aside: &mut Aside) -> BTreeMap<usize, Told> {
+    if masters.is_empty() {
+        return BTreeMap::new();
+    }
+    let answer = aside.run(|pipe| {
+        for (n, master) in masters.iter().enumerate() {
+            if let Some(told) = session(proc, master) {
+                let (id, started) = told.unwrap_or_default();
+                offload::answer(pipe, format!("{n} {id} {started}\n").as_bytes());
+            }
+        }
+    });
+    String::from_utf8_lossy(&answer).split_inclusive('\n').filter_map(read).collect()
+}
+
+/// One line of the answer, if it has come whole. The session 0 is none.
+fn read(line: &str) -> Option<(usize, Told)> {
+    let mut fields = line.strip_suffix('\n')?.split(' ');
+    let (n, id) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let started = fields.next()?.parse().ok()?;
+    Some((n, (id != 0).then_some((id, started))))
+}
+
+/// The session on a terminal; `None` when the master cannot be asked.
+fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
+    /// A terminal may be given from session to session, but hardly so often while we ask.
+    const TIMES: usize = 16;
+    let Master { holder, fd, number, .. } = *master;
+    let master = holder.duplicate(fd).ok()?;
+    // The descriptor may have become another pty's.
+    if tty::number(&master).ok()? != number {
+        return None;
+    }
+    for _ in 0..TIMES {
+        let Some(id) = tty::session(&master).ok()? else { return Some(None) };
+        let leads = proc.process(id);
+        // Asked again, because the session may have ended before its leader was read.
+        if let Some(leads) = leads.filter(|_| tty::session(&master).is_ok_and(|now| now == Some(id))) {
+            return Some(Some((id, leads.started)));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::fd::AsRawFd;
+    use std::path::PathBuf;
+    use std::process::{Child, Command, Stdio};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use nix::pty::{OpenptyResult, openpty};
+
+    /// `/dev/pts/4`, `/dev/pts/5` and `/dev/tty1`, as device numbers.
+    const PTY: u64 = 136 << 8 | 4;
+    const OTHER: u64 = 136 << 8 | 5;
+    const CONSOLE: u64 = 4 << 8 | 1;
+    const LEADER: i32 = 100;
+
+    /// A `/proc` with processes in it: number, parent, session and terminal.
+    struct Table(PathBuf);
+
+    impl Table {
+        fn of(processes: &[(i32, i32, i32, u64)]) -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let (process, serial) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let table = Self(std::env::temp_dir().join(format!("idle-watchdog-seats-{process}-{serial}")));
+            processes.iter().for_each(|process| table.add(*process, 0));
+            table
+        }
+
+        /// Adds a process, or has another one take its number.
+        fn add(&self, (pid, parent, session, tty): (i32, i32, i32, u64), started: u32) {
+            let folder = self.0.join(pid.to_string());
+            fs::create_dir_all(&folder).unwrap();
+            // Fields 8 to 21 of proc_pid_stat(5); the start is the 22nd.
+            let fields = "-1 0 0 0 0 0 0 0 0 0 20 0 1 0";
+            let line = format!("{pid} (x) S {parent} 0 {session} {tty} {fields} {started} 0 0\n");
+            fs::write(folder.join("stat"), line).unwrap();
+        }
+
+        fn proc(&self) -> Proc {
+            Proc::at(&self.0)
+        }
+    }
+
+    impl Drop for Table {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// This process, which lives, and one that does not.
+    fn alive_and_dead() -> [PidFd; 2] {
+        let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        let dead = PidFd::open(child.id() as i32).unwrap();
+        child.wait().unwrap();
+        [PidFd::open(std::process::id() as i32).unwrap(), dead]
+    }
+
+    /// login(1) on a terminal, its shell in a session of its own, a job there that left the tree, the leader's
+    /// own old session, and two strangers: on another devpts, and from outside our pid namespace.
+    const LOGIN: [(i32, i32, i32, u64); 6] = [
+        (LEADER, 1, LEADER, PTY),
+        (110, LEADER, 110, PTY),
+        (111, 1, 110, PTY),
+        (112, 1, LEADER, PTY),
+        (200, 1, 200, PTY),
+        (201, 1, 0, PTY),
+    ];
+
+    #[test]
+    fn where_nobody_can_be_asked_the_sessions_of_the_leaders_descendants_sit() {
+        let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
+        let proc = table.proc();
+        let leader = proc.process(LEADER).unwrap();
+        let sitting = |pidfd: &PidFd, known| -> Vec<i32> {
+            let mut seats = Seats::new(&proc, leader, pidfd, &[]);
+            seats.add(PTY);
+            let sits = |pid: &i32| seats.hold(&proc.process(*pid).unwrap(), known);
+            LOGIN.iter().map(|process| process.0).filter(sits).collect()
+        };
+        assert_eq!(sitting(&alive, false), [LEADER, 110, 111, 112]);
+        // Without the leader only what is known by other means.
+        assert_eq!(sitting(&dead, false), [0; 0]);
+        assert_eq!(sitting(&dead, true), LOGIN.map(|process| process.0));
+    }
+
+    #[test]
+    fn a_number_that_only_one_terminal_has_is_enough_while_the_leader_lives() {
+        let (table, [alive, dead]) = (Table::of(&[(200, 1, 200, CONSOLE)]), alive_and_dead());
+        let proc = table.proc();
+        let process = proc.process(200).unwrap();
+        for (pidfd, known, expected) in
+            [(&alive, false, true), (&alive, true, true), (&dead, false, false), (&dead, true, true)]
+        {
+            let mut seats = Seats::new(&proc, process, pidfd, &[]);
+            seats.add(CONSOLE);
+            assert_eq!(seats.hold(&process, known), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_session_that_the_kernel_named_sits_on_a_pty() {
+        let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
+        let proc = table.proc();
+        for pidfd in [&alive, &dead] {
+            let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), pidfd, &[]);
+            seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
+            let holds = |pid| seats.hold(&proc.process(pid).unwrap(), true);
+            assert!(holds(110) && holds(111));
+            assert!(!holds(LEADER) && !holds(112) && !holds(200) && !holds(201));
+            let elsewhere = Process { tty: OTHER, ..proc.process(111).unwrap() };
+            assert!(!seats.hold(&elsewhere, true));
+        }
+    }
+
+    #[test]
+    fn a_session_whose_number_was_used_again_is_another_one() {
+        let (table, [alive, _]) = (Table::of(&LOGIN), alive_and_dead());
+        let proc = table.proc();
+        let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), &alive, &[]);
+        seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
+        let job = proc.process(111).unwrap();
+        assert!(seats.hold(&job, false));
+        table.add((110, 1, 110, PTY), 7);
+        assert!(!seats.hold(&job, false));
+    }
+
+    /// A process that leads a session on a new terminal, and the master.
+    fn on_terminal() -> (Child, OpenptyResult) {
+        let pty = openpty(None, None).unwrap();
+        let slave = Stdio::from(pty.slave.try_clone().unwrap());
+        let child = Command::new("setsid").args(["--ctty", "sleep", "60"]).stdin(slave).spawn().unwrap();
+        (child, pty)
+    }
+
+    #[test]
+    fn a_master_names_the_session_on_its_terminal() {
+        let (mut child, pty) = on_terminal();
+        let (proc, holder) = (Proc::default(), PidFd::open(std::process::id() as i32).unwrap());
+        let number = tty::number(&pty.master).unwrap();
+        let master = Master { holder: &holder, fd: pty.master.as_raw_fd(), number, device: 0 };
+        let pid = child.id() as i32;
+        let told = loop {
+            // setsid(1) may take a moment.
+            match session(&proc, &master).expect("it can be asked") {
+                Some(told) => break told,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!(told, (pid, proc.process(pid).unwrap().started));
+        // The descriptor is another pty's by now, or no pty's.
+        assert_eq!(session(&proc, &Master { number: number + 1, ..master }), None);
+        assert_eq!(session(&proc, &Master { fd: 0, ..master }), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let master = Master { holder: &holder, fd: pty.master.as_raw_fd(), number, device: 0 };
+        assert_eq!(session(&proc, &master), Some(None));
+    }
+
+    #[test]
+    fn what_is_passed_on_is_read_if_it_came_whole() {
+        for (line, expected) in [
+            ("3 110 40200\n", Some((3, Some((110, 40200))))),
+            ("0 0 0\n", Some((0, None))),
+            ("3 110 402", None),
+            ("3 110\n", None),
+            ("\n", None),
+        ] {
+            assert_eq!(read(line), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The watchdog of one session, from *armed* to *gone*.
+//!
+//! [`run`] is the loop. [`look`] is what it does at each wake-up, [`actions`] what it does to the session.
+//!
+//! * [`judgement`] decides when the person was last active and what is due. It is pure.
+//! * [`terminals`] finds the session's terminals and samples them; [`connection`] asks when the client last
+//!   sent something.
+//! * [`notice`] writes on the terminals, [`journal`] writes the records.
+//! * [`members`] decides which processes the end applies to, and [`terminate`] ends them.
+//! * [`session`] is what is known of the session; [`leader`] tells whether the leader has become another
+//!   program.
+#![forbid(unsafe_code)]
+
+pub mod actions;
+pub mod connection;
+pub mod journal;
+pub mod judgement;
+pub mod leader;
+pub mod look;
+pub mod members;
+pub mod notice;
+pub mod run;
+pub mod session;
+pub mod terminals;
+pub mod terminate;

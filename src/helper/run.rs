@@ -1,0 +1,341 @@
+//! The helper from start to end: arm, then sleep and look, then leave.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::helper::connection::{Asked, Client};
+use crate::helper::journal::{Journal, ordered};
+use crate::helper::judgement::activity::Activity;
+use crate::helper::judgement::cpu::Jobs;
+use crate::helper::judgement::schedule::{Action, Ground, Schedule};
+use crate::helper::leader::Leader;
+use crate::helper::members::{Owner, Standing};
+use crate::helper::session::Watched;
+use crate::helper::terminals::Finder;
+use crate::helper::terminals::console::Console;
+use crate::policy::{self, Kill};
+use crate::protocol::caller::Caller;
+use crate::protocol::start::{
+    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD, Session,
+};
+use crate::record::Record;
+use crate::sys::cgroup::{self, Places};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
+use crate::sys::heap;
+use crate::sys::inherit;
+use crate::sys::offload::Aside;
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+use crate::sys::signals::{self, Received, Signals};
+
+/// How often records are offered again to a log daemon that took none.
+const RETRY: Nanos = SECOND;
+
+/// How long after a session was opened its leader has executed the person's program, if it is to do so.
+const CHANGE: Nanos = 2 * SECOND;
+
+/// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
+/// leader's pidfd and the status pipe.
+///
+/// # Errors
+///
+/// Why it is not armed. The module has been told too, if there is one.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    let not_started = |_: io::Error| BY_HAND.to_owned();
+    let leader = PidFd::from(inherit::take(LEADER_FD).map_err(not_started)?);
+    let mut status = File::from(inherit::take(STATUS_FD).map_err(not_started)?);
+    inherit::reset();
+    let armed = Assignment::from_args(args)
+        .map_err(|e| e.to_string())
+        .and_then(|assignment| Watchdog::arm(assignment, leader));
+    match armed {
+        Ok(mut watchdog) => {
+            // A module that gave up waiting kills us: there is nobody to tell then.
+            let told = status.write_all(&[ARMED]);
+            drop(status);
+            told.map_err(|e| format!("the module is gone: {e}"))?;
+            watchdog.note_arming();
+            watchdog.watch();
+            watchdog.linger();
+            cgroup::tidy_up(&watchdog.watched.proc);
+            Ok(())
+        }
+        Err(why) => {
+            let _ = status.write_all(&[&[REFUSED], why.as_bytes()].concat());
+            Err(why)
+        }
+    }
+}
+
+/// Why the helper woke up.
+enum Event {
+    /// It is time to look, or somebody stepped the clock.
+    Look,
+    /// The PAM session was closed, or has come to nothing.
+    Closed,
+    /// The leader has opened another session.
+    Shared,
+    /// The leader is gone and has said nothing.
+    LeaderGone,
+    /// The leader had become the person's own program, and that has ended.
+    ProgramEnded,
+}
+
+/// The helper at work. [`crate::helper::look`] and [`crate::helper::actions`] have what it does when it wakes up.
+pub(super) struct Watchdog {
+    pub(super) assignment: Assignment,
+    pub(super) watched: Watched,
+    pub(super) journal: Journal,
+    pub(super) activity: Activity,
+    /// The jobs in the foreground, where their processor time counts.
+    pub(super) jobs: Option<Jobs>,
+    pub(super) schedule: Schedule,
+    /// The virtual console, where a display server may have it.
+    pub(super) console: Option<Console>,
+    /// What the session was judged by at the last look.
+    pub(super) ground: Ground,
+    /// The client's connection, where it is known.
+    pub(super) connection: Option<Asked>,
+    /// It could not be asked, and that is on record.
+    pub(super) unasked: bool,
+    /// Forgeries not believed so far; the first of a session is on record.
+    pub(super) disbelieved: usize,
+    leader: Leader,
+    /// The leader has opened the session so lately that it may be about to execute another program.
+    leader_may_change: bool,
+    pub(super) alarm: Alarm,
+    pub(super) steps: StepWatch,
+    pub(super) aside: Aside,
+}
+
+impl Watchdog {
+    fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
+        signals::room()?;
+        let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
+        let timer = |e: Errno| format!("cannot make a timer: {e}");
+        let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
+        let proc = Proc::default();
+        let session = &assignment.session;
+        let process = proc.process(session.leader).filter(|_| !leader.has_exited());
+        let process = process.ok_or("the leader is not to be seen in /proc")?;
+        // We were started where the leader is. There the user may be able to have us stopped along
+        // with his processes; elsewhere nobody but root acts on control groups.
+        let places = Places::of(&proc, nix::unistd::getpid().as_raw());
+        let owner = Owner { name: session.user.clone(), uid: session.uid };
+        let standing = Standing::of(&proc, &process, &places, owner);
+        match cgroup::leave(&proc, &places) {
+            Err(e) if places.are_a_users() => {
+                return Err(format!("cannot leave the user's control group: {e}"));
+            }
+            _ => {}
+        }
+        let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
+        let audit = proc.audit_session(process.pid);
+        let orders = &assignment.orders;
+        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
+        let opener = proc.program_path(process.pid);
+        let client = client(session);
+        let now = Moment::now();
+        Ok(Self {
+            activity: Activity::new(now, orders.activity.output),
+            jobs: orders.activity.cpu.then(Jobs::default),
+            schedule: schedule(orders),
+            console: Console::of(&proc, &process, finder.own()),
+            ground: Ground::Nothing,
+            connection: session.connection.map(Asked::new),
+            unasked: false,
+            leader: Leader::new(&proc, process),
+            leader_may_change: true,
+            assignment,
+            watched: Watched {
+                proc,
+                standing,
+                finder,
+                leader,
+                opener,
+                client,
+                signals,
+                terminals: Vec::new(),
+            },
+            journal,
+            disbelieved: 0,
+            alarm,
+            steps,
+            aside: Aside::default(),
+        })
+    }
+
+    /// What a login need not wait for.
+    fn note_arming(&mut self) {
+        inherit::reset_the_rest();
+        signals::settle();
+        self.watched.finder.choose_way();
+        // A kernel that cannot look for connections says that there is none.
+        if matches!(self.ask_connection(), Ok(None)) {
+            self.connection = None;
+        }
+        let witness = if self.witness().is_some() { "connection" } else { "none" };
+        let record = ordered(self.record("armed"), &self.assignment.orders)
+            .with("terminals", self.watched.finder.way().word())
+            .with("known-by", self.watched.standing.word())
+            .with("witness", witness);
+        self.journal.info(&record);
+    }
+
+    /// From *armed* to the end of the session, by whoever.
+    fn watch(&mut self) {
+        // The first look is due at once.
+        if let Err(e) = self.alarm.set(0) {
+            self.could_not(&format!("set the alarm: {e}"));
+        }
+        loop {
+            match self.sleep() {
+                Event::Closed => return self.journal.debug(|journal| journal.record("closed")),
+                Event::Shared => {
+                    let what = "guard this session any longer: its process has opened another";
+                    return self.could_not(what);
+                }
+                Event::LeaderGone => return self.take_over(),
+                Event::ProgramEnded => return self.leave_or_take_over(),
+                Event::Look => match self.look() {
+                    Ok(Some(Action::End)) => return self.end(),
+                    Ok(_) => {}
+                    Err(why) => self.could_not(&why),
+                },
+            }
+        }
+    }
+
+    /// Sleeps until something is to be done.
+    fn sleep(&mut self) -> Event {
+        heap::trim();
+        loop {
+            let mut fds = [
+                PollFd::new(self.watched.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.watched.leader.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
+            ];
+            // No event comes of a log daemon's return, nor of a leader's execve.
+            let longest = match (self.journal.is_behind(), self.leader_may_change) {
+                (true, _) => timeout(RETRY),
+                (_, true) => timeout(CHANGE),
+                _ => PollTimeout::NONE,
+            };
+            let woken = poll(&mut fds, longest);
+            let [_, leader, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
+            if woken == Ok(0) {
+                self.journal.flush();
+                self.leader_may_change = false;
+            }
+            if woken.is_err() {
+                continue;
+            }
+            // Before the leader's exit: it says goodbye first and exits then.
+            let came = self.watched.signals.take();
+            let leader_pid = self.assignment.session.leader;
+            let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
+            if said(CLOSE_SIGNAL) {
+                return Event::Closed;
+            }
+            if said(SHARED_SIGNAL) {
+                return Event::Shared;
+            }
+            let replaced = self.leader.is_replaced(&self.watched.proc);
+            for came in &came {
+                self.hear(came);
+            }
+            if leader {
+                return if replaced { Event::ProgramEnded } else { Event::LeaderGone };
+            }
+            if step {
+                if let Err(e) = self.steps.arm() {
+                    self.could_not(&format!("watch for steps of the clock: {e}"));
+                }
+            }
+            if alarm {
+                self.alarm.silence();
+            }
+            if alarm || step {
+                return Event::Look;
+            }
+        }
+    }
+
+    /// Somebody calls, if it is that. New orders hold from now on, and are looked at at once; what is
+    /// wrong with one leaves the old ones.
+    fn hear(&mut self, came: &Received) {
+        let caller = match Caller::of(&self.watched.proc, came) {
+            None => return,
+            Some(Ok(caller)) => caller,
+            Some(Err(why)) => return self.could_not(&format!("take new orders: {why}")),
+        };
+        match &caller.orders {
+            Ok(orders) => {
+                let before = self.assignment.orders.clone();
+                self.obey(orders.clone());
+                caller.answer(Ok(&before));
+            }
+            Err(why) => {
+                self.could_not(&format!("take new orders: {why}"));
+                caller.answer(Err(why));
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        // Who has been warned is not to begin anew because somebody else's rule was changed.
+        if orders == self.assignment.orders {
+            return;
+        }
+        self.activity.count_output(orders.activity.output);
+        if orders.activity.cpu && self.jobs.is_none() {
+            // What was busy before nobody asked is not known: it has the benefit of the doubt.
+            self.activity.note(Moment::now().boot);
+        }
+        self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
+        self.schedule = schedule(&orders);
+        self.journal.set_debug(orders.debug);
+        let record = ordered(self.record("reloaded"), &orders);
+        self.assignment.orders = orders;
+        self.journal.info(&record);
+        if let Err(e) = self.alarm.set(0) {
+            self.could_not(&format!("set the alarm: {e}"));
+        }
+    }
+
+    pub(super) fn could_not(&mut self, what: &str) {
+        let record = self.record("could-not").with("what", what);
+        self.journal.error(&record);
+    }
+
+    pub(super) fn record(&self, event: &str) -> Record {
+        self.journal.record(event)
+    }
+
+    /// A log daemon that is just being restarted still gets the last records.
+    fn linger(&mut self) {
+        while self.journal.is_behind() {
+            let _ = poll(&mut [], timeout(RETRY));
+            self.journal.flush();
+        }
+    }
+}
+
+/// How the client's connection is told from the leader's others.
+fn client(session: &Session) -> Client {
+    let address = || session.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
+    match &session.connection {
+        Some(connection) => Client::Connection(connection.cookie),
+        None => address().map_or(Client::Unknown, Client::At),
+    }
+}
+
+fn schedule(orders: &Orders) -> Schedule {
+    Schedule::new(orders.limit, orders.notty, &orders.warn, orders.kill == Kill::None)
+}

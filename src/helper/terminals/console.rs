@@ -1,0 +1,97 @@
+//! Graphical consoles: a display server has the keyboard, and the terminal shows no key.
+//!
+//! logind says of a session that it is a desktop's, and such a session is not watched at all. Without
+//! logind the virtual console tells: it is in graphics mode. But whoever has a console as controlling
+//! terminal may set its mode. So the mode is asked only where the session was opened as display managers
+//! do it, and no user can bring that about: by a root process that has no controlling terminal and
+//! names a virtual console to PAM. login(1) has one, and so have su and sudo.
+
+use crate::helper::terminals::terminal::Terminal;
+use crate::sys::offload::{self, Aside};
+use crate::sys::proc::{Proc, Process};
+use crate::sys::tty;
+
+/// The console of a session that a display manager opened.
+#[derive(Debug)]
+pub struct Console {
+    terminal: Terminal,
+    graphical: bool,
+}
+
+impl Console {
+    /// Found when the watchdog is armed. `own` is the terminal that PAM was told of.
+    #[must_use]
+    pub fn of(proc: &Proc, leader: &Process, own: &[Terminal]) -> Option<Self> {
+        let terminal = own.first()?;
+        let real = proc.uids(leader.pid).map(|(real, _)| real);
+        let managed = is_managed(real, leader.tty, terminal.id.device);
+        managed.then(|| Self { terminal: terminal.clone(), graphical: false })
+    }
+
+    /// Whether a display server has it now. What cannot be told is taken to be as before.
+    #[must_use]
+    pub fn is_graphical(&self) -> bool {
+        self.graphical
+    }
+
+    /// Asks again: the new answer, if it has changed.
+    pub fn look(&mut self, aside: &mut Aside) -> Option<bool> {
+        const GRAPHICAL: u8 = 1;
+        let Terminal { path, id, .. } = &self.terminal;
+        let answer = aside.run(|pipe| {
+            if let Ok(graphical) = tty::is_graphical(path, *id) {
+                offload::answer(pipe, &[u8::from(graphical)]);
+            }
+        });
+        let graphical = *answer.first()? == GRAPHICAL;
+        (std::mem::replace(&mut self.graphical, graphical) != graphical).then_some(graphical)
+    }
+
+    /// Its name, as records show it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.terminal.name
+    }
+}
+
+/// Whether a session was opened as display managers do it: by a process with this real user id and
+/// controlling terminal, on this device.
+fn is_managed(real: Option<u32>, controlling: u64, device: u64) -> bool {
+    real == Some(0) && controlling == 0 && tty::is_virtual_console(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::devnode::DeviceId;
+
+    const TTY7: u64 = 4 << 8 | 7;
+    const TTYS0: u64 = 4 << 8 | 64;
+    const PTS3: u64 = 136 << 8 | 3;
+
+    #[test]
+    fn only_a_display_manager_opens_a_session_like_this() {
+        assert!(is_managed(Some(0), 0, TTY7));
+        // login(1), and su or sudo on the console, whose controlling terminal it is.
+        assert!(!is_managed(Some(0), TTY7, TTY7));
+        assert!(!is_managed(Some(1000), TTY7, TTY7));
+        // su behind setsid(1), whose standard input the user chooses.
+        assert!(!is_managed(Some(1000), 0, TTY7));
+        assert!(!is_managed(None, 0, TTY7));
+        // No virtual consoles: a serial line, a pty, the console of the moment.
+        for device in [TTYS0, PTS3, 4 << 8, 5 << 8] {
+            assert!(!is_managed(Some(0), 0, device));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_as_before() {
+        let id = DeviceId { filesystem: 0, device: TTY7 };
+        let terminal = Terminal { name: "tty7".into(), path: "/nonexistent".into(), id };
+        for graphical in [false, true] {
+            let mut console = Console { terminal: terminal.clone(), graphical };
+            assert_eq!(console.look(&mut Aside::default()), None);
+            assert_eq!(console.is_graphical(), graphical);
+        }
+    }
+}

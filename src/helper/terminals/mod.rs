@@ -1,0 +1,297 @@
+//! Which terminals belong to the session, found anew at each look.
+//!
+//! Neither utmp nor logind knows them all, and `PAM_TTY` under sshd is the word `ssh`. The leader
+//! knows: sshd's keeps the master of each pty it made open, login's and su's has a controlling
+//! terminal. A pty whose master some other process holds (tmux, script, a loop of the user's) is no
+//! terminal of the session: input there is the user's to make up.
+
+pub mod console;
+pub mod inner_pty;
+pub mod terminal;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::helper::judgement::activity::Sample;
+use crate::helper::members::controlling::{Master, Seats};
+use crate::helper::terminals::terminal::Terminal;
+use crate::sys::devnode::{self, DeviceId, Node};
+use crate::sys::offload::{self, Aside};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::{Proc, Process};
+use crate::sys::tty::{self, Unread};
+
+/// What sshd gives as `PAM_TTY`, before any pty exists, below `/dev`.
+const SSH: &str = "/dev/ssh";
+
+/// How a leader's terminals are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// They are the leader's own, noted when it opened the session.
+    Own,
+    /// Those whose masters the leader holds.
+    Masters,
+    /// Those of the sessions that the leader's own processes started: where its descriptors may not
+    /// be read, as in a container without `CAP_SYS_PTRACE`.
+    Sessions,
+}
+
+impl Way {
+    /// The word in the record of arming.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Masters => "masters",
+            Self::Sessions => "sessions",
+        }
+    }
+}
+
+/// Finds a session's terminals and samples them.
+#[derive(Debug)]
+pub struct Finder {
+    proc: Proc,
+    /// As it was when it opened the session.
+    leader: Process,
+    way: Way,
+    own: Vec<Terminal>,
+    /// Their nodes. The leader may become a program of the person's, and hide `/dev` from itself.
+    _own_nodes: Vec<Node>,
+    /// Those of the last look.
+    nodes: BTreeMap<DeviceId, Node>,
+    /// Where masters are asked.
+    asked: RefCell<Aside>,
+}
+
+impl Finder {
+    /// At open_session: the leader's own terminals are noted now, for util-linux login gives its
+    /// controlling terminal up once the session runs.
+    #[must_use]
+    pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
+        let mut own: Vec<Terminal> = own_path(leader, tty)
+            .and_then(|path| Terminal::at(&proc, leader.pid, &path))
+            .into_iter()
+            .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
+            .collect();
+        let mut nodes = Vec::new();
+        for terminal in &mut own {
+            if let Ok(node) = Node::hold(&terminal.path, terminal.id) {
+                terminal.path = node.path();
+                nodes.push(node);
+            }
+        }
+        let way = if own.is_empty() { Way::Masters } else { Way::Own };
+        let asked = RefCell::default();
+        Self { proc, leader: *leader, way, own, _own_nodes: nodes, nodes: BTreeMap::new(), asked }
+    }
+
+    /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
+    pub fn choose_way(&mut self) {
+        let masters = self.proc.pty_masters(self.leader.pid);
+        if self.way == Way::Masters && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+            self.way = Way::Sessions;
+        }
+    }
+
+    /// How the terminals are found.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The leader's own terminals, noted when it opened the session.
+    #[must_use]
+    pub fn own(&self) -> &[Terminal] {
+        &self.own
+    }
+
+    /// The terminals there are now.
+    #[must_use]
+    pub fn find(&self) -> Vec<Terminal> {
+        match self.way {
+            Way::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
+            Way::Masters => self.held_by(self.leader.pid),
+            Way::Sessions => self.of_started_sessions(),
+        }
+    }
+
+    /// The terminals whose masters a process holds.
+    #[must_use]
+    pub fn held_by(&self, holder: i32) -> Vec<Terminal> {
+        let masters = self.proc.pty_masters(holder).unwrap_or_default();
+        self.unique(masters.into_iter().map(|(_, number)| pts(number)))
+    }
+
+    /// Who sits on those of some terminals that still are the session's. The leader's own are while it lives,
+    /// and longer for whoever is known to be of the session; the others while their masters are held, by the
+    /// leader (`pidfd`) or, when that has died, by `holders`.
+    #[must_use]
+    pub fn seats<'a>(&'a self, terminals: &[Terminal], pidfd: &'a PidFd, holders: &[Process]) -> Seats<'a> {
+        let mut seats = Seats::new(&self.proc, self.leader, pidfd, holders);
+        if self.way != Way::Masters && !(self.way == Way::Sessions && pidfd.has_exited()) {
+            for terminal in terminals.iter().filter(|terminal| terminal.is_there()) {
+                seats.add(terminal.id.device);
+            }
+            return seats;
+        }
+        let opened = |holder: &Process| PidFd::of(&self.proc, holder.pid, holder.started);
+        let others: Vec<(i32, PidFd)> =
+            holders.iter().filter_map(|holder| Some((holder.pid, opened(holder)?))).collect();
+        let leader = Some((self.leader.pid, pidfd)).filter(|(_, pidfd)| !pidfd.has_exited());
+        let holders = leader.into_iter().chain(others.iter().map(|(pid, pidfd)| (*pid, pidfd)));
+        let masters: Vec<Master<'_>> =
+            holders.flat_map(|(pid, holder)| self.masters_of(terminals, pid, holder)).collect();
+        seats.ask(&masters, &mut self.asked.borrow_mut());
+        seats
+    }
+
+    /// Those masters in a process's hands that are some terminals' ones.
+    fn masters_of<'a>(&self, terminals: &[Terminal], pid: i32, holder: &'a PidFd) -> Vec<Master<'a>> {
+        let mut masters = self.proc.pty_masters(pid).unwrap_or_default();
+        // A master may be open several times.
+        masters.sort_by_key(|(_, number)| *number);
+        masters.dedup_by_key(|(_, number)| *number);
+        let master = |(fd, number)| {
+            let found = Terminal::at(&self.proc, self.leader.pid, &pts(number))?.id;
+            let ours = terminals.iter().any(|terminal| terminal.id == found);
+            ours.then_some(Master { holder, fd, number, device: found.device })
+        };
+        masters.into_iter().filter_map(master).collect()
+    }
+
+    fn of_started_sessions(&self) -> Vec<Terminal> {
+        let table: Vec<Process> = self.proc.processes().collect();
+        let started = started_by_host(&table, self.leader.pid);
+        self.unique(started.filter_map(|process| devnode::path_of(process.tty)))
+    }
+
+    fn unique(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<Terminal> {
+        let mut found: BTreeMap<DeviceId, Terminal> = BTreeMap::new();
+        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader.pid, &path)) {
+            found.entry(terminal.id).or_insert(terminal);
+        }
+        found.into_values().collect()
+    }
+
+    /// Samples the terminals for one look. `pidfd` is the leader's.
+    #[must_use]
+    pub fn sample(
+        &mut self,
+        terminals: &[Terminal],
+        pidfd: &PidFd,
+        aside: &mut Aside,
+    ) -> BTreeMap<DeviceId, Sample> {
+        let mut samples = BTreeMap::new();
+        let mut nodes = BTreeMap::new();
+        for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, aside)) {
+            // A number may have been freed and used again since the last look. The node is held before its
+            // stamps are read: they are this one's, or a later one's that is found out at the next look.
+            let before = self.nodes.remove(id);
+            let anew = before.as_ref().is_some_and(Node::is_gone);
+            let node = if anew { None } else { before }.or_else(|| Node::hold(path, *id).ok());
+            nodes.extend(node.map(|node| (*id, node)));
+            let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
+                continue;
+            };
+            let by_client = self.way == Way::Masters;
+            samples.insert(*id, Sample { stamps, unread, inner: false, anew, by_client });
+        }
+        self.nodes = nodes;
+        for (id, stamps) in
+            inner_pty::stamps(&self.proc, terminals, || self.seats(terminals, pidfd, &[]), aside)
+        {
+            samples.entry(id).or_insert(Sample {
+                stamps,
+                unread: None,
+                inner: true,
+                anew: false,
+                by_client: false,
+            });
+        }
+        samples
+    }
+}
+
+/// What waits in each terminal's queue, for all terminals, in order.
+fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
+    const TOLD: u8 = 1;
+    // Nine bytes a terminal: whether it told, and what.
+    let answer = if terminals.is_empty() {
+        Vec::new()
+    } else {
+        aside.run(|pipe| {
+            for Terminal { path, id, .. } in terminals {
+                let (told, bytes) = match tty::unread(path, *id) {
+                    Ok(unread) => (TOLD, unread.to_bytes()),
+                    Err(_) => (0, [0; 8]),
+                };
+                offload::answer(pipe, &[&[told][..], &bytes].concat());
+            }
+        })
+    };
+    let told = answer.chunks_exact(9).map(|part| match part {
+        [TOLD, bytes @ ..] => bytes.try_into().ok().map(Unread::from_bytes),
+        _ => None,
+    });
+    // Who holds up one answer gets none of those behind it.
+    told.chain(std::iter::repeat(None)).take(terminals.len()).collect()
+}
+
+/// Where the terminal is that the leader was started on, if it was started on one: its controlling
+/// terminal, or else what `PAM_TTY` names. Not both: su takes `PAM_TTY` from its standard input, which
+/// the user may have put on a terminal that he feeds himself.
+fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
+    // An absolute path stays as it is.
+    let named = pam_tty.map(|name| Path::new("/dev").join(name));
+    if named.as_deref() == Some(Path::new(SSH)) {
+        return None;
+    }
+    if leader.tty == 0 {
+        return named;
+    }
+    let same = |path: &PathBuf| devnode::stat(path).is_ok_and(|(id, _)| id.device == leader.tty);
+    named.filter(same).or_else(|| devnode::path_of(leader.tty))
+}
+
+/// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
+/// children, or children of a child that has no terminal itself, as sshd's unprivileged one. (A shell
+/// that this one started can put another process there, by CLONE_PARENT: see SECURITY.md.)
+fn started_by_host(table: &[Process], leader: i32) -> impl Iterator<Item = &Process> {
+    let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.pid);
+    let hosts: BTreeSet<i32> = children.chain([leader]).collect();
+    table.iter().filter(move |p| p.tty != 0 && p.session == p.pid && !p.dead && hosts.contains(&p.parent))
+}
+
+/// Where a pty is, by its number.
+fn pts(number: u32) -> PathBuf {
+    PathBuf::from(format!("/dev/pts/{number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: i32, parent: i32, session: i32, tty: u64) -> Process {
+        Process { pid, parent, session, tty, started: 0, dead: false }
+    }
+
+    #[test]
+    fn only_sshd_starts_sessions() {
+        let table = [
+            process(100, 1, 100, 0),       // the leader
+            process(101, 100, 100, 0),     // sshd's unprivileged child
+            process(110, 101, 110, 34816), // the shell it started
+            process(111, 110, 111, 34817), // a pty of the user's own
+            process(120, 101, 120, 0),     // ssh host command
+            process(121, 120, 121, 34818), // a pty that one made
+            process(130, 100, 130, 34819), // a root shell of an old sshd's leader
+            process(131, 130, 131, 34820), // a pty that one made
+        ];
+        let found: Vec<i32> = started_by_host(&table, 100).map(|p| p.pid).collect();
+        assert_eq!(found, [110, 130]);
+    }
+}

@@ -1,0 +1,394 @@
+//! Opening and closing a session, as libpam's guest.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::unistd::{AccessFlags, access, geteuid, getpid};
+use pam::constants::PamResultCode;
+use pam::items::{RHost, Service, Tty, User as UserName};
+use pam::module::PamHandle;
+
+use super::registry::{self, Begun};
+use super::{BUDGET, connection, spawn};
+use crate::policy::exceptions::{self, Exception};
+use crate::policy::files::Files;
+use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
+use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
+use crate::record::Record;
+use crate::sys::cgroup::Places;
+use crate::sys::clock::{Nanos, SECOND};
+use crate::sys::logind;
+use crate::sys::nss::Person;
+use crate::sys::pam::{self as libpam, Ended, Helper, Level, Opened, State};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+
+/// Why a session could not be guarded, and what the administrator wants done about that.
+pub struct Refusal {
+    /// What libpam is told.
+    pub code: PamResultCode,
+    /// Why the login goes on all the same, if it does.
+    pub goes_on: Option<&'static str>,
+    /// What the log is told.
+    pub record: Record,
+}
+
+/// Why a login that cannot be guarded goes on, as `onerr=` says.
+fn goes_on(on_error: OnError) -> Option<&'static str> {
+    match on_error {
+        OnError::Fail => None,
+        OnError::Succeed => Some("onerr=succeed"),
+    }
+}
+
+/// Who opens a session, as libpam says.
+pub struct Login {
+    // None of them needs to be UTF-8.
+    service: OsString,
+    user: Option<OsString>,
+    rhost: Option<OsString>,
+    tty: Option<OsString>,
+}
+
+impl Login {
+    /// Asks libpam.
+    pub fn of(pamh: &PamHandle) -> Self {
+        fn bytes(item: &CStr) -> OsString {
+            OsStr::from_bytes(item.to_bytes()).to_owned()
+        }
+        Self {
+            service: pamh.get_item::<Service>().ok().flatten().map(|item| bytes(&item)).unwrap_or_default(),
+            user: pamh.get_item::<UserName>().ok().flatten().map(|item| bytes(&item)),
+            rhost: pamh
+                .get_item::<RHost>()
+                .ok()
+                .flatten()
+                .map(|item| bytes(&item))
+                .filter(|host| !host.is_empty()),
+            tty: pamh.get_item::<Tty>().ok().flatten().map(|item| bytes(&item)),
+        }
+    }
+
+    /// A record of an event in this login.
+    pub fn record(&self, event: &str) -> Record {
+        let text = |item: &Option<OsString>| item.as_ref().map(|item| item.to_string_lossy().into_owned());
+        Record::new(event).with_some("user", text(&self.user)).with_some("rhost", text(&self.rhost))
+    }
+
+    /// What the helper is told of it.
+    fn session(self, user: OsString, uid: Option<u32>) -> Session {
+        let Self { service, rhost, tty, .. } = self;
+        let leader = getpid().as_raw();
+        let descriptors = || Proc::default().descriptors(leader);
+        let connection = rhost.as_ref().and_then(|rhost| connection::of_client(descriptors(), rhost));
+        Session { leader, service, user, uid, rhost, tty, connection }
+    }
+}
+
+/// Guards the session that opens. `false`: it is not ours, or exempt.
+pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
+    let login = Login::of(pamh);
+    let line = line(&login, args)?;
+    let earlier = libpam::kept(pamh).flatten();
+    if earlier.is_some_and(|earlier| earlier.helper.is_some()) {
+        let record =
+            login.record("ignored").with("what", "another line of this stack guards the session already");
+        libpam::log(pamh, Level::Warning, &record);
+        return Ok(false);
+    }
+    if let Some(Exception { because, routine }) = exception(&login) {
+        let level = if routine { Level::Debug } else { Level::Info };
+        if Settings::of(&line.read, None).debug || !routine {
+            libpam::log(pamh, level, &login.record("not-ours").with("because", because));
+        }
+        note_unguarded(pamh, &login);
+        return Ok(false);
+    }
+    let decided = decide(&login, &line.read)?;
+    if let Some(record) = &decided.broken {
+        libpam::log(pamh, Level::Error, record);
+    }
+    if decided.resolved.settings.limit.is_none() {
+        let places = Places::of(&Proc::default(), getpid().as_raw());
+        let record = login
+            .record("exempt")
+            .with_some("uid", decided.uid)
+            .with_some("session", places.session())
+            .with("limit", "off")
+            .with_some("rule", decided.resolved.rule);
+        libpam::log(pamh, Level::Info, &record);
+        note_unguarded(pamh, &login);
+        return Ok(false);
+    }
+    guard(pamh, login, line, decided).map(|()| true)
+}
+
+/// Whether a session of this login could be guarded, asked before there is one: a login refused here is
+/// told so by its service, where one that fails to open its session just ends.
+pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
+    let login = Login::of(pamh);
+    let line = line(&login, args)?;
+    // Whom the session's own line will leave alone, it puts on record.
+    if exception(&login).is_some() {
+        return Ok(());
+    }
+    // A broken policy that keeps nobody out is put on record by the session's line, so once for a login.
+    let resolved = match decide(&login, &line.read) {
+        Ok(decided) => decided.resolved,
+        Err(Refusal { goes_on: Some(_), .. }) => return Ok(()),
+        Err(refusal) => return Err(refusal),
+    };
+    if resolved.settings.limit.is_none() {
+        return Ok(());
+    }
+    let could_not = |why: &dyn Display| Refusal {
+        code: PamResultCode::PAM_PERM_DENIED,
+        goes_on: goes_on(resolved.settings.on_error),
+        record: login.record("could-not").with("what", why),
+    };
+    if Proc::default().process(getpid().as_raw()).is_none() {
+        return Err(could_not(&"/proc is hidden or not mounted"));
+    }
+    access(HELPER, AccessFlags::X_OK).map_err(|e| could_not(&format_args!("{HELPER}: {e}")))
+}
+
+/// Reads the words of the PAM line.
+fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let read = Words::of_line(words.iter().map(String::as_str));
+    read.map(|read| Line { words, read }).map_err(|bad| Refusal {
+        code: PamResultCode::PAM_SERVICE_ERR,
+        goes_on: goes_on(bad.on_error),
+        record: login.record("could-not").with("argument", bad.word).with("what", bad.problem),
+    })
+}
+
+/// The PAM line, as written and as read.
+struct Line {
+    words: Vec<String>,
+    read: Words,
+}
+
+/// Why a login is none of our business, if so.
+fn exception(login: &Login) -> Option<Exception> {
+    // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
+    let leader = getpid().as_raw();
+    let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
+    let told = Places::parse(&cgroup).session().map(logind::kind_of);
+    let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
+    exceptions::exception(&login.service.to_string_lossy(), &session, login.rhost.is_some())
+}
+
+/// What holds for a login.
+struct Decided {
+    /// The user's id, where name services know it.
+    uid: Option<u32>,
+    resolved: Resolved,
+    /// What the log is told of a broken policy, in whose place the PAM line holds.
+    broken: Option<Record>,
+}
+
+/// Decides by the policy. Where that is broken, the PAM line holds for everybody.
+fn decide(login: &Login, line: &Words) -> Result<Decided, Refusal> {
+    let person = Person::named(login.user.as_deref().unwrap_or_default());
+    let uid = person.uid();
+    let files = Files::of(line.conf_path());
+    let facts = policy::Login {
+        user: login.user.as_deref().unwrap_or_default(),
+        canonical: person.canonical(),
+        uid,
+        service: &login.service.to_string_lossy(),
+        tty: &login.tty.as_deref().unwrap_or_default().to_string_lossy(),
+        from: &login.rhost.as_deref().unwrap_or_default().to_string_lossy(),
+    };
+    let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, &person));
+    match resolved {
+        Ok(resolved) => Ok(Decided { uid, resolved, broken: None }),
+        Err(faults) => by_the_line(line, &files, uid, broken(login, &faults)),
+    }
+}
+
+/// What holds while the policy is broken. A PAM line without a limit guards nobody: there `onerr=` decides,
+/// but root comes in, because nobody else can mend the policy.
+fn by_the_line(line: &Words, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
+    let resolved = Resolved::of_line(line, files);
+    if resolved.settings.limit.is_some() {
+        let broken = Some(record.with("instead", "the PAM line alone"));
+        return Ok(Decided { uid, resolved, broken });
+    }
+    let root = (uid == Some(0)).then_some("root can mend the policy");
+    Err(Refusal {
+        code: PamResultCode::PAM_SERVICE_ERR,
+        goes_on: goes_on(resolved.settings.on_error).or(root),
+        record,
+    })
+}
+
+/// The record of a broken policy: its first fault, and how many there are.
+fn broken(login: &Login, faults: &[Fault]) -> Record {
+    let record = login.record("could-not");
+    let Some(Fault { file, at, word, problem }) = faults.first() else { return record };
+    let (line, column) = at.unzip();
+    record
+        .with("file", file.display())
+        .with_some("line", line)
+        .with_some("column", column)
+        .with_some("argument", word.as_ref())
+        .with("what", problem)
+        .with_some("faults", Some(faults.len()).filter(|count| *count > 1))
+}
+
+/// Starts the helper for a session that is ours, and keeps its number until the session closes.
+fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
+    let Decided { uid, resolved, .. } = decided;
+    let record = login.record("could-not");
+    let goes_on = goes_on(resolved.settings.on_error);
+    let could_not = |why: &dyn Display| Refusal {
+        code: PamResultCode::PAM_SESSION_ERR,
+        goes_on,
+        record: record.clone().with("what", why),
+    };
+    let user = login.user.clone().ok_or_else(|| could_not(&"no user is named"))?;
+    let service = login.service.clone();
+    let rule = resolved.rule.map(|place| place.to_string());
+    let orders = Orders::new(&resolved.settings, resolved.message, rule);
+    let assignment = Assignment { session: login.session(user, uid), line: line.words, orders };
+    let begun = begin(pamh, &service, &assignment.session.user);
+    begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
+        let refused = libpam::kept(pamh).flatten().filter(|_| goes_on.is_none());
+        // It is no session of this process's then.
+        if let Some(Opened { ticket, .. }) = refused {
+            registry::end(ticket);
+            let _ = libpam::keep(pamh, None, ended);
+        }
+        could_not(&why)
+    })
+}
+
+/// Starts the helper, and keeps its PID.
+fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(), String> {
+    let path = CString::new(HELPER).map_err(|e| e.to_string())?;
+    let helper = spawn::start(&path, &assignment.to_args(), BUDGET).map_err(|e| format!("{HELPER} {e}"))?;
+    if !registry::guarded_by(ticket, helper) {
+        spawn::discard(helper);
+        return Err(SHARED.to_owned());
+    }
+    libpam::keep(pamh, Some(opened(ticket, Some(helper))), ended).map_err(|code| {
+        // Unknown to close_session it would take the session's end for the leader's death.
+        spawn::discard(helper);
+        format!("pam_set_data: {code}")
+    })
+}
+
+/// Why a session of a process that has several cannot be guarded.
+const SHARED: &str = "the process that opens this session has opened another, and one cannot be ended alone";
+
+/// Notes that this process begins a session. If it has others, those are not guarded any longer, and this
+/// one is not, either.
+fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, String> {
+    // One that could not be guarded, as its transaction opens it once more.
+    if let Some(earlier) = libpam::kept(pamh).flatten() {
+        registry::end(earlier.ticket);
+    }
+    let lives = |helper| find(helper).is_some();
+    let Begun { ticket, shared, helpers } =
+        registry::begin(service, user, lives).ok_or("the list of this process's sessions is in use")?;
+    // Kept now: also a session that is not guarded is one that this process serves.
+    libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
+        registry::end(ticket);
+        format!("pam_set_data: {code}")
+    })?;
+    for helper in helpers {
+        // One that has left meanwhile need not be told.
+        let _ = tell(helper, SHARED_SIGNAL, getpid().as_raw());
+    }
+    if shared { Err(SHARED.to_owned()) } else { Ok(ticket) }
+}
+
+/// Notes a session that is left alone. Its process serves it all the same, and is not to be ended because of
+/// another session.
+fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
+    // Nobody is refused for that.
+    let _ = begin(pamh, &login.service, login.user.as_deref().unwrap_or_default());
+}
+
+fn opened(ticket: u64, helper: Option<Helper>) -> Opened {
+    Opened { ticket, opener: getpid().as_raw(), helper }
+}
+
+/// Tells a helper something about the session that `opener` opened.
+fn tell(helper: Helper, signal: i32, opener: i32) -> Option<PidFd> {
+    find(helper).filter(|helper| helper.queue(signal, opener).is_ok())
+}
+
+/// A helper that has not ended.
+fn find(Helper { pid, started }: Helper) -> Option<PidFd> {
+    PidFd::of(&Proc::default(), pid, started).filter(|helper| !helper.has_exited())
+}
+
+/// The transaction has ended, and the session was not closed before.
+fn ended(state: State, how: Ended) {
+    let Some(Opened { ticket, opener, .. }) = state else { return };
+    // A forked child has ended its copy. The session is its parent's.
+    if getpid().as_raw() != opener {
+        return;
+    }
+    match how {
+        // Somebody else's module refused the session after ours had guarded it.
+        Ended::Failed => {
+            if let Some(helper) = registry::end(ticket) {
+                let _ = tell(helper, CLOSE_SIGNAL, opener);
+            }
+        }
+        // Samba and JupyterHub do that: the session goes on, and another transaction will close it.
+        Ended::Well => registry::detach(ticket),
+    }
+}
+
+/// Tells the helper that the session closes. It may be ending the session just now: then it goes on.
+pub fn close(pamh: &mut PamHandle) {
+    let Some(Opened { ticket, opener, .. }) = open_in(pamh) else {
+        return;
+    };
+    // Said once: what closes again, or opens anew in this transaction, finds no helper.
+    let forgotten = libpam::keep(pamh, None, ended).is_ok();
+    let Some(helper) = registry::end(ticket) else { return };
+    // systemd closes the session by a child that runs as the person, and may not signal the helper. That one
+    // sees then that its leader has ended.
+    if !geteuid().is_root() {
+        return;
+    }
+    match tell(helper, CLOSE_SIGNAL, opener) {
+        // The opener does not know that its child has closed the session: it must not find the helper any
+        // longer when it opens the next one.
+        Some(told) if getpid().as_raw() != opener => told.wait_for_exit(LEAVING),
+        Some(_) => {}
+        // The helper leaves when its leader ends, which may be before a child of the leader closes the session.
+        None if forgotten && lives(opener) => {
+            let record = Login::of(pamh).record("could-not").with("helper", helper.pid);
+            let what = "the watchdog was gone before the session closed";
+            libpam::log(pamh, Level::Error, &record.with("what", what));
+        }
+        None => {}
+    }
+}
+
+/// Whether there is such a process, and it has not ended.
+fn lives(pid: i32) -> bool {
+    Proc::default().process(pid).is_some_and(|process| !process.dead)
+}
+
+/// How long a helper may take to leave. It takes a millisecond.
+const LEAVING: Nanos = SECOND;
+
+/// The session that a transaction closes: the one that it opened, or one that was opened by a transaction
+/// that has ended since.
+fn open_in(pamh: &PamHandle) -> State {
+    libpam::kept(pamh).flatten().or_else(|| {
+        let login = Login::of(pamh);
+        let ticket = registry::detached(&login.service, login.user.as_deref()?)?;
+        Some(opened(ticket, None))
+    })
+}

@@ -1,0 +1,67 @@
+//! Who calls with new orders, while the session runs. The other side is [`crate::protocol::reload`].
+
+use std::os::unix::net::UnixDatagram;
+
+use crate::protocol::reload::{self, MESSAGE_MAX};
+use crate::protocol::start::{Orders, RELOAD_SIGNAL};
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Proc;
+use crate::sys::signals::{Received, Signals};
+use crate::sys::socket;
+
+/// A caller: what it has handed over, and where it waits for the answer.
+#[derive(Debug)]
+pub struct Caller {
+    socket: UnixDatagram,
+    /// The orders, or what is wrong with them.
+    pub orders: Result<Orders, String>,
+}
+
+impl Caller {
+    /// Takes what the sender of a signal has handed over; `None` if the signal means nothing of the
+    /// kind.
+    ///
+    /// A sender of [`RELOAD_SIGNAL`] says itself who it is, so it is asked of `/proc` whether that is
+    /// root, and of the socket whether that process made it as root: the number may be another one's by
+    /// now, such as a su's that took over descriptors of its user's. The message is there before the signal is sent: nothing is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Why there is nobody who could be answered.
+    pub fn of(proc: &Proc, came: &Received) -> Option<Result<Self, String>> {
+        (came.signal == RELOAD_SIGNAL && came.uid == 0).then(|| Self::take(proc, came))
+    }
+
+    fn take(proc: &Proc, came: &Received) -> Result<Self, String> {
+        let sender = PidFd::open(came.sender).map_err(|e| format!("process {}: {e}", came.sender))?;
+        if proc.uids(came.sender).is_none_or(|(_, effective)| effective != 0) {
+            return Err(format!("process {} is not root's", came.sender));
+        }
+        let socket = sender
+            .duplicate(came.value)
+            .map_err(|e| format!("descriptor {} of process {}: {e}", came.value, came.sender))?;
+        if socket::maker(&socket) != Some((came.sender, 0)) {
+            return Err(format!("descriptor {} of process {} is not its own", came.value, came.sender));
+        }
+        let socket = UnixDatagram::from(socket);
+        let mut message = vec![0; MESSAGE_MAX + 1];
+        let length = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.recv(&mut message))
+            .map_err(|e| format!("no message from process {}: {e}", came.sender))?;
+        message.truncate(length);
+        Ok(Self { socket, orders: reload::orders(&message) })
+    }
+
+    /// Tells which orders held before these, or why these do not hold. A caller that is gone does not matter.
+    pub fn answer(&self, answer: Result<&Orders, &str>) {
+        let _ = self.socket.send(&reload::answer(answer));
+    }
+}
+
+/// Answers all who call while it is too late.
+pub fn refuse(proc: &Proc, signals: &Signals) {
+    for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
+        caller.answer(Err("the session is being ended"));
+    }
+}

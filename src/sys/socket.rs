@@ -1,0 +1,286 @@
+//! Sockets: which TCP connection one is, how long its other side has been silent, and who made a unix socket.
+
+use std::fmt;
+use std::io;
+use std::mem::{ManuallyDrop, size_of, zeroed};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::str::FromStr;
+use std::time::Duration;
+
+use libc::{c_int, c_void, socklen_t, ucred};
+use nix::errno::Errno;
+
+/// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets that no connection goes through.
+const NOT_CONNECTED: [u8; 2] = [7, 10];
+
+/// `SO_COOKIE` in include/uapi/asm-generic/socket.h. The crate libc has it only in its newest versions.
+const SO_COOKIE: c_int = if cfg!(target_arch = "sparc64") { 0x003b } else { 57 };
+
+/// `SO_BINDTOIFINDEX`, likewise.
+pub(super) const SO_BINDTOIFINDEX: c_int = if cfg!(target_arch = "sparc64") { 0x0041 } else { 62 };
+
+/// One TCP connection, as this machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The address at this end. It is an IPv4 address even if an IPv6 socket has it in mapped form.
+    pub local: SocketAddr,
+    /// The address at the other end.
+    pub remote: SocketAddr,
+    /// The number of the interface that the socket is bound to, as with link-local addresses; 0 is none.
+    pub interface: u32,
+    /// The kernel's own number of the socket. It is never used again.
+    pub cookie: u64,
+}
+
+impl Connection {
+    /// The connection of a socket. `None` if the descriptor is no TCP connection.
+    #[must_use]
+    pub fn of(socket: &impl AsRawFd) -> Option<Self> {
+        silence(socket)?;
+        let stream = as_stream(socket);
+        let interface: c_int = option(socket, libc::SOL_SOCKET, SO_BINDTOIFINDEX).ok()?;
+        Some(Self {
+            local: plain(stream.local_addr().ok()?),
+            remote: plain(stream.peer_addr().ok()?),
+            interface: interface.try_into().ok()?,
+            cookie: cookie(socket)?,
+        })
+    }
+}
+
+/// An address that looks the same when it is printed and read again.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// `LOCAL,REMOTE,INTERFACE,COOKIE`.
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, remote, interface, cookie } = self;
+        write!(f, "{local},{remote},{interface},{cookie}")
+    }
+}
+
+impl FromStr for Connection {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let mut parts = text.split(',');
+            let connection = Self {
+                local: plain(parts.next()?.parse().ok()?),
+                remote: plain(parts.next()?.parse().ok()?),
+                interface: parts.next()?.parse().ok()?,
+                cookie: parts.next()?.parse().ok()?,
+            };
+            parts.next().is_none().then_some(connection)
+        };
+        read().ok_or("expected LOCAL,REMOTE,INTERFACE,COOKIE")
+    }
+}
+
+/// How long ago data last came in, in steps of the kernel's tick and without the time that the
+/// machine was suspended; at the begin, how long ago it was accepted. After 49 days it begins at 0
+/// again. `None` if the descriptor is no TCP connection.
+#[must_use]
+pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
+    let info = info(socket)?;
+    silence_in(info.tcpi_state, info.tcpi_last_data_recv)
+}
+
+/// The same of a socket that was a TCP connection and may be one no longer: the kernel remembers when data last
+/// came in.
+#[must_use]
+pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Duration> {
+    info(socket).map(|info| Duration::from_millis(info.tcpi_last_data_recv.into()))
+}
+
+/// What the kernel says of a TCP socket. `None` if the descriptor is no TCP socket.
+fn info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
+    // Only these two have the option that is asked for then by that number.
+    let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
+    let protocol: c_int = option(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()?;
+    if !matches!(domain, libc::AF_INET | libc::AF_INET6) || protocol != libc::IPPROTO_TCP {
+        return None;
+    }
+    option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()
+}
+
+/// The same, from the kernel's answer: the state of the connection and the time in milliseconds.
+pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
+    let connected = !NOT_CONNECTED.contains(&state);
+    connected.then(|| Duration::from_millis(last_data_recv.into()))
+}
+
+/// The kernel's own number of the socket, which is never used again. `None` if the descriptor is no socket.
+#[must_use]
+pub fn cookie(socket: &impl AsRawFd) -> Option<u64> {
+    option(socket, libc::SOL_SOCKET, SO_COOKIE).ok()
+}
+
+/// A stream by which a client elsewhere may be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The kernel's own number of the socket.
+    pub cookie: u64,
+    /// The address at the other end. `None` where that is no address of the Internet's.
+    pub peer: Option<IpAddr>,
+    /// The connection, where the stream is a TCP connection.
+    pub connection: Option<Connection>,
+}
+
+impl Stream {
+    /// The stream of a socket, of TCP, another protocol of the Internet's (MPTCP, SCTP), or vsock. `None` if
+    /// the descriptor is no socket, or one that listens, is not connected, or is for processes of this machine.
+    #[must_use]
+    pub fn of(socket: &impl AsRawFd) -> Option<Self> {
+        let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
+        let kind: c_int = option(socket, libc::SOL_SOCKET, libc::SO_TYPE).ok()?;
+        let listens: c_int = option(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).ok()?;
+        let local = matches!(domain, libc::AF_UNIX | libc::AF_NETLINK);
+        if local || listens != 0 || !matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET) {
+            return None;
+        }
+        let peer = as_stream(socket).peer_addr();
+        if peer.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::ENOTCONN as i32)) {
+            return None;
+        }
+        let peer = peer.ok().map(|address| address.ip().to_canonical());
+        Some(Self { cookie: cookie(socket)?, peer, connection: Connection::of(socket) })
+    }
+}
+
+/// The address at the other end of a connection; `None` where that is no address of the Internet's.
+#[must_use]
+pub fn peer(socket: &impl AsRawFd) -> Option<IpAddr> {
+    as_stream(socket).peer_addr().ok().map(|address| address.ip().to_canonical())
+}
+
+/// Closes a connection for both sides, whoever else has it open. Returns whether it did.
+#[must_use]
+pub fn close(socket: &impl AsRawFd) -> bool {
+    as_stream(socket).shutdown(Shutdown::Both).is_ok()
+}
+
+/// The socket as std's type, so that std can ask it. The owner keeps the descriptor.
+fn as_stream(socket: &impl AsRawFd) -> ManuallyDrop<TcpStream> {
+    // SAFETY: std gives the number to system calls and to nothing else. It does not close it, because the
+    // stream is never dropped. If the number is no socket, or another thread closes it, these calls fail.
+    ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket.as_raw_fd()) })
+}
+
+/// What the kernel may fill with any bytes.
+trait Plain {}
+impl Plain for c_int {}
+impl Plain for u64 {}
+impl Plain for libc::tcp_info {}
+
+fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Result<T> {
+    // SAFETY: all-zero is a valid value of the plain types above.
+    let mut value: T = unsafe { zeroed() };
+    let mut size = socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    let place = (&raw mut value).cast::<c_void>();
+    // SAFETY: the kernel writes at most `size` bytes to the place, which is ours and so large, and
+    // whatever bytes these are, they are a value of a plain type.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut size) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// Process and effective user who made the other end of a unix socket that is connected; of a pair, both.
+/// `None` if it is no such socket.
+#[must_use]
+pub fn maker(socket: &impl AsRawFd) -> Option<(i32, u32)> {
+    let mut made = ucred { pid: 0, uid: 0, gid: 0 };
+    let whole = socklen_t::try_from(size_of::<ucred>()).ok()?;
+    let mut size = whole;
+    let (fd, place) = (socket.as_raw_fd(), (&raw mut made).cast::<c_void>());
+    // SAFETY: the kernel writes at most `size` bytes to the place, which is ours and so large, and any
+    // bytes are a ucred.
+    let done = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut size) };
+    // A socket without a peer has nobody: process 0.
+    (done == 0 && size == whole && made.pid != 0).then_some((made.pid, made.uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+
+    #[test]
+    fn data_that_comes_in_ends_the_silence_and_what_goes_out_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        // Long enough to be told from none, by whatever tick.
+        let pause = || nix::poll::poll(&mut [], 60u16).unwrap();
+        pause();
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        assert!(silence(&server).unwrap() >= Duration::from_millis(40));
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        let fresh = silence(&server).unwrap();
+        pause();
+        assert!(silence(&server).unwrap() > fresh);
+    }
+
+    #[test]
+    fn nothing_else_is_a_connection() {
+        let (unix, _other) = UnixStream::pair().unwrap();
+        assert_eq!(silence(&unix), None);
+        assert_eq!(silence(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(silence(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(silence(&File::open("/dev/null").unwrap()), None);
+        assert_eq!(Stream::of(&unix), None);
+        assert_eq!(Stream::of(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(Stream::of(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(peer(&unix), None);
+        // SAFETY: socket takes three integers, and its result is a descriptor that nobody else owns.
+        let unconnected = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)) };
+        assert_eq!((silence(&unconnected), Stream::of(&unconnected)), (None, None));
+    }
+
+    #[test]
+    fn a_connection_that_was_printed_can_be_read_again() {
+        for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]"), ("[::]:0", "127.0.0.1")]
+        {
+            let listener = TcpListener::bind(listen).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect(format!("{connect}:{port}")).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let connection = Connection::of(&server).unwrap();
+            assert_eq!(connection.to_string().parse(), Ok(connection));
+            assert_eq!(connection.remote, client.local_addr().unwrap(), "{connection}");
+            assert_eq!(connection.local, client.peer_addr().unwrap(), "{connection}");
+        }
+        for bad in ["", "127.0.0.1:22,127.0.0.1:50000,0", "127.0.0.1:22,host:50000,0,1", "::1,::1,0,1"] {
+            assert!(bad.parse::<Connection>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_stream_keeps_its_number_in_all_its_descriptors() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, from) = listener.accept().unwrap();
+        assert_eq!(Stream::of(&server), Stream::of(&server.try_clone().unwrap()));
+        assert!(Stream::of(&server).is_some() && cookie(&server) != cookie(&client));
+        assert_eq!(peer(&server), Some(from.ip()));
+    }
+
+    #[test]
+    fn a_pair_is_of_who_made_it_and_nothing_else_is_of_anybody() {
+        let (one, other) = UnixDatagram::pair().unwrap();
+        let me = (nix::unistd::getpid().as_raw(), nix::unistd::geteuid().as_raw());
+        assert_eq!((maker(&one), maker(&other)), (Some(me), Some(me)));
+        assert_eq!(maker(&UnixDatagram::unbound().unwrap()), None);
+        assert_eq!(maker(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(maker(&TcpListener::bind("127.0.0.1:0").unwrap()), None);
+        assert_eq!(maker(&File::open("/dev/null").unwrap()), None);
+    }
+}
