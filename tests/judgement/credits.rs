@@ -282,9 +282,9 @@ fn a_forger_who_is_disbelieved_gains_the_proof_window_and_no_more() {
 }
 
 #[test]
-fn who_types_is_no_forger_though_mesg_runs_every_five_seconds() {
+fn a_typist_is_not_taken_for_a_forger_while_mesg_runs_every_three_seconds() {
     let limit = 20 * SECOND;
-    for gap in [5020, 7020, 10_020, 14_020, 20_020, 60_020] {
+    for gap in [3020, 5020, 7020, 10_020, 14_020, 20_020, 60_020] {
         for phase in 0..100 {
             let mesg: Vec<i64> = std::iter::once(phase * 101).chain(std::iter::repeat_n(gap, 150)).collect();
             let end = play_seen(true, limit, 5 * SECOND, 0, &typing(1, 600, &mesg));
@@ -292,4 +292,17 @@ fn who_types_is_no_forger_though_mesg_runs_every_five_seconds() {
             assert!(!end.doubts.contains(&Doubt::Disbelieved), "every {gap} ms, from {phase}");
         }
     }
+}
+
+#[test]
+fn a_typist_is_rarely_ended_early_while_mesg_runs_every_second() {
+    let limit = 20 * SECOND;
+    let mut early = 0;
+    for phase in 0..100 {
+        let mesg: Vec<i64> = std::iter::once(phase * 101).chain(std::iter::repeat_n(1000, 600)).collect();
+        let end = play_seen(true, limit, 5 * SECOND, 0, &typing(1, 600, &mesg));
+        early += usize::from(end.at - end.last_key < limit);
+    }
+    // It happens if mesg and the key fall into the same tenth of a second, twice.
+    assert!(early <= 12, "{early} of 100");
 }

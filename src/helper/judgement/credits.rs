@@ -23,6 +23,10 @@ pub const PROOF_WINDOW: Nanos = 18 * SECOND;
 /// The shortest time between two looks that wait for a proven read.
 const CLOSE: Nanos = 2 * SECOND;
 
+/// The same while the end waits for it. It is shorter, because a program may run `mesg n` every second, and a read
+/// is proven only if no such change falls between the same two looks.
+const CLOSEST: Nanos = SECOND / 10;
+
 /// The looks come closer together again no sooner than this after the last time: whoever sets stamps
 /// all the time is not to keep us busy.
 const RENEWAL: Nanos = 60 * SECOND;
@@ -116,6 +120,9 @@ impl Doubts {
     /// the looks.
     #[must_use]
     pub fn next_look(&self, now: Nanos) -> Option<Nanos> {
+        if self.undecided(now).is_some() {
+            return Some(now.saturating_add(CLOSEST));
+        }
         self.since.map(|since| now.saturating_add(CLOSE.max(now.saturating_sub(since) / 4)))
     }
 }
