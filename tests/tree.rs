@@ -151,6 +151,9 @@ fn documents() -> BTreeMap<PathBuf, String> {
     for folder in ["docs", "man", "pam.d-examples"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = Path::new(folder).join(entry.unwrap().file_name());
+            if root().join(&path).is_dir() {
+                continue;
+            }
             let mut text = text(path.to_str().unwrap());
             if path.extension().is_some_and(|extension| extension == "scd") {
                 // As the page shows it.
