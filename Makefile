@@ -7,6 +7,7 @@
 # make compare    measure what else there is for it, in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
+# make pictures   the same, drawn into docs/pictures/demo.svg; as root, installs what it lacks
 # make bench      what a login, a sleeping session and a survey of all processes cost; as root, installs what it lacks
 # make accuracy   how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
 # make clean      remove all that was built
@@ -73,9 +74,10 @@ install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
 	install -D -m 0755 $(COMMAND) $(DESTDIR)$(SBINDIR)/idle-watchdog
-	install -d $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/pam.d-examples
+	install -d $(DESTDIR)$(DOCDIR)/docs/pictures $(DESTDIR)$(DOCDIR)/pam.d-examples
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
-	install -m 0644 docs/* $(DESTDIR)$(DOCDIR)/docs
+	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
+	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
 ifneq ($(SCDOC),)
 	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
@@ -112,6 +114,10 @@ demo:
 	sh tests/prepare "make demo" && $(MAKE) all && \
 		$(CARGO) run --locked --release --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
 
+pictures:
+	sh tests/prepare "make pictures" && $(MAKE) all && \
+		$(CARGO) run --locked --release --quiet --example demo -- docs/pictures/demo.svg; status=$$?; $(GIVE_BACK); exit $$status
+
 bench:
 	sh tests/prepare "make bench" && $(MAKE) all && \
 		$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
@@ -128,4 +134,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall check check-vm compare fuzz demo bench accuracy clean
+.PHONY: FORCE all man install uninstall check check-vm compare fuzz demo pictures bench accuracy clean

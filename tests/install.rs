@@ -50,7 +50,13 @@ fn what_is_installed_can_be_taken_away() {
     assert_eq!(mode("usr/lib/somewhere/security/pam_idle_watchdog.so"), 0o644);
     assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
     assert_eq!(mode("usr/sbin/idle-watchdog"), 0o755);
-    for document in ["README.md", "LICENSE-MIT", "pam.d-examples/sshd.debian", "docs/compliance.md"] {
+    for document in [
+        "README.md",
+        "LICENSE-MIT",
+        "pam.d-examples/sshd.debian",
+        "docs/compliance.md",
+        "docs/pictures/demo.svg",
+    ] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
     }
     let module = fs::read(folder.join("usr/lib/somewhere/security/pam_idle_watchdog.so")).unwrap();

@@ -22,6 +22,8 @@ use super::{SOON, now, until};
 #[derive(Default)]
 struct Seen {
     screen: String,
+    /// The end of each piece of the screen, and when it came.
+    pieces: Vec<(Instant, usize)>,
     paused: bool,
     exit: Option<Exit>,
 }
@@ -163,6 +165,15 @@ impl Client {
         self.seen.0.lock().unwrap().screen.clone()
     }
 
+    /// What was shown, piece by piece, and when each piece came.
+    pub fn pieces(&self) -> Vec<(Instant, String)> {
+        let seen = self.seen.0.lock().unwrap();
+        let starts = std::iter::once(0).chain(seen.pieces.iter().map(|(_, end)| *end));
+        let piece =
+            |(start, (at, end)): (usize, &(Instant, usize))| (*at, seen.screen[start..*end].to_owned());
+        starts.zip(&seen.pieces).map(piece).collect()
+    }
+
     /// Waits until the screen shows `text`, in whatever case.
     pub fn expect(&self, text: &str, timeout: Duration) {
         let shown = self
@@ -250,7 +261,11 @@ fn read_screen(mut screen: File, seen: &(Mutex<Seen>, Condvar)) {
             Ok(length) => length,
         };
         let text = String::from_utf8_lossy(&buffer[..length]);
-        state.lock().unwrap().screen.push_str(&text);
+        let mut seen = state.lock().unwrap();
+        seen.screen.push_str(&text);
+        let end = seen.screen.len();
+        seen.pieces.push((now(), end));
+        drop(seen);
         changed.notify_all();
     }
 }
