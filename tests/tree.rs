@@ -165,7 +165,6 @@ fn documents() -> BTreeMap<PathBuf, String> {
     for folder in ["docs", "man", "pam.d-examples"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = Path::new(folder).join(entry.unwrap().file_name());
-            // The pictures are in a directory of their own.
             if root().join(&path).is_dir() {
                 continue;
             }
