@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016,SC2153,SC2154 # Markdown; of tests/vm/compare
-# What docs/comparison.md says, and the short table of README.md: all of it from the cells of both releases.
+# Writes docs/comparison.md and the short table of README.md, both from the cells of both releases.
 
 RELEASES='bookworm trixie'
 declare -A NAME=([bookworm]='Debian 12' [trixie]='Debian 13')
@@ -8,10 +8,10 @@ ORDER='ours logind channel tmout autolog'
 systems() { for system in $ORDER; do if turns "$1" | grep -qw "$system"; then echo "$system"; fi; done; }
 # of RELEASE SYSTEM ROW: the cell.
 of() { cat "target/vm/compare/$1/$2/$3" 2>/dev/null || echo '?'; }
-# rows COMMAND: calls it for each row, with ROW SAYS WISH and SHORT set.
+# rows COMMAND [ARGUMENT...]: calls it for each row, with ROW SAYS WISH SHORT and README set.
 rows() {
-	while IFS='|' read -r ROW SAYS WISH SHORT; do
-		ROW=$(trim "$ROW") SAYS=$(trim "$SAYS") WISH=$(trim "$WISH") SHORT=$(trim "$SHORT")
+	while IFS='|' read -r ROW SAYS WISH SHORT README; do
+		ROW=$(trim "$ROW") SAYS=$(trim "$SAYS") WISH=$(trim "$WISH") SHORT=$(trim "$SHORT") README=$(trim "${README:-}")
 		if [ -n "$ROW" ]; then "$@"; fi
 	done <<<"$ROWS"
 }
@@ -43,7 +43,7 @@ row() {
 	printf '\n'
 }
 
-# Where another's cell is as one would wish, and ours is not, or is far later.
+# Prints a line if another system has what one wishes for and we do not, or if we are far later.
 better() {
 	local release=$1 system
 	[ -n "$WISH" ] || return 0
@@ -58,7 +58,7 @@ exacter() { [ "$(tenths "$1" "$2")" -lt "$(tenths "$1" ours)" ] && { [ "$ROW" = 
 # How late, or how late at most.
 tenths() { of "$1" "$2" "$ROW" | sed -n -e 's/.*+\([0-9]*\)\.\([0-9]\) s\(, . of 4 ended\)*$/\1\2/p' | grep . || echo 0; }
 
-# What was said: quotes RELEASE FILE
+# Prints the texts that were seen: quotes RELEASE FILE
 quotes() {
 	local system
 	for system in $(systems "$1"); do
@@ -73,33 +73,45 @@ quotes() {
 document() {
 	local release system
 	cat <<END
-# What there is to end idle ssh sessions, compared
+# Ways to end idle ssh sessions, compared
 
-Made by \`sudo make compare\`, or turn by turn by \`tests/vm/compare\`: every cell of the tables was measured, none was typed in.
+\`sudo make compare\` wrote this file. Every cell of the tables was measured; nobody typed one in.
 
 * pam_idle_watchdog $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 $(for release in $RELEASES; do echo "* $(paste -sd "" "target/vm/compare/$release/about")"; done)
-* The machine itself takes its time: from the key to the client's end $(for release in $RELEASES; do echo "$(of "$release" ours machine) (${NAME[$release]})"; done | paste -sd, | sed 's/,/, /g')
-  where a shell kills itself. Nothing was subtracted.
-* Limits: in the heads of the tables. autolog counts in minutes, and its warning comes on top: one minute and 10 s.
+* The machine itself needs some time. A shell that kills itself after a key ends the client after
+  $(for release in $RELEASES; do echo "$(of "$release" ours machine) (${NAME[$release]})"; done | paste -sd, | sed 's/,/, /g'). Nothing was subtracted.
+* The heads of the tables show the limits. autolog counts in minutes and adds its warning: one minute and 10 s.
+
+## In short
+
+A cell says "yes" if the system does it on every release on which it was measured.
+
+$(short document)
 
 $(for release in $RELEASES; do echo "## ${NAME[$release]}"; echo; table "$release"; echo; done)
 
-"+3.1 s": so long after the limit, counted from the last key, on the client's side. "Early": before it. "Not ended": still
-there 24 s after the limit, and 60 s more where a loop forges stamps; autolog's 6 min after it, for it looks once a minute and sees off one user after the other (2 min where the clock is set, for there they are but two). Debian 13 has no autolog.
+"+3.1 s" means 3.1 s after the limit. The time counts from the last key and ends when the client ends. "Early" means before the
+limit. "Not ended" means that the session was still there 24 s after the limit, or 84 s after it where a loop forges time stamps.
+autolog got 6 minutes, because it looks once a minute and ends one user after the other. It got 2 minutes where the clock is set,
+because only two users are logged in then. Debian 13 has no autolog.
 
 ## What the rows mean
 
-* *Idle*: a login, one command, and then nothing. Each row has a session and a user of its own; they run beside one another, and begin one after the other.
-* *Enter every 2 s* goes on for longer than the limit. The four sessions' last keys are 2 s apart, because logind and autolog go by the kernel's time stamps, which have steps of 8 s.
+* *Idle*: a login, one command, and then nothing. Each row has a session and a user of its own. The sessions run at the same time,
+  and their idle times start one after the other.
+* *Enter every 2 s* goes on for longer than the limit. The last keys of the four sessions are 2 s apart, because logind and autolog
+  read the kernel's time stamps, which have steps of 8 s.
 * *No record in utmp*: sshd cannot write \`/run/utmp\`. On Debian 13 it never does.
 * *Two terminals on one connection*: a master and a client of it (\`ControlMaster\`). They are one session to PAM and logind.
-* *\`ssh host command\`*: a job that nobody sits at. Left alone, it finishes.
-* *Left*: processes of three kinds that did not end with the session. pam_idle_watchdog has \`kill=tty\` for who wants to keep them.
+* *\`ssh host command\`*: a job without a person at a terminal. If it is left alone, it finishes.
+* *Left*: processes of three kinds that did not end with the session. pam_idle_watchdog has \`kill=tty\` for people who want to keep
+  them.
 * *The clock* is set 3 s after the last key.
-* *The terminal shows*: any text that ssh did not print itself. What it was is below.
-* *The log*: journal and log file, all lines of the session's own processes and all with the user's name, that speak of being idle; at the levels that are usual, but sshd's \`VERBOSE\`.
-* *Another limit*: three times that of the others (autolog: two minutes more).
+* *The terminal shows*: any text that ssh did not print itself. The texts are below.
+* *The log*: the journal and the log file. All lines count that speak of being idle and that either come from the session's own
+  processes or contain the user's name. The log levels are the usual ones, except that sshd has \`VERBOSE\`.
+* *Another limit*: three times the limit of the others (autolog: two minutes more).
 
 ## What was read on the terminals
 
@@ -121,11 +133,12 @@ By these measurements:
 
 $(for release in $RELEASES; do rows better "$release"; done)
 
-What no table shows: logind, sshd and the shell are there already.
+No table shows that logind, sshd and the shell are there already.
 
 ## How each was set up
 
-Each has an sshd of its own, with this and nothing else. Those whose settings are a whole machine's have a turn of their own.
+Each system has an sshd of its own with these settings and no others. A system whose settings apply to a whole machine was measured
+in a run of its own.
 
 $(for system in $ORDER; do
 		limits "$system"
@@ -139,14 +152,19 @@ The rows are in \`tests/vm/compare.d/rows.bash\`, the systems in \`tests/vm/comp
 END
 }
 
-# The short table: yes, no, or where.
+# The short table: yes, no, or where. `short document` has all rows, `short readme` those of the README, with short heads.
 short() {
-	head_of '' "${TITLE[ours]}" "${TITLE[logind]}" "${TITLE[channel]}" "${TITLE[tmout]}" "${TITLE[autolog]} (Debian 12)"
-	rows short_row
+	if [ "$1" = readme ]; then
+		head_of '' ours logind sshd '`TMOUT`' autolog
+	else
+		head_of '' "${TITLE[ours]}" "${TITLE[logind]}" "${TITLE[channel]}" "${TITLE[tmout]}" "${TITLE[autolog]} (Debian 12)"
+	fi
+	rows short_row "$1"
 }
 short_row() {
 	local system
 	[ -n "$SHORT" ] || return 0
+	[ "$1" = document ] || [ "$README" = "$1" ] || return 0
 	printf '| %s |' "$SHORT"
 	for system in $ORDER; do printf ' %s |' "$(in_short "$system")"; done
 	printf '\n'

@@ -1,27 +1,27 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash and tests/vm/compare
 # What is measured: a row each. A job logs in, waits for the others, does something, and fills cells.
 
-# The row | what it says in the table | what one would wish for, a regex | what the README calls that.
+# The row | what it says in the table | the wish, as a regex | its name in the short table | `readme`: also in the README.
 ROWS='
-idle_user    | An idle user                                                  | ^ended           | ends the session of an idle user
-idle_root    | Idle root                                                     | ^ended           | … of root
+idle_user    | An idle user                                                  | ^ended           | ends an idle session                          | readme
+idle_root    | Idle root                                                     | ^ended           | ends an idle root session                     | readme
 typing       | Enter every 2 s                                               | ^kept            |
-typing_end   | … then nothing more: four sessions                            | ^\+              | … and never before the limit
+typing_end   | … then nothing more: four sessions                            | ^\+              | never ends a session early                    | readme
 line         | One long line, a key every 2 s                                | ^kept            |
 no_utmp      | Idle, with no record in utmp                                  | ^ended           |
 mux_typing   | Two terminals on one connection, typing in one                | ^both kept       |
-mux_idle     | … typing in none                                              | ^ended           | … with two terminals on one connection
-touch        | Idle, while a loop does `touch -a $(tty)`                     | ^ended           | … that forges time stamps
-output       | Idle, while `while date; do sleep 1; done` runs               | ^ended           | … that shows output
-editor       | Idle in vi                                                    | ^ended           | … in an editor
+mux_idle     | … typing in none                                              | ^ended           | ends one with two terminals on one connection
+touch        | Idle, while a loop does `touch -a $(tty)`                     | ^ended           | ends one that forges time stamps
+output       | Idle, while `while date; do sleep 1; done` runs               | ^ended           | ends one that shows output                    | readme
+editor       | Idle in vi                                                    | ^ended           | ends one in an editor                         | readme
 clock_ahead  | Idle, and the clock set 2 h ahead                             | ^ended,? [+0]     |
-clock_back   | Idle, and the clock set 2 h back                              | ^ended           | … after the clock was set back
-command      | `ssh host command` that is silent and has no terminal         | ^finished        | leaves a silent `ssh host command` alone
-left         | Left 15 s after the end: `nohup`, `setsid`, `trap "" HUP`     | ^0 of            | leaves nothing running
-warned       | The terminal shows a warning                                  | ^yes             | warns
-reason       | The terminal shows why it ended                               | ^yes             | says why on the terminal
-record       | The log says about it                                         | ^who, where, how | … and in the log who, from where and how long
-other        | A user with another limit                                     | ^yes             | one user with another limit
+clock_back   | Idle, and the clock set 2 h back                              | ^ended           | ends one after the clock was set back
+command      | `ssh host command` that is silent and has no terminal         | ^finished        | leaves a silent `ssh host command` alone      | readme
+left         | Left 15 s after the end: `nohup`, `setsid`, `trap "" HUP`     | ^0 of            | leaves no process running                     | readme
+warned       | The terminal shows a warning                                  | ^yes             | warns                                         | readme
+reason       | The terminal shows why it ended                               | ^yes             | shows the reason on the terminal
+record       | The log says about it                                         | ^who, where, how | logs who, from where and how long             | readme
+other        | A user with another limit                                     | ^yes             | gives one user another limit
 '
 USERS='quiet_ours quiet_logind quiet_channel quiet_tmout quiet_autolog typist1 typist2 typist3 typist4 writer unseen mux1 mux2 forger viewer remote editor leaver ahead back other self'
 

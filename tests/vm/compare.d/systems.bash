@@ -44,7 +44,7 @@ set_up_ours() {
 }
 
 config_channel() {
-	echo '# /etc/ssh/sshd_config; VERBOSE, for it logs at no lower level'
+	echo '# /etc/ssh/sshd_config; VERBOSE, because it does not log this at a lower level'
 	echo 'LogLevel VERBOSE'
 	echo "ChannelTimeout session:*=${LIMIT}s"
 	echo "UnusedConnectionTimeout ${LIMIT}s"
@@ -78,7 +78,7 @@ set_up_logind() {
 take_down_logind() { guest 'rm /etc/systemd/logind.conf.d/idle.conf; systemctl restart systemd-logind'; }
 
 config_autolog() {
-	echo '# /etc/autolog.conf; it logs where /var/log/autolog.log exists'
+	echo '# /etc/autolog.conf; it logs if /var/log/autolog.log exists'
 	echo "name=other idle=$(((OTHER - 10) / 60)) grace=10 warn log nomail"
 	echo "name=.+ idle=$(((LIMIT - 10) / 60)) grace=10 warn log nomail"
 	echo 'nolostkill'
