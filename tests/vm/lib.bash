@@ -64,14 +64,32 @@ within() {
 	done
 }
 
-# attended NAME COMMAND...: until that succeeds, somebody sits at the terminal and presses Enter now and then.
+# attended NAME COMMAND...: somebody presses Enter at that terminal every two seconds while the command runs, and once
+# when it has ended. On a slow machine a command can take as long as the limit.
 attended() {
-	local name=$1 end=$(($(now) + SOON * 1000000))
+	local name=$1 outcome=0 presser
 	shift
-	until "$@"; do
-		if [ "$(now)" -ge "$end" ]; then return 1; fi
-		awake "$name"
-		sleep 1
+	if [ -z "${IN[$name]:-}" ]; then "$@"; return; fi
+	while sleep 2; do keys "$name" '\n'; done &
+	presser=$!
+	"$@" || outcome=$?
+	kill "$presser" 2>/dev/null || :
+	keys "$name" '\n'
+	return $outcome
+}
+# shown NAME REGEX: waits for new text that matches on the screen, where an idle session would end before a slow machine
+# has answered. So Enter is pressed every two seconds after the first four.
+shown() {
+	local name=$1 seen=${SEEN[$1]} started next
+	started=$(now)
+	next=$((started + 4000000))
+	until shows_since "$name" "$seen" "$2"; do
+		if [ "$(now)" -ge $((started + SOON * 1000000)) ]; then return 1; fi
+		if [ "$(now)" -ge $next ]; then
+			keys "$name" '\n'
+			next=$((next + 2000000))
+		fi
+		sleep 0.2
 	done
 }
 
@@ -117,7 +135,8 @@ another_sshd() {
 # The shell of a session has answered, and its number is known.
 ready() {
 	# A shell that starts discards what was typed before its prompt.
-	within $SOON grep -q '[$#] ' "${OUT[$1]}" || fail "$1: no prompt"
+	SEEN[$1]=0
+	shown "$1" '[$#] ' || fail "$1: no prompt"
 	# shellcheck disable=SC2016 # the guest's
 	answers "$1" 'echo "id=$XDG_SESSION_ID."' 'id=[a-z0-9]*\.'
 	ID[$1]=$(sed -n 's/.*id=\([a-z0-9]*\)\..*/\1/p' "${OUT[$1]}" | tail -n 1)
@@ -143,7 +162,7 @@ keys() {
 # answers NAME COMMAND REGEX: types a command line, and the screen shows something new that matches.
 answers() {
 	keys "$1" "$2\n"
-	within $SOON shows_since "$1" "${SEEN[$1]}" "$3" || fail "$1: no answer to: $2"
+	shown "$1" "$3" || fail "$1: no answer to: $2"
 	ANSWERED[$1]=$(now)
 }
 shows_since() { tail -c "+$(($2 + 1))" "${OUT[$1]}" | grep -Eaq "$3"; }
@@ -199,10 +218,17 @@ warned() {
 # ends_idle NAME...: the client is cut off, and that was decided neither before the limit nor much later than it may.
 ends_idle() {
 	local name
+	for name; do read_by_now "$name"; done
 	for name; do
 		ends_between "$name" $LIMIT $SOON
 		decided "$name" ': ending '
 	done
+}
+# read_by_now NAME: what was typed last has been read, because something was shown after it and before the warning.
+read_by_now() {
+	if [ "${ANSWERED[$1]}" != "${LAST[$1]}" ]; then return; fi
+	within $LIMIT shows_since "$1" "${SEEN[$1]}" . || return 0
+	if ! shows_since "$1" "${SEEN[$1]}" 'press Enter'; then ANSWERED[$1]=$(now); fi
 }
 # ends_between NAME SECONDS SECONDS: the client is cut off so long after the last key.
 ends_between() {
@@ -245,16 +271,13 @@ no_record() {
 }
 
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
-armed() {
+armed() { attended "$1" is_armed "$@"; }
+is_armed() {
 	record "$1" ": armed .*${2:-}"
 	HELPER[$1]=$(records "$1" | sed -n 's/^[^]]*\] [^ ]*\[\([0-9]*\)\]: .*: armed .*/\1/p' | tail -n 1)
-	awake "$1"
 	guest "grep -qx 0::/idle_watchdog /proc/${HELPER[$1]}/cgroup" || fail "$1: no helper in a cgroup of its own"
 	helper_lives "$1"
-	awake "$1"
 }
-# A guest may be so slow that to look takes as long as the limit.
-awake() { if [ -n "${IN[$1]:-}" ]; then keys "$1" '\n'; fi; }
 helper_lives() {
 	guest "grep -q '^State:.[SRD]' /proc/${HELPER[$1]}/status" || fail "$1: the helper is gone or stopped"
 }
