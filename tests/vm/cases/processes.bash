@@ -185,7 +185,7 @@ case_lingering() {
 	login a alice
 	armed a
 	local manager
-	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
+	manager=$(attended a guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
 	does a 'systemd-run -q --user sleep 1020' 'systemd-run -q --user --scope sh -c "setsid -f sleep 1021"'
 	ends_idle a
 	record a ': ended .*survivors=0'
