@@ -2,8 +2,8 @@
 # make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
-# make check      every test; as root, installs what it lacks
-# make check-vm   those of ring 3 alone, Debian 12 and 13 in QEMU, or one of them: make check-vm CASE=su
+# make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
+# make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, a quarter of an hour; one case: make check-vm CASE=su
 # make compare    measure what else there is for it, in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -95,13 +95,21 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
+# The product and the tests have build directories of their own, so their cargo calls need not wait for each other.
+tests-built:
+	$(CARGO) test --locked --no-run --lib --test '*'
+
 check:
-	sh tests/prepare "make check" vm names openssh && $(MAKE) all && \
-		sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
+	@printf '\n=== %s\n' "1 of 5: install what the tests need (up to two minutes the first time)"
+	@sh tests/prepare "make check" names openssh && \
+		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
+		$(MAKE) -j3 all tests-built && sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
 check-vm:
-	sh tests/prepare "make check-vm" vm && $(MAKE) all && \
-		tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
+	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
+	@sh tests/prepare "make check-vm" vm && \
+		printf '\n=== %s\n' "2 of 3: build the product as it is shipped (a minute)" && \
+		$(MAKE) -j2 all && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
 compare:
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
@@ -134,4 +142,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install uninstall tests-built check check-vm compare fuzz demo pictures bench accuracy clean

@@ -1,19 +1,19 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# The words the cases are written in. A case is a function `case_NAME` (or `alone_NAME`: no other runs
-# beside it) in cases/; it passes if it returns, and fails at the first word that does not hold.
+# The functions that the cases call. A case is a function `case_NAME` in cases/, or `alone_NAME` if no other case may run
+# at the same time. It passes if it returns. It fails at the first check that fails.
 #
-# A session has a name of the case's choosing. Time is the host's, whose clock nobody sets.
+# A case gives each session a name. Time is measured by the host's clock, which no case sets.
 
-LIMIT=12 # of the users that are watched, in seconds; see install
+LIMIT=12 # of the watched users, in seconds; see install
 STEP=1   # the end may be decided on this much later than the limit, where the ssh client sends nothing but keys
 BY_STAMPS=9 # and this much where stamps alone tell of keys, because the kernel sets them in steps of 8 s
 SLACK=${VM_SLACK:-7} # an emulated machine is slow to read what was typed
-SOON=120 # how long anything may take that happens at once
+SOON=120 # the longest wait for anything that happens at once; it only bounds a failure
 
 # LAST and ANSWERED: when the last key was sent, and when it had certainly been read.
 declare -A IN OUT PID LAST ANSWERED SEEN ID HELPER
 
-# says TEXT: beside the case's result, whatever that is.
+# says TEXT: prints it now, and keeps it in the case's log.
 says() {
 	echo "     $release $*"
 	echo "     $release $*" >&3
@@ -24,11 +24,11 @@ fail() {
 }
 now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds
 
-# Runs a command in the guest as root, behind every session's back.
+# Runs a command in the guest as root, outside of all sessions.
 guest() { ssh -F "$RUN/ssh_config" backdoor "$@" </dev/null; }
 
-# follow: from here on the guest's log of logins is written to a file of the host's, so that to look for a record
-# is no work for the guest. Each line begins with the seconds since it booted.
+# follow: from now on the guest's log of logins is written to a file on the host. So a search for a record costs the
+# guest nothing. Each line starts with the seconds since the guest booted.
 follow() {
 	ssh -F "$RUN/ssh_config" backdoor \
 		'exec journalctl -q -f -n 0 --no-hostname -o short-monotonic --facility=authpriv' </dev/null >"$RUN/records" &
@@ -39,7 +39,7 @@ follow() {
 		sleep 0.2
 	done
 }
-# caught_up: all that has been logged until now is in that file, and MARK is the line that shows it.
+# caught_up: waits until everything logged so far is in that file. MARK is the line that shows it.
 caught_up() {
 	local name=mark-$BASHPID-$RANDOM
 	MARK_SENT=$(now)
@@ -48,13 +48,13 @@ caught_up() {
 }
 mark_is_there() { MARK=$(grep -F " $1" "$RUN/records"); }
 
-# put FILE: standard input becomes a file of the guest.
+# put FILE: writes standard input to a file in the guest.
 put() { ssh -F "$RUN/ssh_config" backdoor "cat >'$1'"; }
 
-# afterwards COMMAND: what the guest is to do when the case is over, however it went.
+# afterwards COMMAND: runs in the guest when the case is over, whether it passed or failed.
 afterwards() { AFTERWARDS=$1; }
 
-# Runs a command until it succeeds: within SECONDS command...
+# within SECONDS COMMAND...: runs the command again and again until it succeeds. Fails after that time.
 within() {
 	local end=$(($(now) + $1 * 1000000))
 	shift
@@ -64,23 +64,41 @@ within() {
 	done
 }
 
-# attended NAME COMMAND...: until that succeeds, somebody sits at the terminal and presses Enter now and then.
+# attended NAME COMMAND...: somebody presses Enter at that terminal every two seconds while the command runs, and once
+# when it has ended. On a slow machine a command can take as long as the limit.
 attended() {
-	local name=$1 end=$(($(now) + SOON * 1000000))
+	local name=$1 outcome=0 presser
 	shift
-	until "$@"; do
-		if [ "$(now)" -ge "$end" ]; then return 1; fi
-		awake "$name"
-		sleep 1
+	if [ -z "${IN[$name]:-}" ]; then "$@"; return; fi
+	while sleep 2; do keys "$name" '\n'; done &
+	presser=$!
+	"$@" || outcome=$?
+	kill "$presser" 2>/dev/null || :
+	keys "$name" '\n'
+	return $outcome
+}
+# shown NAME REGEX: waits for new text that matches on the screen, where an idle session would end before a slow machine
+# has answered. So Enter is pressed every two seconds after the first four.
+shown() {
+	local name=$1 seen=${SEEN[$1]} started next
+	started=$(now)
+	next=$((started + 4000000))
+	until shows_since "$name" "$seen" "$2"; do
+		if [ "$(now)" -ge $((started + SOON * 1000000)) ]; then return 1; fi
+		if [ "$(now)" -ge $next ]; then
+			keys "$name" '\n'
+			next=$((next + 2000000))
+		fi
+		sleep 0.2
 	done
 }
 
-# login NAME USER [ssh's options]: a session with a shell that has answered.
+# login NAME USER [SSH-OPTION...]: opens a session and waits until its shell answers.
 login() {
 	connect "$@"
 	ready "$1"
 }
-# logins NAME:USER...: several at once, so that the first is not idle before the last is there.
+# logins NAME:USER...: opens several at once, so that the first does not fall idle before the last is open.
 logins() {
 	local one
 	for one; do connect "${one%:*}" "${one#*:}"; done
@@ -92,7 +110,7 @@ connect() {
 	shift 2
 	on_terminal "$name" "$@" -l "$user" guest
 }
-# on_terminal NAME [ssh's words]: what ssh starts there is the session.
+# on_terminal NAME [SSH-ARGUMENT...]: the session is what ssh starts, on a terminal.
 on_terminal() {
 	local name=$1
 	shift
@@ -114,41 +132,41 @@ another_sshd() {
 	within $SOON guest "ss -Hltn sport = $1 | grep -q ." || fail "no sshd at port $1"
 }
 
-# The shell of a session has answered, and its number is known.
+# Waits until the session's shell answers, and asks it for the session's id.
 ready() {
 	# A shell that starts discards what was typed before its prompt.
-	within $SOON grep -q '[$#] ' "${OUT[$1]}" || fail "$1: no prompt"
+	SEEN[$1]=0
+	shown "$1" '[$#] ' || fail "$1: no prompt"
 	# shellcheck disable=SC2016 # the guest's
 	answers "$1" 'echo "id=$XDG_SESSION_ID."' 'id=[a-z0-9]*\.'
 	ID[$1]=$(sed -n 's/.*id=\([a-z0-9]*\)\..*/\1/p' "${OUT[$1]}" | tail -n 1)
 	HELPER[$1]=
 }
 
-# by_audit NAME: the session is not its user's own in logind; its audit id is.
+# by_audit NAME: the session is known by its audit id, because logind does not list it as the user's own.
 by_audit() {
 	# shellcheck disable=SC2016 # the guest's
 	answers "$1" 'echo "audit=$(cat /proc/self/sessionid)."' 'audit=[0-9]*\.'
 	ID[$1]=$(sed -n 's/.*audit=\([0-9]*\)\..*/\1/p' "${OUT[$1]}" | tail -n 1)
 }
 
-# keys NAME TEXT: typed, Enter is \n.
+# keys NAME TEXT: types the text. \n is Enter.
 keys() {
 	LAST[$1]=$(now)
 	ANSWERED[$1]=${LAST[$1]}
 	SEEN[$1]=$(stat -c %s "${OUT[$1]}")
-	# Who is gone takes no keys.
-	printf '%b' "$2" >&"${IN[$1]}" || fail "$1: takes no keys"
+	printf '%b' "$2" >&"${IN[$1]}" || fail "$1: has ended and takes no keys"
 }
 
-# answers NAME COMMAND REGEX: types a command line, and the screen shows something new that matches.
+# answers NAME COMMAND REGEX: types a command line and waits until new text on the screen matches.
 answers() {
 	keys "$1" "$2\n"
-	within $SOON shows_since "$1" "${SEEN[$1]}" "$3" || fail "$1: no answer to: $2"
+	shown "$1" "$3" || fail "$1: no answer to: $2"
 	ANSWERED[$1]=$(now)
 }
 shows_since() { tail -c "+$(($2 + 1))" "${OUT[$1]}" | grep -Eaq "$3"; }
 
-# does NAME COMMAND...: each is typed at the prompt, and has ended.
+# does NAME COMMAND...: types each at the prompt and waits until it has ended.
 does() {
 	local name=$1 command n=0
 	shift
@@ -166,7 +184,7 @@ screen_says() {
 alive() { kill -0 "${PID[$1]}" 2>/dev/null || fail "$1: ended $(since "$1") s after the last key"; }
 since() { echo "$((($(now) - LAST[$1]) / 1000000))"; }
 
-# types NAME SECONDS [KEY]: somebody types one key every two seconds, and the session goes on.
+# types NAME SECONDS [KEY]: types a key every two seconds. The session must not end.
 types() {
 	local end=$(($(now) + $2 * 1000000))
 	while [ "$(now)" -lt "$end" ]; do
@@ -177,7 +195,7 @@ types() {
 	alive "$1"
 }
 
-# typist NAME: somebody types all the time, in the background; until typist_stops NAME.
+# typist NAME: types in the background until typist_stops NAME.
 typist() {
 	types "$1" 600 &
 	typist=$!
@@ -188,7 +206,7 @@ typist_stops() {
 	alive "$1"
 }
 
-# warned NAME...: and not before the last key.
+# warned NAME...: waits for a warning after the last key.
 warned() {
 	local name
 	for name; do
@@ -196,15 +214,22 @@ warned() {
 	done
 }
 
-# ends_idle NAME...: the client is cut off, and that was decided neither before the limit nor much later than it may.
+# ends_idle NAME...: the session ends. The decision came no earlier than the limit and no later than allowed.
 ends_idle() {
 	local name
+	for name; do read_by_now "$name"; done
 	for name; do
 		ends_between "$name" $LIMIT $SOON
 		decided "$name" ': ending '
 	done
 }
-# ends_between NAME SECONDS SECONDS: the client is cut off so long after the last key.
+# read_by_now NAME: what was typed last has been read, because something was shown after it and before the warning.
+read_by_now() {
+	if [ "${ANSWERED[$1]}" != "${LAST[$1]}" ]; then return; fi
+	within $LIMIT shows_since "$1" "${SEEN[$1]}" . || return 0
+	if ! shows_since "$1" "${SEEN[$1]}" 'press Enter'; then ANSWERED[$1]=$(now); fi
+}
+# ends_between NAME SECONDS SECONDS: the client exits that long after the last key, at least and at most.
 ends_between() {
 	local took left=$((LAST[$1] + $3 * 1000000 - $(now)))
 	timeout $((left > 0 ? left / 1000000 + 1 : 1)) tail --pid="${PID[$1]}" --sleep-interval=0.1 -f /dev/null ||
@@ -213,15 +238,15 @@ ends_between() {
 	if [ "$took" -lt "$(($2 * 1000000))" ]; then fail "$1: ended after only $((took / 1000)) ms"; fi
 	echo "$1: ended $((took / 1000)) ms after the last key"
 }
-# decided NAME REGEX: there is such a record, of a time not before the limit and not much later than it may be. The
-# guest's monotonic clock tells: nothing that the end itself takes there counts.
+# decided NAME REGEX: there is such a record, no earlier than the limit and no later than allowed. The time is taken from
+# the guest's monotonic clock, so the time that the end itself takes does not count.
 decided() {
 	local ago after
 	record "$1" "$2"
 	caught_up || fail 'the log stands still'
 	ago=$({ records "$1" | grep -E "$2" | head -n 1; echo "$MARK"; } |
 		awk '{ gsub(/[][]/, " "); at[NR] = $1 } END { printf "%d", (at[2] - at[1]) * 1000000 }')
-	# The mark is of some time between its sending and now.
+	# The guest logged the mark at some time between MARK_SENT and now.
 	after=$(($(now) - ago - LAST[$1]))
 	if [ $after -lt $((LIMIT * 1000000)) ]; then fail "$1: decided on after only $((after / 1000)) ms: $2"; fi
 	after=$((MARK_SENT - ago - ANSWERED[$1]))
@@ -229,11 +254,11 @@ decided() {
 	if [ $after -gt $(((LIMIT + STEP + SLACK) * 1000000)) ]; then fail "$1: decided on as late as after $((after / 1000)) ms"; fi
 }
 
-# All records of a session and of those inside it, which have its audit id (here the same number).
+# All records of a session and of the sessions inside it. They share its audit id, which here equals the session's id.
 records() { logged "pam_idle_watchdog.* (session|ses)=${ID[$1]}( |$)"; }
 # logged REGEX: since the case began.
 logged() { tail -c "+$FROM" "$RUN/records" | grep -E "$1"; }
-# record NAME REGEX: there is such a record; fields in the order of the log.
+# record NAME REGEX: waits for such a record. Its fields are in the order of the log.
 record() {
 	within $SOON has_record "$1" "$2" || fail "$1: no record: $2"
 }
@@ -245,28 +270,24 @@ no_record() {
 }
 
 # armed NAME [REGEX]: the session is watched, by a helper out of the user's reach.
-armed() {
+armed() { attended "$1" is_armed "$@"; }
+is_armed() {
 	record "$1" ": armed .*${2:-}"
 	HELPER[$1]=$(records "$1" | sed -n 's/^[^]]*\] [^ ]*\[\([0-9]*\)\]: .*: armed .*/\1/p' | tail -n 1)
-	awake "$1"
 	guest "grep -qx 0::/idle_watchdog /proc/${HELPER[$1]}/cgroup" || fail "$1: no helper in a cgroup of its own"
 	helper_lives "$1"
-	awake "$1"
 }
-# A guest may be so slow that to look takes as long as the limit.
-awake() { if [ -n "${IN[$1]:-}" ]; then keys "$1" '\n'; fi; }
 helper_lives() {
 	guest "grep -q '^State:.[SRD]' /proc/${HELPER[$1]}/status" || fail "$1: the helper is gone or stopped"
 }
 
-# gone NAME: neither logind nor systemd knows the session any more, its helper has left, and nothing
-# of it went wrong.
+# gone NAME: logind and systemd have removed the session, its helper has exited, and there was no error.
 gone() {
 	vanished "$1"
 	no_record "$1" ': error'
 }
 vanished() {
-	# loginctl last: each call is work for the guest.
+	# loginctl comes last, because each call is work for the guest.
 	guest "for i in \$(seq 75); do
 		if ! [ -d /sys/fs/cgroup/user.slice/*/session-${ID[$1]}.scope ] && ! [ -d /proc/${HELPER[$1]:-none} ] &&
 			! [ -e /run/systemd/sessions/${ID[$1]} ] &&
@@ -276,7 +297,7 @@ vanished() {
 	loginctl list-sessions; loginctl session-status ${ID[$1]}; ps -fp ${HELPER[$1]:-1}; exit 1" || fail "$1: not gone"
 }
 
-# runs COMMAND... / not_runs COMMAND...: whether the guest has a process with these arguments.
+# runs COMMAND... and not_runs COMMAND...: the guest has a process with each of these command lines, or has none.
 runs() {
 	for command; do guest "pgrep -xf '$command'" >/dev/null || fail "does not run: $command"; done
 }
@@ -284,7 +305,7 @@ not_runs() {
 	for command; do ! guest "pgrep -xf '$command'" || fail "runs still: $command"; done
 }
 
-# The second serial line of the guest, with login(1) on it; types on it, its screen is OUT[tty].
+# tty_keys TEXT: types at the guest's second serial line, where login(1) runs. Its screen is OUT[tty].
 tty_keys() {
 	local text
 	LAST[tty]=$(now)

@@ -5,9 +5,9 @@ case_idle_user() {
 	login a alice
 	armed a 'terminals-by=masters members-by=scope witness=connection'
 	local manager
-	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
-	# The group goes with the last helper.
-	[ "$(guest 'cat /sys/fs/cgroup/idle_watchdog/cpu.weight')" = 10000 ] || fail 'the helpers wait for others'
+	manager=$(attended a guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
+	# The group is removed with the last helper.
+	[ "$(attended a guest 'cat /sys/fs/cgroup/idle_watchdog/cpu.weight')" = 10000 ] || fail 'the helpers wait for others'
 	does a 'true'
 	ends_idle a
 	[ "$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')" = "$manager" ] || fail 'user@.service was disturbed'
@@ -125,11 +125,8 @@ case_forged_with_keepalives() {
 # The leader killed by root, who leaves a connected shell behind: it is ended at once.
 case_leader_killed() {
 	logins a:alice r:root
-	armed a
-	keys r '\n'
-	armed r
-	keys a '\n'
-	keys r '\n'
+	attended r armed a
+	attended a armed r
 	guest "for id in ${ID[a]} ${ID[r]}; do kill -KILL \$(loginctl show-session -P Leader \$id); done"
 	ends_between a 0 "$SOON"
 	ends_between r 0 "$SOON"
@@ -144,9 +141,8 @@ case_leader_killed() {
 # Who kills what is his own, be it his side of sshd, is logged out.
 case_own_sshd_killed() {
 	logins a:alice s:alice
-	armed a
-	keys a '\n'
-	armed s
+	attended s armed a
+	attended a armed s
 	keys a 'kill -KILL $PPID\n'
 	keys s 'kill -KILL $$\n'
 	ends_between a 0 "$SOON"

@@ -5,12 +5,7 @@
 detach() {
 	local work="nohup sleep $2.1 >/dev/null 2>&1 & setsid sh -c 'sleep $2.2 >/dev/null 2>&1 </dev/null & exit'"
 	does "$1" "$work; tmux -L t$2 new -d 'exec sleep $2.3'; trap '' HUP; sleep $2.4 & trap - HUP"
-	# On a slow machine four looks take as long as the limit.
-	local number
-	for number in 1 2 3 4; do
-		runs "sleep $2\.$number"
-		awake "$1"
-	done
+	attended "$1" runs "sleep $2\.1" "sleep $2\.2" "sleep $2\.3" "sleep $2\.4"
 }
 
 case_kill_session() {
@@ -190,7 +185,7 @@ case_lingering() {
 	login a alice
 	armed a
 	local manager
-	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
+	manager=$(attended a guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
 	does a 'systemd-run -q --user sleep 1020' 'systemd-run -q --user --scope sh -c "setsid -f sleep 1021"'
 	ends_idle a
 	record a ': ended .*survivors=0'

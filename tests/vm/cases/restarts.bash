@@ -5,11 +5,8 @@
 alone_restarts() {
 	logins a:alice r:root t:alice
 	typist t
-	armed a
-	keys a '\n'
-	armed r
-	keys a '\n'
-	keys r '\n'
+	attended r armed a
+	attended a armed r
 	guest "systemctl restart ssh systemd-logind systemd-journald; systemctl daemon-reexec; systemctl daemon-reload
 		for file in $FILES; do cp -p \$file \$file.new; mv \$file.new \$file; done"
 	ends_idle a r

@@ -22,9 +22,9 @@ in_scopes() {
 		"systemd-run -q --user --scope tmux -L t$2 new -d 'exec sleep $2.2'" \
 		"tmux -L p$2 new -d 'exec systemd-run -q --user --scope sleep $2.3'" \
 		"tmux -L q$2 new -d 'trap \"\" HUP; exec systemd-run -q --user --scope sleep $2.4'"
-	attended a guest "pgrep -xf '[a-z/]*sleep $2\.4'" || fail 'no pane'
+	attended a within "$SOON" guest "pgrep -xf '[a-z/]*sleep $2\.4'" || fail 'no pane'
 	keys a "exec tmux -L s$2 attach\n"
-	within "$SOON" guest "tmux -S /tmp/tmux-\$(id -u $1)/s$2 list-clients | grep -q ." || fail 'not attached'
+	attended a within "$SOON" guest "tmux -S /tmp/tmux-\$(id -u $1)/s$2 list-clients | grep -q ." || fail 'not attached'
 	ends_idle a
 	runs "sleep $2\.1" "sleep $2\.2" "[a-z/]*sleep $2\.4"
 }
