@@ -10,9 +10,9 @@ use std::ffi::{c_char, c_int, c_void};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pam_idle_watchdog::command::control::{Code, NAMES};
-use pam_idle_watchdog::command::dispatch;
-use pam_idle_watchdog::command::stack::{self, Entry, Kind};
+use pam_idle_watchdog::command::pam_stack::control::{Code, NAMES};
+use pam_idle_watchdog::command::pam_stack::dispatch;
+use pam_idle_watchdog::command::pam_stack::parse::{self, Entry, Kind};
 use proptest::prelude::*;
 
 /// In libpam's place: nothing of what it says about our stacks belongs into the log of this machine.
@@ -106,7 +106,7 @@ proptest! {
         let asked = asked(&folder);
         fs::remove_dir_all(&folder).unwrap();
         let read = |name: &str| Some((PathBuf::from(name), files.get(name.trim_start_matches("@/"))?.clone()));
-        let stack = stack::read("service", false, read).unwrap();
+        let stack = parse::read("service", false, read).unwrap();
         let session = stack.of_kind(Kind::Session);
         let computed = match &stack.broken {
             Some(_) => SYSTEM_ERR,

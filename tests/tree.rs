@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pam_idle_watchdog::command::stack;
+use pam_idle_watchdog::command::pam_stack::parse;
 use pam_idle_watchdog::policy::{Policy, Template, Who, Words};
 use serde_json::Value;
 
@@ -172,7 +172,7 @@ fn every_line_the_documents_show_can_be_read() {
             let Some((control, words)) = line.split_once("pam_idle_watchdog.so") else { continue };
             let kind = control.split_whitespace().next().unwrap_or_default();
             let Some(count) = seen.get_mut(kind) else { continue };
-            let words = stack::words(words.split('#').next().unwrap());
+            let words = parse::words(words.split('#').next().unwrap());
             let read = Words::of_line(words.iter().map(String::as_str));
             assert!(read.is_ok(), "{}: {line}: {read:?}", document.display());
             *count += 1;

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use super::control::Code;
-use super::course::Course;
-use super::libpam::Libpam;
+use super::check::system;
+use super::pam_stack::control::Code;
+use super::pam_stack::libpam::Libpam;
+use super::pam_stack::parse::{Entry, Runs, Stack};
+use super::pam_stack::simulation::Course;
 use super::sshd::Sshd;
-use super::stack::{Entry, Runs, Stack};
-use super::system;
 use crate::protocol::start::HELPER;
 
 /// A machine.

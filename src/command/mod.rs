@@ -1,30 +1,14 @@
 //! `idle-watchdog`, the administrator's command: what holds for whom, and what weakens the guard.
 #![forbid(unsafe_code)]
 
-mod answers;
 mod args;
-mod changes;
 mod check;
-mod condition;
-pub mod control;
-mod course;
-pub mod dispatch;
-mod elf;
-mod libpam;
 pub mod machine;
-mod near;
-mod notes;
-mod now;
+pub mod pam_stack;
 pub mod reload;
-mod report;
-mod services;
 mod sshd;
-pub mod stack;
-mod system;
 #[cfg(test)]
-mod tree;
-mod verdict;
-mod watched;
+mod test_tree;
 
 use std::ffi::OsString;
 use std::fmt::Display;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pam_idle_watchdog::command::control::{Action, Code};
-use pam_idle_watchdog::command::dispatch;
-use pam_idle_watchdog::command::stack::{self, Kind};
+use pam_idle_watchdog::command::pam_stack::control::{Action, Code};
+use pam_idle_watchdog::command::pam_stack::dispatch;
+use pam_idle_watchdog::command::pam_stack::parse::{self, Kind};
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     let Ok(input) = std::str::from_utf8(data) else { return Corpus::Reject };
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let service = files.first().map(|(name, _)| *name).unwrap_or_default();
     let files: BTreeMap<&str, &str> = files.into_iter().rev().collect();
     let read = |name: &str| Some((PathBuf::from(name), (*files.get(name)?).to_owned()));
-    let Some(stack) = stack::read(service, true, read) else {
+    let Some(stack) = parse::read(service, true, read) else {
         assert!(service.is_empty() || service.contains('/'));
         return Corpus::Keep;
     };

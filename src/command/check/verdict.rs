@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::control::{Action, Code};
-use super::course::{Course, joined};
-use super::stack::Entry;
+use crate::command::pam_stack::control::{Action, Code};
+use crate::command::pam_stack::parse::Entry;
+use crate::command::pam_stack::simulation::{Course, joined};
 use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
 
 /// What a service does with idle sessions of somebody whom no rule names.

@@ -12,9 +12,9 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 
-use super::libpam::unsafe_module;
-use super::machine::Machine;
 use super::services::{self, Policies, Service};
+use crate::command::machine::Machine;
+use crate::command::pam_stack::libpam::unsafe_module;
 use crate::helper::terminals::inner_pty;
 use crate::protocol::start::{BY_HAND, HELPER, LEADER_FD, STATUS_FD};
 use crate::sys::clock::{Nanos, SECOND, timeout};
@@ -144,7 +144,7 @@ fn hidden(mounts: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::tree::Tree;
+    use crate::command::test_tree::Tree;
 
     #[test]
     fn only_a_helper_that_starts_can_guard() {

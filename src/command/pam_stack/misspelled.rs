@@ -1,6 +1,6 @@
 //! Lines of a stack that nearly are ours: a letter is wrong, and libpam takes them for something else. Pure.
 
-use super::stack::{Kind, MODULE};
+use super::parse::{Kind, MODULE};
 
 /// What is wrong with a line that was meant as a session line of ours, by its first word and its module.
 #[must_use]
@@ -29,14 +29,14 @@ fn is_nearly_ours(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stack;
+    use super::super::parse;
     use std::path::PathBuf;
 
     #[test]
     fn a_line_that_nearly_names_our_module_is_told() {
         let told = |line: &str| {
             let text = format!("{line}\n");
-            stack::read("x", true, |_| Some((PathBuf::from("/f"), text.clone()))).unwrap().misspelled
+            parse::read("x", true, |_| Some((PathBuf::from("/f"), text.clone()))).unwrap().misspelled
         };
         let type_of_line = "/f:1: sesion is no type of line: did you mean session?";
         assert_eq!(told("sesion required pam_idle_watchdog.so"), [type_of_line]);

@@ -3,7 +3,7 @@
 //! After `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. A test compares it with the libpam of the machine.
 
 use super::control::{Action, Code};
-use super::stack::{Entry, Runs};
+use super::parse::{Entry, Runs};
 
 /// What has become of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ fn jump(entries: &[Entry], at: usize, lines: u32) -> Result<usize, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::stack::{self, Kind};
+    use crate::command::pam_stack::parse::{self, Kind};
     use std::path::PathBuf;
 
     /// The positions that ran and the result, for modules that answer as their names say.
@@ -159,7 +159,7 @@ mod tests {
             };
             Some((PathBuf::from(name), text.to_owned()))
         };
-        let entries = stack::read("service", true, file).unwrap().of_kind(Kind::Session);
+        let entries = parse::read("service", true, file).unwrap().of_kind(Kind::Session);
         let code = |name: &str| Code((0..32).find(|code| Code(*code).name() == name).unwrap());
         let run = run(&entries, |_, entry| code(entry.module()));
         (run.ran.iter().map(|(at, _)| *at).collect(), run.result.name())

@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::control::{Action, Code};
-use super::course::{Course, joined};
-use super::dispatch;
-use super::libpam::unsafe_module;
-use super::machine::Machine;
-use super::sshd::Sshd;
-use super::stack::{Entry, Kind, MODULE, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
+use crate::command::machine::Machine;
+use crate::command::pam_stack::control::{Action, Code};
+use crate::command::pam_stack::dispatch;
+use crate::command::pam_stack::libpam::unsafe_module;
+use crate::command::pam_stack::parse::{Entry, Kind, MODULE, Stack};
+use crate::command::pam_stack::simulation::{Course, joined};
+use crate::command::sshd::Sshd;
 use crate::policy::files::Files;
 use crate::policy::{Login, Policy, Rule, Settings, Words, exceptions, message_faults};
 use crate::sys::logind;

@@ -1,8 +1,8 @@
 //! The PAM line of a session that is open, as the files have it now.
 
-use super::course::joined;
-use super::machine::Machine;
-use super::watched;
+use crate::command::check::login;
+use crate::command::machine::Machine;
+use crate::command::pam_stack::simulation::joined;
 
 /// What the line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Line {
 /// That of a service.
 #[must_use]
 pub fn line(machine: &Machine, service: &str) -> Line {
-    let course = match watched::course(machine, service, &|_| None) {
+    let course = match login::course(machine, service, &|_| None) {
         Ok(course) => course,
         Err(why) => return Line::Lost(why),
     };
@@ -37,8 +37,8 @@ pub fn line(machine: &Machine, service: &str) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Tree;
     use super::*;
+    use crate::command::test_tree::Tree;
 
     const LINE: &str = "session required pam_idle_watchdog.so timeout=15m kill=none";
 

@@ -1,15 +1,15 @@
 //! Whether anybody watches the sessions of a service: without a watchdog, the settings of a login are
 //! worth nothing.
 
-use super::args::Asked;
-use super::condition::{self, Known};
-use super::control::Code;
-use super::course::{Course, joined};
-use super::machine::Machine;
-use super::sshd::Sshd;
-use super::stack::Entry;
 use super::system;
 use super::verdict::Decided;
+use crate::command::args::Asked;
+use crate::command::machine::Machine;
+use crate::command::pam_stack::control::Code;
+use crate::command::pam_stack::parse::Entry;
+use crate::command::pam_stack::simulation::{Course, joined};
+use crate::command::pam_stack::succeed_if::{self, Known};
+use crate::command::sshd::Sshd;
 use crate::policy::{Kill, exceptions};
 use crate::protocol::start::HELPER;
 use crate::sys::logind::Kind;
@@ -71,7 +71,7 @@ pub fn course(
 pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> Found {
     let person = Person::named(login.map(|login| login.user.as_os_str()).unwrap_or_default());
     let user = Known { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
-    let known = |entry: &Entry| login.and_then(|login| condition::answer(entry, login, &user));
+    let known = |entry: &Entry| login.and_then(|login| succeed_if::answer(entry, login, &user));
     let course = match course(machine, service, &known) {
         Ok(course) => course,
         Err(why) => return Found::None(why),
@@ -150,8 +150,8 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Tree;
     use super::*;
+    use crate::command::test_tree::Tree;
     use crate::policy::{Settings, Words};
 
     /// What is said of a login by a service with these words in force.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::args::Asked;
-use super::watched::Watched;
+use super::login::Watched;
+use crate::command::args::Asked;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
 use crate::record::shown;
 

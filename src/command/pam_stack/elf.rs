@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_off_anywhere_is_found() {
-        let whole = crate::command::tree::Tree::elf();
+        let whole = crate::command::test_tree::Tree::elf();
         assert_eq!(fault(&whole), None);
         for length in 20..whole.len() {
             assert_eq!(fault(&whole[..length]), Some("is cut off"), "{length}");

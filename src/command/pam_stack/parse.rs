@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::control::Control;
-use super::near;
+use super::misspelled;
 
 /// Files that include each other have an end in libpam, too.
 const DEPTH_MAX: usize = 16;
@@ -235,7 +235,7 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
         }
         let control = Control::parse(&written);
         let module = tokens.next();
-        let wrong = module.as_ref().and_then(|module| near::misspelled(word, known, module));
+        let wrong = module.as_ref().and_then(|module| misspelled::misspelled(word, known, module));
         self.misspelled.extend(wrong.map(|wrong| format!("{place}: {wrong}")));
         match (known, module) {
             (None, _) => self.fails(place, kind, control, scope, &format!("{word} is no type of line")),

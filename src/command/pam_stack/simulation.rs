@@ -4,10 +4,10 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use super::answers;
 use super::control::{Action, Code};
 use super::dispatch::{self, Run};
-use super::stack::{Entry, Kind, Runs, Stack};
+use super::module_results;
+use super::parse::{Entry, Kind, Runs, Stack};
 
 /// The module that puts a session into the scope which tells its processes from others.
 const SYSTEMD: &str = "pam_systemd.so";
@@ -48,7 +48,7 @@ impl Course {
         }
         let mut course = Self { weak, ..Self::default() };
         let mut first = None;
-        for codes in answers::ways(&entries, &|path| loads(path).is_ok(), known) {
+        for codes in module_results::ways(&entries, &|path| loads(path).is_ok(), known) {
             let way = Way { entries: &entries, codes };
             let run = way.run();
             if run.succeeds() {
@@ -126,7 +126,7 @@ impl Way<'_> {
 
     /// The same, but for the answer of one line.
     fn run_with(&self, at: usize, code: Code) -> Run {
-        Way { entries: self.entries, codes: answers::replaced(&self.codes, at, code) }.run()
+        Way { entries: self.entries, codes: module_results::replaced(&self.codes, at, code) }.run()
     }
 
     fn code(&self, at: usize) -> Code {
@@ -165,8 +165,9 @@ impl Way<'_> {
                 ));
             }
         }
-        let left_alone =
-            ours.iter().fold(self.codes.clone(), |codes, at| answers::replaced(&codes, *at, Code::IGNORE));
+        let left_alone = ours
+            .iter()
+            .fold(self.codes.clone(), |codes, at| module_results::replaced(&codes, *at, Code::IGNORE));
         if !ours.is_empty() && !(Way { entries: self.entries, codes: left_alone }).run().succeeds() {
             found.push(
                 "exempt users cannot log in: without our module's no session line returns success".to_owned(),
@@ -193,7 +194,10 @@ impl Way<'_> {
     /// Whether a line before ours lets the session open without ours when it does not succeed.
     fn hurdle(&self, at: usize, ours: &Entry) -> Option<String> {
         let entry = self.entries.get(at)?;
-        if answers::is_certain(entry) || answers::tells_apart(entry) || self.code(at) != Code::SUCCESS {
+        if module_results::is_certain(entry)
+            || module_results::tells_apart(entry)
+            || self.code(at) != Code::SUCCESS
+        {
             return None;
         }
         let opens = |code: &Code| {

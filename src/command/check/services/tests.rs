@@ -1,7 +1,7 @@
 //! What is found in the stacks of a machine.
 
 use super::*;
-use crate::command::tree::Tree;
+use crate::command::test_tree::Tree;
 
 const LINE: &str = "session required pam_idle_watchdog.so timeout=15m";
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::elf;
-use super::stack::{self, Kind, Stack};
+use super::parse::{self, Kind, Stack};
 
 /// Where the library may be. A star stands for one directory, such as Debian's `x86_64-linux-gnu`.
 const LIBRARIES: [&str; 7] = ["usr/lib64", "lib64", "usr/lib/*", "lib/*", "usr/lib", "lib", "usr/local/lib"];
@@ -96,7 +96,7 @@ impl Libpam {
     /// The lines of a service's own file; `None` if it has none.
     #[must_use]
     pub fn stack(&self, service: &str) -> Option<Stack> {
-        stack::read(service, self.at_include, |name| {
+        parse::read(service, self.at_include, |name| {
             let paths: Vec<String> = match name.starts_with('/') {
                 true => vec![name.to_owned()],
                 false => self.services.iter().map(|folder| format!("{folder}/{name}")).collect(),
@@ -213,7 +213,7 @@ fn whole(path: &Path) -> Result<(), String> {
         return Err(fault.to_owned());
     }
     // Position-independent programs are shared objects, too.
-    let ours = path.file_name().is_some_and(|name| name == stack::MODULE);
+    let ours = path.file_name().is_some_and(|name| name == parse::MODULE);
     let strange = |text: &&[u8]| !file.windows(text.len()).any(|part| part == *text);
     let marks = [b"\0pam_sm_open_session\0".as_slice(), b"pam_idle_watchdog".as_slice()];
     match ours && marks.iter().any(strange) {

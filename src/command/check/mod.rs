@@ -1,5 +1,12 @@
 //! `idle-watchdog check`
 
+pub(super) mod login;
+mod policy_notes;
+mod report;
+mod services;
+pub(super) mod system;
+mod verdict;
+
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
@@ -7,19 +14,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::args::{Asked, Check};
-use super::machine::Machine;
-use super::services::Policies;
-use super::stack::{self, Entry, Kind, Stack};
-use super::system::{self, Found};
-use super::verdict::Decided;
-use super::watched::{self, Watched};
-use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
+use crate::command::args::{Asked, Check};
+use crate::command::machine::Machine;
+use crate::command::pam_stack::parse::{self, Entry, Kind, Stack};
+use crate::command::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
+use login::Watched;
+use services::Policies;
+use system::Found;
+use verdict::Decided;
 
 /// Checks what was asked for; answers the text and the exit status.
 #[must_use]
@@ -92,7 +99,7 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let (mut notes, untold) = notes::of(&policy, &machine.libpam.services());
+    let (mut notes, untold) = policy_notes::of(&policy, &machine.libpam.services());
     let faults = policy::message_faults(&found.read, &policy, &files);
     match &check.file {
         // Its message files may come after it.
@@ -158,7 +165,7 @@ fn decide(
     let settings = resolved.settings.clone();
     let decided =
         Decided { settings, rule: resolved.rule.as_ref().map(ToString::to_string), origins: origins.clone() };
-    let watched = watched::judge(machine, login, &line.found, &decided, &line.origin);
+    let watched = login::judge(machine, login, &line.found, &decided, &line.origin);
     answer.text.push_str(&report::watched(&watched));
     answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
     answer.weak |= !watched.watched;
@@ -175,7 +182,7 @@ fn unguarded(machine: &Machine) -> Option<String> {
     if stacks.into_iter().any(has_ours) {
         return None;
     }
-    let why = watched::course(machine, machine.sshd().service(), &|_| None).err()?;
+    let why = login::course(machine, machine.sshd().service(), &|_| None).err()?;
     Some(format!("the policy holds for nobody, because no service has a PAM line of ours: {why}"))
 }
 
@@ -194,7 +201,7 @@ struct Line {
     /// Where it is from, for people.
     origin: String,
     /// The same, as the stack has it.
-    found: watched::Found,
+    found: login::Found,
     read: Words,
 }
 
@@ -202,15 +209,15 @@ impl Line {
     /// As given, or the line of ours that runs in the service's stack, or an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
         let found = check.line.as_ref().map_or_else(
-            || watched::line(machine, check.service(), check.login.as_ref()),
-            |_| watched::Found::Given,
+            || login::line(machine, check.service(), check.login.as_ref()),
+            |_| login::Found::Given,
         );
         let (origin, words) = match &found {
-            watched::Found::Given => {
-                ("as given".to_owned(), check.line.as_deref().map(stack::words).unwrap_or_default())
+            login::Found::Given => {
+                ("as given".to_owned(), check.line.as_deref().map(parse::words).unwrap_or_default())
             }
-            watched::Found::Line(line, _) => (line.place.clone(), line.words.clone()),
-            watched::Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
+            login::Found::Line(line, _) => (line.place.clone(), line.words.clone()),
+            login::Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
         };
         let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
@@ -231,8 +238,8 @@ fn text_of(file: &Path) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Tree;
     use super::*;
+    use crate::command::test_tree::Tree;
 
     #[test]
     fn a_machine_without_a_line_of_ours_is_noted() {

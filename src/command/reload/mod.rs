@@ -1,6 +1,9 @@
 //! `idle-watchdog reload`: the policy and the PAM line as they are now, for sessions that are watched
 //! already.
 
+mod changes;
+mod current_line;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::path::PathBuf;
@@ -8,10 +11,9 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::machine::Machine;
-use super::now::{self, Line};
-use super::stack::{Entry, Kind};
-use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
+use crate::command::machine::Machine;
+use crate::command::pam_stack::parse::{Entry, Kind};
+use crate::command::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Words};
 use crate::protocol::reload::{self, Helper};
@@ -20,6 +22,7 @@ use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
 use crate::sys::proc::Proc;
+use current_line::Line;
 
 /// How long one helper may take. It answers in microseconds, unless it is just talking to a terminal
 /// that hangs.
@@ -167,7 +170,7 @@ impl Decisions<'_> {
     fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
         let service = told.session.service.to_string_lossy();
         let machine = self.machine;
-        let found = || now::line(machine, &service);
+        let found = || current_line::line(machine, &service);
         let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
         let (place, words, left) = match line {
             Line::Lost(why) => return Ok(Step::Keep(why)),
@@ -229,8 +232,8 @@ fn is_gone(pid: i32, started: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Tree;
     use super::*;
+    use crate::command::test_tree::Tree;
 
     #[test]
     fn a_mistake_is_named_where_no_session_is_open() {

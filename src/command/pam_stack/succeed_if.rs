@@ -1,9 +1,9 @@
 //! What pam_succeed_if(8) answers for one login: stacks exempt people by it. Pure: somebody else asks name
 //! services.
 
-use super::args::Asked;
 use super::control::Code;
-use super::stack::Entry;
+use super::parse::Entry;
+use crate::command::args::Asked;
 
 /// What name services say of a user; `None` where they do not.
 pub struct Known<'a> {
@@ -66,13 +66,13 @@ fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Kn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::stack::{self, Kind};
+    use crate::command::pam_stack::parse::{self, Kind};
     use std::path::PathBuf;
 
     fn asked(words: &str) -> Option<Code> {
         let read =
             |_: &str| Some((PathBuf::from("/f"), format!("session optional pam_succeed_if.so {words}\n")));
-        let entry = stack::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
+        let entry = parse::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
         let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
         let login = Asked { user: user.into(), service, tty, from };
         answer(&entry, &login, &Known { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
