@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use pam_idle_watchdog::command::pam_stack::control::{Code, NAMES};
 use pam_idle_watchdog::command::pam_stack::dispatch;
-use pam_idle_watchdog::command::pam_stack::parse::{self, Entry, Kind};
+use pam_idle_watchdog::command::pam_stack::parse;
+use pam_idle_watchdog::command::pam_stack::stack::{Entry, Kind};
 use proptest::prelude::*;
 
 /// In libpam's place: nothing of what it says about our stacks belongs into the log of this machine.

@@ -3,11 +3,11 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use super::check::system;
+use super::installed_helper;
 use super::pam_stack::control::Code;
 use super::pam_stack::libpam::Libpam;
-use super::pam_stack::parse::{Entry, Runs, Stack};
 use super::pam_stack::simulation::Course;
+use super::pam_stack::stack::{Entry, Runs, Stack};
 use super::sshd::Sshd;
 use crate::protocol::start::HELPER;
 
@@ -52,7 +52,7 @@ impl Machine {
 
     /// Why its helper cannot guard any session, if so; tried once.
     pub fn helper_fails(&self) -> Option<&str> {
-        self.helper.get_or_init(|| system::helper_fails(&self.file(HELPER))).as_deref()
+        self.helper.get_or_init(|| installed_helper::fails(&self.file(HELPER))).as_deref()
     }
 
     /// What its sshd says of a connection.
@@ -71,6 +71,31 @@ impl Machine {
     #[must_use]
     pub fn course_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Course {
         Course::of(stack, &|path| self.loads(path), known)
+    }
+
+    /// How the stack of a service treats our lines.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none.
+    pub fn course_of(
+        &self,
+        service: &str,
+        known: &impl Fn(&Entry) -> Option<Code>,
+    ) -> Result<Course, String> {
+        let stack = self.libpam.service(service);
+        let stack =
+            stack.ok_or_else(|| format!("there is no file for the service {service}, nor one for other"))?;
+        let course = self.course_with(&stack, known);
+        if course.ours().next().is_some() {
+            return Ok(course);
+        }
+        let why = match self.libpam.stack(service) {
+            Some(_) => format!("the session stack of {service} has no line of ours"),
+            None => format!("{service} has no file, and the session stack of other has no line of ours"),
+        };
+        let misspelled: String = stack.misspelled.iter().map(|line| format!("; {line}")).collect();
+        Err(why + &misspelled)
     }
 
     /// Why libpam cannot load a module. Where no libpam was found, it is taken to load all.

@@ -3,7 +3,9 @@
 
 mod args;
 mod check;
+mod installed_helper;
 pub mod machine;
+mod output;
 pub mod pam_stack;
 pub mod reload;
 mod sshd;
@@ -11,20 +13,13 @@ mod sshd;
 mod test_tree;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::Verb;
+use output::{BROKEN, CLEAN, complain};
 
 use crate::record::shown;
-
-/// Nothing was found.
-const CLEAN: u8 = 0;
-/// Something was found that weakens the guard, or a helper would not listen.
-const FINDINGS: u8 = 1;
-/// The command line or the policy cannot be read.
-const BROKEN: u8 = 2;
 
 /// The whole command.
 #[must_use]
@@ -53,11 +48,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         _ => ExitCode::from(code),
     }
-}
-
-/// Says on standard error, in one line, what is wrong or may be.
-fn complain(what: impl Display) {
-    eprintln!("{}", shown(&what.to_string()));
 }
 
 fn shown_line(line: &str) -> String {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use pam_idle_watchdog::command::pam_stack::control::{Action, Code};
 use pam_idle_watchdog::command::pam_stack::dispatch;
-use pam_idle_watchdog::command::pam_stack::parse::{self, Kind};
+use pam_idle_watchdog::command::pam_stack::parse;
+use pam_idle_watchdog::command::pam_stack::stack::Kind;
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     let Ok(input) = std::str::from_utf8(data) else { return Corpus::Reject };

@@ -1,13 +1,12 @@
 //! Whether anybody watches the sessions of a service: without a watchdog, the settings of a login are
 //! worth nothing.
 
-use super::system;
 use super::verdict::Decided;
 use crate::command::args::Asked;
+use crate::command::installed_helper;
 use crate::command::machine::Machine;
-use crate::command::pam_stack::control::Code;
-use crate::command::pam_stack::parse::Entry;
 use crate::command::pam_stack::simulation::{Course, joined};
+use crate::command::pam_stack::stack::Entry;
 use crate::command::pam_stack::succeed_if::{self, Known};
 use crate::command::sshd::Sshd;
 use crate::policy::{Kill, exceptions};
@@ -41,38 +40,13 @@ pub enum Found {
     None(String),
 }
 
-/// How the stack of a service treats our lines.
-///
-/// # Errors
-///
-/// Why there are none.
-pub fn course(
-    machine: &Machine,
-    service: &str,
-    known: &impl Fn(&Entry) -> Option<Code>,
-) -> Result<Course, String> {
-    let stack = machine.libpam.service(service);
-    let stack =
-        stack.ok_or_else(|| format!("there is no file for the service {service}, nor one for other"))?;
-    let course = machine.course_with(&stack, known);
-    if course.ours().next().is_some() {
-        return Ok(course);
-    }
-    let why = match machine.libpam.stack(service) {
-        Some(_) => format!("the session stack of {service} has no line of ours"),
-        None => format!("{service} has no file, and the session stack of other has no line of ours"),
-    };
-    let misspelled: String = stack.misspelled.iter().map(|line| format!("; {line}")).collect();
-    Err(why + &misspelled)
-}
-
 /// Looks for the line of a service, or of the login that is asked about.
 #[must_use]
 pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> Found {
     let person = Person::named(login.map(|login| login.user.as_os_str()).unwrap_or_default());
     let user = Known { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
     let known = |entry: &Entry| login.and_then(|login| succeed_if::answer(entry, login, &user));
-    let course = match course(machine, service, &known) {
+    let course = match machine.course_of(service, &known) {
         Ok(course) => course,
         Err(why) => return Found::None(why),
     };
@@ -128,7 +102,7 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
                     "sshd names the service {named} to PAM: ask with --service {named}"
                 ));
             }
-            if let Some(why) = system::helper_fails(&machine.file(HELPER)) {
+            if let Some(why) = installed_helper::fails(&machine.file(HELPER)) {
                 return Watched::no(why);
             }
             match sshd {

@@ -1,10 +1,10 @@
 //! `idle-watchdog check`
 
-pub(super) mod login;
+mod login;
 mod policy_notes;
 mod report;
 mod services;
-pub(super) mod system;
+mod system;
 mod verdict;
 
 use std::fmt::Display;
@@ -16,8 +16,9 @@ use serde_json::{Map, Value};
 
 use crate::command::args::{Asked, Check};
 use crate::command::machine::Machine;
-use crate::command::pam_stack::parse::{self, Entry, Kind, Stack};
-use crate::command::{BROKEN, CLEAN, FINDINGS, complain};
+use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
+use crate::command::pam_stack::parse;
+use crate::command::pam_stack::stack::{Entry, Kind, Stack};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
@@ -182,7 +183,7 @@ fn unguarded(machine: &Machine) -> Option<String> {
     if stacks.into_iter().any(has_ours) {
         return None;
     }
-    let why = login::course(machine, machine.sshd().service(), &|_| None).err()?;
+    let why = machine.course_of(machine.sshd().service(), &|_| None).err()?;
     Some(format!("the policy holds for nobody, because no service has a PAM line of ours: {why}"))
 }
 

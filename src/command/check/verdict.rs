@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::command::pam_stack::control::{Action, Code};
-use crate::command::pam_stack::parse::Entry;
 use crate::command::pam_stack::simulation::{Course, joined};
+use crate::command::pam_stack::stack::Entry;
 use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
 
 /// What a service does with idle sessions of somebody whom no rule names.

@@ -3,7 +3,7 @@
 //! After `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. A test compares it with the libpam of the machine.
 
 use super::control::{Action, Code};
-use super::parse::{Entry, Runs};
+use super::stack::{Entry, Runs};
 
 /// What has become of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,8 @@ fn jump(entries: &[Entry], at: usize, lines: u32) -> Result<usize, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::pam_stack::parse::{self, Kind};
+    use crate::command::pam_stack::parse;
+    use crate::command::pam_stack::stack::Kind;
     use std::path::PathBuf;
 
     /// The positions that ran and the result, for modules that answer as their names say.

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::elf;
-use super::parse::{self, Kind, Stack};
+use super::parse;
+use super::stack::{self, Kind, Stack};
 
 /// Where the library may be. A star stands for one directory, such as Debian's `x86_64-linux-gnu`.
 const LIBRARIES: [&str; 7] = ["usr/lib64", "lib64", "usr/lib/*", "lib/*", "usr/lib", "lib", "usr/local/lib"];
@@ -213,7 +214,7 @@ fn whole(path: &Path) -> Result<(), String> {
         return Err(fault.to_owned());
     }
     // Position-independent programs are shared objects, too.
-    let ours = path.file_name().is_some_and(|name| name == parse::MODULE);
+    let ours = path.file_name().is_some_and(|name| name == stack::MODULE);
     let strange = |text: &&[u8]| !file.windows(text.len()).any(|part| part == *text);
     let marks = [b"\0pam_sm_open_session\0".as_slice(), b"pam_idle_watchdog".as_slice()];
     match ours && marks.iter().any(strange) {

@@ -1,6 +1,6 @@
 //! Lines of a stack that nearly are ours: a letter is wrong, and libpam takes them for something else. Pure.
 
-use super::parse::{Kind, MODULE};
+use super::stack::{Kind, MODULE};
 
 /// What is wrong with a line that was meant as a session line of ours, by its first word and its module.
 #[must_use]
@@ -29,7 +29,7 @@ fn is_nearly_ours(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use crate::command::pam_stack::parse;
     use std::path::PathBuf;
 
     #[test]

@@ -8,4 +8,5 @@ mod misspelled;
 mod module_results;
 pub mod parse;
 pub(super) mod simulation;
+pub mod stack;
 pub(super) mod succeed_if;

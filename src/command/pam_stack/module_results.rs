@@ -2,7 +2,7 @@
 //! there to tell people apart; and of a few it is known that they never answer success.
 
 use super::control::{Action, Code};
-use super::parse::{self, Entry, Runs};
+use super::stack::{self, Entry, Runs};
 
 /// Modules whose answer depends on who comes, from where or when.
 const TELLS_APART: [&str; 20] = [
@@ -42,7 +42,7 @@ fn usual(entry: &Entry, loads: &impl Fn(&str) -> bool) -> Code {
         "pam_deny.so" => Code::SESSION_ERR,
         "pam_echo.so" | "pam_motd.so" => Code::IGNORE,
         // Our module has no opinion on a session that it leaves alone.
-        parse::MODULE if entry.words.iter().any(|word| word == "timeout=off") => Code::IGNORE,
+        stack::MODULE if entry.words.iter().any(|word| word == "timeout=off") => Code::IGNORE,
         _ => Code::SUCCESS,
     }
 }

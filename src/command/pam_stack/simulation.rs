@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::control::{Action, Code};
 use super::dispatch::{self, Run};
 use super::module_results;
-use super::parse::{Entry, Kind, Runs, Stack};
+use super::stack::{Entry, Kind, Runs, Stack};
 
 /// The module that puts a session into the scope which tells its processes from others.
 const SYSTEMD: &str = "pam_systemd.so";

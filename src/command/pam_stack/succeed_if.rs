@@ -2,7 +2,7 @@
 //! services.
 
 use super::control::Code;
-use super::parse::Entry;
+use super::stack::Entry;
 use crate::command::args::Asked;
 
 /// What name services say of a user; `None` where they do not.
@@ -66,7 +66,8 @@ fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Kn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::pam_stack::parse::{self, Kind};
+    use crate::command::pam_stack::parse;
+    use crate::command::pam_stack::stack::Kind;
     use std::path::PathBuf;
 
     fn asked(words: &str) -> Option<Code> {

@@ -1,6 +1,5 @@
 //! The PAM line of a session that is open, as the files have it now.
 
-use crate::command::check::login;
 use crate::command::machine::Machine;
 use crate::command::pam_stack::simulation::joined;
 
@@ -18,7 +17,7 @@ pub enum Line {
 /// That of a service.
 #[must_use]
 pub fn line(machine: &Machine, service: &str) -> Line {
-    let course = match login::course(machine, service, &|_| None) {
+    let course = match machine.course_of(service, &|_| None) {
         Ok(course) => course,
         Err(why) => return Line::Lost(why),
     };

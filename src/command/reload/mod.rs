@@ -12,8 +12,8 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 
 use crate::command::machine::Machine;
-use crate::command::pam_stack::parse::{Entry, Kind};
-use crate::command::{BROKEN, CLEAN, FINDINGS, complain};
+use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
+use crate::command::pam_stack::stack::{Entry, Kind};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Words};
 use crate::protocol::reload::{self, Helper};
