@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use pam_idle_watchdog::command::pam_stack::control::{Code, NAMES};
 use pam_idle_watchdog::command::pam_stack::dispatch;
 use pam_idle_watchdog::command::pam_stack::parse;
-use pam_idle_watchdog::command::pam_stack::stack::{Entry, Kind};
+use pam_idle_watchdog::command::pam_stack::stack::{Entry, LineType};
 use proptest::prelude::*;
 
 /// In libpam's place: nothing of what it says about our stacks belongs into the log of this machine.
@@ -108,7 +108,7 @@ proptest! {
         fs::remove_dir_all(&folder).unwrap();
         let read = |name: &str| Some((PathBuf::from(name), files.get(name.trim_start_matches("@/"))?.clone()));
         let stack = parse::read("service", false, read).unwrap();
-        let session = stack.of_kind(Kind::Session);
+        let session = stack.of_type(LineType::Session);
         let computed = match &stack.broken {
             Some(_) => SYSTEM_ERR,
             None => dispatch::run(&session, |_, entry| answer(entry)).result,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::installed_helper;
 use super::pam_stack::control::Code;
 use super::pam_stack::libpam::Libpam;
-use super::pam_stack::simulation::Course;
+use super::pam_stack::simulation::Simulation;
 use super::pam_stack::stack::{Entry, Runs, Stack};
 use super::sshd::Sshd;
 use crate::protocol::start::HELPER;
@@ -63,14 +63,14 @@ impl Machine {
 
     /// How a stack treats our line, whoever logs in.
     #[must_use]
-    pub fn course(&self, stack: &Stack) -> Course {
-        self.course_with(stack, &|_| None)
+    pub fn simulate(&self, stack: &Stack) -> Simulation {
+        self.simulate_with(stack, &|_| None)
     }
 
     /// The same, where it is known what some of its lines answer.
     #[must_use]
-    pub fn course_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Course {
-        Course::of(stack, &|path| self.loads(path), known)
+    pub fn simulate_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Simulation {
+        Simulation::of(stack, &|path| self.loads(path), known)
     }
 
     /// How the stack of a service treats our lines.
@@ -78,17 +78,17 @@ impl Machine {
     /// # Errors
     ///
     /// Why there are none.
-    pub fn course_of(
+    pub fn simulate_service(
         &self,
         service: &str,
         known: &impl Fn(&Entry) -> Option<Code>,
-    ) -> Result<Course, String> {
+    ) -> Result<Simulation, String> {
         let stack = self.libpam.service(service);
         let stack =
             stack.ok_or_else(|| format!("there is no file for the service {service}, nor one for other"))?;
-        let course = self.course_with(&stack, known);
-        if course.ours().next().is_some() {
-            return Ok(course);
+        let simulation = self.simulate_with(&stack, known);
+        if simulation.ours().next().is_some() {
+            return Ok(simulation);
         }
         let why = match self.libpam.stack(service) {
             Some(_) => format!("the session stack of {service} has no line of ours"),

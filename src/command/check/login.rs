@@ -5,9 +5,9 @@ use super::verdict::Decided;
 use crate::command::args::Asked;
 use crate::command::installed_helper;
 use crate::command::machine::Machine;
-use crate::command::pam_stack::simulation::{Course, joined};
+use crate::command::pam_stack::simulation::{Simulation, joined};
 use crate::command::pam_stack::stack::Entry;
-use crate::command::pam_stack::succeed_if::{self, Known};
+use crate::command::pam_stack::succeed_if::{self, UserFacts};
 use crate::command::sshd::Sshd;
 use crate::policy::{Kill, exceptions};
 use crate::protocol::start::HELPER;
@@ -16,14 +16,14 @@ use crate::sys::nss::{self, Person};
 
 /// Whether a login is watched, and why, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+pub struct LoginVerdict {
     /// Whether it is.
     pub watched: bool,
     /// In words.
     pub because: String,
 }
 
-impl Watched {
+impl LoginVerdict {
     fn no(because: impl Into<String>) -> Self {
         Self { watched: false, because: because.into() }
     }
@@ -31,48 +31,49 @@ impl Watched {
 
 /// Which PAM line holds for a login.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum LineSource {
     /// None: it was given on the command line.
     Given,
     /// This one, which runs for this reason.
-    Line(Box<Entry>, String),
+    Stack(Box<Entry>, String),
     /// None, and why.
     None(String),
 }
 
 /// Looks for the line of a service, or of the login that is asked about.
 #[must_use]
-pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> Found {
+pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> LineSource {
     let person = Person::named(login.map(|login| login.user.as_os_str()).unwrap_or_default());
-    let user = Known { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
+    let user = UserFacts { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
     let known = |entry: &Entry| login.and_then(|login| succeed_if::answer(entry, login, &user));
-    let course = match machine.course_of(service, &known) {
-        Ok(course) => course,
-        Err(why) => return Found::None(why),
+    let simulation = match machine.simulate_service(service, &known) {
+        Ok(simulation) => simulation,
+        Err(why) => return LineSource::None(why),
     };
-    let way = course.ways.iter().find(|way| !way.is_empty());
-    let lines: Vec<&Entry> = way.into_iter().flatten().filter_map(|at| course.entries.get(*at)).collect();
+    let case = simulation.cases.iter().find(|case| !case.is_empty());
+    let lines: Vec<&Entry> =
+        case.into_iter().flatten().filter_map(|at| simulation.entries.get(*at)).collect();
     // A line that exempts by itself leaves the session to the next.
     let guards = |line: &&&Entry| !line.words.iter().any(|word| word == "timeout=off");
     match lines.iter().find(guards).or(lines.first()).copied() {
-        Some(line) => Found::Line(Box::new(line.clone()), runs(&course, line)),
-        None => Found::None(course.never()),
+        Some(line) => LineSource::Stack(Box::new(line.clone()), runs(&simulation, line)),
+        None => LineSource::None(simulation.never()),
     }
 }
 
 /// Why a line runs.
-fn runs(course: &Course, line: &Entry) -> String {
+fn runs(simulation: &Simulation, line: &Entry) -> String {
     let place = &line.place;
-    if course.ways.len() == 1 {
+    if simulation.cases.len() == 1 {
         return format!("{place} runs whenever a session opens");
     }
     let others: Vec<&str> =
-        course.ours().map(|other| other.place.as_str()).filter(|other| other != place).collect();
+        simulation.ours().map(|other| other.place.as_str()).filter(|other| other != place).collect();
     match others.is_empty() {
-        true => format!("{place} runs, unless it is passed over by {}", joined(&course.passing)),
+        true => format!("{place} runs, unless it is passed over by {}", joined(&simulation.skipping)),
         false => format!(
             "{place} may run: it depends on {} whether it runs, or another line ({}), or none",
-            joined(&course.passing),
+            joined(&simulation.skipping),
             others.join(", ")
         ),
     }
@@ -80,30 +81,36 @@ fn runs(course: &Course, line: &Entry) -> String {
 
 /// Judges a login, for which these settings hold.
 #[must_use]
-pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided, origin: &str) -> Watched {
+pub fn judge(
+    machine: &Machine,
+    login: &Asked,
+    found: &LineSource,
+    decided: &Decided,
+    origin: &str,
+) -> LoginVerdict {
     let service = &login.service;
     if let Some(exception) = exceptions::exception(service, &Kind::default(), false) {
-        return Watched::no(format!("sessions of {service} are never watched: {}", exception.because));
+        return LoginVerdict::no(format!("sessions of {service} are never watched: {}", exception.because));
     }
     if nss::user_exists(&login.user) == Ok(false) {
-        return Watched::no("nobody of that name is known here");
+        return LoginVerdict::no("nobody of that name is known here");
     }
     let because = match found {
-        Found::None(why) => return Watched::no(why.clone()),
-        Found::Given => "the PAM line was given; the stack was not looked at".to_owned(),
-        Found::Line(_, why) => {
+        LineSource::None(why) => return LoginVerdict::no(why.clone()),
+        LineSource::Given => "the PAM line was given; the stack was not looked at".to_owned(),
+        LineSource::Stack(_, why) => {
             let sshd = machine.sshd_for(&login.user.to_string_lossy(), &login.from);
             if let Some(why) = sshd.without_pam().filter(|_| service == sshd.service()) {
-                return Watched::no(why);
+                return LoginVerdict::no(why);
             }
             let named = sshd.service().to_owned();
             if service == "sshd" && named != *service {
-                return Watched::no(format!(
+                return LoginVerdict::no(format!(
                     "sshd names the service {named} to PAM: ask with --service {named}"
                 ));
             }
             if let Some(why) = installed_helper::fails(&machine.file(HELPER)) {
-                return Watched::no(why);
+                return LoginVerdict::no(why);
             }
             match sshd {
                 Sshd::Silent(said) if *service == named => {
@@ -114,11 +121,11 @@ pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided,
         }
     };
     match (decided.settings.limit, decided.settings.kill) {
-        (None, _) => Watched::no(format!("{} says timeout=off", decided.by("timeout", origin))),
+        (None, _) => LoginVerdict::no(format!("{} says timeout=off", decided.by("timeout", origin))),
         (Some(_), Kill::None) => {
-            Watched { watched: true, because: format!("{because}; but kill=none ends nobody") }
+            LoginVerdict { watched: true, because: format!("{because}; but kill=none ends nobody") }
         }
-        (Some(_), _) => Watched { watched: true, because },
+        (Some(_), _) => LoginVerdict { watched: true, because },
     }
 }
 
@@ -137,7 +144,7 @@ mod tests {
         let texts = ["root", "ssh", "192.0.2.7"].map(str::to_owned);
         let [user, tty, from] = texts;
         let login = Asked { user: user.into(), service: service.to_owned(), tty, from };
-        let Watched { watched, because } =
+        let LoginVerdict { watched, because } =
             judge(&machine, &login, &line(&machine, service, Some(&login)), &decided, "LINE");
         (watched, because)
     }
@@ -171,8 +178,8 @@ mod tests {
             let tree = Tree::with(line);
             not(&tree, "sshd", &why);
             let machine = tree.machine();
-            let weak = machine.course(&machine.libpam.service("sshd").unwrap()).weak;
-            assert!(weak.iter().any(|weak| weak.contains(says)), "{weak:?}");
+            let warnings = machine.simulate(&machine.libpam.service("sshd").unwrap()).warnings;
+            assert!(warnings.iter().any(|warnings| warnings.contains(says)), "{warnings:?}");
         }
         tree.sshd("usepam no");
         not(&tree, "sshd", "sshd does not use PAM");

@@ -18,15 +18,15 @@ use crate::command::args::{Asked, Check};
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::command::pam_stack::parse;
-use crate::command::pam_stack::stack::{Entry, Kind, Stack};
+use crate::command::pam_stack::stack::{Entry, LineType, Stack};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
-use login::Watched;
+use login::LoginVerdict;
 use services::Policies;
-use system::Found;
+use system::SystemReport;
 use verdict::Decided;
 
 /// Checks what was asked for; answers the text and the exit status.
@@ -49,7 +49,7 @@ pub fn run(check: &Check) -> (String, u8) {
         let found = system::look(&machine, &Policies::new(answer.instead.take()));
         system_wide(found, check.strict, broken, &mut answer);
     }
-    let code = match (broken, answer.weak) {
+    let code = match (broken, answer.has_findings) {
         (true, _) => BROKEN,
         (false, true) => FINDINGS,
         (false, false) => CLEAN,
@@ -59,13 +59,13 @@ pub fn run(check: &Check) -> (String, u8) {
 }
 
 /// What weakens the guard on a machine. That nothing does is said only where nothing was found at all.
-fn system_wide(found: Found, strict: bool, broken: bool, answer: &mut Answer) {
-    answer.weak |= !found.findings.is_empty() || (strict && !found.notes.is_empty());
+fn system_wide(found: SystemReport, strict: bool, broken: bool, answer: &mut Answer) {
+    answer.has_findings |= !found.findings.is_empty() || (strict && !found.notes.is_empty());
     let services =
         found.services.iter().map(|service| format!("{}: {}\n", shown(&service.name), shown(&service.text)));
     answer.text.extend(services);
     answer.text.extend(found.findings.iter().map(|finding| format!("weak: {}\n", shown(finding))));
-    if !broken && !answer.weak {
+    if !broken && !answer.has_findings {
         answer.text.push_str("nothing weakens the guard on this machine\n");
     }
     for note in &found.notes {
@@ -86,15 +86,15 @@ struct Answer {
     text: String,
     json: Map<String, Value>,
     /// Whether the login that was asked about is watched.
-    watched: Option<Watched>,
+    watched: Option<LoginVerdict>,
     /// The policy that is checked in place of the installed one.
     instead: Option<Policy>,
-    weak: bool,
+    has_findings: bool,
 }
 
 /// Reads the policy and decides about the login, if one is asked about.
 fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), Vec<Fault>> {
-    let found = Line::find(check, machine)?;
+    let found = PamLine::find(check, machine)?;
     let files = Files::of(found.read.conf_path());
     let policy = match &check.file {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
@@ -143,7 +143,7 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
     for note in &notes {
         complain(format_args!("note: {note}"));
     }
-    answer.weak |= check.strict && !notes.is_empty();
+    answer.has_findings |= check.strict && !notes.is_empty();
     answer.json.insert("notes".to_owned(), Value::from(notes));
     answer.instead = check.file.is_some().then_some(policy);
     Ok(())
@@ -152,7 +152,7 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
 fn decide(
     login: &Asked,
     machine: &Machine,
-    line: &Line,
+    line: &PamLine,
     files: &Files,
     policy: &Policy,
     answer: &mut Answer,
@@ -169,7 +169,7 @@ fn decide(
     let watched = login::judge(machine, login, &line.found, &decided, &line.origin);
     answer.text.push_str(&report::watched(&watched));
     answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
-    answer.weak |= !watched.watched;
+    answer.has_findings |= !watched.watched;
     answer.watched = Some(watched);
     answer.json.append(&mut report::decision_json(login, &resolved, &origins));
     Ok(())
@@ -179,11 +179,11 @@ fn decide(
 fn unguarded(machine: &Machine) -> Option<String> {
     let libpam = &machine.libpam;
     let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
-    let has_ours = |stack: Stack| stack.of_kind(Kind::Session).iter().any(Entry::is_ours);
+    let has_ours = |stack: Stack| stack.of_type(LineType::Session).iter().any(Entry::is_ours);
     if stacks.into_iter().any(has_ours) {
         return None;
     }
-    let why = machine.course_of(machine.sshd().service(), &|_| None).err()?;
+    let why = machine.simulate_service(machine.sshd().service(), &|_| None).err()?;
     Some(format!("the policy holds for nobody, because no service has a PAM line of ours: {why}"))
 }
 
@@ -198,27 +198,27 @@ fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<Strin
 }
 
 /// The PAM line.
-struct Line {
+struct PamLine {
     /// Where it is from, for people.
     origin: String,
     /// The same, as the stack has it.
-    found: login::Found,
+    found: login::LineSource,
     read: Words,
 }
 
-impl Line {
+impl PamLine {
     /// As given, or the line of ours that runs in the service's stack, or an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
         let found = check.line.as_ref().map_or_else(
             || login::line(machine, check.service(), check.login.as_ref()),
-            |_| login::Found::Given,
+            |_| login::LineSource::Given,
         );
         let (origin, words) = match &found {
-            login::Found::Given => {
+            login::LineSource::Given => {
                 ("as given".to_owned(), check.line.as_deref().map(parse::words).unwrap_or_default())
             }
-            login::Found::Line(line, _) => (line.place.clone(), line.words.clone()),
-            login::Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
+            login::LineSource::Stack(line, _) => (line.place.clone(), line.words.clone()),
+            login::LineSource::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
         };
         let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
@@ -254,11 +254,15 @@ mod tests {
 
     #[test]
     fn a_note_about_the_machine_counts_where_notes_count() {
-        for (strict, notes, weak) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
-            let found = Found { notes: vec!["a note".to_owned(); notes], ..Found::default() };
+        for (strict, notes, warnings) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
+            let found = SystemReport { notes: vec!["a note".to_owned(); notes], ..SystemReport::default() };
             let mut answer = Answer::default();
             system_wide(found, strict, false, &mut answer);
-            assert_eq!((answer.weak, answer.text.is_empty()), (weak, weak), "{strict} {notes}");
+            assert_eq!(
+                (answer.has_findings, answer.text.is_empty()),
+                (warnings, warnings),
+                "{strict} {notes}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::login::Watched;
+use super::login::LoginVerdict;
 use crate::command::args::Asked;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
 use crate::record::shown;
@@ -64,7 +64,7 @@ fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
 
 /// Whether a login is watched, for people.
 #[must_use]
-pub fn watched(watched: &Watched) -> String {
+pub fn watched(watched: &LoginVerdict) -> String {
     let word = if watched.watched { "watched" } else { "not watched" };
     format!("{word}, because {}\n", shown(&watched.because))
 }
@@ -72,9 +72,9 @@ pub fn watched(watched: &Watched) -> String {
 /// An object, for machines. Whether a login is watched comes first: nothing else is worth anything where it
 /// is not.
 #[must_use]
-pub fn object(watched: Option<&Watched>, rest: Map<String, Value>) -> String {
+pub fn object(watched: Option<&LoginVerdict>, rest: Map<String, Value>) -> String {
     let text = printable(&format!("{:#}", Value::from(rest)));
-    let Some(Watched { watched, because }) = watched else { return text + "\n" };
+    let Some(LoginVerdict { watched, because }) = watched else { return text + "\n" };
     let because = printable(&Value::from(because.as_str()).to_string());
     let first = format!("{{\n  \"watched\": {watched},\n  \"because\": {because}");
     match text.strip_prefix("{\n") {

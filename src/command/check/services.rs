@@ -8,13 +8,13 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::verdict::{self, Decided, End, Judged, Verdict};
+use super::verdict::{self, Decided, End, Judged, ServiceVerdict};
 use crate::command::machine::Machine;
-use crate::command::pam_stack::control::{Action, Code};
+use crate::command::pam_stack::control::{Code, ControlAction};
 use crate::command::pam_stack::dispatch;
 use crate::command::pam_stack::libpam::unsafe_module;
-use crate::command::pam_stack::simulation::{Course, joined};
-use crate::command::pam_stack::stack::{Entry, Kind, MODULE, Stack};
+use crate::command::pam_stack::simulation::{Simulation, joined};
+use crate::command::pam_stack::stack::{Entry, LineType, MODULE, Stack};
 use crate::command::sshd::Sshd;
 use crate::policy::files::Files;
 use crate::policy::{Login, Policy, Rule, Settings, Words, exceptions, message_faults};
@@ -177,16 +177,17 @@ pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
 
 fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> Service {
     let sshd = machine.sshd();
-    let course = machine.course(stack);
+    let simulation = machine.simulate(stack);
     if let Some(exception) = exceptions::exception(name, &logind::Kind::default(), false) {
-        return said(name, &course, Verdict::Exempt(exception.because), BTreeSet::new());
+        return said(name, &simulation, ServiceVerdict::Exempt(exception.because), BTreeSet::new());
     }
     let mut findings = BTreeSet::new();
-    let mut verdicts: Vec<(Somebody, Verdict)> = Vec::new();
+    let mut verdicts: Vec<(Somebody, ServiceVerdict)> = Vec::new();
     for somebody in Somebody::all(name == sshd.service()) {
-        let Judged { verdict, weak } =
-            verdict::judge(&course, machine.helper_fails(), &|line| policies.decide(name, &somebody, line));
-        findings.extend(weak);
+        let Judged { verdict, warnings } = verdict::judge(&simulation, machine.helper_fails(), &|line| {
+            policies.decide(name, &somebody, line)
+        });
+        findings.extend(warnings);
         verdicts.push((somebody, verdict));
     }
     let (mut verdict, exempt) = together(verdicts);
@@ -197,23 +198,23 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
         findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
     }
     if name == sshd.service() {
-        verdict = sshd.without_pam().map_or(verdict, |why| Verdict::Nobody(why.to_owned()));
-        if let (Sshd::Silent(why), Verdict::Ends(_)) = (sshd, &verdict) {
+        verdict = sshd.without_pam().map_or(verdict, |why| ServiceVerdict::Nobody(why.to_owned()));
+        if let (Sshd::Silent(why), ServiceVerdict::Ends(_)) = (sshd, &verdict) {
             findings.insert(format!("it cannot be told whether sshd uses PAM at all: `sshd -T` says: {why}"));
         }
     }
-    if !matches!(verdict, Verdict::Ends(_)) {
+    if !matches!(verdict, ServiceVerdict::Ends(_)) {
         // The line of the service says why.
         findings.insert("nobody is ended".to_owned());
     }
-    let ends = matches!(verdict, Verdict::Ends(_));
+    let ends = matches!(verdict, ServiceVerdict::Ends(_));
     let exempt: Vec<_> = exempt.into_iter().filter(|_| ends).collect();
     let whom =
         |(somebody, why): &(Somebody, String)| format!("{} is not ended, because {why}", somebody.text());
     // An exemption of root by its id is meant so. One for all who sit at a terminal may not be.
     let all = exempt.iter().filter(|(somebody, _)| somebody.uid == Somebody::ORDINARY);
     findings.extend(all.map(whom));
-    let mut service = said(name, &course, verdict, findings);
+    let mut service = said(name, &simulation, verdict, findings);
     for text in exempt.iter().map(whom) {
         service.text.push_str(&format!("; {text}"));
     }
@@ -225,34 +226,34 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
 
 /// The verdict on all of them: nobody is ended only where none of them is. Beside it those who are not ended
 /// where others are, and why.
-fn together(verdicts: Vec<(Somebody, Verdict)>) -> (Verdict, Vec<(Somebody, String)>) {
+fn together(verdicts: Vec<(Somebody, ServiceVerdict)>) -> (ServiceVerdict, Vec<(Somebody, String)>) {
     let (mut ends, mut exempt): (Vec<End>, Vec<(Somebody, String)>) = (Vec::new(), Vec::new());
     for (somebody, verdict) in verdicts {
         match verdict {
-            Verdict::Ends(more) => {
+            ServiceVerdict::Ends(more) => {
                 let new: Vec<End> = more.into_iter().filter(|end| !ends.contains(end)).collect();
                 ends.extend(new);
             }
-            Verdict::Nobody(why) => exempt.push((somebody, why)),
-            same @ (Verdict::Exempt(_) | Verdict::NoLine) => return (same, Vec::new()),
+            ServiceVerdict::Nobody(why) => exempt.push((somebody, why)),
+            same @ (ServiceVerdict::Exempt(_) | ServiceVerdict::NoLine) => return (same, Vec::new()),
         }
     }
     if !ends.is_empty() {
-        return (Verdict::Ends(ends), exempt);
+        return (ServiceVerdict::Ends(ends), exempt);
     }
     let reasons: BTreeSet<String> = exempt.into_iter().map(|(_, why)| why).collect();
-    (Verdict::Nobody(joined(&reasons)), Vec::new())
+    (ServiceVerdict::Nobody(joined(&reasons)), Vec::new())
 }
 
-fn said(name: &str, course: &Course, verdict: Verdict, findings: BTreeSet<String>) -> Service {
-    let text = verdict.text(course);
+fn said(name: &str, simulation: &Simulation, verdict: ServiceVerdict, findings: BTreeSet<String>) -> Service {
+    let text = verdict.text(simulation);
     let ends: Vec<Value> = match verdict {
-        Verdict::Ends(ends) => ends.into_iter().map(end_json).collect(),
-        Verdict::Nobody(_) | Verdict::Exempt(_) | Verdict::NoLine => Vec::new(),
+        ServiceVerdict::Ends(ends) => ends.into_iter().map(end_json).collect(),
+        ServiceVerdict::Nobody(_) | ServiceVerdict::Exempt(_) | ServiceVerdict::NoLine => Vec::new(),
     };
     let json = json!({"service": name, "ended": !ends.is_empty(), "says": text, "lines": ends});
     let findings = findings.into_iter().map(|finding| format!("{name}: {finding}")).collect();
-    Service { name: name.to_owned(), has_line: course.ours().next().is_some(), text, json, findings }
+    Service { name: name.to_owned(), has_line: simulation.ours().next().is_some(), text, json, findings }
 }
 
 fn end_json(end: End) -> Value {
@@ -265,18 +266,21 @@ fn misplaced(stack: &Stack) -> Vec<String> {
     let mut found = Vec::new();
     for line in stack.entries.iter().filter(|entry| entry.is_ours()) {
         let place = &line.place;
-        match line.kind {
-            Kind::Session => {}
-            Kind::Auth | Kind::Password => found.push(format!(
+        match line.line_type {
+            LineType::Session => {}
+            LineType::Auth | LineType::Password => found.push(format!(
                 "{place} is of type {}: there our module only fails; it is one for session and account",
-                line.kind.word()
+                line.line_type.word()
             )),
-            Kind::Account if line.control.action(Code::SUCCESS) == Action::Done => found.push(format!(
-                "{place} is {}: account lines after it may not be asked whether the user may come in",
-                line.written
-            )),
-            Kind::Account => {
-                let refuses = matches!(line.control.action(Code::PERM_DENIED), Action::Bad | Action::Die);
+            LineType::Account if line.control.action(Code::SUCCESS) == ControlAction::Done => {
+                found.push(format!(
+                    "{place} is {}: account lines after it may not be asked whether the user may come in",
+                    line.written
+                ))
+            }
+            LineType::Account => {
+                let refuses =
+                    matches!(line.control.action(Code::PERM_DENIED), ControlAction::Bad | ControlAction::Die);
                 let why = format!("{place} is {}: its refusal counts for nothing", line.written);
                 found.extend((!refuses).then_some(why));
             }
@@ -301,15 +305,15 @@ fn untold(stack: &Stack) -> impl Iterator<Item = String> + '_ {
 fn refusing(stack: &Stack) -> Vec<String> {
     let words = |line: &Entry| Words::of_line(line.words.iter().map(String::as_str));
     let on_error = |line: &Entry| words(line).ok().map(|words| Settings::of(&words, None).on_error);
-    let session = stack.entries.iter().find(|line| line.is_ours() && line.kind == Kind::Session);
-    let entries = stack.of_kind(Kind::Account);
+    let session = stack.entries.iter().find(|line| line.is_ours() && line.line_type == LineType::Session);
+    let entries = stack.of_type(LineType::Account);
     let mut found = Vec::new();
     for line in entries.iter().filter(|line| line.is_ours()) {
         let place = &line.place;
         if let Err(bad) = words(line) {
             found.push(format!("{place}: {}: {}", bad.word, bad.problem));
         }
-        if matches!(line.control.action(Code::IGNORE), Action::Bad | Action::Die) {
+        if matches!(line.control.action(Code::IGNORE), ControlAction::Bad | ControlAction::Die) {
             found.push(format!("{place} is {}: it refuses everybody", line.written));
         }
         let said = on_error(line);

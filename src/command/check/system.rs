@@ -14,7 +14,7 @@ use crate::sys::offload::{self, Aside};
 
 /// What was found out about a machine.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SystemReport {
     /// What every service does with idle sessions.
     pub services: Vec<Service>,
     /// All that weakens the guard, in words.
@@ -25,7 +25,7 @@ pub struct Found {
 
 /// Looks at a machine.
 #[must_use]
-pub fn look(machine: &Machine, policies: &Policies) -> Found {
+pub fn look(machine: &Machine, policies: &Policies) -> SystemReport {
     let services = services::all(machine, policies);
     let (mut findings, notes) = services::around(machine, policies, &services);
     let helper = machine.file(HELPER);
@@ -35,7 +35,7 @@ pub fn look(machine: &Machine, policies: &Policies) -> Found {
     findings.extend(tiocsti(sysctl.ok().as_deref()));
     findings.extend(dev_tty());
     findings.extend(hidden(&fs::read_to_string(machine.file("/proc/self/mountinfo")).unwrap_or_default()));
-    Found { services, findings, notes }
+    SystemReport { services, findings, notes }
 }
 
 /// Of the sysctl's text; none is a kernel before 6.2, or one built that way.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::command::pam_stack::control::{Action, Code};
-use crate::command::pam_stack::simulation::{Course, joined};
+use crate::command::pam_stack::control::{Code, ControlAction};
+use crate::command::pam_stack::simulation::{Simulation, joined};
 use crate::command::pam_stack::stack::Entry;
 use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
 
 /// What a service does with idle sessions of somebody whom no rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ServiceVerdict {
     /// It ends them, by the first of these lines, or where conditions say so by another.
     Ends(Vec<End>),
     /// It ends nobody's, and why.
@@ -38,9 +38,9 @@ pub struct End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: ServiceVerdict,
     /// What weakens the guard.
-    pub weak: BTreeSet<String>,
+    pub warnings: BTreeSet<String>,
 }
 
 /// What the policy says with the words of a line.
@@ -69,29 +69,29 @@ impl Decided {
 /// Judges a service by its stack. `decide` returns what holds for a login, and `helper` is why the helper cannot
 /// guard any session, if so.
 #[must_use]
-pub fn judge(course: &Course, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
-    let mut weak = course.weak.clone();
-    if course.ours().next().is_none() {
-        return Judged { verdict: Verdict::NoLine, weak };
+pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
+    let mut warnings = simulation.warnings.clone();
+    if simulation.ours().next().is_none() {
+        return Judged { verdict: ServiceVerdict::NoLine, warnings };
     }
-    let refused = course.refused.as_ref().map(|why| format!("no session opens: {why}"));
+    let refused = simulation.refused.as_ref().map(|why| format!("no session opens: {why}"));
     let (mut ends, mut nobody): (Vec<End>, Vec<String>) = (Vec::new(), refused.into_iter().collect());
     let mut seconds = Seconds::default();
-    for way in &course.ways {
-        let lines: Vec<&Entry> = way.iter().filter_map(|at| course.entries.get(*at)).collect();
+    for case in &simulation.cases {
+        let lines: Vec<&Entry> = case.iter().filter_map(|at| simulation.entries.get(*at)).collect();
         seconds.note(&lines, decide);
-        match guarded(course, &lines, helper, decide, &mut weak) {
+        match guarded(simulation, &lines, helper, decide, &mut warnings) {
             Ok(end) if ends.contains(&end) => {}
             Ok(end) => ends.push(end),
             Err(why) => nobody.push(why),
         }
     }
-    weak.extend(seconds.useless());
+    warnings.extend(seconds.useless());
     let verdict = match nobody.into_iter().next() {
-        Some(why) if ends.is_empty() => Verdict::Nobody(why),
-        _ => Verdict::Ends(ends),
+        Some(why) if ends.is_empty() => ServiceVerdict::Nobody(why),
+        _ => ServiceVerdict::Ends(ends),
     };
-    Judged { verdict, weak }
+    Judged { verdict, warnings }
 }
 
 /// Lines of ours behind one that guards already. Where conditions decide which lines run, such a line may guard
@@ -126,11 +126,11 @@ impl Seconds {
 
 /// What ends a session in which these lines of ours run. The error says why nothing does.
 fn guarded(
-    course: &Course,
+    simulation: &Simulation,
     lines: &[&Entry],
     helper: Option<&str>,
     decide: &impl Fn(&Words) -> Decided,
-    weak: &mut BTreeSet<String>,
+    warnings: &mut BTreeSet<String>,
 ) -> Result<End, String> {
     let mut why = None;
     for line in lines {
@@ -152,13 +152,14 @@ fn guarded(
             continue;
         };
         if settings.on_error == OnError::Succeed {
-            weak.insert(format!(
+            warnings.insert(format!(
                 "{} says onerr=succeed: a session that cannot be guarded goes on unguarded",
                 decided.by("onerr", place)
             ));
         }
         if let Some(why) = helper {
-            let fails = matches!(line.control.action(Code::SESSION_ERR), Action::Bad | Action::Die);
+            let fails =
+                matches!(line.control.action(Code::SESSION_ERR), ControlAction::Bad | ControlAction::Die);
             let closed = fails && settings.on_error == OnError::Fail;
             let outcome = if closed { "no session opens" } else { "sessions go on unguarded" };
             return Err(format!("{outcome}: {why}"));
@@ -168,13 +169,13 @@ fn guarded(
         }
         return Ok(End { limit, kill: settings.kill, line: place.clone(), rule: decided.rule });
     }
-    Err(why.unwrap_or_else(|| course.never()))
+    Err(why.unwrap_or_else(|| simulation.never()))
 }
 
-impl Verdict {
+impl ServiceVerdict {
     /// In words, for people.
     #[must_use]
-    pub fn text(&self, course: &Course) -> String {
+    pub fn text(&self, simulation: &Simulation) -> String {
         let ends = match self {
             Self::Nobody(why) => return format!("nobody is ended, because {why}"),
             Self::Exempt(why) => return format!("not watched by design: {why}"),
@@ -188,8 +189,8 @@ impl Verdict {
             format!("ends after {}, kill={}, by {line}{rule}", duration::print(*limit), kill.word())
         });
         let mut text = each.collect::<Vec<_>>().join("; or ");
-        if !course.passing.is_empty() {
-            text.push_str(&format!("; unless a line is passed over by {}", joined(&course.passing)));
+        if !simulation.skipping.is_empty() {
+            text.push_str(&format!("; unless a line is passed over by {}", joined(&simulation.skipping)));
         }
         text
     }

@@ -70,7 +70,7 @@ pub const NAMES: [&str; 32] = [
 
 /// What libpam does at an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ControlAction {
     /// It counts for nothing.
     Ignore,
     /// It counts as success, unless something failed before.
@@ -88,24 +88,24 @@ pub enum Action {
 }
 
 /// The actions that have a name in a control.
-const ACTIONS: [(&str, Action); 6] = [
-    ("ignore", Action::Ignore),
-    ("ok", Action::Ok),
-    ("done", Action::Done),
-    ("bad", Action::Bad),
-    ("die", Action::Die),
-    ("reset", Action::Reset),
+const ACTIONS: [(&str, ControlAction); 6] = [
+    ("ignore", ControlAction::Ignore),
+    ("ok", ControlAction::Ok),
+    ("done", ControlAction::Done),
+    ("bad", ControlAction::Bad),
+    ("die", ControlAction::Die),
+    ("reset", ControlAction::Reset),
 ];
 
 /// A control, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control([Action; NAMES.len()]);
+pub struct Control([ControlAction; NAMES.len()]);
 
 impl Control {
     /// One that fails at every answer: that of a line which cannot be read.
     #[must_use]
     pub fn bad() -> Self {
-        Self([Action::Bad; NAMES.len()])
+        Self([ControlAction::Bad; NAMES.len()])
     }
 
     /// Reads a control, without brackets. One that cannot be read fails at every answer, success
@@ -114,15 +114,15 @@ impl Control {
     pub fn parse(text: &str) -> Self {
         // The order of required, requisite, optional and sufficient is that of pam.conf(5).
         match text.to_ascii_lowercase().as_str() {
-            "required" => Self::of_word(Action::Ok, Action::Ignore, Action::Bad),
-            "requisite" => Self::of_word(Action::Ok, Action::Ignore, Action::Die),
-            "optional" => Self::of_word(Action::Ok, Action::Ignore, Action::Ignore),
-            "sufficient" => Self::of_word(Action::Done, Action::Ignore, Action::Ignore),
+            "required" => Self::of_word(ControlAction::Ok, ControlAction::Ignore, ControlAction::Bad),
+            "requisite" => Self::of_word(ControlAction::Ok, ControlAction::Ignore, ControlAction::Die),
+            "optional" => Self::of_word(ControlAction::Ok, ControlAction::Ignore, ControlAction::Ignore),
+            "sufficient" => Self::of_word(ControlAction::Done, ControlAction::Ignore, ControlAction::Ignore),
             _ => Self::of_pairs(text).unwrap_or_else(Self::bad),
         }
     }
 
-    fn of_word(success: Action, ignore: Action, other: Action) -> Self {
+    fn of_word(success: ControlAction, ignore: ControlAction, other: ControlAction) -> Self {
         let action = |code| match code {
             0 | NEW_AUTHTOK_REQD => success,
             code if Code(code) == Code::IGNORE => ignore,
@@ -133,7 +133,7 @@ impl Control {
 
     /// `value=action ...`; `None` if libpam cannot read it.
     fn of_pairs(text: &str) -> Option<Self> {
-        let mut actions: [Option<Action>; NAMES.len()] = [None; NAMES.len()];
+        let mut actions: [Option<ControlAction>; NAMES.len()] = [None; NAMES.len()];
         let blank = |c: char| c.is_ascii_whitespace() || c == '\x0b';
         let mut rest = text.trim_start_matches(blank);
         while !rest.is_empty() {
@@ -149,57 +149,66 @@ impl Control {
                 None => actions.iter_mut().for_each(|slot| *slot = slot.or(Some(action))),
             }
         }
-        Some(Self(actions.map(|action| action.unwrap_or(Action::Bad))))
+        Some(Self(actions.map(|action| action.unwrap_or(ControlAction::Bad))))
     }
 
     /// What libpam does at that answer.
     #[must_use]
-    pub fn action(&self, code: Code) -> Action {
-        self.0.get(code.0).copied().unwrap_or(Action::Bad)
+    pub fn action(&self, code: Code) -> ControlAction {
+        self.0.get(code.0).copied().unwrap_or(ControlAction::Bad)
     }
 }
 
 /// The action that a text begins with, and what is behind it.
-fn action(text: &str) -> Option<(Action, &str)> {
+fn action(text: &str) -> Option<(ControlAction, &str)> {
     if let Some((name, action)) = ACTIONS.iter().find(|(name, _)| text.starts_with(name)) {
         return Some((*action, text.strip_prefix(name)?));
     }
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, tail) = text.split_at(end);
     let jump = number.parse().ok().filter(|jump| (1..=i32::MAX as u32).contains(jump))?;
-    Some((Action::Jump(jump), tail))
+    Some((ControlAction::Jump(jump), tail))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(text: &str, code: Code) -> Action {
+    fn at(text: &str, code: Code) -> ControlAction {
         Control::parse(text).action(code)
     }
 
     #[test]
     fn the_words_mean_the_same_in_capitals() {
         for word in ["optional", "OPTIONAL", "Optional"] {
-            assert_eq!((at(word, Code::SUCCESS), at(word, Code::SESSION_ERR)), (Action::Ok, Action::Ignore));
+            assert_eq!(
+                (at(word, Code::SUCCESS), at(word, Code::SESSION_ERR)),
+                (ControlAction::Ok, ControlAction::Ignore)
+            );
         }
-        assert_eq!(at("required", Code::IGNORE), Action::Ignore);
-        assert_eq!(at("requisite", Code::SESSION_ERR), Action::Die);
-        assert_eq!(at("SUFFICIENT", Code::SUCCESS), Action::Done);
+        assert_eq!(at("required", Code::IGNORE), ControlAction::Ignore);
+        assert_eq!(at("requisite", Code::SESSION_ERR), ControlAction::Die);
+        assert_eq!(at("SUFFICIENT", Code::SUCCESS), ControlAction::Done);
     }
 
     #[test]
     fn pairs_are_read_as_libpam_reads_them() {
         let text = "success=ok default=ignore";
-        assert_eq!((at(text, Code::SUCCESS), at(text, Code::SESSION_ERR)), (Action::Ok, Action::Ignore));
+        assert_eq!(
+            (at(text, Code::SUCCESS), at(text, Code::SESSION_ERR)),
+            (ControlAction::Ok, ControlAction::Ignore)
+        );
         let text = " success = 2  new_authtok_reqd=done default=die";
-        assert_eq!((at(text, Code::SUCCESS), at(text, Code::SESSION_ERR)), (Action::Jump(2), Action::Die));
+        assert_eq!(
+            (at(text, Code::SUCCESS), at(text, Code::SESSION_ERR)),
+            (ControlAction::Jump(2), ControlAction::Die)
+        );
         // What is not named fails, and a default does not replace what stands before it.
-        assert_eq!(at("success=1", Code::SESSION_ERR), Action::Bad);
-        assert_eq!(at("default=ignore success=ok default=die", Code::SESSION_ERR), Action::Ignore);
-        assert_eq!(at("default=1 success=ok", Code::SUCCESS), Action::Ok);
+        assert_eq!(at("success=1", Code::SESSION_ERR), ControlAction::Bad);
+        assert_eq!(at("default=ignore success=ok default=die", Code::SESSION_ERR), ControlAction::Ignore);
+        assert_eq!(at("default=1 success=ok", Code::SUCCESS), ControlAction::Ok);
         // libpam wants no blank between two pairs.
-        assert_eq!(at("success=okdefault=ignore", Code::SESSION_ERR), Action::Ignore);
+        assert_eq!(at("success=okdefault=ignore", Code::SESSION_ERR), ControlAction::Ignore);
     }
 
     #[test]
@@ -214,7 +223,7 @@ mod tests {
             "x=ok",
             "success=99999999999",
         ] {
-            assert_eq!(at(text, Code::SUCCESS), Action::Bad, "{text}");
+            assert_eq!(at(text, Code::SUCCESS), ControlAction::Bad, "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! After `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. A test compares it with the libpam of the machine.
 
-use super::control::{Action, Code};
+use super::control::{Code, ControlAction};
 use super::stack::{Entry, Runs};
 
 /// What has become of a stack.
@@ -11,7 +11,7 @@ pub struct Run {
     /// What the application gets.
     pub result: Code,
     /// The lines that ran, by their positions, each with the action that followed.
-    pub ran: Vec<(usize, Action)>,
+    pub ran: Vec<(usize, ControlAction)>,
     /// A jump behind the end of the stack.
     pub bad_jump: Option<usize>,
 }
@@ -32,7 +32,7 @@ impl Run {
 
 /// What libpam thinks of the stack so far.
 #[derive(Clone, Copy)]
-struct Thought {
+struct StackState {
     impression: Impression,
     status: Code,
 }
@@ -44,7 +44,7 @@ enum Impression {
     Negative,
 }
 
-impl Thought {
+impl StackState {
     const NONE: Self = Self { impression: Impression::Undefined, status: Code::PERM_DENIED };
 
     fn succeed(&mut self, code: Code) {
@@ -67,14 +67,14 @@ impl Thought {
 pub fn run(entries: &[Entry], answer: impl Fn(usize, &Entry) -> Code) -> Run {
     let mut run = Run { result: Code::PERM_DENIED, ran: Vec::new(), bad_jump: None };
     // What was thought when each substack began.
-    let mut before = vec![Thought::NONE];
-    let mut thought = Thought::NONE;
+    let mut before = vec![StackState::NONE];
+    let mut state = StackState::NONE;
     let (mut at, mut level) = (0, 0);
     while let Some(entry) = entries.get(at) {
         if level < entry.level {
-            before.resize(entry.level + 1, Thought::NONE);
+            before.resize(entry.level + 1, StackState::NONE);
             if let Some(slot) = before.get_mut(entry.level) {
-                *slot = thought;
+                *slot = state;
             }
         }
         level = entry.level;
@@ -90,33 +90,33 @@ pub fn run(entries: &[Entry], answer: impl Fn(usize, &Entry) -> Code) -> Run {
         run.ran.push((at, action));
         let mut next = at + 1;
         match action {
-            Action::Ignore => {}
-            Action::Ok => thought.succeed(code),
-            Action::Done => {
-                thought.succeed(code);
-                if thought.impression == Impression::Positive {
+            ControlAction::Ignore => {}
+            ControlAction::Ok => state.succeed(code),
+            ControlAction::Done => {
+                state.succeed(code);
+                if state.impression == Impression::Positive {
                     next = end_of(entries, at);
                 }
             }
-            Action::Bad => thought.fail(code),
-            Action::Die => {
-                thought.fail(code);
+            ControlAction::Bad => state.fail(code),
+            ControlAction::Die => {
+                state.fail(code);
                 next = end_of(entries, at);
             }
-            Action::Reset => thought = before.get(level).copied().unwrap_or(Thought::NONE),
-            Action::Jump(lines) => match jump(entries, at, lines) {
+            ControlAction::Reset => state = before.get(level).copied().unwrap_or(StackState::NONE),
+            ControlAction::Jump(lines) => match jump(entries, at, lines) {
                 Ok(to) => next = to,
                 Err(to) => {
                     next = to;
-                    thought = Thought { impression: Impression::Negative, status: Code::PERM_DENIED };
+                    state = StackState { impression: Impression::Negative, status: Code::PERM_DENIED };
                     run.bad_jump.get_or_insert(at);
                 }
             },
         }
         at = next;
     }
-    let unsure = thought.status == Code::SUCCESS && thought.impression != Impression::Positive;
-    run.result = if unsure { Code::PERM_DENIED } else { thought.status };
+    let unsure = state.status == Code::SUCCESS && state.impression != Impression::Positive;
+    run.result = if unsure { Code::PERM_DENIED } else { state.status };
     run
 }
 
@@ -147,7 +147,7 @@ fn jump(entries: &[Entry], at: usize, lines: u32) -> Result<usize, usize> {
 mod tests {
     use super::*;
     use crate::command::pam_stack::parse;
-    use crate::command::pam_stack::stack::Kind;
+    use crate::command::pam_stack::stack::LineType;
     use std::path::PathBuf;
 
     /// The positions that ran and the result, for modules that answer as their names say.
@@ -160,7 +160,7 @@ mod tests {
             };
             Some((PathBuf::from(name), text.to_owned()))
         };
-        let entries = parse::read("service", true, file).unwrap().of_kind(Kind::Session);
+        let entries = parse::read("service", true, file).unwrap().of_type(LineType::Session);
         let code = |name: &str| Code((0..32).find(|code| Code(*code).name() == name).unwrap());
         let run = run(&entries, |_, entry| code(entry.module()));
         (run.ran.iter().map(|(at, _)| *at).collect(), run.result.name())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::elf;
 use super::parse;
-use super::stack::{self, Kind, Stack};
+use super::stack::{self, LineType, Stack};
 
 /// Where the library may be. A star stands for one directory, such as Debian's `x86_64-linux-gnu`.
 const LIBRARIES: [&str; 7] = ["usr/lib64", "lib64", "usr/lib/*", "lib/*", "usr/lib", "lib", "usr/local/lib"];
@@ -84,9 +84,9 @@ impl Libpam {
         let other = self.stack(OTHER);
         let Some(mut stack) = self.stack(service) else { return other };
         let Some(other) = other else { return Some(stack) };
-        for kind in Kind::ALL {
-            if !stack.entries.iter().any(|entry| entry.kind == kind) {
-                stack.entries.extend(other.of_kind(kind));
+        for kind in LineType::ALL {
+            if !stack.entries.iter().any(|entry| entry.line_type == kind) {
+                stack.entries.extend(other.of_type(kind));
             }
         }
         // libpam reads both before it runs anything.

@@ -1,14 +1,14 @@
 //! Lines of a stack that nearly are ours: a letter is wrong, and libpam takes them for something else. Pure.
 
-use super::stack::{Kind, MODULE};
+use super::stack::{LineType, MODULE};
 
 /// What is wrong with a line that was meant as a session line of ours, by its first word and its module.
 #[must_use]
-pub fn misspelled(word: &str, kind: Option<Kind>, module: &str) -> Option<String> {
+pub fn misspelled(word: &str, kind: Option<LineType>, module: &str) -> Option<String> {
     let name = module.rsplit('/').next().unwrap_or(module);
     match kind {
         None if name == MODULE => Some(format!("{word} is no type of line: did you mean session?")),
-        None | Some(Kind::Session) if name != MODULE && is_nearly_ours(name) => {
+        None | Some(LineType::Session) if name != MODULE && is_nearly_ours(name) => {
             Some(format!("no module is called {name}: did you mean {MODULE}?"))
         }
         _ => None,

@@ -1,7 +1,7 @@
 //! What modules answer when a session opens. Most answer success for everybody who gets in; a few are
 //! there to tell people apart; and of a few it is known that they never answer success.
 
-use super::control::{Action, Code};
+use super::control::{Code, ControlAction};
 use super::stack::{self, Entry, Runs};
 
 /// Modules whose answer depends on who comes, from where or when.
@@ -30,7 +30,7 @@ const TELLS_APART: [&str; 20] = [
 /// The answers of those that are tried.
 const ANSWERS: [Code; 4] = [Code::SUCCESS, Code::AUTH_ERR, Code::PERM_DENIED, Code::IGNORE];
 /// More ways than these are not tried.
-const WAYS_MAX: usize = 4096;
+const CASES_MAX: usize = 4096;
 
 /// What a line answers where nothing is against the login. `loads` says whether libpam can load a module.
 fn usual(entry: &Entry, loads: &impl Fn(&str) -> bool) -> Code {
@@ -56,7 +56,7 @@ pub fn is_certain(entry: &Entry) -> bool {
 /// The answers of a line that tells people apart which make a difference to the lines after it; none of
 /// any other line.
 fn varied(entry: &Entry) -> Vec<Code> {
-    let mut actions: Vec<Action> = Vec::new();
+    let mut actions: Vec<ControlAction> = Vec::new();
     let mut codes = ANSWERS.to_vec();
     codes.retain(|code| {
         let action = entry.control.action(*code);
@@ -64,7 +64,9 @@ fn varied(entry: &Entry) -> Vec<Code> {
         actions.push(action);
         new
     });
-    let steers = |action: &Action| matches!(action, Action::Jump(_) | Action::Done | Action::Reset);
+    let steers = |action: &ControlAction| {
+        matches!(action, ControlAction::Jump(_) | ControlAction::Done | ControlAction::Reset)
+    };
     let apart = TELLS_APART.contains(&entry.module()) && actions.iter().any(steers);
     if apart { codes } else { Vec::new() }
 }
@@ -78,26 +80,26 @@ pub fn tells_apart(entry: &Entry) -> bool {
 /// Every way in which the lines of a stack may answer: first the usual answers, then those varied where a
 /// line tells people apart, unless its answer is known.
 #[must_use]
-pub fn ways(
+pub fn cases(
     entries: &[Entry],
     loads: &impl Fn(&str) -> bool,
     known: &impl Fn(&Entry) -> Option<Code>,
 ) -> Vec<Vec<Code>> {
     let usual: Vec<Code> = entries.iter().map(|entry| usual(entry, loads)).collect();
-    let mut ways = vec![usual.clone()];
+    let mut cases = vec![usual.clone()];
     for (at, (entry, code)) in entries.iter().zip(&usual).enumerate() {
         let codes = known(entry).map_or_else(|| varied(entry), |code| vec![code]);
-        if *code == Code::MODULE_UNKNOWN || codes.is_empty() || ways.len() * codes.len() > WAYS_MAX {
+        if *code == Code::MODULE_UNKNOWN || codes.is_empty() || cases.len() * codes.len() > CASES_MAX {
             continue;
         }
-        let with = |code: Code| ways.iter().map(move |way| replaced(way, at, code));
-        ways = codes.into_iter().flat_map(with).collect();
+        let with = |code: Code| cases.iter().map(move |case| replaced(case, at, code));
+        cases = codes.into_iter().flat_map(with).collect();
     }
-    ways
+    cases
 }
 
 /// The same answers, but for that of one line.
 #[must_use]
-pub fn replaced(way: &[Code], at: usize, code: Code) -> Vec<Code> {
-    way.iter().enumerate().map(|(n, usual)| if n == at { code } else { *usual }).collect()
+pub fn replaced(case: &[Code], at: usize, code: Code) -> Vec<Code> {
+    case.iter().enumerate().map(|(n, usual)| if n == at { code } else { *usual }).collect()
 }

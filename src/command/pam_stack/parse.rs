@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::control::Control;
 use super::misspelled;
-use super::stack::{Entry, Kind, Runs, Stack};
+use super::stack::{Entry, LineType, Runs, Stack};
 
 /// Files that include each other have an end in libpam, too.
 const DEPTH_MAX: usize = 16;
@@ -25,7 +25,7 @@ pub fn read(
         return None;
     }
     let (path, text) = read(service)?;
-    let mut reader = Reader {
+    let mut reader = StackReader {
         read,
         at_include,
         unread: FILES_MAX,
@@ -34,23 +34,23 @@ pub fn read(
         misspelled: Vec::new(),
         broken: None,
     };
-    let torn = reader.lines(&path, &text, Scope::default()).err();
+    let torn = reader.lines(&path, &text, IncludeScope::default()).err();
     let broken = reader.broken.or(torn);
     Some(Stack { entries: reader.found, broken, includes: reader.includes, misspelled: reader.misspelled })
 }
 
 /// Where an included file stands.
 #[derive(Clone, Copy, Default)]
-struct Scope {
+struct IncludeScope {
     /// Only lines of this kind are taken.
-    only: Option<Kind>,
+    only: Option<LineType>,
     /// How many files include it.
     depth: usize,
     /// In how many substacks it is.
     level: usize,
 }
 
-struct Reader<R> {
+struct StackReader<R> {
     read: R,
     at_include: bool,
     unread: usize,
@@ -60,9 +60,9 @@ struct Reader<R> {
     broken: Option<String>,
 }
 
-impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
+impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
     /// Adds the lines of an included file. The error says why libpam gives it up.
-    fn file(&mut self, name: &str, scope: Scope) -> Result<(), String> {
+    fn file(&mut self, name: &str, scope: IncludeScope) -> Result<(), String> {
         self.unread = self
             .unread
             .checked_sub(1)
@@ -73,7 +73,7 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
         self.lines(&path, &text, scope)
     }
 
-    fn lines(&mut self, path: &Path, text: &str, scope: Scope) -> Result<(), String> {
+    fn lines(&mut self, path: &Path, text: &str, scope: IncludeScope) -> Result<(), String> {
         for row in rows(text) {
             let (number, line) =
                 row.map_err(|number| format!("{}:{number}: the file ends within a line", path.display()))?;
@@ -83,17 +83,17 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
         Ok(())
     }
 
-    fn line(&mut self, place: &str, line: &str, scope: Scope) {
+    fn line(&mut self, place: &str, line: &str, scope: IncludeScope) {
         let mut tokens = words(line).into_iter();
         let first = tokens.next().unwrap_or_default();
         // A leading hyphen asks for less in the log where the module is missing. It changes no answer.
         let word = first.strip_prefix('-').unwrap_or(&first);
         if self.at_include && word.eq_ignore_ascii_case("@include") {
             let name = tokens.next().unwrap_or_default();
-            let included = self.file(&name, Scope { depth: scope.depth + 1, ..scope });
+            let included = self.file(&name, IncludeScope { depth: scope.depth + 1, ..scope });
             match (included, scope.only) {
                 (Ok(()), _) => {}
-                (Err(why), Some(kind)) => self.fails(place, kind, Control::bad(), scope, &why),
+                (Err(why), Some(line_type)) => self.fails(place, line_type, Control::bad(), scope, &why),
                 // libpam knows no kind to let fail, and gives up. The lines after it show what was meant.
                 (Err(why), None) => {
                     self.broken.get_or_insert(format!("{place}: {why}"));
@@ -101,19 +101,19 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
             }
             return;
         }
-        let known = Kind::of_word(word);
+        let known = LineType::of_word(word);
         // What cannot be read lets the login fail where that is worst.
-        let kind = known.or(scope.only).unwrap_or(Kind::Auth);
-        if scope.only.is_some_and(|only| only != kind) {
+        let line_type = known.or(scope.only).unwrap_or(LineType::Auth);
+        if scope.only.is_some_and(|only| only != line_type) {
             return;
         }
         let Some(written) = tokens.next() else {
-            self.fails(place, kind, Control::bad(), scope, "there is no control");
+            self.fails(place, line_type, Control::bad(), scope, "there is no control");
             return;
         };
         let substack = written.eq_ignore_ascii_case("substack");
         if substack || written.eq_ignore_ascii_case("include") {
-            self.include(place, kind, substack, tokens.next(), scope);
+            self.include(place, line_type, substack, tokens.next(), scope);
             return;
         }
         let control = Control::parse(&written);
@@ -121,11 +121,11 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
         let wrong = module.as_ref().and_then(|module| misspelled::misspelled(word, known, module));
         self.misspelled.extend(wrong.map(|wrong| format!("{place}: {wrong}")));
         match (known, module) {
-            (None, _) => self.fails(place, kind, control, scope, &format!("{word} is no type of line")),
-            (_, None) => self.fails(place, kind, control, scope, "there is no module"),
+            (None, _) => self.fails(place, line_type, control, scope, &format!("{word} is no type of line")),
+            (_, None) => self.fails(place, line_type, control, scope, "there is no module"),
             (_, Some(module)) => self.found.push(Entry {
                 place: place.to_owned(),
-                kind,
+                line_type,
                 written,
                 control,
                 level: scope.level,
@@ -135,27 +135,34 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> Reader<R> {
         }
     }
 
-    fn include(&mut self, place: &str, kind: Kind, substack: bool, name: Option<String>, scope: Scope) {
+    fn include(
+        &mut self,
+        place: &str,
+        line_type: LineType,
+        substack: bool,
+        name: Option<String>,
+        scope: IncludeScope,
+    ) {
         if substack {
-            self.push(place, kind, Control::bad(), scope, Runs::Substack);
+            self.push(place, line_type, Control::bad(), scope, Runs::Substack);
         }
         let level = scope.level + usize::from(substack);
-        let inner = Scope { only: Some(kind), depth: scope.depth + 1, level };
+        let inner = IncludeScope { only: Some(line_type), depth: scope.depth + 1, level };
         let included = name.ok_or_else(|| "there is no file to include".to_owned());
         if let Err(why) = included.and_then(|name| self.file(&name, inner)) {
-            self.fails(place, kind, Control::bad(), scope, &why);
+            self.fails(place, line_type, Control::bad(), scope, &why);
         }
     }
 
-    fn fails(&mut self, place: &str, kind: Kind, control: Control, scope: Scope, why: &str) {
-        self.push(place, kind, control, scope, Runs::Fails(why.to_owned()));
+    fn fails(&mut self, place: &str, line_type: LineType, control: Control, scope: IncludeScope, why: &str) {
+        self.push(place, line_type, control, scope, Runs::Fails(why.to_owned()));
     }
 
-    fn push(&mut self, place: &str, kind: Kind, control: Control, scope: Scope, runs: Runs) {
+    fn push(&mut self, place: &str, line_type: LineType, control: Control, scope: IncludeScope, runs: Runs) {
         let (place, level) = (place.to_owned(), scope.level);
         self.found.push(Entry {
             place,
-            kind,
+            line_type,
             written: String::new(),
             control,
             level,
@@ -261,16 +268,16 @@ session include sshd
         })
     }
 
-    fn modules(service: &str, kind: Kind) -> Vec<String> {
-        let entries = stack(service).unwrap().of_kind(kind);
+    fn modules(service: &str, line_type: LineType) -> Vec<String> {
+        let entries = stack(service).unwrap().of_type(line_type);
         entries.iter().map(|entry| format!("{} {} {}", entry.place, entry.level, entry.module())).collect()
     }
 
     #[test]
     fn lines_come_in_the_order_libpam_runs_them() {
-        assert_eq!(modules("sshd", Kind::Auth), ["/p/sshd:2 0 pam_unix.so", "/p/common:2 0 y"]);
-        assert_eq!(modules("sshd", Kind::Account), ["/p/others:1 0 pam_a.so"]);
-        let session = modules("sshd", Kind::Session);
+        assert_eq!(modules("sshd", LineType::Auth), ["/p/sshd:2 0 pam_unix.so", "/p/common:2 0 y"]);
+        assert_eq!(modules("sshd", LineType::Account), ["/p/others:1 0 pam_a.so"]);
+        let session = modules("sshd", LineType::Session);
         assert_eq!(
             session[..6],
             [
@@ -288,17 +295,17 @@ session include sshd
 
     #[test]
     fn what_cannot_be_read_fails_where_libpam_lets_it_fail() {
-        let faults = |kind| -> Vec<String> {
+        let faults = |line_type| -> Vec<String> {
             let said = |entry: Entry| match entry.runs {
                 Runs::Fails(why) => format!("{}: {why}", entry.place),
                 runs => format!("{}: {runs:?}", entry.place),
             };
-            stack("faulty").unwrap().of_kind(kind).into_iter().map(said).collect()
+            stack("faulty").unwrap().of_type(line_type).into_iter().map(said).collect()
         };
-        assert_eq!(faults(Kind::Auth), ["/p/faulty:1: sessio is no type of line"]);
+        assert_eq!(faults(LineType::Auth), ["/p/faulty:1: sessio is no type of line"]);
         let b = "/p/others:2: Module(\"pam_b.so\")";
         assert_eq!(
-            faults(Kind::Session),
+            faults(LineType::Session),
             [
                 "/p/faulty:2: there is no control",
                 "/p/faulty:3: there is no module",
@@ -316,7 +323,7 @@ session include sshd
             stack("missing").unwrap().broken.unwrap(),
             "/p/missing:2: there is no file none to include"
         );
-        assert_eq!(modules("missing", Kind::Session).len(), 2);
+        assert_eq!(modules("missing", LineType::Session).len(), 2);
         assert_eq!(stack("torn").unwrap().broken.unwrap(), "/p/torn:2: the file ends within a line");
         assert_eq!(stack("sshd").unwrap().broken, None);
     }

@@ -4,10 +4,10 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use super::control::{Action, Code};
+use super::control::{Code, ControlAction};
 use super::dispatch::{self, Run};
 use super::module_results;
-use super::stack::{Entry, Kind, Runs, Stack};
+use super::stack::{Entry, LineType, Runs, Stack};
 
 /// The module that puts a session into the scope which tells its processes from others.
 const SYSTEMD: &str = "pam_systemd.so";
@@ -16,23 +16,23 @@ const ENV: &str = "pam_env.so";
 
 /// What becomes of a stack's session lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct Simulation {
     /// The session lines.
     pub entries: Vec<Entry>,
     /// For every way in which a session opens: the lines of ours that run, by their positions. The usual way
     /// comes first.
-    pub ways: Vec<Vec<usize>>,
+    pub cases: Vec<Vec<usize>>,
     /// Why no session opens, if none does.
     pub refused: Option<String>,
     /// Which lines pass one of ours over.
-    pub passing: BTreeSet<String>,
+    pub skipping: BTreeSet<String>,
     /// Why libpam cannot load lines of ours.
     pub unloadable: BTreeSet<String>,
     /// What weakens our lines where they stand.
-    pub weak: BTreeSet<String>,
+    pub warnings: BTreeSet<String>,
 }
 
-impl Course {
+impl Simulation {
     /// The course of a stack. `loads` returns why libpam cannot load the module at a path. `known` returns
     /// what a line that tells people apart answers, if the question is about one login.
     #[must_use]
@@ -41,39 +41,39 @@ impl Course {
         loads: &impl Fn(&str) -> Result<(), String>,
         known: &impl Fn(&Entry) -> Option<Code>,
     ) -> Self {
-        let entries = stack.of_kind(Kind::Session);
-        let weak = stack.misspelled.iter().cloned().collect();
+        let entries = stack.of_type(LineType::Session);
+        let warnings = stack.misspelled.iter().cloned().collect();
         if let Some(why) = &stack.broken {
-            return Self { refused: Some(why.clone()), entries, weak, ..Self::default() };
+            return Self { refused: Some(why.clone()), entries, warnings, ..Self::default() };
         }
-        let mut course = Self { weak, ..Self::default() };
+        let mut simulation = Self { warnings, ..Self::default() };
         let mut first = None;
-        for codes in module_results::ways(&entries, &|path| loads(path).is_ok(), known) {
-            let way = Way { entries: &entries, codes };
-            let run = way.run();
+        for codes in module_results::cases(&entries, &|path| loads(path).is_ok(), known) {
+            let case = Case { entries: &entries, codes };
+            let run = case.run();
             if run.succeeds() {
-                let ours = way.ours(&run);
-                course.weak.extend(way.weaknesses(&ours));
-                course.passing.extend(way.passing(&run));
-                if !course.ways.contains(&ours) {
-                    course.ways.push(ours);
+                let ours = case.ours(&run);
+                simulation.warnings.extend(case.weaknesses(&ours));
+                simulation.skipping.extend(case.skipping(&run));
+                if !simulation.cases.contains(&ours) {
+                    simulation.cases.push(ours);
                 }
             }
             first.get_or_insert(run);
         }
-        if let Some(run) = first.filter(|_| course.ways.is_empty()) {
-            course.refused = Some(culprit(&entries, &run, loads));
+        if let Some(run) = first.filter(|_| simulation.cases.is_empty()) {
+            simulation.refused = Some(culprit(&entries, &run, loads));
         }
         for (entry, path) in
             entries.iter().filter(|entry| entry.is_ours()).filter_map(|entry| Some((entry, entry.path()?)))
         {
-            course.unloadable.extend(loads(path).err().map(|why| format!("{}: {why}", entry.place)));
+            simulation.unloadable.extend(loads(path).err().map(|why| format!("{}: {why}", entry.place)));
         }
         if entries.iter().any(Entry::is_ours) {
-            course.weak.extend(environment(stack, &entries));
+            simulation.warnings.extend(environment(stack, &entries));
         }
-        course.entries = entries;
-        course
+        simulation.entries = entries;
+        simulation
     }
 
     /// The lines of ours.
@@ -87,7 +87,7 @@ impl Course {
         match &self.refused {
             Some(why) => format!("no session opens: {why}"),
             None if !self.unloadable.is_empty() => joined(&self.unloadable),
-            None => format!("no line of ours runs, passed over by {}", joined(&self.passing)),
+            None => format!("no line of ours runs, passed over by {}", joined(&self.skipping)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Course {
     pub fn only_line(&self) -> Option<&Entry> {
         let mut ours = self.ours();
         let only = ours.next().filter(|_| ours.next().is_none());
-        let always = !self.ways.is_empty() && self.ways.iter().all(|way| way.len() == 1);
+        let always = !self.cases.is_empty() && self.cases.iter().all(|case| case.len() == 1);
         only.filter(|_| always)
     }
 }
@@ -108,12 +108,12 @@ pub fn joined(texts: &BTreeSet<String>) -> String {
 }
 
 /// One way in which the modules may answer.
-struct Way<'a> {
+struct Case<'a> {
     entries: &'a [Entry],
     codes: Vec<Code>,
 }
 
-impl Way<'_> {
+impl Case<'_> {
     fn run(&self) -> Run {
         let guarded = Cell::new(false);
         dispatch::run(self.entries, |at, entry| {
@@ -126,7 +126,7 @@ impl Way<'_> {
 
     /// The same, but for the answer of one line.
     fn run_with(&self, at: usize, code: Code) -> Run {
-        Way { entries: self.entries, codes: module_results::replaced(&self.codes, at, code) }.run()
+        Case { entries: self.entries, codes: module_results::replaced(&self.codes, at, code) }.run()
     }
 
     fn code(&self, at: usize) -> Code {
@@ -145,8 +145,10 @@ impl Way<'_> {
     }
 
     /// The lines that pass one of ours over.
-    fn passing(&self, run: &Run) -> Vec<String> {
-        let skips = |action: Action| matches!(action, Action::Jump(_) | Action::Done | Action::Die);
+    fn skipping(&self, run: &Run) -> Vec<String> {
+        let skips = |action: ControlAction| {
+            matches!(action, ControlAction::Jump(_) | ControlAction::Done | ControlAction::Die)
+        };
         let passed = self.entries.iter().enumerate().filter(|(at, entry)| entry.is_ours() && !run.has(*at));
         let by = |at: usize| run.ran.iter().rev().find(|(ran, action)| *ran < at && skips(*action));
         passed.filter_map(|(at, _)| by(at)).filter_map(|(ran, _)| self.entries.get(*ran)).map(shown).collect()
@@ -168,7 +170,7 @@ impl Way<'_> {
         let left_alone = ours
             .iter()
             .fold(self.codes.clone(), |codes, at| module_results::replaced(&codes, *at, Code::IGNORE));
-        if !ours.is_empty() && !(Way { entries: self.entries, codes: left_alone }).run().succeeds() {
+        if !ours.is_empty() && !(Case { entries: self.entries, codes: left_alone }).run().succeeds() {
             found.push(
                 "exempt users cannot log in: without our module's no session line returns success".to_owned(),
             );
@@ -224,7 +226,7 @@ fn bracketed(control: &str) -> String {
 
 /// Why a stack fails.
 fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), String>) -> String {
-    let fails = |action: &Action| matches!(action, Action::Bad | Action::Die);
+    let fails = |action: &ControlAction| matches!(action, ControlAction::Bad | ControlAction::Die);
     let failed = run.ran.iter().find(|(at, action)| fails(action) || run.bad_jump == Some(*at));
     let Some((entry, action)) = failed.and_then(|(at, action)| Some((entries.get(*at)?, action))) else {
         return "no session line returns success".to_owned();
@@ -251,7 +253,7 @@ fn environment(stack: &Stack, session: &[Entry]) -> Vec<String> {
         entry.module() == ENV && value.is_some_and(|value| !value.trim_start_matches('0').is_empty())
     };
     // The credentials are set, which runs the auth lines, before the session opens.
-    let auth = stack.entries.iter().filter(|entry| entry.kind == Kind::Auth);
+    let auth = stack.entries.iter().filter(|entry| entry.line_type == LineType::Auth);
     let before = auth.chain(session.iter().take(systemd)).filter(reads);
     let said = |entry: &Entry| {
         format!(

@@ -7,7 +7,7 @@ pub const MODULE: &str = "pam_idle_watchdog.so";
 
 /// Which part of a login a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum LineType {
     /// Who somebody is.
     Auth,
     /// Whether they may come in.
@@ -18,7 +18,7 @@ pub enum Kind {
     Password,
 }
 
-impl Kind {
+impl LineType {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Auth, Self::Account, Self::Session, Self::Password];
 
@@ -62,7 +62,7 @@ pub struct Entry {
     /// Where it stands, as `file:line`.
     pub place: String,
     /// What it is for.
-    pub kind: Kind,
+    pub line_type: LineType,
     /// The control as it is written.
     pub written: String,
     /// The control as libpam reads it.
@@ -115,7 +115,7 @@ pub struct Stack {
 impl Stack {
     /// The lines of one kind.
     #[must_use]
-    pub fn of_kind(&self, kind: Kind) -> Vec<Entry> {
-        self.entries.iter().filter(|entry| entry.kind == kind).cloned().collect()
+    pub fn of_type(&self, line_type: LineType) -> Vec<Entry> {
+        self.entries.iter().filter(|entry| entry.line_type == line_type).cloned().collect()
     }
 }

@@ -6,7 +6,7 @@ use super::stack::Entry;
 use crate::command::args::Asked;
 
 /// What name services say of a user; `None` where they do not.
-pub struct Known<'a> {
+pub struct UserFacts<'a> {
     /// The user's id.
     pub uid: &'a dyn Fn() -> Option<u32>,
     /// Whether they are a member of a group.
@@ -18,7 +18,7 @@ const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audi
 
 /// What the module of a line answers, where that can be told.
 #[must_use]
-pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
+pub fn answer(entry: &Entry, login: &Asked, user: &UserFacts<'_>) -> Option<Code> {
     if entry.module() != "pam_succeed_if.so" {
         return None;
     }
@@ -33,7 +33,7 @@ pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
     Some(if holds { Code::SUCCESS } else { Code::AUTH_ERR })
 }
 
-fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Known<'_>) -> Option<bool> {
+fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &UserFacts<'_>) -> Option<bool> {
     let left = left.to_ascii_lowercase();
     let value = match left.as_str() {
         "user" => login.user.to_string_lossy().into_owned(),
@@ -67,16 +67,16 @@ fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Kn
 mod tests {
     use super::*;
     use crate::command::pam_stack::parse;
-    use crate::command::pam_stack::stack::Kind;
+    use crate::command::pam_stack::stack::LineType;
     use std::path::PathBuf;
 
     fn asked(words: &str) -> Option<Code> {
         let read =
             |_: &str| Some((PathBuf::from("/f"), format!("session optional pam_succeed_if.so {words}\n")));
-        let entry = parse::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
+        let entry = parse::read("x", true, read).unwrap().of_type(LineType::Session).remove(0);
         let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
         let login = Asked { user: user.into(), service, tty, from };
-        answer(&entry, &login, &Known { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
+        answer(&entry, &login, &UserFacts { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
     }
 
     #[test]

@@ -5,32 +5,32 @@ use crate::command::pam_stack::simulation::joined;
 
 /// What the line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum CurrentLine {
     /// At this place, with these words.
-    Now(String, Vec<String>),
+    Known(String, Vec<String>),
     /// It depends on the login, which is over, and why.
-    Unsure(String),
+    Unclear(String),
     /// There is none any more, and why.
-    Lost(String),
+    Gone(String),
 }
 
 /// That of a service.
 #[must_use]
-pub fn line(machine: &Machine, service: &str) -> Line {
-    let course = match machine.course_of(service, &|_| None) {
-        Ok(course) => course,
-        Err(why) => return Line::Lost(why),
+pub fn line(machine: &Machine, service: &str) -> CurrentLine {
+    let simulation = match machine.simulate_service(service, &|_| None) {
+        Ok(simulation) => simulation,
+        Err(why) => return CurrentLine::Gone(why),
     };
-    if let Some(line) = course.only_line() {
-        return Line::Now(line.place.clone(), line.words.clone());
+    if let Some(line) = simulation.only_line() {
+        return CurrentLine::Known(line.place.clone(), line.words.clone());
     }
-    if course.ways.iter().all(Vec::is_empty) {
-        return Line::Lost(course.never());
+    if simulation.cases.iter().all(Vec::is_empty) {
+        return CurrentLine::Gone(simulation.never());
     }
-    let lines: Vec<&str> = course.ours().map(|line| line.place.as_str()).collect();
-    Line::Unsure(match course.passing.is_empty() {
+    let lines: Vec<&str> = simulation.ours().map(|line| line.place.as_str()).collect();
+    CurrentLine::Unclear(match simulation.skipping.is_empty() {
         true => format!("there are several: {}", lines.join(", ")),
-        false => format!("it depends on {} which one runs", joined(&course.passing)),
+        false => format!("it depends on {} which one runs", joined(&simulation.skipping)),
     })
 }
 
@@ -41,14 +41,14 @@ mod tests {
 
     const LINE: &str = "session required pam_idle_watchdog.so timeout=15m kill=none";
 
-    fn now(ours: &str) -> Line {
+    fn now(ours: &str) -> CurrentLine {
         line(&Tree::with(ours).machine(), "sshd")
     }
 
     #[test]
     fn the_words_are_those_of_the_only_line() {
         let words = ["timeout=15m", "kill=none"].map(str::to_owned).to_vec();
-        assert_eq!(now(LINE), Line::Now("/etc/pam.d/sshd:9".to_owned(), words));
+        assert_eq!(now(LINE), CurrentLine::Known("/etc/pam.d/sshd:9".to_owned(), words));
     }
 
     #[test]
@@ -56,14 +56,14 @@ mod tests {
         let jump = "session [success=1 default=ignore] pam_succeed_if.so user = a";
         let by =
             "it depends on /etc/pam.d/sshd:9 ([success=1 default=ignore] pam_succeed_if.so) which one runs";
-        assert_eq!(now(&format!("{jump}\n{LINE}")), Line::Unsure(by.to_owned()));
+        assert_eq!(now(&format!("{jump}\n{LINE}")), CurrentLine::Unclear(by.to_owned()));
         let several = "there are several: /etc/pam.d/sshd:9, /etc/pam.d/sshd:10";
-        assert_eq!(now(&format!("{LINE}\n{LINE}")), Line::Unsure(several.to_owned()));
+        assert_eq!(now(&format!("{LINE}\n{LINE}")), CurrentLine::Unclear(several.to_owned()));
     }
 
     #[test]
     fn a_line_that_is_gone_is_lost() {
-        let lost = |line| matches!(line, Line::Lost(_));
+        let lost = |line| matches!(line, CurrentLine::Gone(_));
         assert!(lost(now("")));
         assert!(lost(now(&format!("session sufficient pam_foo.so\n{LINE}"))));
         let tree = Tree::with(LINE);

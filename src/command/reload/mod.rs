@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
-use crate::command::pam_stack::stack::{Entry, Kind};
+use crate::command::pam_stack::stack::{Entry, LineType};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Words};
 use crate::protocol::reload::{self, Helper};
@@ -22,7 +22,7 @@ use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
 use crate::sys::proc::Proc;
-use current_line::Line;
+use current_line::CurrentLine;
 
 /// How long one helper may take. It answers in microseconds, unless it is just talking to a terminal
 /// that hangs.
@@ -123,7 +123,7 @@ impl Reloaded {
 /// What the files say now, each read once for all: it may change while we ask.
 struct Decisions<'a> {
     machine: &'a Machine,
-    lines: BTreeMap<String, Line>,
+    lines: BTreeMap<String, CurrentLine>,
     policies: BTreeMap<Option<PathBuf>, Policy>,
 }
 
@@ -138,7 +138,7 @@ impl Decisions<'_> {
         let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
         // Several services include the same line.
         let lines: BTreeMap<String, Vec<String>> = stacks
-            .flat_map(|stack| stack.of_kind(Kind::Session))
+            .flat_map(|stack| stack.of_type(LineType::Session))
             .filter(Entry::is_ours)
             .map(|entry| (entry.place, entry.words))
             .collect();
@@ -173,9 +173,9 @@ impl Decisions<'_> {
         let found = || current_line::line(machine, &service);
         let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
         let (place, words, left) = match line {
-            Line::Lost(why) => return Ok(Step::Keep(why)),
-            Line::Now(place, words) => (place, words, None),
-            Line::Unsure(why) => {
+            CurrentLine::Gone(why) => return Ok(Step::Keep(why)),
+            CurrentLine::Known(place, words) => (place, words, None),
+            CurrentLine::Unclear(why) => {
                 let place = format!("PAM line of process {}", told.session.leader);
                 let left =
                     format!("the words of its PAM line stay as they were when it began, because {why}");

@@ -33,10 +33,10 @@ fn assert_nobody(ours: &str, policy: &str, because: &str) {
 
 /// Asserts that sessions are ended, and that this is found all the same.
 #[track_caller]
-fn assert_weak(ours: &str, weak: &str) {
+fn assert_weak(ours: &str, warnings: &str) {
     let (text, found) = sshd(ours, "");
     assert!(text.starts_with("ends after 15m, kill=session"), "{text}");
-    assert!(matches!(&found[..], [one] if one.starts_with("sshd: ") && one.contains(weak)), "{found:?}");
+    assert!(matches!(&found[..], [one] if one.starts_with("sshd: ") && one.contains(warnings)), "{found:?}");
 }
 
 #[test]
