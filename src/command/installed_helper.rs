@@ -15,44 +15,49 @@ use crate::protocol::start::{BY_HAND, HELPER, LEADER_FD, STATUS_FD};
 use crate::sys::clock::{Nanos, SECOND, timeout};
 use crate::sys::inherit::keep_from_children;
 
-/// Why no session can be guarded, if the helper is the reason.
+/// Why the helper cannot guard any session, if it cannot.
 #[must_use]
 pub fn fails(path: &Path) -> Option<String> {
     let problem = match fs::metadata(path) {
         Err(e) => e.to_string(),
         Ok(file) if !file.is_file() || file.permissions().mode() & 0o111 == 0 => {
-            "cannot be executed".to_owned()
+            "is not executable".to_owned()
         }
-        // It runs as whoever asks, so only what nobody else may change is started.
+        // We start the file as the current user, which is usually root. So it must not be a file that somebody else
+        // could have written.
         Ok(_) if unsafe_file(path).is_some() => return None,
         Ok(_) => started(path).err()?,
     };
     Some(format!("the helper {HELPER}: {problem}: no session can be guarded"))
 }
 
-/// Starts the helper without what the module gives it. It refuses that in words of its own.
+/// Starts the helper without the arguments that the module gives it. Our helper refuses that with a known message.
 fn started(path: &Path) -> Result<(), String> {
-    // With descriptors of ours it would take itself for one that the module has started.
+    // If it inherited these descriptors, it would believe that the module has started it.
     for fd in [LEADER_FD, STATUS_FD] {
         let _ = keep_from_children(fd);
     }
     let mut command = Command::new(path);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cannot be started: {e}"))?;
-    let said = child.stderr.take().map(said).unwrap_or_default();
-    // One that is still there after all this is not our helper, and one that has ended does not notice.
+    let said = child.stderr.take().map(output_of).unwrap_or_default();
+    // Our helper has ended by now. Another program is killed.
     let _ = child.kill();
     let status = child.wait().map_err(|e| e.to_string())?;
     let refuses = String::from_utf8_lossy(&said).contains(BY_HAND);
-    if refuses && !status.success() { Ok(()) } else { Err("is not our helper, or a damaged one".to_owned()) }
+    if refuses && !status.success() {
+        Ok(())
+    } else {
+        Err("is not the pam_idle_watchdog helper, or it is damaged".to_owned())
+    }
 }
 
-/// What a program writes until it ends, at most for two seconds.
-fn said(mut stderr: ChildStderr) -> Vec<u8> {
+/// Reads what a program writes until it ends, for at most two seconds.
+fn output_of(mut stderr: ChildStderr) -> Vec<u8> {
     const SLICE: Nanos = SECOND / 20;
     const SLICES: usize = 40;
     let mut all = Vec::new();
-    // A program that writes on and on is cut off as well as one that is silent.
+    // The number of reads is limited, so a program that never stops writing cannot keep us here.
     for _ in 0..SLICES {
         let mut part = [0; 4096];
         match poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)], timeout(SLICE)) {
@@ -67,7 +72,7 @@ fn said(mut stderr: ChildStderr) -> Vec<u8> {
     all
 }
 
-/// What is wrong with the owner or the mode of the helper's file, if anything is.
+/// Why somebody other than root could have written the helper, if so.
 #[must_use]
 pub fn unsafe_file(path: &Path) -> Option<String> {
     let why = unsafe_module(path)?;
@@ -80,12 +85,12 @@ mod tests {
     use crate::command::test_tree::Tree;
 
     #[test]
-    fn only_a_helper_that_starts_can_guard() {
+    fn a_helper_that_does_not_start_is_found() {
         let here = HELPER.trim_start_matches('/');
         let tree = Tree::with("");
         let fails = || super::fails(&tree.machine().file(HELPER));
         if !nix::unistd::geteuid().is_root() {
-            // The file is somebody else's, and is not started.
+            // The file is not owned by root, so it is not started.
             return assert_eq!(fails(), None);
         }
         assert_eq!(fails(), None);
@@ -96,9 +101,9 @@ mod tests {
         tree.allow(here, 0o777);
         assert_eq!(fails(), None);
         let open = |tree: &Tree| unsafe_file(&tree.machine().file(HELPER)).unwrap();
-        assert!(open(&tree).ends_with("may be written by others than root"));
+        assert!(open(&tree).ends_with("is writable by users other than root"));
         tree.allow(here, 0o755);
         std::os::unix::fs::chown(tree.machine().file(HELPER), Some(65534), None).unwrap();
-        assert!(open(&tree).ends_with("does not belong to root"));
+        assert!(open(&tree).ends_with("is not owned by root"));
     }
 }

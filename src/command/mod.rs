@@ -1,4 +1,5 @@
-//! `idle-watchdog`, the administrator's command: what holds for whom, and what weakens the guard.
+//! `idle-watchdog`, the administrator's command. It shows which settings apply to a login, checks that sessions are
+//! watched at all, and applies a changed policy to open sessions.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -21,7 +22,7 @@ use output::{BROKEN, CLEAN, complain};
 
 use crate::record::shown;
 
-/// The whole command.
+/// Runs the command.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verb = match args::read(args) {
@@ -38,10 +39,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
     };
-    // What a line has from outside is escaped where the line is made; this is for what was forgotten there.
+    // Text from outside is escaped where a line is made. Here it is escaped again, in case that was forgotten.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();
     match io::stdout().write_all(text.as_bytes()) {
-        // Who reads no further, as head(1), has seen enough.
+        // A reader such as head(1) may close the pipe early. That is not an error.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             complain(format_args!("idle-watchdog: {e}"));
             ExitCode::from(BROKEN)

@@ -4,14 +4,14 @@ use std::fmt::Display;
 
 use crate::record::shown;
 
-/// Nothing was found.
+/// No problem was found.
 pub const CLEAN: u8 = 0;
-/// Something was found that weakens the guard, or a helper would not listen.
+/// There are warnings, or a helper did not take new settings.
 pub const FINDINGS: u8 = 1;
-/// The command line or the policy cannot be read.
+/// The command line or the policy is invalid.
 pub const BROKEN: u8 = 2;
 
-/// Says on standard error, in one line, what is wrong or may be.
-pub fn complain(what: impl Display) {
-    eprintln!("{}", shown(&what.to_string()));
+/// Writes one line to standard error.
+pub fn complain(text: impl Display) {
+    eprintln!("{}", shown(&text.to_string()));
 }

@@ -1,5 +1,4 @@
-//! Whether anybody watches the sessions of a service: without a watchdog, the settings of a login are
-//! worth nothing.
+//! `check --user`: whether a login is watched at all. If it is not, its settings have no effect.
 
 use super::verdict::Decided;
 use crate::command::args::Asked;
@@ -14,12 +13,10 @@ use crate::protocol::start::HELPER;
 use crate::sys::logind::Kind;
 use crate::sys::nss::{self, Person};
 
-/// Whether a login is watched, and why, or why not.
+/// Whether a login is watched, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginVerdict {
-    /// Whether it is.
     pub watched: bool,
-    /// In words.
     pub because: String,
 }
 
@@ -29,23 +26,23 @@ impl LoginVerdict {
     }
 }
 
-/// Which PAM line holds for a login.
+/// Which PAM line applies to a login.
 #[derive(Clone, Debug)]
 pub enum LineSource {
-    /// None: it was given on the command line.
+    /// The one from the command line.
     Given,
-    /// This one, which runs for this reason.
+    /// This line of the stack. The text says when it runs.
     Stack(Box<Entry>, String),
-    /// None, and why.
+    /// None, for this reason.
     None(String),
 }
 
-/// Looks for the line of a service, or of the login that is asked about.
+/// Finds the line that runs for a service, or for one login to it.
 #[must_use]
 pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> LineSource {
     let person = Person::named(login.map(|login| login.user.as_os_str()).unwrap_or_default());
     let user = UserFacts { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
-    let known = |entry: &Entry| login.and_then(|login| succeed_if::answer(entry, login, &user));
+    let known = |entry: &Entry| login.and_then(|login| succeed_if::result(entry, login, &user));
     let simulation = match machine.simulate_service(service, &known) {
         Ok(simulation) => simulation,
         Err(why) => return LineSource::None(why),
@@ -53,16 +50,16 @@ pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> LineSour
     let case = simulation.cases.iter().find(|case| !case.is_empty());
     let lines: Vec<&Entry> =
         case.into_iter().flatten().filter_map(|at| simulation.entries.get(*at)).collect();
-    // A line that exempts by itself leaves the session to the next.
+    // A line with `timeout=off` leaves the session to the next line.
     let guards = |line: &&&Entry| !line.words.iter().any(|word| word == "timeout=off");
     match lines.iter().find(guards).or(lines.first()).copied() {
-        Some(line) => LineSource::Stack(Box::new(line.clone()), runs(&simulation, line)),
-        None => LineSource::None(simulation.never()),
+        Some(line) => LineSource::Stack(Box::new(line.clone()), when_it_runs(&simulation, line)),
+        None => LineSource::None(simulation.why_none_runs()),
     }
 }
 
-/// Why a line runs.
-fn runs(simulation: &Simulation, line: &Entry) -> String {
+/// When a line runs.
+fn when_it_runs(simulation: &Simulation, line: &Entry) -> String {
     let place = &line.place;
     if simulation.cases.len() == 1 {
         return format!("{place} runs whenever a session opens");
@@ -70,16 +67,16 @@ fn runs(simulation: &Simulation, line: &Entry) -> String {
     let others: Vec<&str> =
         simulation.ours().map(|other| other.place.as_str()).filter(|other| other != place).collect();
     match others.is_empty() {
-        true => format!("{place} runs, unless it is passed over by {}", joined(&simulation.skipping)),
+        true => format!("{place} runs, unless {} skips it", joined(&simulation.skipping)),
         false => format!(
-            "{place} may run: it depends on {} whether it runs, or another line ({}), or none",
+            "{place} may run: it depends on {} whether this line runs, another one ({}), or none",
             joined(&simulation.skipping),
             others.join(", ")
         ),
     }
 }
 
-/// Judges a login, for which these settings hold.
+/// Judges a login to which these settings apply.
 #[must_use]
 pub fn judge(
     machine: &Machine,
@@ -93,20 +90,21 @@ pub fn judge(
         return LoginVerdict::no(format!("sessions of {service} are never watched: {}", exception.because));
     }
     if nss::user_exists(&login.user) == Ok(false) {
-        return LoginVerdict::no("nobody of that name is known here");
+        return LoginVerdict::no("there is no such user on this machine");
     }
     let because = match found {
         LineSource::None(why) => return LoginVerdict::no(why.clone()),
-        LineSource::Given => "the PAM line was given; the stack was not looked at".to_owned(),
+        LineSource::Given => "the PAM line was given with --line, so the stack was not checked".to_owned(),
         LineSource::Stack(_, why) => {
             let sshd = machine.sshd_for(&login.user.to_string_lossy(), &login.from);
-            if let Some(why) = sshd.without_pam().filter(|_| service == sshd.service()) {
-                return LoginVerdict::no(why);
+            match sshd.without_pam() {
+                Some(why) if service == sshd.service() => return LoginVerdict::no(why),
+                _ => {}
             }
             let named = sshd.service().to_owned();
             if service == "sshd" && named != *service {
                 return LoginVerdict::no(format!(
-                    "sshd names the service {named} to PAM: ask with --service {named}"
+                    "sshd uses the PAM service {named}: check with --service {named}"
                 ));
             }
             if let Some(why) = installed_helper::fails(&machine.file(HELPER)) {
@@ -114,7 +112,7 @@ pub fn judge(
             }
             match sshd {
                 Sshd::Silent(said) if *service == named => {
-                    format!("{why}, if sshd uses PAM; it did not say: {said}")
+                    format!("{why}, if sshd uses PAM; that cannot be told: {said}")
                 }
                 _ => why.clone(),
             }
@@ -123,7 +121,7 @@ pub fn judge(
     match (decided.settings.limit, decided.settings.kill) {
         (None, _) => LoginVerdict::no(format!("{} says timeout=off", decided.by("timeout", origin))),
         (Some(_), Kill::None) => {
-            LoginVerdict { watched: true, because: format!("{because}; but kill=none ends nobody") }
+            LoginVerdict { watched: true, because: format!("{because}; but kill=none ends no session") }
         }
         (Some(_), _) => LoginVerdict { watched: true, because },
     }
@@ -135,7 +133,7 @@ mod tests {
     use crate::command::test_tree::Tree;
     use crate::policy::{Settings, Words};
 
-    /// What is said of a login by a service with these words in force.
+    /// What is said about a login to a service, with these options.
     fn said(tree: &Tree, service: &str, words: &str) -> (bool, String) {
         let machine = tree.machine();
         let read = Words::of_line(words.split_whitespace()).unwrap();
@@ -150,17 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_watched_where_a_line_of_ours_runs() {
+    fn a_login_is_watched_if_a_line_of_ours_runs() {
         let tree = Tree::with("session required pam_idle_watchdog.so");
         let (watched, because) = said(&tree, "sshd", "timeout=15m");
         assert_eq!((watched, because.as_str()), (true, "/etc/pam.d/sshd:9 runs whenever a session opens"));
         let (watched, because) = said(&tree, "sshd", "kill=none");
-        assert!(watched && because.ends_with("but kill=none ends nobody"), "{because}");
+        assert!(watched && because.ends_with("but kill=none ends no session"), "{because}");
         assert_eq!(said(&tree, "sshd", "timeout=off"), (false, "LINE says timeout=off".to_owned()));
     }
 
     #[test]
-    fn a_login_is_not_watched_where_none_runs() {
+    fn a_login_is_not_watched_if_none_runs() {
         let tree = Tree::with("session required pam_idle_watchdog.so");
         tree.put("etc/pam.d/login", "@include common-session\n");
         let not = |tree: &Tree, service: &str, why: &str| {
@@ -168,13 +166,15 @@ mod tests {
             assert!(!watched && because.contains(why), "{service}: {because}");
         };
         not(&tree, "cron", "never watched");
-        not(&tree, "login", "the session stack of login has no line of ours");
+        not(&tree, "login", "the session stack of login has no pam_idle_watchdog.so line");
         not(&tree, "nosuch", "nosuch has no file");
         for (line, says) in [
-            ("sesion required pam_idle_watchdog.so", "sesion is no type of line: did you mean session?"),
+            ("sesion required pam_idle_watchdog.so", "sesion is not a line type: did you mean session?"),
             ("session required pam_idle_watchdog", "no module is called pam_idle_watchdog: did you mean"),
         ] {
-            let why = format!("the session stack of sshd has no line of ours; /etc/pam.d/sshd:9: {says}");
+            let why = format!(
+                "the session stack of sshd has no pam_idle_watchdog.so line; /etc/pam.d/sshd:9: {says}"
+            );
             let tree = Tree::with(line);
             not(&tree, "sshd", &why);
             let machine = tree.machine();
@@ -184,7 +184,7 @@ mod tests {
         tree.sshd("usepam no");
         not(&tree, "sshd", "sshd does not use PAM");
         tree.sshd("usepam yes\npamservicename ssh-ops");
-        not(&tree, "sshd", "ask with --service ssh-ops");
+        not(&tree, "sshd", "check with --service ssh-ops");
         tree.sshd("usepam yes");
         tree.remove(crate::protocol::start::HELPER.trim_start_matches('/'));
         not(&tree, "sshd", "no session can be guarded");
@@ -197,23 +197,26 @@ mod tests {
     }
 
     #[test]
-    fn what_depends_on_the_login_is_said() {
+    fn a_conditional_line_is_named() {
         let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user =~ backup*";
         let line = "session required pam_idle_watchdog.so";
         let (watched, because) = said(&Tree::with(&format!("{jump}\n{line}")), "sshd", "");
-        assert!(watched && because.contains("unless it is passed over by /etc/pam.d/sshd:9 ("), "{because}");
+        assert!(watched && because.contains("unless /etc/pam.d/sshd:9 ("), "{because}");
         let (_, because) = said(&Tree::with(&format!("{jump}\n{line}\n{line}")), "sshd", "");
-        assert!(because.contains("whether it runs, or another line"), "{because}");
-        // Of one login it can be told.
+        assert!(because.contains("whether this line runs, another one (/etc"), "{because}");
+        // For one login the result is known.
         let jump = "session [success=1 default=ignore] pam_succeed_if.so quiet user = root";
         let (watched, because) = said(&Tree::with(&format!("{jump}\n{line}")), "sshd", "");
-        assert!(!watched && because.contains("passed over by /etc/pam.d/sshd:9 ("), "{because}");
+        assert!(!watched && because.contains("runs: /etc/pam.d/sshd:9 ("), "{because}");
         let (watched, because) =
             said(&Tree::with(&format!("{jump}\n{line}").replace("= root", "!= root")), "sshd", "");
         assert_eq!((watched, because.as_str()), (true, "/etc/pam.d/sshd:10 runs whenever a session opens"));
         let tree = Tree::with(line);
         tree.program("usr/sbin/sshd", "#!/bin/sh\necho no hostkeys >&2\nexit 1\n");
         let (watched, because) = said(&tree, "sshd", "");
-        assert!(watched && because.ends_with("if sshd uses PAM; it did not say: no hostkeys"), "{because}");
+        assert!(
+            watched && because.ends_with("if sshd uses PAM; that cannot be told: no hostkeys"),
+            "{because}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Every service that opens login sessions: whether it ends the idle ones.
+//! Whether each service of a machine ends idle sessions.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,48 +20,47 @@ use crate::policy::files::Files;
 use crate::policy::{Login, Policy, Rule, Settings, Words, exceptions, message_faults};
 use crate::sys::logind;
 
-/// Services that are included by others and are services all the same.
+/// Files that other services include, but that are services themselves.
 const LOGINS: [&str; 8] = ["sshd", "login", "remote", "su", "sudo", "runuser", "gdm-password", "lightdm"];
 
-/// What was found out about a service.
+/// The result for one service.
 #[derive(Debug)]
 pub struct Service {
-    /// Its name.
     pub name: String,
-    /// Whether a session line of ours is in its stack.
+    /// Whether its session stack has a line of our module.
     pub has_line: bool,
-    /// What it does with idle sessions, in words.
+    /// What it does with idle sessions.
     pub text: String,
     /// The same, for machines.
     pub json: Value,
-    /// What weakens the guard.
+    /// The warnings.
     pub findings: BTreeSet<String>,
 }
 
-/// The policies that PAM lines name, each read once.
+/// The policies that PAM lines name. Each of them is read once.
 pub struct Policies {
-    /// The one that is checked in their place.
+    /// If set, this policy is checked in place of all others.
     instead: Option<Rc<Policy>>,
-    read: RefCell<BTreeMap<Option<PathBuf>, Read>>,
-    /// What is wrong with the message files that they name.
+    read: RefCell<BTreeMap<Option<PathBuf>, PolicyOrFault>>,
+    /// What is wrong with message files that are named in them.
     broken: RefCell<BTreeSet<String>>,
 }
 
-/// A login that stands for many: no rule names its user.
+/// An example of a login, by a user whom no rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Somebody {
+struct ExampleLogin {
     uid: u32,
     tty: &'static str,
     from: &'static str,
 }
 
-impl Somebody {
-    /// An ordinary user.
+impl ExampleLogin {
+    /// The uid of an ordinary user.
     const ORDINARY: u32 = 1000;
 
-    /// Those who log in by sshd, or at the machine itself: on a console and on a pseudoterminal.
+    /// The examples for sshd, or for a service at the machine itself: on a console and on a pseudoterminal.
     fn all(remote: bool) -> Vec<Self> {
-        // An address for documentation: no rule is for it but those for everybody.
+        // An address that is reserved for documentation, so no rule names it.
         let places: &[_] = if remote { &[("ssh", "203.0.113.254")] } else { &[("tty1", ""), ("pts/0", "")] };
         let at = |(tty, from): &(&'static str, &'static str)| {
             [Self::ORDINARY, 0].map(|uid| Self { uid, tty, from })
@@ -76,17 +75,17 @@ impl Somebody {
 }
 
 /// A policy, or the first fault in it.
-type Read = Result<Rc<Policy>, String>;
+type PolicyOrFault = Result<Rc<Policy>, String>;
 
 impl Policies {
-    /// Those of the machine, or the one that is checked in their place.
+    /// The policies of the machine, or `instead` in place of all of them.
     #[must_use]
     pub fn new(instead: Option<Policy>) -> Self {
         Self { instead: instead.map(Rc::new), read: RefCell::default(), broken: RefCell::default() }
     }
 
-    /// That of a line.
-    fn of(&self, line: &Words) -> Read {
+    /// The policy that a PAM line names.
+    fn of(&self, line: &Words) -> PolicyOrFault {
         if let Some(policy) = &self.instead {
             return Ok(Rc::clone(policy));
         }
@@ -97,9 +96,9 @@ impl Policies {
         self.read.borrow_mut().entry(line.conf_path().map(Path::to_owned)).or_insert_with(load).clone()
     }
 
-    /// What holds for a login. A broken policy leaves the PAM line alone.
-    fn decide(&self, service: &str, somebody: &Somebody, line: &Words) -> Decided {
-        let Somebody { uid, tty, from } = *somebody;
+    /// The decision for a login. If the policy is broken, the PAM line applies alone.
+    fn decide(&self, service: &str, example: &ExampleLogin, line: &Words) -> Decided {
+        let ExampleLogin { uid, tty, from } = *example;
         let login = Login { user: "".as_ref(), canonical: None, uid: Some(uid), service, tty, from };
         let policy = self.of(line);
         let decision =
@@ -108,10 +107,10 @@ impl Policies {
             Ok(Ok(decision)) => decision.rule,
             Err(_) | Ok(Err(_)) => None,
         };
-        // The message files of a policy that is not installed may come after it.
-        let installed = self.instead.is_none();
-        let fault = rule.filter(|_| installed).and_then(|rule| broken_message(line, rule));
-        let rule = rule.filter(|_| fault.is_none());
+        // If the policy is not installed yet, its message files may not be installed either.
+        let fault =
+            if self.instead.is_none() { rule.and_then(|rule| broken_message(line, rule)) } else { None };
+        let rule = if fault.is_none() { rule } else { None };
         self.broken.borrow_mut().extend(fault);
         let words = rule.map(|rule| &rule.words);
         Decided {
@@ -121,14 +120,14 @@ impl Policies {
         }
     }
 
-    /// The faults of the policies that were read.
+    /// The faults in the policies that were read.
     fn faults(&self) -> Vec<String> {
         let read = self.read.borrow();
         let faults = read.values().filter_map(|read| read.as_ref().err().cloned());
         faults.chain(self.broken.borrow().iter().cloned()).collect()
     }
 
-    /// The rules that ask for an address.
+    /// The places of rules that match addresses.
     fn of_addresses(&self) -> Vec<String> {
         let read = self.read.borrow();
         let policies = self.instead.iter().chain(read.values().flatten());
@@ -137,7 +136,7 @@ impl Policies {
     }
 }
 
-/// What is wrong with the message file that holds where this rule decides: then the PAM line alone holds.
+/// What is wrong with the message file that applies with this rule. If it is broken, the PAM line applies alone.
 fn broken_message(line: &Words, rule: &Rule) -> Option<String> {
     Settings::of(line, Some(&rule.words)).limit?;
     let files = Files::of(line.conf_path());
@@ -147,10 +146,10 @@ fn broken_message(line: &Words, rule: &Rule) -> Option<String> {
         None => message_faults(line, &Policy::default(), &files),
     };
     let fault = faults.first()?;
-    Some(format!("{}: {fault}: the PAM line alone holds", rule.place))
+    Some(format!("{}: {fault}: the PAM line applies alone", rule.place))
 }
 
-/// All services of a machine that have a line of ours, and sshd's.
+/// Judges all services that have a line of our module, and sshd's service.
 #[must_use]
 pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
     let libpam = &machine.libpam;
@@ -161,12 +160,12 @@ pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
     let matters = |(name, stack): &(&String, &Stack)| {
         let ours = stack.entries.iter().any(|entry| entry.is_ours());
         let service = !included.contains(name) || LOGINS.contains(&name.as_str());
-        // Whoever guards consoles alone wants to know that as well.
+        // sshd's service is shown even without a line of ours: the administrator may have forgotten it.
         name.as_str() == sshd.service() || (ours && service)
     };
     let mut names: BTreeSet<&str> = stacks.iter().filter(matters).map(|(name, _)| name.as_str()).collect();
     if *sshd != Sshd::Absent {
-        // Without a file of its own it has the lines of `other`.
+        // If it has no file, libpam uses the lines of `other`.
         names.insert(sshd.service());
     }
     names
@@ -182,37 +181,38 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
         return said(name, &simulation, ServiceVerdict::Exempt(exception.because), BTreeSet::new());
     }
     let mut findings = BTreeSet::new();
-    let mut verdicts: Vec<(Somebody, ServiceVerdict)> = Vec::new();
-    for somebody in Somebody::all(name == sshd.service()) {
+    let mut verdicts: Vec<(ExampleLogin, ServiceVerdict)> = Vec::new();
+    for example in ExampleLogin::all(name == sshd.service()) {
         let Judged { verdict, warnings } = verdict::judge(&simulation, machine.helper_fails(), &|line| {
-            policies.decide(name, &somebody, line)
+            policies.decide(name, &example, line)
         });
         findings.extend(warnings);
-        verdicts.push((somebody, verdict));
+        verdicts.push((example, verdict));
     }
-    let (mut verdict, exempt) = together(verdicts);
+    let (mut verdict, exempt) = combined(verdicts);
     findings.extend(misplaced(stack));
     findings.extend(refusing(stack));
-    findings.extend(untold(stack));
+    findings.extend(unknown_paths(stack));
     for module in machine.modules(stack) {
         findings.extend(unsafe_module(&module).map(|why| format!("the module {} {why}", module.display())));
     }
     if name == sshd.service() {
         verdict = sshd.without_pam().map_or(verdict, |why| ServiceVerdict::Nobody(why.to_owned()));
         if let (Sshd::Silent(why), ServiceVerdict::Ends(_)) = (sshd, &verdict) {
-            findings.insert(format!("it cannot be told whether sshd uses PAM at all: `sshd -T` says: {why}"));
+            findings.insert(format!("cannot tell whether sshd uses PAM: `sshd -T` says: {why}"));
         }
     }
     if !matches!(verdict, ServiceVerdict::Ends(_)) {
-        // The line of the service says why.
-        findings.insert("nobody is ended".to_owned());
+        // The text of the service says why.
+        findings.insert("no session is ended".to_owned());
     }
     let ends = matches!(verdict, ServiceVerdict::Ends(_));
-    let exempt: Vec<_> = exempt.into_iter().filter(|_| ends).collect();
-    let whom =
-        |(somebody, why): &(Somebody, String)| format!("{} is not ended, because {why}", somebody.text());
-    // An exemption of root by its id is meant so. One for all who sit at a terminal may not be.
-    let all = exempt.iter().filter(|(somebody, _)| somebody.uid == Somebody::ORDINARY);
+    let exempt = if ends { exempt } else { Vec::new() };
+    let whom = |(example, why): &(ExampleLogin, String)| {
+        format!("sessions of {} are not ended, because {why}", example.text())
+    };
+    // An exemption of uid 0 is intended. An exemption of ordinary users at a terminal may be a mistake.
+    let all = exempt.iter().filter(|(example, _)| example.uid == ExampleLogin::ORDINARY);
     findings.extend(all.map(whom));
     let mut service = said(name, &simulation, verdict, findings);
     for text in exempt.iter().map(whom) {
@@ -224,17 +224,17 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     service
 }
 
-/// The verdict on all of them: nobody is ended only where none of them is. Beside it those who are not ended
-/// where others are, and why.
-fn together(verdicts: Vec<(Somebody, ServiceVerdict)>) -> (ServiceVerdict, Vec<(Somebody, String)>) {
-    let (mut ends, mut exempt): (Vec<End>, Vec<(Somebody, String)>) = (Vec::new(), Vec::new());
-    for (somebody, verdict) in verdicts {
+/// Combines the verdicts of all examples into one. Also returns the examples whose sessions are not ended although
+/// those of other examples are, each with the reason.
+fn combined(verdicts: Vec<(ExampleLogin, ServiceVerdict)>) -> (ServiceVerdict, Vec<(ExampleLogin, String)>) {
+    let (mut ends, mut exempt): (Vec<End>, Vec<(ExampleLogin, String)>) = (Vec::new(), Vec::new());
+    for (example, verdict) in verdicts {
         match verdict {
             ServiceVerdict::Ends(more) => {
                 let new: Vec<End> = more.into_iter().filter(|end| !ends.contains(end)).collect();
                 ends.extend(new);
             }
-            ServiceVerdict::Nobody(why) => exempt.push((somebody, why)),
+            ServiceVerdict::Nobody(why) => exempt.push((example, why)),
             same @ (ServiceVerdict::Exempt(_) | ServiceVerdict::NoLine) => return (same, Vec::new()),
         }
     }
@@ -261,7 +261,7 @@ fn end_json(end: End) -> Value {
     json!({"timeout": limit.as_secs(), "kill": kill.word(), "line": line, "rule": rule})
 }
 
-/// Lines of ours that are of no use, or of less than they seem.
+/// Finds lines of ours that have no effect, or less effect than it seems.
 fn misplaced(stack: &Stack) -> Vec<String> {
     let mut found = Vec::new();
     for line in stack.entries.iter().filter(|entry| entry.is_ours()) {
@@ -269,19 +269,19 @@ fn misplaced(stack: &Stack) -> Vec<String> {
         match line.line_type {
             LineType::Session => {}
             LineType::Auth | LineType::Password => found.push(format!(
-                "{place} is of type {}: there our module only fails; it is one for session and account",
+                "{place} is of type {}, where pam_idle_watchdog.so always fails: it works in session and account lines only",
                 line.line_type.word()
             )),
             LineType::Account if line.control.action(Code::SUCCESS) == ControlAction::Done => {
                 found.push(format!(
-                    "{place} is {}: account lines after it may not be asked whether the user may come in",
+                    "{place} is {}: account lines after it may not run",
                     line.written
                 ))
             }
             LineType::Account => {
                 let refuses =
                     matches!(line.control.action(Code::PERM_DENIED), ControlAction::Bad | ControlAction::Die);
-                let why = format!("{place} is {}: its refusal counts for nothing", line.written);
+                let why = format!("{place} is {}: its refusal has no effect", line.written);
                 found.extend((!refuses).then_some(why));
             }
         }
@@ -289,19 +289,19 @@ fn misplaced(stack: &Stack) -> Vec<String> {
     found
 }
 
-/// Lines of which it cannot be told whether libpam finds our module.
-fn untold(stack: &Stack) -> impl Iterator<Item = String> + '_ {
+/// Finds lines for which we cannot check whether libpam finds our module.
+fn unknown_paths(stack: &Stack) -> impl Iterator<Item = String> + '_ {
     let named = |line: &&Entry| line.is_ours() && line.path().is_some_and(|path| path.contains("$ISA"));
     stack.entries.iter().filter(named).map(|line| {
         format!(
-            "{} has $ISA in the module's path: what libpam takes that for, and whether the module is there, cannot be \
-             told; write {MODULE} alone",
+            "{} has $ISA in the module's path, so it cannot be checked whether the module exists: write {MODULE} without \
+             a path",
             line.place
         )
     })
 }
 
-/// Account lines of ours that let nobody in, or that say something else than those of the session.
+/// Finds account lines of ours that let nobody log in, or whose options differ from those of the session line.
 fn refusing(stack: &Stack) -> Vec<String> {
     let words = |line: &Entry| Words::of_line(line.words.iter().map(String::as_str));
     let on_error = |line: &Entry| words(line).ok().map(|words| Settings::of(&words, None).on_error);
@@ -316,38 +316,38 @@ fn refusing(stack: &Stack) -> Vec<String> {
         if matches!(line.control.action(Code::IGNORE), ControlAction::Bad | ControlAction::Die) {
             found.push(format!("{place} is {}: it refuses everybody", line.written));
         }
-        let said = on_error(line);
-        if let Some(other) = session
-            .filter(|other| said.is_some() && on_error(other).is_some_and(|on_error| Some(on_error) != said))
-        {
-            found.push(format!("{place} has another onerr= than {}", other.place));
+        if let (Some(other), Some(own)) = (session, on_error(line)) {
+            if on_error(other).is_some_and(|others| others != own) {
+                found.push(format!("{place} and {} have different values of onerr=", other.place));
+            }
         }
     }
-    // Our module has no opinion there, and somebody has to have one.
-    let answer = |_: usize, line: &Entry| if line.is_ours() { Code::IGNORE } else { Code::SUCCESS };
-    let opinion = |line: &Entry| !line.is_ours();
+    // Our module returns `ignore` in account lines, so a line of another module has to return success.
+    let result = |_: usize, line: &Entry| if line.is_ours() { Code::IGNORE } else { Code::SUCCESS };
     if !entries.is_empty()
-        && !entries.iter().any(opinion)
-        && !dispatch::run(&entries, answer).succeeds()
+        && entries.iter().all(Entry::is_ours)
+        && !dispatch::run(&entries, result).succeeds()
         && found.is_empty()
     {
-        found.push("no account line answers success, so nobody logs in: the lines are all ours".to_owned());
+        found.push(
+            "no account line returns success, so nobody can log in: add a line of another module".to_owned(),
+        );
     }
     found
 }
 
-/// What weakens the guard beside single services; and hints.
+/// Warnings and notes that do not belong to a single service.
 #[must_use]
-pub fn around(machine: &Machine, policies: &Policies, services: &[Service]) -> (Vec<String>, Vec<String>) {
+pub fn general(machine: &Machine, policies: &Policies, services: &[Service]) -> (Vec<String>, Vec<String>) {
     let mut findings: Vec<String> = policies.faults();
     if !services.iter().any(|service| service.has_line) {
-        findings.push("no service has a line of ours in its session stack".to_owned());
+        findings.push("no service has a pam_idle_watchdog.so line in its session stack".to_owned());
     }
     let mut notes = Vec::new();
     match machine.sshd() {
-        Sshd::Absent => notes.push("there is no sshd on this machine that could be asked whether it uses PAM".to_owned()),
+        Sshd::Absent => notes.push("cannot tell whether sshd uses PAM: there is no sshd on this machine".to_owned()),
         Sshd::Says { dns: true, .. } => notes.extend(policies.of_addresses().into_iter().map(|rule| {
-            format!("{rule}: sshd has `UseDNS yes` and passes names to PAM where it finds them: an address does not match names")
+            format!("{rule}: sshd has `UseDNS yes`, so it gives PAM a host name if there is one, and the rule matches addresses only")
         })),
         Sshd::Says { .. } | Sshd::Silent(_) => {}
     }

@@ -1,4 +1,4 @@
-//! What weakens the guard on this machine.
+//! `check --system`: everything on this machine that keeps idle sessions from being ended.
 
 use std::fs;
 
@@ -12,22 +12,22 @@ use crate::helper::terminals::inner_pty;
 use crate::protocol::start::HELPER;
 use crate::sys::offload::{self, Aside};
 
-/// What was found out about a machine.
+/// The result of `check --system`.
 #[derive(Debug, Default)]
 pub struct SystemReport {
-    /// What every service does with idle sessions.
+    /// What each service does with idle sessions.
     pub services: Vec<Service>,
-    /// All that weakens the guard, in words.
+    /// The warnings.
     pub findings: Vec<String>,
-    /// Hints.
+    /// Things that may be mistakes.
     pub notes: Vec<String>,
 }
 
-/// Looks at a machine.
+/// Checks a machine.
 #[must_use]
-pub fn look(machine: &Machine, policies: &Policies) -> SystemReport {
+pub fn check(machine: &Machine, policies: &Policies) -> SystemReport {
     let services = services::all(machine, policies);
-    let (mut findings, notes) = services::around(machine, policies, &services);
+    let (mut findings, notes) = services::general(machine, policies, &services);
     let helper = machine.file(HELPER);
     findings.extend(machine.helper_fails().map(str::to_owned).or_else(|| unsafe_file(&helper)));
     findings.extend(services.iter().flat_map(|service| service.findings.iter().cloned()));
@@ -38,17 +38,17 @@ pub fn look(machine: &Machine, policies: &Policies) -> SystemReport {
     SystemReport { services, findings, notes }
 }
 
-/// Of the sysctl's text; none is a kernel before 6.2, or one built that way.
+/// Checks the text of the sysctl. The sysctl does not exist before Linux 6.2, or if the kernel was built without it.
 fn tiocsti(sysctl: Option<&str>) -> Option<String> {
-    let consequence = "a program can put keys into its own terminal's input";
+    let consequence = "a program can fake keystrokes on its own terminal";
     match sysctl.map(str::trim) {
         Some("0") => None,
         Some(value) => Some(format!("dev.tty.legacy_tiocsti is {value}: {consequence}; set it to 0")),
-        None => Some(format!("dev.tty.legacy_tiocsti is not there, as before Linux 6.2: {consequence}")),
+        None => Some(format!("dev.tty.legacy_tiocsti does not exist, as before Linux 6.2: {consequence}")),
     }
 }
 
-/// Tried out in a child: it takes a session of its own.
+/// Tests the kernel in a child, because the test needs a session of its own.
 fn dev_tty() -> Option<String> {
     let answer = Aside::default().run(|pipe| {
         let alone = SigSet::all().thread_block().and_then(|()| setsid());
@@ -56,12 +56,13 @@ fn dev_tty() -> Option<String> {
         offload::answer(pipe, &[u8::from(needs)]);
     });
     (answer == [1]).then(|| {
-        "the kernel does not note reads through /dev/tty (before 6.5): who types in a program that does that looks idle"
+        "the kernel does not record reads through /dev/tty, as before Linux 6.5: users who type into a program that \
+         reads it look idle"
             .to_owned()
     })
 }
 
-/// Of the text of mountinfo.
+/// Checks the text of `/proc/self/mountinfo`.
 fn hidden(mounts: &str) -> Option<String> {
     let proc = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/proc"));
     let Some(line) = proc else {
@@ -70,7 +71,7 @@ fn hidden(mounts: &str) -> Option<String> {
     let option = line.split([' ', ',']).find_map(|option| option.strip_prefix("hidepid="))?;
     (!matches!(option, "0" | "off")).then(|| {
         format!(
-            "/proc is mounted with hidepid={option}: where the helper lacks CAP_SYS_PTRACE it sees no session"
+            "/proc is mounted with hidepid={option}: a helper without CAP_SYS_PTRACE cannot see any session"
         )
     })
 }
@@ -80,10 +81,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_programs_make_and_processes_that_are_hidden() {
+    fn fake_keystrokes_and_hidden_processes_are_found() {
         assert_eq!(tiocsti(Some("0\n")), None);
         assert!(tiocsti(Some("1\n")).is_some_and(|text| text.contains("set it to 0")));
-        assert!(tiocsti(None).is_some_and(|text| text.contains("not there")));
+        assert!(tiocsti(None).is_some_and(|text| text.contains("does not exist")));
         let mount = |options: &str| {
             format!(
                 "22 1 0:21 / /proc rw,nosuid - proc proc rw{options}\n23 1 0:5 / /dev rw - devtmpfs dev rw\n"

@@ -1,4 +1,4 @@
-//! Whether a service ends idle sessions. Pure: somebody else decides by the policy.
+//! Whether a service ends idle sessions. Pure: the caller applies the policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,54 +8,49 @@ use crate::command::pam_stack::simulation::{Simulation, joined};
 use crate::command::pam_stack::stack::Entry;
 use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
 
-/// What a service does with idle sessions of somebody whom no rule names.
+/// What a service does with the idle sessions of a user whom no rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceVerdict {
-    /// It ends them, by the first of these lines, or where conditions say so by another.
+    /// It ends them. The first element is the usual case; the others depend on conditional lines.
     Ends(Vec<End>),
-    /// It ends nobody's, and why.
+    /// It ends none, for this reason.
     Nobody(String),
-    /// Its sessions are not watched, by design, because.
+    /// Its sessions are never watched, for this reason.
     Exempt(String),
-    /// It has no line of ours.
+    /// Its stack has no line of our module.
     NoLine,
 }
 
-/// What holds where a line of ours guards.
+/// What applies if one of our lines guards the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The limit.
     pub limit: Duration,
-    /// Who is ended.
     pub kill: Kill,
-    /// Where the line stands.
+    /// Where the PAM line is.
     pub line: String,
-    /// Where the rule stands that decides, if one does.
+    /// Where the rule is that matches, if one does.
     pub rule: Option<String>,
 }
 
-/// A verdict, and what weakens the guard beside it.
+/// A verdict with its warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// The verdict.
     pub verdict: ServiceVerdict,
-    /// What weakens the guard.
     pub warnings: BTreeSet<String>,
 }
 
-/// What the policy says with the words of a line.
+/// The decision of the policy for a PAM line.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// What holds.
     pub settings: Settings,
-    /// Where the rule stands that decided, if one did.
+    /// Where the rule is that matches, if one does.
     pub rule: Option<String>,
-    /// Who set what.
+    /// Where each setting comes from.
     pub origins: Vec<(&'static str, Origin)>,
 }
 
 impl Decided {
-    /// Where a setting stands: in the rule, or on the line at that place.
+    /// Where a setting is written: the place of the rule, or `line`.
     #[must_use]
     pub fn by<'a>(&'a self, setting: &str, line: &'a str) -> &'a str {
         let origin = self.origins.iter().find(|(name, _)| *name == setting).map(|(_, origin)| *origin);
@@ -66,8 +61,8 @@ impl Decided {
     }
 }
 
-/// Judges a service by its stack. `decide` returns what holds for a login, and `helper` is why the helper cannot
-/// guard any session, if so.
+/// Judges a service by its stack. `decide` returns the decision for a PAM line. `helper` says why the helper cannot
+/// guard any session, if it cannot.
 #[must_use]
 pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
     let mut warnings = simulation.warnings.clone();
@@ -94,13 +89,13 @@ pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Wo
     Judged { verdict, warnings }
 }
 
-/// Lines of ours behind one that guards already. Where conditions decide which lines run, such a line may guard
-/// in another session.
+/// Finds lines of ours that run only after another one that guards the session already. If lines before them are
+/// conditional, such a line may guard other sessions.
 #[derive(Default)]
 struct Seconds {
-    /// Places of lines that guard in some way.
+    /// The places of lines that guard in some case.
     guards: BTreeSet<String>,
-    /// Places of lines that run behind one that guards, each with the latter's.
+    /// The places of lines that run after one that guards, with the place of that one.
     behind: BTreeMap<String, String>,
 }
 
@@ -119,12 +114,12 @@ impl Seconds {
     fn useless(&self) -> impl Iterator<Item = String> + '_ {
         let useless = self.behind.iter().filter(|(second, _)| !self.guards.contains(*second));
         useless.map(|(second, first)| {
-            format!("{second} does nothing: {first}, another line of ours, guards the session already")
+            format!("{second} does nothing, because {first} guards the session already")
         })
     }
 }
 
-/// What ends a session in which these lines of ours run. The error says why nothing does.
+/// What ends a session in which these lines of ours run. The error says why nothing ends it.
 fn guarded(
     simulation: &Simulation,
     lines: &[&Entry],
@@ -140,7 +135,7 @@ fn guarded(
             Err(bad) => {
                 let outcome = match bad.on_error {
                     OnError::Fail => "no session opens",
-                    OnError::Succeed => "sessions go on unguarded",
+                    OnError::Succeed => "sessions open unguarded",
                 };
                 return Err(format!("{outcome}: {place}: {}: {}", bad.word, bad.problem));
             }
@@ -153,7 +148,7 @@ fn guarded(
         };
         if settings.on_error == OnError::Succeed {
             warnings.insert(format!(
-                "{} says onerr=succeed: a session that cannot be guarded goes on unguarded",
+                "{} says onerr=succeed: a session that cannot be guarded opens unguarded",
                 decided.by("onerr", place)
             ));
         }
@@ -161,7 +156,7 @@ fn guarded(
             let fails =
                 matches!(line.control.action(Code::SESSION_ERR), ControlAction::Bad | ControlAction::Die);
             let closed = fails && settings.on_error == OnError::Fail;
-            let outcome = if closed { "no session opens" } else { "sessions go on unguarded" };
+            let outcome = if closed { "no session opens" } else { "sessions open unguarded" };
             return Err(format!("{outcome}: {why}"));
         }
         if settings.kill == Kill::None {
@@ -169,18 +164,19 @@ fn guarded(
         }
         return Ok(End { limit, kill: settings.kill, line: place.clone(), rule: decided.rule });
     }
-    Err(why.unwrap_or_else(|| simulation.never()))
+    Err(why.unwrap_or_else(|| simulation.why_none_runs()))
 }
 
 impl ServiceVerdict {
-    /// In words, for people.
+    /// The verdict as text.
     #[must_use]
     pub fn text(&self, simulation: &Simulation) -> String {
         let ends = match self {
-            Self::Nobody(why) => return format!("nobody is ended, because {why}"),
-            Self::Exempt(why) => return format!("not watched by design: {why}"),
+            Self::Nobody(why) => return format!("ends no session, because {why}"),
+            Self::Exempt(why) => return format!("never watched: {why}"),
             Self::NoLine => {
-                return "nobody is ended, because the session stack has no line of ours".to_owned();
+                return "ends no session, because the session stack has no pam_idle_watchdog.so line"
+                    .to_owned();
             }
             Self::Ends(ends) => ends,
         };
@@ -190,7 +186,7 @@ impl ServiceVerdict {
         });
         let mut text = each.collect::<Vec<_>>().join("; or ");
         if !simulation.skipping.is_empty() {
-            text.push_str(&format!("; unless a line is passed over by {}", joined(&simulation.skipping)));
+            text.push_str(&format!("; unless {} skips a line", joined(&simulation.skipping)));
         }
         text
     }

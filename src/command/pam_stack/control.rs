@@ -1,38 +1,33 @@
-//! The control of a PAM line: what libpam does with a module's answer. Read as libpam's own
-//! `_pam_parse_control` reads it, because a control that looks right and is read otherwise decides who
-//! is guarded.
+//! The control of a PAM line: what libpam does when the module returns. Controls are parsed exactly as libpam's
+//! `_pam_parse_control` does it, because libpam reads some controls in another way than they look, and then
+//! other sessions are watched than the administrator thinks.
 
-/// What a module answers libpam: the number of a return code.
+/// A module's return code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Code(pub usize);
 
 impl Code {
-    /// `PAM_SUCCESS`
     pub const SUCCESS: Self = Self(0);
-    /// `PAM_SERVICE_ERR`
     pub const SERVICE_ERR: Self = Self(3);
-    /// `PAM_PERM_DENIED`. libpam's own answer for a line that it cannot read.
+    /// libpam uses this code for a line that it cannot read.
     pub const PERM_DENIED: Self = Self(6);
-    /// `PAM_AUTH_ERR`
     pub const AUTH_ERR: Self = Self(7);
-    /// `PAM_SESSION_ERR`
     pub const SESSION_ERR: Self = Self(14);
-    /// `PAM_IGNORE`
     pub const IGNORE: Self = Self(25);
-    /// `PAM_MODULE_UNKNOWN`. libpam's own answer for a module that it cannot load.
+    /// libpam uses this code for a module that it cannot load.
     pub const MODULE_UNKNOWN: Self = Self(28);
 
-    /// Its name in a control.
+    /// The code's name in a control.
     #[must_use]
     pub fn name(self) -> &'static str {
         NAMES.get(self.0).copied().unwrap_or("unknown")
     }
 }
 
-/// `new_authtok_reqd`, which the four words treat as a success.
+/// `new_authtok_reqd`. For `required`, `requisite`, `optional` and `sufficient` it is a success.
 const NEW_AUTHTOK_REQD: usize = 12;
 
-/// The names of return codes in their order, as libpam's `pam_tokens.h` has them.
+/// The names of the return codes, from 0 on, as in libpam's `pam_tokens.h`.
 pub const NAMES: [&str; 32] = [
     "success",
     "open_err",
@@ -68,26 +63,25 @@ pub const NAMES: [&str; 32] = [
     "incomplete",
 ];
 
-/// What libpam does at an answer.
+/// What libpam does when a module returns some code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlAction {
-    /// It counts for nothing.
+    /// Ignores the code.
     Ignore,
-    /// It counts as success, unless something failed before.
+    /// The stack succeeds, unless a line before this one failed.
     Ok,
-    /// Like `Ok`, and the lines after it do not run.
+    /// As `Ok`, and the lines after this one do not run.
     Done,
-    /// The whole stack fails.
+    /// The stack fails.
     Bad,
-    /// Like `Bad`, and the lines after it do not run.
+    /// As `Bad`, and the lines after this one do not run.
     Die,
-    /// What was before it counts for nothing.
+    /// Forgets the results of the lines before this one.
     Reset,
-    /// So many lines after it do not run.
+    /// Skips this many lines.
     Jump(u32),
 }
 
-/// The actions that have a name in a control.
 const ACTIONS: [(&str, ControlAction); 6] = [
     ("ignore", ControlAction::Ignore),
     ("ok", ControlAction::Ok),
@@ -97,22 +91,21 @@ const ACTIONS: [(&str, ControlAction); 6] = [
     ("reset", ControlAction::Reset),
 ];
 
-/// A control, read.
+/// A parsed control: the action for each return code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control([ControlAction; NAMES.len()]);
 
 impl Control {
-    /// One that fails at every answer: that of a line which cannot be read.
+    /// The control of a line that cannot be read: it fails whatever the module returns.
     #[must_use]
     pub fn bad() -> Self {
         Self([ControlAction::Bad; NAMES.len()])
     }
 
-    /// Reads a control, without brackets. One that cannot be read fails at every answer, success
-    /// included.
+    /// Parses a control that is given without its brackets. If libpam cannot read it, it fails whatever the
+    /// module returns, even for `success`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        // The order of required, requisite, optional and sufficient is that of pam.conf(5).
         match text.to_ascii_lowercase().as_str() {
             "required" => Self::of_word(ControlAction::Ok, ControlAction::Ignore, ControlAction::Bad),
             "requisite" => Self::of_word(ControlAction::Ok, ControlAction::Ignore, ControlAction::Die),
@@ -131,13 +124,13 @@ impl Control {
         Self(std::array::from_fn(action))
     }
 
-    /// `value=action ...`; `None` if libpam cannot read it.
+    /// Parses `value=action ...`. `None` if libpam cannot read it.
     fn of_pairs(text: &str) -> Option<Self> {
         let mut actions: [Option<ControlAction>; NAMES.len()] = [None; NAMES.len()];
         let blank = |c: char| c.is_ascii_whitespace() || c == '\x0b';
         let mut rest = text.trim_start_matches(blank);
         while !rest.is_empty() {
-            // The first name that the text begins with, as libpam compares them.
+            // libpam takes the first name in the table with which the text starts.
             let code = NAMES.iter().position(|name| rest.starts_with(name));
             let name = code.and_then(|code| NAMES.get(code)).copied();
             rest = rest.strip_prefix(name.unwrap_or("default"))?;
@@ -152,21 +145,24 @@ impl Control {
         Some(Self(actions.map(|action| action.unwrap_or(ControlAction::Bad))))
     }
 
-    /// What libpam does at that answer.
+    /// What libpam does when the module returns this code.
     #[must_use]
     pub fn action(&self, code: Code) -> ControlAction {
         self.0.get(code.0).copied().unwrap_or(ControlAction::Bad)
     }
 }
 
-/// The action that a text begins with, and what is behind it.
+/// Splits a text into the action with which it starts, and the rest.
 fn action(text: &str) -> Option<(ControlAction, &str)> {
     if let Some((name, action)) = ACTIONS.iter().find(|(name, _)| text.starts_with(name)) {
         return Some((*action, text.strip_prefix(name)?));
     }
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, tail) = text.split_at(end);
-    let jump = number.parse().ok().filter(|jump| (1..=i32::MAX as u32).contains(jump))?;
+    let jump: u32 = number.parse().ok()?;
+    if jump == 0 || i32::try_from(jump).is_err() {
+        return None;
+    }
     Some((ControlAction::Jump(jump), tail))
 }
 
@@ -179,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_mean_the_same_in_capitals() {
+    fn the_case_of_a_control_does_not_matter() {
         for word in ["optional", "OPTIONAL", "Optional"] {
             assert_eq!(
                 (at(word, Code::SUCCESS), at(word, Code::SESSION_ERR)),
@@ -192,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_read_as_libpam_reads_them() {
+    fn pairs_are_parsed_as_in_libpam() {
         let text = "success=ok default=ignore";
         assert_eq!(
             (at(text, Code::SUCCESS), at(text, Code::SESSION_ERR)),
@@ -203,16 +199,16 @@ mod tests {
             (at(text, Code::SUCCESS), at(text, Code::SESSION_ERR)),
             (ControlAction::Jump(2), ControlAction::Die)
         );
-        // What is not named fails, and a default does not replace what stands before it.
+        // Codes without an action fail. A default does not replace an action that comes before it.
         assert_eq!(at("success=1", Code::SESSION_ERR), ControlAction::Bad);
         assert_eq!(at("default=ignore success=ok default=die", Code::SESSION_ERR), ControlAction::Ignore);
         assert_eq!(at("default=1 success=ok", Code::SUCCESS), ControlAction::Ok);
-        // libpam wants no blank between two pairs.
+        // libpam does not need a blank between two pairs.
         assert_eq!(at("success=okdefault=ignore", Code::SESSION_ERR), ControlAction::Ignore);
     }
 
     #[test]
-    fn a_control_that_cannot_be_read_fails_at_success_too() {
+    fn a_control_that_cannot_be_read_fails_even_for_success() {
         for text in [
             "requird",
             "Success=ok",

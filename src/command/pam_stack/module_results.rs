@@ -1,11 +1,11 @@
-//! What modules answer when a session opens. Most answer success for everybody who gets in; a few are
-//! there to tell people apart; and of a few it is known that they never answer success.
+//! What modules return when a session opens. Most return success. Some return different codes for different
+//! logins, and a few never return success.
 
 use super::control::{Code, ControlAction};
 use super::stack::{self, Entry, Runs};
 
-/// Modules whose answer depends on who comes, from where or when.
-const TELLS_APART: [&str; 20] = [
+/// Modules whose result depends on the user, the host or the time.
+const CONDITIONAL: [&str; 20] = [
     "pam_succeed_if.so",
     "pam_listfile.so",
     "pam_access.so",
@@ -27,12 +27,12 @@ const TELLS_APART: [&str; 20] = [
     "pam_timestamp.so",
     "pam_lua.so",
 ];
-/// The answers of those that are tried.
-const ANSWERS: [Code; 4] = [Code::SUCCESS, Code::AUTH_ERR, Code::PERM_DENIED, Code::IGNORE];
-/// More ways than these are not tried.
+/// The results of such modules that are tried.
+const RESULTS: [Code; 4] = [Code::SUCCESS, Code::AUTH_ERR, Code::PERM_DENIED, Code::IGNORE];
+/// How many cases are tried at most.
 const CASES_MAX: usize = 4096;
 
-/// What a line answers where nothing is against the login. `loads` says whether libpam can load a module.
+/// What the module of a line returns for an ordinary login. `loads` returns whether libpam can load a module.
 fn usual(entry: &Entry, loads: &impl Fn(&str) -> bool) -> Code {
     let Runs::Module(path) = &entry.runs else { return Code::PERM_DENIED };
     if !loads(path) {
@@ -41,23 +41,22 @@ fn usual(entry: &Entry, loads: &impl Fn(&str) -> bool) -> Code {
     match entry.module() {
         "pam_deny.so" => Code::SESSION_ERR,
         "pam_echo.so" | "pam_motd.so" => Code::IGNORE,
-        // Our module has no opinion on a session that it leaves alone.
+        // Our module returns `ignore` if it does not watch the session.
         stack::MODULE if entry.words.iter().any(|word| word == "timeout=off") => Code::IGNORE,
         _ => Code::SUCCESS,
     }
 }
 
-/// Whether a line always answers the same.
+/// Whether the module of a line always returns the same code.
 #[must_use]
 pub fn is_certain(entry: &Entry) -> bool {
     matches!(entry.module(), "" | "pam_permit.so" | "pam_deny.so" | "pam_echo.so")
 }
 
-/// The answers of a line that tells people apart which make a difference to the lines after it; none of
-/// any other line.
+/// For a conditional line: those of its results that change which lines after it run. Empty for other lines.
 fn varied(entry: &Entry) -> Vec<Code> {
     let mut actions: Vec<ControlAction> = Vec::new();
-    let mut codes = ANSWERS.to_vec();
+    let mut codes = RESULTS.to_vec();
     codes.retain(|code| {
         let action = entry.control.action(*code);
         let new = !actions.contains(&action);
@@ -67,18 +66,19 @@ fn varied(entry: &Entry) -> Vec<Code> {
     let steers = |action: &ControlAction| {
         matches!(action, ControlAction::Jump(_) | ControlAction::Done | ControlAction::Reset)
     };
-    let apart = TELLS_APART.contains(&entry.module()) && actions.iter().any(steers);
-    if apart { codes } else { Vec::new() }
+    let conditional = CONDITIONAL.contains(&entry.module()) && actions.iter().any(steers);
+    if conditional { codes } else { Vec::new() }
 }
 
-/// Whether a line tells people apart, so that it depends on them which lines after it run.
+/// Whether it depends on the result of this line, and so on the login, which lines after it run.
 #[must_use]
-pub fn tells_apart(entry: &Entry) -> bool {
+pub fn is_conditional(entry: &Entry) -> bool {
     !varied(entry).is_empty()
 }
 
-/// Every way in which the lines of a stack may answer: first the usual answers, then those varied where a
-/// line tells people apart, unless its answer is known.
+/// All cases: each is a list of results, one for each line of the stack. The first case has the usual results. In
+/// the others the results of conditional lines vary. `known` returns the result of a conditional line if it is known
+/// for the login in question.
 #[must_use]
 pub fn cases(
     entries: &[Entry],
@@ -98,7 +98,7 @@ pub fn cases(
     cases
 }
 
-/// The same answers, but for that of one line.
+/// The same case with another result for one line.
 #[must_use]
 pub fn replaced(case: &[Code], at: usize, code: Code) -> Vec<Code> {
     case.iter().enumerate().map(|(n, usual)| if n == at { code } else { *usual }).collect()

@@ -1,7 +1,7 @@
-//! Reads PAM's own files as libpam does: which lines a service's stack has, in the order they run. Pure:
-//! the texts of the files come from somebody else.
+//! Reads PAM's own files as libpam does, and returns the lines of a service's stack in the order in which
+//! they run. Pure: the caller reads the files.
 //!
-//! Read after `_pam_parse_conf_file` of Linux-PAM 1.5 to 1.7, with Debian's `@include`.
+//! Written after `_pam_parse_conf_file` of Linux-PAM 1.5 to 1.7, with Debian's `@include`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use super::control::Control;
 use super::misspelled;
 use super::stack::{Entry, LineType, Runs, Stack};
 
-/// Files that include each other have an end in libpam, too.
+/// How deep files may include each other. libpam has a limit, too.
 const DEPTH_MAX: usize = 16;
-/// Nor may they be more than anybody has.
+/// How many files are read for one service. No real service has so many.
 const FILES_MAX: usize = 256;
 
-/// The lines of a service; `None` if it has no file. `read` finds files by their names, and `at_include`
-/// says whether this libpam knows `@include`.
+/// Returns the stack of a service, or `None` if the service has no file. `read` returns the path and the text
+/// of a file. `at_include` is whether this libpam supports `@include`.
 pub fn read(
     service: &str,
     at_include: bool,
@@ -34,19 +34,19 @@ pub fn read(
         misspelled: Vec::new(),
         broken: None,
     };
-    let torn = reader.lines(&path, &text, IncludeScope::default()).err();
-    let broken = reader.broken.or(torn);
+    let incomplete = reader.lines(&path, &text, IncludeScope::default()).err();
+    let broken = reader.broken.or(incomplete);
     Some(Stack { entries: reader.found, broken, includes: reader.includes, misspelled: reader.misspelled })
 }
 
-/// Where an included file stands.
+/// From where a file is included.
 #[derive(Clone, Copy, Default)]
 struct IncludeScope {
-    /// Only lines of this kind are taken.
+    /// Only lines of this type are taken.
     only: Option<LineType>,
-    /// How many files include it.
+    /// How many files are between it and the service's own file.
     depth: usize,
-    /// In how many substacks it is.
+    /// How many substacks the file is in.
     level: usize,
 }
 
@@ -61,22 +61,23 @@ struct StackReader<R> {
 }
 
 impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
-    /// Adds the lines of an included file. The error says why libpam gives it up.
+    /// Adds the lines of an included file. The error says why libpam cannot include it.
     fn file(&mut self, name: &str, scope: IncludeScope) -> Result<(), String> {
-        self.unread = self
-            .unread
-            .checked_sub(1)
-            .filter(|_| scope.depth < DEPTH_MAX)
-            .ok_or("files include each other")?;
+        if self.unread == 0 || scope.depth >= DEPTH_MAX {
+            return Err("files include each other".to_owned());
+        }
+        self.unread -= 1;
         self.includes.push(name.to_owned());
-        let (path, text) = (self.read)(name).ok_or_else(|| format!("there is no file {name} to include"))?;
+        let (path, text) =
+            (self.read)(name).ok_or_else(|| format!("the included file {name} does not exist"))?;
         self.lines(&path, &text, scope)
     }
 
     fn lines(&mut self, path: &Path, text: &str, scope: IncludeScope) -> Result<(), String> {
         for row in rows(text) {
-            let (number, line) =
-                row.map_err(|number| format!("{}:{number}: the file ends within a line", path.display()))?;
+            let (number, line) = row.map_err(|number| {
+                format!("{}:{number}: the last line ends with a backslash", path.display())
+            })?;
             let place = format!("{}:{number}", path.display());
             self.line(&place, &line, scope);
         }
@@ -86,7 +87,7 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
     fn line(&mut self, place: &str, line: &str, scope: IncludeScope) {
         let mut tokens = words(line).into_iter();
         let first = tokens.next().unwrap_or_default();
-        // A leading hyphen asks for less in the log where the module is missing. It changes no answer.
+        // With a hyphen in front, libpam does not log that a module is missing. Nothing else changes.
         let word = first.strip_prefix('-').unwrap_or(&first);
         if self.at_include && word.eq_ignore_ascii_case("@include") {
             let name = tokens.next().unwrap_or_default();
@@ -94,7 +95,8 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
             match (included, scope.only) {
                 (Ok(()), _) => {}
                 (Err(why), Some(line_type)) => self.fails(place, line_type, Control::bad(), scope, &why),
-                // libpam knows no kind to let fail, and gives up. The lines after it show what was meant.
+                // libpam does not know which type of line should fail, so it rejects the whole service. We read
+                // on, because the lines that follow show what the administrator wants.
                 (Err(why), None) => {
                     self.broken.get_or_insert(format!("{place}: {why}"));
                 }
@@ -102,13 +104,13 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
             return;
         }
         let known = LineType::of_word(word);
-        // What cannot be read lets the login fail where that is worst.
+        // libpam treats a line of an unknown type as an auth line that fails.
         let line_type = known.or(scope.only).unwrap_or(LineType::Auth);
         if scope.only.is_some_and(|only| only != line_type) {
             return;
         }
         let Some(written) = tokens.next() else {
-            self.fails(place, line_type, Control::bad(), scope, "there is no control");
+            self.fails(place, line_type, Control::bad(), scope, "the control is missing");
             return;
         };
         let substack = written.eq_ignore_ascii_case("substack");
@@ -121,8 +123,8 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
         let wrong = module.as_ref().and_then(|module| misspelled::misspelled(word, known, module));
         self.misspelled.extend(wrong.map(|wrong| format!("{place}: {wrong}")));
         match (known, module) {
-            (None, _) => self.fails(place, line_type, control, scope, &format!("{word} is no type of line")),
-            (_, None) => self.fails(place, line_type, control, scope, "there is no module"),
+            (None, _) => self.fails(place, line_type, control, scope, &format!("{word} is not a line type")),
+            (_, None) => self.fails(place, line_type, control, scope, "the module is missing"),
             (_, Some(module)) => self.found.push(Entry {
                 place: place.to_owned(),
                 line_type,
@@ -148,7 +150,7 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
         }
         let level = scope.level + usize::from(substack);
         let inner = IncludeScope { only: Some(line_type), depth: scope.depth + 1, level };
-        let included = name.ok_or_else(|| "there is no file to include".to_owned());
+        let included = name.ok_or_else(|| "the file to include is missing".to_owned());
         if let Err(why) = included.and_then(|name| self.file(&name, inner)) {
             self.fails(place, line_type, Control::bad(), scope, &why);
         }
@@ -172,18 +174,18 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
     }
 }
 
-/// What libpam takes for a blank. A carriage return is none.
+/// The characters that separate words. For libpam, a carriage return is not one of them.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];
 
-/// The lines that say something, with the numbers of their first ones: a backslash at the end continues a
-/// line, `#` begins a comment and ends the line. The error is the number of a line that goes on behind the
-/// end of the file.
+/// Splits a file into lines and leaves out empty ones. Each line comes with its number. A backslash at the
+/// end of a line joins it with the next one, and the number is that of the first. `#` starts a comment. If
+/// the last line of the file ends with a backslash, its number is returned as an error.
 fn rows(text: &str) -> Vec<Result<(usize, String), usize>> {
     let mut rows = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (number, line) in text.split_terminator('\n').enumerate() {
         let (said, comment) = line.split_once('#').map_or((line, false), |(said, _)| (said, true));
-        let continued = said.trim_end_matches(BLANKS).strip_suffix('\\').filter(|_| !comment);
+        let continued = if comment { None } else { said.trim_end_matches(BLANKS).strip_suffix('\\') };
         let (first, mut row) = open.take().unwrap_or((number + 1, String::new()));
         row.push_str(continued.unwrap_or(said));
         if continued.is_some() {
@@ -197,8 +199,8 @@ fn rows(text: &str) -> Vec<Result<(usize, String), usize>> {
     rows
 }
 
-/// Cuts a line into words as libpam does: `[two words]` is one, in which `\]` is a bracket. A bracket that
-/// is not closed takes the rest of the line.
+/// Splits a line into words as libpam does. `[two words]` is one word, and `\]` in it is a bracket. If a bracket
+/// is not closed, the word goes on to the end of the line.
 #[must_use]
 pub fn words(line: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -217,7 +219,7 @@ pub fn words(line: &str) -> Vec<String> {
     found
 }
 
-/// What stands within a bracket, and what behind it.
+/// Splits at the closing bracket: the text before it, and the text after it.
 fn bracketed(inner: &str) -> (String, &str) {
     let mut word = String::new();
     let mut rest = inner.chars();
@@ -274,7 +276,7 @@ session include sshd
     }
 
     #[test]
-    fn lines_come_in_the_order_libpam_runs_them() {
+    fn lines_are_in_the_order_in_which_libpam_runs_them() {
         assert_eq!(modules("sshd", LineType::Auth), ["/p/sshd:2 0 pam_unix.so", "/p/common:2 0 y"]);
         assert_eq!(modules("sshd", LineType::Account), ["/p/others:1 0 pam_a.so"]);
         let session = modules("sshd", LineType::Session);
@@ -294,7 +296,7 @@ session include sshd
     }
 
     #[test]
-    fn what_cannot_be_read_fails_where_libpam_lets_it_fail() {
+    fn a_line_that_cannot_be_read_fails_as_it_does_in_libpam() {
         let faults = |line_type| -> Vec<String> {
             let said = |entry: Entry| match entry.runs {
                 Runs::Fails(why) => format!("{}: {why}", entry.place),
@@ -302,41 +304,41 @@ session include sshd
             };
             stack("faulty").unwrap().of_type(line_type).into_iter().map(said).collect()
         };
-        assert_eq!(faults(LineType::Auth), ["/p/faulty:1: sessio is no type of line"]);
+        assert_eq!(faults(LineType::Auth), ["/p/faulty:1: sessio is not a line type"]);
         let b = "/p/others:2: Module(\"pam_b.so\")";
         assert_eq!(
             faults(LineType::Session),
             [
-                "/p/faulty:2: there is no control",
-                "/p/faulty:3: there is no module",
+                "/p/faulty:2: the control is missing",
+                "/p/faulty:3: the module is missing",
                 b,
-                "/p/faulty:4: /p/torn:2: the file ends within a line",
-                "/p/faulty:5: there is no file none to include",
+                "/p/faulty:4: /p/torn:2: the last line ends with a backslash",
+                "/p/faulty:5: the included file none does not exist",
                 b,
             ]
         );
     }
 
     #[test]
-    fn what_libpam_gives_up_is_broken_as_a_whole() {
+    fn a_missing_include_breaks_the_whole_service() {
         assert_eq!(
             stack("missing").unwrap().broken.unwrap(),
-            "/p/missing:2: there is no file none to include"
+            "/p/missing:2: the included file none does not exist"
         );
         assert_eq!(modules("missing", LineType::Session).len(), 2);
-        assert_eq!(stack("torn").unwrap().broken.unwrap(), "/p/torn:2: the file ends within a line");
+        assert_eq!(stack("torn").unwrap().broken.unwrap(), "/p/torn:2: the last line ends with a backslash");
         assert_eq!(stack("sshd").unwrap().broken, None);
     }
 
     #[test]
-    fn without_debians_patch_there_is_no_at_include() {
+    fn without_debians_patch_at_include_is_not_a_line_type() {
         let text = |_: &str| Some((PathBuf::from("/p/x"), "@include common\n".to_owned()));
         let entries = read("x", false, text).unwrap().entries;
-        assert_eq!(entries[0].runs, Runs::Fails("@include is no type of line".to_owned()));
+        assert_eq!(entries[0].runs, Runs::Fails("@include is not a line type".to_owned()));
     }
 
     #[test]
-    fn files_that_include_each_other_have_an_end() {
+    fn files_that_include_each_other_do_not_loop_for_ever() {
         let around = stack("around").unwrap().entries;
         assert_eq!(around.len(), DEPTH_MAX + 1);
         assert_eq!(around.last().unwrap().runs, Runs::Fails("files include each other".to_owned()));
@@ -348,7 +350,7 @@ session include sshd
     }
 
     #[test]
-    fn words_in_brackets_are_one() {
+    fn words_in_brackets_are_one_word() {
         let entry = stack("sshd").unwrap().entries.swap_remove(4);
         assert_eq!(entry.words, ["timeout=5m", "message=Two words, one ] bracket", "quiet"]);
         assert_eq!(words("[a b"), ["a b"]);

@@ -1,5 +1,5 @@
-//! How a service's session stack treats our line: in which ways a session opens, and which lines of ours
-//! run then. Pure: somebody else says which modules can be loaded.
+//! Simulates a service's session stack: in which cases a session opens, and which lines of our module run in each
+//! case. Pure: the caller says which modules can be loaded.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -9,32 +9,30 @@ use super::dispatch::{self, Run};
 use super::module_results;
 use super::stack::{Entry, LineType, Runs, Stack};
 
-/// The module that puts a session into the scope which tells its processes from others.
+/// The module that creates the session's scope, which contains the session's processes.
 const SYSTEMD: &str = "pam_systemd.so";
-/// The module that may read the user's own environment.
+/// The module that can read environment variables from a file of the user.
 const ENV: &str = "pam_env.so";
 
-/// What becomes of a stack's session lines.
+/// The result of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulation {
-    /// The session lines.
     pub entries: Vec<Entry>,
-    /// For every way in which a session opens: the lines of ours that run, by their positions. The usual way
-    /// comes first.
+    /// For each case in which a session opens: the positions of our lines that run. The usual case comes first.
     pub cases: Vec<Vec<usize>>,
     /// Why no session opens, if none does.
     pub refused: Option<String>,
-    /// Which lines pass one of ours over.
+    /// The lines that skip one of ours.
     pub skipping: BTreeSet<String>,
     /// Why libpam cannot load lines of ours.
     pub unloadable: BTreeSet<String>,
-    /// What weakens our lines where they stand.
+    /// What is wrong with our lines or with their places in the stack.
     pub warnings: BTreeSet<String>,
 }
 
 impl Simulation {
-    /// The course of a stack. `loads` returns why libpam cannot load the module at a path. `known` returns
-    /// what a line that tells people apart answers, if the question is about one login.
+    /// Simulates a stack. `loads` returns why libpam cannot load the module at a path. `known` returns the result of
+    /// a conditional line, if it is known for the login in question.
     #[must_use]
     pub fn of(
         stack: &Stack,
@@ -53,7 +51,7 @@ impl Simulation {
             let run = case.run();
             if run.succeeds() {
                 let ours = case.ours(&run);
-                simulation.warnings.extend(case.weaknesses(&ours));
+                simulation.warnings.extend(case.problems(&ours));
                 simulation.skipping.extend(case.skipping(&run));
                 if !simulation.cases.contains(&ours) {
                     simulation.cases.push(ours);
@@ -61,8 +59,8 @@ impl Simulation {
             }
             first.get_or_insert(run);
         }
-        if let Some(run) = first.filter(|_| simulation.cases.is_empty()) {
-            simulation.refused = Some(culprit(&entries, &run, loads));
+        if simulation.cases.is_empty() {
+            simulation.refused = first.map(|run| cause(&entries, &run, loads));
         }
         for (entry, path) in
             entries.iter().filter(|entry| entry.is_ours()).filter_map(|entry| Some((entry, entry.path()?)))
@@ -76,38 +74,37 @@ impl Simulation {
         simulation
     }
 
-    /// The lines of ours.
     pub fn ours(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.is_ours())
     }
 
-    /// Why no line of ours runs, where none does.
+    /// Why none of our lines runs. Call this only if none does.
     #[must_use]
-    pub fn never(&self) -> String {
+    pub fn why_none_runs(&self) -> String {
         match &self.refused {
             Some(why) => format!("no session opens: {why}"),
             None if !self.unloadable.is_empty() => joined(&self.unloadable),
-            None => format!("no line of ours runs, passed over by {}", joined(&self.skipping)),
+            None => format!("no pam_idle_watchdog.so line runs: {} skips it", joined(&self.skipping)),
         }
     }
 
-    /// The only line of ours that there is, if it runs in every session that opens.
+    /// Our line, if there is only one and it runs whenever a session opens.
     #[must_use]
     pub fn only_line(&self) -> Option<&Entry> {
         let mut ours = self.ours();
-        let only = ours.next().filter(|_| ours.next().is_none());
+        let (first, second) = (ours.next(), ours.next());
         let always = !self.cases.is_empty() && self.cases.iter().all(|case| case.len() == 1);
-        only.filter(|_| always)
+        if always && second.is_none() { first } else { None }
     }
 }
 
-/// Several texts as one.
+/// The texts with commas between them.
 #[must_use]
 pub fn joined(texts: &BTreeSet<String>) -> String {
     texts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// One way in which the modules may answer.
+/// One case: what each module returns.
 struct Case<'a> {
     entries: &'a [Entry],
     codes: Vec<Code>,
@@ -119,12 +116,12 @@ impl Case<'_> {
         dispatch::run(self.entries, |at, entry| {
             let code = self.code(at);
             let guards = entry.is_ours() && code == Code::SUCCESS;
-            // A session is guarded once: the second line of ours has no opinion.
+            // After our first line has started a helper, the next one returns `ignore`.
             if guards && guarded.replace(true) { Code::IGNORE } else { code }
         })
     }
 
-    /// The same, but for the answer of one line.
+    /// The same case with another result for one line.
     fn run_with(&self, at: usize, code: Code) -> Run {
         Case { entries: self.entries, codes: module_results::replaced(&self.codes, at, code) }.run()
     }
@@ -133,7 +130,7 @@ impl Case<'_> {
         self.codes.get(at).copied().unwrap_or(Code::PERM_DENIED)
     }
 
-    /// The lines of ours that ran and could be loaded.
+    /// The positions of our lines that ran and could be loaded.
     fn ours(&self, run: &Run) -> Vec<usize> {
         let ours = |at: &usize| self.entries.get(*at).is_some_and(Entry::is_ours);
         run.ran
@@ -144,7 +141,7 @@ impl Case<'_> {
             .collect()
     }
 
-    /// The lines that pass one of ours over.
+    /// The lines that skip one of ours.
     fn skipping(&self, run: &Run) -> Vec<String> {
         let skips = |action: ControlAction| {
             matches!(action, ControlAction::Jump(_) | ControlAction::Done | ControlAction::Die)
@@ -154,14 +151,14 @@ impl Case<'_> {
         passed.filter_map(|(at, _)| by(at)).filter_map(|(ran, _)| self.entries.get(*ran)).map(shown).collect()
     }
 
-    /// What weakens the lines of ours that run.
-    fn weaknesses(&self, ours: &[usize]) -> Vec<String> {
+    /// What is wrong with our lines that run in this case.
+    fn problems(&self, ours: &[usize]) -> Vec<String> {
         let mut found = Vec::new();
         let entry = |at: &usize| self.entries.get(*at);
         for (at, line) in ours.iter().filter_map(|at| Some((*at, entry(at)?))) {
             if self.run_with(at, Code::SESSION_ERR).succeeds() {
                 found.push(format!(
-                    "{} is {}: a session that cannot be guarded goes on unguarded, whatever onerr= says",
+                    "{} is {}: a session that cannot be guarded opens unguarded, whatever onerr= says",
                     line.place,
                     bracketed(&line.written)
                 ));
@@ -171,9 +168,8 @@ impl Case<'_> {
             .iter()
             .fold(self.codes.clone(), |codes, at| module_results::replaced(&codes, *at, Code::IGNORE));
         if !ours.is_empty() && !(Case { entries: self.entries, codes: left_alone }).run().succeeds() {
-            found.push(
-                "exempt users cannot log in: without our module's no session line returns success".to_owned(),
-            );
+            found
+                .push("exempt users cannot log in, because no other session line returns success".to_owned());
         }
         let Some((at, line)) = ours.first().and_then(|at| Some((*at, entry(at)?))) else { return found };
         let run = self.run();
@@ -183,21 +179,24 @@ impl Case<'_> {
             .any(|(ran, _)| *ran > at && entry(ran).is_some_and(|entry| entry.module() == SYSTEMD))
         {
             found.push(format!(
-                "{} stands before {SYSTEMD}: the session's scope is not known yet",
+                "{} is before {SYSTEMD}, which creates the session's scope: move it after that line",
                 line.place
             ));
         }
         found.extend(
-            run.ran.iter().take_while(|(ran, _)| *ran < at).filter_map(|(ran, _)| self.hurdle(*ran, line)),
+            run.ran
+                .iter()
+                .take_while(|(ran, _)| *ran < at)
+                .filter_map(|(ran, _)| self.skips_on_failure(*ran, line)),
         );
         found
     }
 
-    /// Whether a line before ours lets the session open without ours when it does not succeed.
-    fn hurdle(&self, at: usize, ours: &Entry) -> Option<String> {
+    /// Finds a line before ours that skips ours when it does not succeed, while the session opens all the same.
+    fn skips_on_failure(&self, at: usize, ours: &Entry) -> Option<String> {
         let entry = self.entries.get(at)?;
         if module_results::is_certain(entry)
-            || module_results::tells_apart(entry)
+            || module_results::is_conditional(entry)
             || self.code(at) != Code::SUCCESS
         {
             return None;
@@ -207,11 +206,11 @@ impl Case<'_> {
             run.succeeds() && self.ours(&run).is_empty()
         };
         let code = [Code::SESSION_ERR, Code::IGNORE].into_iter().find(opens)?;
-        Some(format!("{} passes {} over when it answers {}", shown(entry), ours.place, code.name()))
+        Some(format!("{} skips {} when it returns {}", shown(entry), ours.place, code.name()))
     }
 }
 
-/// A line, for people.
+/// A line as messages show it.
 fn shown(entry: &Entry) -> String {
     match &entry.runs {
         Runs::Module(_) => format!("{} ({} {})", entry.place, bracketed(&entry.written), entry.module()),
@@ -219,13 +218,13 @@ fn shown(entry: &Entry) -> String {
     }
 }
 
-/// A control as files have it.
+/// A control as it is written in files.
 fn bracketed(control: &str) -> String {
     if control.contains('=') { format!("[{control}]") } else { control.to_owned() }
 }
 
 /// Why a stack fails.
-fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), String>) -> String {
+fn cause(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), String>) -> String {
     let fails = |action: &ControlAction| matches!(action, ControlAction::Bad | ControlAction::Die);
     let failed = run.ran.iter().find(|(at, action)| fails(action) || run.bad_jump == Some(*at));
     let Some((entry, action)) = failed.and_then(|(at, action)| Some((entries.get(*at)?, action))) else {
@@ -233,7 +232,7 @@ fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), Str
     };
     match &entry.runs {
         Runs::Fails(why) => format!("{}: {why}", entry.place),
-        Runs::Module(_) if !fails(action) => format!("{} jumps behind the end of the stack", shown(entry)),
+        Runs::Module(_) if !fails(action) => format!("{} jumps past the end of the stack", shown(entry)),
         Runs::Module(path) => match loads(path) {
             Err(why) => format!("{}: {why}", entry.place),
             Ok(()) if fails(&entry.control.action(Code::SUCCESS)) => {
@@ -245,20 +244,20 @@ fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), Str
     }
 }
 
-/// The lines that read the user's own environment before the session gets its class.
+/// Finds lines that read the user's own environment file before the session gets its class.
 fn environment(stack: &Stack, session: &[Entry]) -> Vec<String> {
     let Some(systemd) = session.iter().position(|entry| entry.module() == SYSTEMD) else { return Vec::new() };
     let reads = |entry: &&Entry| {
         let value = entry.words.iter().find_map(|word| word.strip_prefix("user_readenv="));
         entry.module() == ENV && value.is_some_and(|value| !value.trim_start_matches('0').is_empty())
     };
-    // The credentials are set, which runs the auth lines, before the session opens.
+    // Auth lines run before the session opens: pam_setcred(3) runs them.
     let auth = stack.entries.iter().filter(|entry| entry.line_type == LineType::Auth);
     let before = auth.chain(session.iter().take(systemd)).filter(reads);
     let said = |entry: &Entry| {
         format!(
-            "{} reads ~/.pam_environment before {SYSTEMD} runs: users say themselves of which class and type their \
-             session is; move it behind",
+            "{} reads ~/.pam_environment before {SYSTEMD} runs, so users can choose the class and the type of their \
+             session: move it after {SYSTEMD}",
             shown(entry)
         )
     };

@@ -2,27 +2,26 @@
 
 use super::control::Control;
 
-/// Our module's file name, as stacks have it.
+/// The file name of our module.
 pub const MODULE: &str = "pam_idle_watchdog.so";
 
-/// Which part of a login a line is for.
+/// The type of a line: its first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineType {
-    /// Who somebody is.
+    /// Checks who the user is.
     Auth,
-    /// Whether they may come in.
+    /// Checks whether the user may log in.
     Account,
-    /// What surrounds the session.
+    /// Sets up the session and tears it down.
     Session,
-    /// How a password is changed.
+    /// Changes the password.
     Password,
 }
 
 impl LineType {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Auth, Self::Account, Self::Session, Self::Password];
 
-    /// libpam ignores case here.
+    /// Reads the first word of a line. libpam ignores its case.
     pub(super) fn of_word(word: &str) -> Option<Self> {
         match word.to_ascii_lowercase().as_str() {
             "auth" => Some(Self::Auth),
@@ -33,7 +32,6 @@ impl LineType {
         }
     }
 
-    /// Its word in a file.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -45,44 +43,42 @@ impl LineType {
     }
 }
 
-/// What libpam runs for a line.
+/// What libpam runs when it reaches a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Runs {
-    /// A module, by the path that the line names.
+    /// The module at this path, written as in the file.
     Module(String),
-    /// Nothing: a substack begins.
+    /// Nothing, because the line only starts a substack.
     Substack,
-    /// Nothing: the line fails, because it cannot be read.
+    /// Nothing, because libpam cannot read the line. The line fails; the text says why.
     Fails(String),
 }
 
 /// A line of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it stands, as `file:line`.
+    /// Where the line is: `file:line`.
     pub place: String,
-    /// What it is for.
     pub line_type: LineType,
-    /// The control as it is written.
+    /// The control as written in the file.
     pub written: String,
     /// The control as libpam reads it.
     pub control: Control,
-    /// In how many substacks it stands.
+    /// How many substacks the line is in.
     pub level: usize,
-    /// What runs.
     pub runs: Runs,
-    /// The words behind it.
+    /// The arguments of the module.
     pub words: Vec<String>,
 }
 
 impl Entry {
-    /// The module's file name, without its directory; empty where no module runs.
+    /// The module's file name without its directory. Empty if the line runs no module.
     #[must_use]
     pub fn module(&self) -> &str {
         self.path().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
     }
 
-    /// The module as the line names it.
+    /// The path of the module, written as in the file.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match &self.runs {
@@ -91,29 +87,27 @@ impl Entry {
         }
     }
 
-    /// Whether it names our module.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.module() == MODULE
     }
 }
 
-/// The lines of a service, those of included files in their places.
+/// All lines of a service. The lines of an included file are where the file is included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
-    /// In the order of the files.
+    /// In the order in which libpam reads them.
     pub entries: Vec<Entry>,
-    /// Why libpam gives the service up as a whole, if it does: then nobody logs in by it.
+    /// Why libpam rejects the whole service, if it does. Nobody can log in then.
     pub broken: Option<String>,
-    /// The names of the files that it includes.
+    /// The names of the included files.
     pub includes: Vec<String>,
-    /// Lines that libpam does not take for a session line of ours, and that were meant as one: where each
-    /// stands, and what is wrong with it.
+    /// Lines that were probably meant as session lines of our module, but have a typing error: where each of
+    /// them is, and what is wrong.
     pub misspelled: Vec<String>,
 }
 
 impl Stack {
-    /// The lines of one kind.
     #[must_use]
     pub fn of_type(&self, line_type: LineType) -> Vec<Entry> {
         self.entries.iter().filter(|entry| entry.line_type == line_type).cloned().collect()

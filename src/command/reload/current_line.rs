@@ -1,20 +1,20 @@
-//! The PAM line of a session that is open, as the files have it now.
+//! The PAM line that applies to an open session now: the files may have changed since it opened.
 
 use crate::command::machine::Machine;
 use crate::command::pam_stack::simulation::joined;
 
-/// What the line is.
+/// What is known about the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CurrentLine {
-    /// At this place, with these words.
+    /// The line at this place, with these options.
     Known(String, Vec<String>),
-    /// It depends on the login, which is over, and why.
+    /// It depends on the login, so it is not known any more. The text says why.
     Unclear(String),
-    /// There is none any more, and why.
+    /// There is no such line any more, for this reason.
     Gone(String),
 }
 
-/// That of a service.
+/// Finds the line of a service.
 #[must_use]
 pub fn line(machine: &Machine, service: &str) -> CurrentLine {
     let simulation = match machine.simulate_service(service, &|_| None) {
@@ -25,12 +25,12 @@ pub fn line(machine: &Machine, service: &str) -> CurrentLine {
         return CurrentLine::Known(line.place.clone(), line.words.clone());
     }
     if simulation.cases.iter().all(Vec::is_empty) {
-        return CurrentLine::Gone(simulation.never());
+        return CurrentLine::Gone(simulation.why_none_runs());
     }
     let lines: Vec<&str> = simulation.ours().map(|line| line.place.as_str()).collect();
     CurrentLine::Unclear(match simulation.skipping.is_empty() {
-        true => format!("there are several: {}", lines.join(", ")),
-        false => format!("it depends on {} which one runs", joined(&simulation.skipping)),
+        true => format!("there are several pam_idle_watchdog.so lines: {}", lines.join(", ")),
+        false => format!("it depends on {} which line runs", joined(&simulation.skipping)),
     })
 }
 
@@ -46,28 +46,28 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_the_only_line() {
+    fn the_options_are_those_of_the_only_line() {
         let words = ["timeout=15m", "kill=none"].map(str::to_owned).to_vec();
         assert_eq!(now(LINE), CurrentLine::Known("/etc/pam.d/sshd:9".to_owned(), words));
     }
 
     #[test]
-    fn where_it_depends_on_the_login_nothing_is_guessed() {
+    fn nothing_is_guessed_if_it_depends_on_the_login() {
         let jump = "session [success=1 default=ignore] pam_succeed_if.so user = a";
         let by =
-            "it depends on /etc/pam.d/sshd:9 ([success=1 default=ignore] pam_succeed_if.so) which one runs";
+            "it depends on /etc/pam.d/sshd:9 ([success=1 default=ignore] pam_succeed_if.so) which line runs";
         assert_eq!(now(&format!("{jump}\n{LINE}")), CurrentLine::Unclear(by.to_owned()));
-        let several = "there are several: /etc/pam.d/sshd:9, /etc/pam.d/sshd:10";
+        let several = "there are several pam_idle_watchdog.so lines: /etc/pam.d/sshd:9, /etc/pam.d/sshd:10";
         assert_eq!(now(&format!("{LINE}\n{LINE}")), CurrentLine::Unclear(several.to_owned()));
     }
 
     #[test]
-    fn a_line_that_is_gone_is_lost() {
-        let lost = |line| matches!(line, CurrentLine::Gone(_));
-        assert!(lost(now("")));
-        assert!(lost(now(&format!("session sufficient pam_foo.so\n{LINE}"))));
+    fn a_line_that_does_not_run_any_more_is_gone() {
+        let gone = |line| matches!(line, CurrentLine::Gone(_));
+        assert!(gone(now("")));
+        assert!(gone(now(&format!("session sufficient pam_foo.so\n{LINE}"))));
         let tree = Tree::with(LINE);
         tree.remove("etc/pam.d/sshd");
-        assert!(lost(line(&tree.machine(), "sshd")));
+        assert!(gone(line(&tree.machine(), "sshd")));
     }
 }
