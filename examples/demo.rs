@@ -1,8 +1,8 @@
-//! `sudo make demo`: a real ssh session on this machine is warned and ended, as it happens.
+//! `sudo make demo`: shows how a real ssh session on this machine is warned and ended.
 //!
-//! The sshd is private: own mount namespace, own `/etc/pam.d`, own users, loopback only. Nothing
-//! of the host's configuration is touched, and nothing is left behind, Ctrl-C included: the
-//! launcher of the sshd sees this program go and cleans up.
+//! The demo starts an sshd of its own, with its own mount namespace, `/etc/pam.d` and users. It listens on the
+//! loopback interface only. The host's configuration is not changed, and nothing is left behind, even after
+//! Ctrl-C: the launcher of the sshd notices that this program has ended, and cleans up.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,7 +17,7 @@ use support::{ENDED_TEXT, SOON, WARNING_TEXT, now, process, secs, until};
 
 const OPTIONS: &str = "timeout=10s warn=5s grace=2s";
 
-/// Says what happens, each line with the seconds since the start.
+/// Prints what happens, with the seconds since the start.
 struct Narrator {
     start: Instant,
 }
@@ -32,7 +32,7 @@ impl Narrator {
         println!("{since:6.1} s  {text}");
     }
 
-    /// A record of the log, as the administrator finds it.
+    /// Prints a record as it is in the log.
     fn quote(&self, line: &Line) {
         self.say_at(line.at, &format!("log:    {}", line.text));
     }
@@ -48,7 +48,7 @@ fn main() {
     let alice = sshd.login("alice");
     narrator.quote(&sshd.log.wait_for_event("armed", "alice", SOON));
     alice.run("nohup sleep 1000 >/dev/null 2>&1 &");
-    narrator.say("alice has started a job that ignores SIGHUP, and leaves her desk");
+    narrator.say("alice starts a job that ignores SIGHUP, and leaves her desk");
     for process in sshd.processes_of("alice").into_iter().chain(sshd.helpers()) {
         println!("            {:>7}  {}", process.pid, process.comm);
     }
@@ -84,14 +84,14 @@ fn main() {
         processes
     };
     match process::wait_none(of_the_session, until(deadline)) {
-        Ok(()) => narrator.say("left running of the session: nothing"),
+        Ok(()) => narrator.say("no process of the session is left"),
         Err(left) => panic!("left running: {left:#?}"),
     }
     drop(sshd);
-    narrator.say("the private sshd is gone, and its files with it");
+    narrator.say("the private sshd has ended, and its files are removed");
 }
 
-/// The lines of the user's screen from the one with `text` on.
+/// Prints the user's screen, from the line that contains `text`.
 fn show_screen(narrator: &Narrator, screen: &str, text: &str) {
     narrator.say("on alice's screen:");
     let lines = screen.lines().map(str::trim_end).filter(|line| !line.is_empty());

@@ -112,7 +112,7 @@ pub fn judge(
             }
             match sshd {
                 Sshd::Silent(said) if *service == named => {
-                    format!("{why}, if sshd uses PAM; that cannot be told: {said}")
+                    format!("{why}, if sshd uses PAM; this could not be checked: {said}")
                 }
                 _ => why.clone(),
             }
@@ -215,7 +215,7 @@ mod tests {
         tree.program("usr/sbin/sshd", "#!/bin/sh\necho no hostkeys >&2\nexit 1\n");
         let (watched, because) = said(&tree, "sshd", "");
         assert!(
-            watched && because.ends_with("if sshd uses PAM; that cannot be told: no hostkeys"),
+            watched && because.ends_with("if sshd uses PAM; this could not be checked: no hostkeys"),
             "{because}"
         );
     }
