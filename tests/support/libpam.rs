@@ -34,7 +34,7 @@ unsafe extern "C" {
     pub fn pam_chauthtok(handle: *mut c_void, flags: c_int) -> c_int;
 }
 
-/// Starts a transaction with the service files of a folder; the handle.
+/// Starts a transaction with the service files of a directory; the handle.
 pub fn start(folder: &Path, service: &str, user: Option<&str>) -> *mut c_void {
     let service = CString::new(service).unwrap();
     let user = user.map(|user| CString::new(user).unwrap());

@@ -64,12 +64,12 @@ impl Process {
         String::from_utf8_lossy(&words).replace('\0', " ").starts_with(command)
     }
 
-    /// The file `name` in this process's `/proc` folder.
+    /// The file `name` in this process's `/proc` directory.
     pub fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.pid))
     }
 
-    /// The text of a file in this process's `/proc` folder.
+    /// The text of a file in this process's `/proc` directory.
     pub fn text(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name} of {self:?}: {error}"))
     }

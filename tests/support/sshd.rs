@@ -55,7 +55,7 @@ pub struct Builder {
     pub(super) names: Option<&'static str>,
     /// What sshd is started by.
     prefix: &'static str,
-    /// A script that makes the host look otherwise, for this sshd alone. It gets the private folder.
+    /// A script that makes the host look otherwise, for this sshd alone. It gets the private directory.
     pub(super) host: Option<&'static str>,
     /// Clients hide the timing of keys.
     chaff: bool,
@@ -91,13 +91,13 @@ impl Builder {
         self
     }
 
-    /// PAM lines before ours. `@DIR@` stands for the sshd's private folder.
+    /// PAM lines before ours. `@DIR@` stands for the sshd's private directory.
     pub fn before(mut self, lines: &[&str]) -> Self {
         self.before = lines.iter().map(|line| (*line).to_owned()).collect();
         self
     }
 
-    /// PAM lines of the account stack. `@DIR@` stands for the sshd's private folder.
+    /// PAM lines of the account stack. `@DIR@` stands for the sshd's private directory.
     pub fn account(mut self, lines: &[&str]) -> Self {
         self.account = lines.iter().map(|line| (*line).to_owned()).collect();
         self
@@ -121,7 +121,7 @@ impl Builder {
         self
     }
 
-    /// Has a script make the host look otherwise, for this sshd alone. It gets the private folder.
+    /// Has a script make the host look otherwise, for this sshd alone. It gets the private directory.
     pub fn on_a_host(mut self, script: &'static str) -> Self {
         self.host = Some(script);
         self
@@ -150,7 +150,7 @@ impl Builder {
 pub struct Sshd {
     /// What sshd, PAM modules and the helper have logged.
     pub log: Log,
-    /// Its private folder.
+    /// Its private directory.
     pub dir: PathBuf,
     pub port: u16,
     launcher: Child,
@@ -160,7 +160,7 @@ pub struct Sshd {
     _folder: Folder,
 }
 
-/// A folder that goes with its owner, even where that never came to start the launcher.
+/// A directory that goes with its owner, even where that never came to start the launcher.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -240,7 +240,7 @@ impl Sshd {
         uid_of(user, self.uid_base)
     }
 
-    /// A test user's home folder.
+    /// A test user's home directory.
     pub fn home(&self, user: &str) -> PathBuf {
         self.dir.join("home").join(user)
     }
@@ -374,14 +374,14 @@ impl Sshd {
         write(&self.dir.join("etc/security/idle_watchdog.conf"), text, 0o644);
     }
 
-    /// Writes an executable script into the private folder; the path.
+    /// Writes an executable script into the private directory; the path.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.join(name);
         write(&path, text, 0o755);
         path
     }
 
-    /// Builds a program of its C source in the private folder; the path.
+    /// Builds a program of its C source in the private directory; the path.
     pub fn program(&self, name: &str, source: &str) -> PathBuf {
         let source = self.script(&format!("{name}.c"), source);
         let program = self.dir.join(name);
