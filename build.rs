@@ -1,4 +1,4 @@
-//! Two jobs, and no more: keep the module mapped once loaded, and compile the helper's path in.
+//! Keeps the module mapped once it is loaded, and compiles the helper's path into it.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! Ring 1: what `make` has built, as the loader sees it. `readelf` and `nm` come with every linker.
+//! Ring 1: the ELF files that `make` has built. `readelf` and `nm` are installed with every linker.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -13,7 +13,7 @@ fn built(name: &str) -> PathBuf {
     path
 }
 
-/// What a program says about a built file.
+/// The output of a program for one of these files.
 fn ask(program: &str, options: &[&str], name: &str) -> String {
     let output = Command::new(program)
         .env("LC_ALL", "C")
@@ -29,7 +29,7 @@ const MODULE: &str = "pam_idle_watchdog.so";
 const HELPER: &str = "pam_idle_watchdog_helper";
 const COMMAND: &str = "idle-watchdog";
 
-/// The libraries a file needs, from lines as `(NEEDED)  Shared library: [libc.so.6]`.
+/// The libraries that a file needs, from lines such as `(NEEDED)  Shared library: [libc.so.6]`.
 fn needed(dynamic: &str) -> Vec<&str> {
     let lines = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
     lines.map(|line| line.split_once('[').unwrap().1.trim_end_matches(']')).collect()

@@ -17,20 +17,20 @@ uid:0-1999       *      tty*   local        timeout=5m activity=input,cpu warn=2
 *                *      *      *            kill=tty
 ";
 
-/// What was answered: standard output, standard error, exit status.
+/// The answer: standard output, standard error, exit status.
 struct Answer(String, String, Option<i32>);
 
 /// Runs the command with a policy on its standard input.
 fn ask(policy: &str, line: &str) -> Answer {
     let mut words: Vec<&str> = line.split_whitespace().collect();
-    // The line of the host's own stack is none of the tests' business.
+    // The host's own PAM stack must not influence the tests.
     if words.first() == Some(&"check") && !words.contains(&"--line") {
         words.extend(["--line", ""]);
     }
     ask_with(policy, &words)
 }
 
-/// The same with words that may hold spaces.
+/// The same with words that may contain spaces.
 fn ask_with(policy: &str, words: &[&str]) -> Answer {
     let mut child = Command::new(env!("CARGO_BIN_EXE_idle-watchdog"))
         .args(words)
@@ -39,7 +39,7 @@ fn ask_with(policy: &str, words: &[&str]) -> Answer {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Who has refused the command line reads no policy.
+    // A command that refuses its command line does not read the policy.
     let _ = child.stdin.take().unwrap().write_all(policy.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -75,7 +75,7 @@ fn a_decision_names_the_rule_and_every_setting_with_its_origin() {
 }
 
 #[test]
-fn for_machines_a_decision_is_one_object() {
+fn with_json_a_decision_is_one_object() {
     let found = decision("--user root --from 192.0.2.1");
     assert_eq!(found["watched"], json!(true));
     assert_eq!((&found["timeout"], &found["rule"]), (&json!(600), &json!({"file": "-", "line": 1})));
@@ -89,13 +89,13 @@ fn for_machines_a_decision_is_one_object() {
     assert_eq!(found["settings"]["timeout"], json!({"value": 3600, "origin": "line"}));
     assert_eq!(found["settings"]["kill"], json!({"value": "tty", "origin": "rule"}));
     assert_eq!(found["settings"]["warn"], json!({"value": [60], "origin": "default"}));
-    // For no rule there is none.
+    // Without a matching rule, `rule` is null.
     let Answer(out, ..) = ask("", "check --file - --json --user root");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["rule"], Value::Null);
 }
 
 #[test]
-fn who_is_not_watched_is_told_first() {
+fn whether_a_login_is_watched_comes_first() {
     let because = "sessions of cron are never watched: service cron";
     let Answer(out, _, code) = ask("", "check --file - --user root --service cron");
     assert_eq!(
@@ -107,25 +107,25 @@ fn who_is_not_watched_is_told_first() {
     assert!(code == Some(1) && out.starts_with(&first), "{out}");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["service"], json!("cron"));
     let Answer(out, _, code) = ask("", "check --file - --user root --line timeout=5m");
-    let first = "watched, because the PAM line was given; the stack was not looked at";
+    let first = "watched, because the PAM line was given with --line, so the stack was not checked";
     assert_eq!((code, out.lines().next()), (Some(0), Some(first)));
 }
 
 #[test]
-fn nothing_is_well_beside_a_fault() {
+fn a_broken_policy_is_never_reported_as_no_problem() {
     let Answer(out, err, code) = ask_with("* * * * timeot=5m\n", &["check", "--file", "-", "--system"]);
     assert!(code == Some(2) && err.contains("timeot=5m: unknown"), "{err}");
-    assert!(!out.contains("nothing weakens"), "{out}");
+    assert!(!out.contains("no problem"), "{out}");
 }
 
 #[test]
-fn a_supplementary_group_is_asked_of_name_services() {
+fn name_services_are_asked_about_supplementary_groups() {
     let Answer(out, ..) = ask("@root * * * timeout=7m\n", "check --file - --json --user root --line quiet");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["timeout"], json!(420));
 }
 
 #[test]
-fn a_broken_policy_is_told_with_line_column_and_word() {
+fn a_fault_has_a_line_a_column_and_a_word() {
     let policy = "* * * * quiet\n* sshd * * timeot=5m\n* * * timeout=5m\n";
     let Answer(out, err, code) = ask(policy, "check --file -");
     assert_eq!((code, out.as_str()), (Some(2), ""));
@@ -139,7 +139,7 @@ fn a_broken_policy_is_told_with_line_column_and_word() {
 }
 
 #[test]
-fn a_bad_pam_line_and_a_missing_file_are_broken_too() {
+fn a_bad_pam_line_and_a_missing_file_are_faults_too() {
     let Answer(_, err, code) = ask("", "check --file - --user root --line timeout=1");
     assert_eq!(
         (code, err.as_str()),
@@ -150,9 +150,9 @@ fn a_bad_pam_line_and_a_missing_file_are_broken_too() {
 }
 
 #[test]
-fn what_may_be_a_slip_is_noted_and_no_fault() {
+fn a_possible_mistake_is_a_note_and_not_a_fault() {
     let Answer(out, err, code) = ask(POLICY, "check --file -");
-    assert_eq!((code, out.as_str()), (Some(0), "5 rules, of -: no fault\n"));
+    assert_eq!((code, out.as_str()), (Some(0), "5 rules in -: no errors\n"));
     assert!(err.contains("note: -:4: @nobody-knows is not known on this machine"), "{err}");
     let Answer(_, err, code) = ask("* * * * quiet\nroot * * * timeout=1m\n", "check --file -");
     assert_eq!((code, err.as_str()), (Some(0), "note: -:2: is never reached: -:1 is for everybody\n"));
@@ -162,10 +162,10 @@ fn what_may_be_a_slip_is_noted_and_no_fault() {
     assert_eq!((code, err.as_str()), (Some(0), never));
     let Answer(out, err, code) = ask("", "check --file - --user nobody-knows --line quiet");
     assert_eq!((code, err.as_str()), (Some(1), "note: nobody-knows is not known on this machine\n"));
-    assert!(out.starts_with("not watched, because nobody of that name is known here\n"), "{out}");
+    assert!(out.starts_with("not watched, because there is no such user on this machine\n"), "{out}");
 }
 
-/// What acts on a terminal: an escape sequence, the same of one character, a text that runs backwards.
+/// Text that acts on a terminal: an escape sequence, the same as one character, and text that runs backwards.
 const HOSTILE: &str = "x\x1b[2J\u{9b}2J\u{202e}\rnote:";
 
 #[test]
@@ -231,7 +231,7 @@ fn a_user_name_need_not_be_utf8() {
 }
 
 #[test]
-fn a_rule_for_addresses_is_noted_where_the_host_is_a_name() {
+fn a_rule_for_addresses_is_noted_if_the_host_is_a_name() {
     let policy = "root sshd * 10.0.0.0/8,10.0.0.*,!*.example.org quiet\n* login * ::1 quiet\n* * * *,!192.0.2.7 quiet\n";
     let notes = |from: &str| {
         let Answer(_, err, code) =
@@ -240,7 +240,7 @@ fn a_rule_for_addresses_is_noted_where_the_host_is_a_name() {
         err
     };
     let says = |place: &str, item: &str| {
-        format!("note: -:{place}: {item} is compared with addresses, and nas.example.com is a name\n")
+        format!("note: -:{place}: {item} matches addresses only, and nas.example.com is a name\n")
     };
     let expected = [says("1", "10.0.0.0/8"), says("1", "10.0.0.*"), says("3", "192.0.2.7")].concat();
     assert_eq!(notes("nas.example.com"), expected);
@@ -249,7 +249,7 @@ fn a_rule_for_addresses_is_noted_where_the_host_is_a_name() {
     }
 }
 
-/// The notes about a policy, each with the rule's line; a note is no finding, but with `--strict`.
+/// The notes about a policy, each with the rule's line. A note is a problem only with `--strict`.
 fn notes(policy: &str) -> Vec<String> {
     let Answer(_, err, code) = ask(policy, "check -");
     assert_eq!(code, Some(0), "{policy}: {err}");
@@ -272,7 +272,7 @@ fn a_rule_that_can_never_match_is_noted() {
         ("* SSHD,login * * quiet\n", "1: no service is called SSHD: did you mean sshd?"),
         ("root,users * * * quiet\n", "1: users is not known on this machine: did you mean @users?"),
         ("@nobody-knows * * * quiet\n", "1: @nobody-knows is not known on this machine"),
-        // By names alone, by a group that name services know, and by an id.
+        // Covered by names, by a group that exists, and by a uid.
         ("* sshd,login * * quiet\n* sshd * 10.0.0.0/8 quiet\n", "2: is never reached: -:1 covers it"),
         ("daemon,@root * * * quiet\n\nroot sshd * * quiet\n", "3: is never reached: -:1 covers it"),
         ("uid:0-10 * * * quiet\nroot,daemon * * * quiet\n", "2: is never reached: -:1 covers it"),
@@ -291,7 +291,7 @@ fn a_rule_that_still_matches_somebody_is_not_noted() {
         "daemon,@daemon * * * quiet\nroot sshd * * quiet\n",
         "*,!root * * * quiet\nroot sshd * * quiet\n* * * * quiet\n",
         "root * tty1 * quiet\nroot * tty? * quiet\n",
-        // A policy may be for a machine that has other services.
+        // The policy may be meant for a machine with other services.
         "* sshd,cron * * quiet\n* gdm-password,no-such-service * * quiet\n",
     ] {
         assert_eq!(notes(policy), [""; 0], "{policy}");
@@ -299,7 +299,7 @@ fn a_rule_that_still_matches_somebody_is_not_noted() {
 }
 
 #[test]
-fn a_column_of_exceptions_alone_is_a_fault_that_says_what_to_write() {
+fn a_fault_in_a_column_with_only_exceptions_says_what_to_write() {
     for (policy, says) in [
         ("!hoa * * * quiet\n", "-:1:1: !hoa: only exceptions: to match everything else, write *,!hoa\n"),
         (
@@ -318,12 +318,12 @@ fn a_column_of_exceptions_alone_is_a_fault_that_says_what_to_write() {
 fn a_message_file_that_is_not_there_yet_is_noted() {
     let Answer(_, err, code) = ask("* * * * message-file=/nowhere/text\n", "check - --line quiet");
     assert!(code == Some(0) && err.starts_with("note: /nowhere/text: No such file"), "{err}");
-    // Nobody is shown it.
+    // With timeout=off the message is never shown.
     assert_eq!(notes("* * * * timeout=off message-file=/nowhere/text\n"), [""; 0]);
 }
 
 #[test]
-fn a_command_line_that_cannot_be_meant_shows_how_it_goes() {
+fn an_invalid_command_line_shows_the_usage() {
     for line in [
         "",
         "chek",
@@ -340,7 +340,7 @@ fn a_command_line_that_cannot_be_meant_shows_how_it_goes() {
     }
     let Answer(out, err, code) = ask("", "check - --user root --service SSHD --from local");
     assert!(code == Some(0) && out.contains("root, by sshd on ssh, from here"), "{out}");
-    assert_eq!(err, "note: --service SSHD: libpam takes that for sshd\n");
+    assert_eq!(err, "note: --service SSHD: libpam uses the service sshd\n");
     let Answer(out, _, code) = ask("", "--help");
     assert!(code == Some(0) && out.contains("--system"), "{out}");
     let Answer(out, _, code) = ask("", "--version");

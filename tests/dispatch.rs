@@ -1,4 +1,4 @@
-//! Ring 1: what the command computes of a stack is what the libpam of this machine does with it.
+//! Ring 1: the command simulates stacks in the same way as the libpam of this machine runs them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -10,16 +10,17 @@ use std::ffi::{c_char, c_int, c_void};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pam_idle_watchdog::command::control::{Code, NAMES};
-use pam_idle_watchdog::command::dispatch;
-use pam_idle_watchdog::command::stack::{self, Entry, Kind};
+use pam_idle_watchdog::command::pam_stack::control::{Code, NAMES};
+use pam_idle_watchdog::command::pam_stack::dispatch;
+use pam_idle_watchdog::command::pam_stack::parse;
+use pam_idle_watchdog::command::pam_stack::stack::{Entry, LineType};
 use proptest::prelude::*;
 
-/// In libpam's place: nothing of what it says about our stacks belongs into the log of this machine.
+/// Replaces libpam's function, so that messages about our stacks do not go to the log of this machine.
 #[unsafe(no_mangle)]
 extern "C" fn pam_syslog(_: *const c_void, _: c_int, _: *const c_char) {}
 
-/// What libpam answers when it gives a stack up. `_pam_dispatch` has no other use for it.
+/// What libpam returns if it rejects a stack. `_pam_dispatch` uses this code for nothing else.
 const SYSTEM_ERR: Code = Code(4);
 
 fn returns() -> impl Strategy<Value = &'static str> {
@@ -37,8 +38,8 @@ fn controls() -> impl Strategy<Value = String> {
     ]
 }
 
-/// One line. A module answers what its own word says; `@` stands for the directory, because not every libpam
-/// looks for included files in the one that it was given.
+/// One line. A module returns the code in its argument. `@` is replaced by the directory, because some versions of
+/// libpam do not look for included files in the directory that they were given.
 fn lines() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => (controls(), returns()).prop_map(|(control, code)| format!("session {control} pam_debug.so open_session={code}")),
@@ -51,7 +52,7 @@ fn lines() -> impl Strategy<Value = String> {
 
 fn files() -> impl Strategy<Value = BTreeMap<&'static str, String>> {
     let file = || prop::collection::vec(lines(), 0..6).prop_map(|lines| lines.join("\n") + "\n");
-    // Files that include each other make the libpam of Debian 12 overflow its stack: these do not.
+    // Files that include each other make the libpam of Debian 12 overflow its stack, so we avoid them.
     (file(), file(), file(), file()).prop_map(|(service, a, b, c)| {
         BTreeMap::from([
             ("service", service),
@@ -62,7 +63,7 @@ fn files() -> impl Strategy<Value = BTreeMap<&'static str, String>> {
     })
 }
 
-/// The lines of a text but those that include one of these files.
+/// The lines of a text, without those that include one of these files.
 fn without_includes(text: &str, names: &[&str]) -> String {
     let includes = |line: &&str| {
         let line = line.to_ascii_lowercase();
@@ -72,10 +73,10 @@ fn without_includes(text: &str, names: &[&str]) -> String {
     text.lines().filter(|line| !includes(line)).map(|line| format!("{line}\n")).collect()
 }
 
-/// What libpam itself answers.
-fn asked(folder: &Path) -> Code {
+/// What libpam returns.
+fn libpams_result(folder: &Path) -> Code {
     let handle = libpam::start(folder, "service", Some("nobody"));
-    // SAFETY: the handle is open, this thread's alone, and ended once.
+    // SAFETY: the handle is open, only this thread uses it, and it is ended once.
     let code = unsafe {
         let code = libpam::pam_open_session(handle, 0);
         libpam::pam_end(handle, code);
@@ -84,8 +85,8 @@ fn asked(folder: &Path) -> Code {
     Code(code.try_into().unwrap())
 }
 
-/// What the module of a line answers.
-fn answer(entry: &Entry) -> Code {
+/// What the module of a line returns.
+fn result(entry: &Entry) -> Code {
     if entry.module() != "pam_debug.so" {
         return Code::MODULE_UNKNOWN;
     }
@@ -103,15 +104,15 @@ proptest! {
         for (name, text) in &files {
             fs::write(folder.join(name), text.replace('@', folder.to_str().unwrap())).unwrap();
         }
-        let asked = asked(&folder);
+        let expected = libpams_result(&folder);
         fs::remove_dir_all(&folder).unwrap();
         let read = |name: &str| Some((PathBuf::from(name), files.get(name.trim_start_matches("@/"))?.clone()));
-        let stack = stack::read("service", false, read).unwrap();
-        let session = stack.of_kind(Kind::Session);
+        let stack = parse::read("service", false, read).unwrap();
+        let session = stack.of_type(LineType::Session);
         let computed = match &stack.broken {
             Some(_) => SYSTEM_ERR,
-            None => dispatch::run(&session, |_, entry| answer(entry)).result,
+            None => dispatch::run(&session, |_, entry| result(entry)).result,
         };
-        prop_assert_eq!(computed.name(), asked.name(), "{:?}", files);
+        prop_assert_eq!(computed.name(), expected.name(), "{:?}", files);
     }
 }

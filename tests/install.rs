@@ -1,5 +1,5 @@
-//! Ring 1: what `make install` puts where, into a folder of its own, and that `make uninstall` takes
-//! all of it away again.
+//! Ring 1: `make install` puts each file in its place (below a temporary directory), and `make uninstall` removes all
+//! of them again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Calls make, and answers what it says.
+/// Runs make and returns its output.
 fn make(target: &str, folder: &Path, more: &[&str]) -> String {
     let output = Command::new("make")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -21,7 +21,7 @@ fn make(target: &str, folder: &Path, more: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Where each page goes.
+/// Where each man page is installed.
 const PAGES: [&str; 4] = [
     "man5/idle_watchdog.conf.5",
     "man8/idle-watchdog.8",
@@ -66,7 +66,7 @@ fn what_is_installed_can_be_taken_away() {
         assert_eq!(mode(&format!("usr/share/man/{page}")), 0o644, "{page}");
         assert!(fs::metadata(folder.join("usr/share/man").join(page)).unwrap().len() > 1000, "{page}");
     }
-    // What the watchdogs leave behind goes, too, but for a control group that somebody is in.
+    // Control groups that helpers have left behind are removed, too, unless a process is in them.
     let group = |place: &str| folder.join("sys/fs/cgroup").join(place).join("idle_watchdog");
     fs::create_dir_all(group("")).unwrap();
     fs::create_dir_all(group("systemd").join("in-use")).unwrap();
@@ -75,7 +75,7 @@ fn what_is_installed_can_be_taken_away() {
     assert!(!group("").exists() && group("systemd").exists());
     fs::remove_dir_all(group("systemd")).unwrap();
 
-    // Without scdoc there are no pages, and all else.
+    // Without scdoc everything except the man pages is installed.
     let said = make("install", &folder, &["SCDOC="]);
     assert!(said.contains("man pages are not installed"), "{said}");
     assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);

@@ -1,4 +1,4 @@
-//! Ring 1: what the judgement relies on, on this kernel: the probe for kernels that do not note reads through
+//! Ring 1: what the judgement needs from this kernel: the probe for kernels that do not record reads through
 //! `/dev/tty`, and the traces that keys leave on a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,7 +18,7 @@ use pam_idle_watchdog::sys::tty;
 
 const INSIDE: &str = "IDLE_WATCHDOG_PROBE_INSIDE";
 
-/// The probe wants a session of its own and nobody who minds SIGHUP: this test runs itself as such.
+/// The probe needs a session of its own, in which SIGHUP does no harm. So the test starts itself again in a new one.
 #[test]
 fn the_probe_agrees_with_the_kernels_version() {
     if env::var_os(INSIDE).is_some() {
@@ -37,11 +37,11 @@ fn the_probe_agrees_with_the_kernels_version() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
     let new = (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 5);
-    // An older one may have the change backported: then either answer is right.
+    // In an older kernel the change may be backported, so both results are correct.
     assert!(text.contains("noted: true") || !new, "{text}");
 }
 
-/// A pty of our own, in canonical mode and with echo. Its node says that it was neither read nor written.
+/// A pty in canonical mode with echo. The times of its node say that it was neither read nor written.
 struct Pty {
     master: PtyMaster,
     slave: File,
@@ -80,20 +80,20 @@ impl Pty {
     }
 }
 
-/// A key that nobody reads cannot be proven by its terminal.
+/// A terminal gives no proof of a key that no process reads.
 #[test]
 fn an_echo_leaves_no_trace_on_the_terminal() {
     let mut pty = Pty::open();
     pty.press(b"x", b"x");
     assert_eq!((pty.now(), pty.unread()), (pty.before, 0));
-    // Neither does one that raises a signal, which also empties the queue.
+    // The same applies to a key that raises a signal, which also empties the queue.
     pty.press(b"\r", b"\r\n");
     assert_eq!((pty.now(), pty.unread()), (pty.before, 2));
     pty.press(b"\x03", b"^C");
     assert_eq!((pty.now(), pty.unread()), (pty.before, 0));
 }
 
-/// A read is told from a stamp that somebody has set: only the latter moves the change time.
+/// A read differs from a time stamp that a process has set: only setting it changes the ctime.
 #[test]
 fn a_read_moves_the_time_of_reading_alone() {
     let mut pty = Pty::open();
@@ -117,7 +117,7 @@ fn a_read_of_nothing_leaves_no_trace() {
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
 }
 
-/// The mode decides what is counted. It can be switched, and the count grows without a key.
+/// The terminal's mode decides what is counted. If a program switches the mode, the count grows without a key.
 #[test]
 fn a_switched_mode_makes_the_queue_look_longer() {
     let mut pty = Pty::open();

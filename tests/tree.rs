@@ -1,4 +1,4 @@
-//! Ring 1: what the source tree promises, of itself and of its documents.
+//! Ring 1: rules for the source tree and its documents.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pam_idle_watchdog::command::stack;
+use pam_idle_watchdog::command::pam_stack::parse;
 use pam_idle_watchdog::policy::{Policy, Template, Who, Words};
 use pam_idle_watchdog::record::{Event, Key, Severity};
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// The Rust files below a folder, by their paths from the root, each with its text.
+/// The paths and the texts of the Rust files below a directory.
 fn rust_files(folder: &str) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join(folder)];
@@ -39,13 +39,13 @@ fn rust_files(folder: &str) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// A line without its comment, if it has one. (No string of the product's holds two slashes.)
+/// A line without its comment. (No string of the product contains two slashes.)
 fn code(line: &str) -> &str {
     line.split("//").next().unwrap()
 }
 
 #[test]
-fn unsafe_code_is_where_it_is_said_to_be() {
+fn unsafe_code_is_only_where_contributing_says() {
     let allowed = |path: &Path| path.starts_with("src/sys") || path == Path::new("src/module/spawn.rs");
     let is_unsafe = |text: &str| {
         let mut words =
@@ -73,7 +73,7 @@ fn every_unsafe_block_says_why_it_is_sound() {
     }
 }
 
-/// The words of the parser, in its own words.
+/// The options, as the parser's error message lists them.
 fn option_words() -> Vec<String> {
     let problem = Words::of_line(["no-such-word"]).unwrap_err().problem;
     let (_, words) = problem.split_once("one of ").unwrap_or_else(|| panic!("{problem}"));
@@ -158,7 +158,7 @@ fn every_placeholder_is_explained() {
     }
 }
 
-/// The documents that show lines and rules, each with its text.
+/// The documents that show PAM lines and rules, with their texts.
 fn documents() -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::from([(PathBuf::from("README.md"), text("README.md"))]);
     for folder in ["docs", "man", "pam.d-examples"] {
@@ -179,16 +179,16 @@ fn documents() -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
-fn every_line_the_documents_show_can_be_read() {
+fn every_pam_line_in_the_documents_is_valid() {
     let mut seen = BTreeMap::from([("session", 0), ("account", 0)]);
     for (document, text) in documents() {
         for line in text.lines().map(str::trim_start) {
-            // Commented out or not: whoever takes it over takes the words.
+            // Lines that are commented out count, too, because people copy them.
             let line = line.trim_start_matches(['#', ' ']);
             let Some((control, words)) = line.split_once("pam_idle_watchdog.so") else { continue };
             let kind = control.split_whitespace().next().unwrap_or_default();
             let Some(count) = seen.get_mut(kind) else { continue };
-            let words = stack::words(words.split('#').next().unwrap());
+            let words = parse::words(words.split('#').next().unwrap());
             let read = Words::of_line(words.iter().map(String::as_str));
             assert!(read.is_ok(), "{}: {line}: {read:?}", document.display());
             *count += 1;
@@ -197,7 +197,7 @@ fn every_line_the_documents_show_can_be_read() {
     assert!(seen["session"] >= 5 && seen["account"] >= 3, "{seen:?}");
 }
 
-/// The policies in a text: each from its heading to the next empty line, or to where a block ends.
+/// The policies in a text. Each starts at its heading and ends at the next empty line or at the end of the block.
 fn policies(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let headings = (0..lines.len()).filter(|at| lines[*at].trim_start().starts_with("# who "));
@@ -206,15 +206,15 @@ fn policies(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_policy_the_documents_show_can_be_read() {
+fn every_policy_in_the_documents_is_valid() {
     let mut shown = BTreeSet::new();
     for (document, text) in documents() {
-        // A whole file, or what a document shows of one.
+        // The document is a policy, or shows parts of policies.
         let whole = document.extension().is_some_and(|extension| extension == "conf");
         for policy in if whole { vec![text] } else { policies(&text) } {
             let rules = Policy::parse(document.clone(), &policy).unwrap_or_default().rules;
             assert!(!rules.is_empty(), "{}: {policy}", document.display());
-            // Whoever a rule names may be in any group, and have any id: exceptions come first.
+            // We assume that a user may be in any group and have any uid, so exceptions must come first.
             let known = |user: &str, who: &Who| match who {
                 Who::User(name) => Some(user == name),
                 Who::Any | Who::Group(_) | Who::Uids(..) => Some(true),
@@ -349,7 +349,7 @@ fn nothing_that_runs_needs_a_newer_rust_than_we_say() {
             newer.push(id);
         }
         for dependency in nodes[id]["deps"].as_array().unwrap() {
-            // Built for users: normal and build dependencies. Tests may need more.
+            // Normal and build dependencies are built for users. Dependencies of tests may need a newer Rust.
             let kinds = dependency["dep_kinds"].as_array().unwrap();
             if kinds.iter().any(|kind| kind["kind"] != "dev") {
                 waiting.push(dependency["pkg"].as_str().unwrap());

@@ -1,4 +1,4 @@
-//! The kinds of sessions that are measured, and what each is started with.
+//! The kinds of sessions that are measured, and how each is started.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::support::sshd::Sshd;
 /// One kind of session.
 pub struct Kind {
     pub name: &'static str,
-    /// What the client gets besides the usual options. None: there is no ssh.
+    /// Additional options of the client. `None` if the session does not use ssh.
     client: Option<&'static [&'static str]>,
-    /// The client hides the timing of keys.
+    /// Whether the client hides the timing of keys.
     pub chaff: bool,
 }
 
@@ -37,12 +37,12 @@ impl Sshds {
         if kind.chaff { &self.chaff } else { &self.silent }
     }
 
-    /// Where the records of such a session are; bash writes none.
+    /// The log that contains the records of such a session. bash writes none.
     pub fn log(&self, kind: &Kind) -> Option<&Log> {
         kind.client.map(|_| &self.of(kind).log)
     }
 
-    /// What starts a session, to be run on a terminal.
+    /// The command that starts a session on a terminal.
     pub fn command(&self, kind: &Kind, limit: Duration) -> Command {
         let Some(options) = kind.client else {
             return bash(limit);

@@ -1,13 +1,13 @@
 //! How late an idle session ends: end − last key − limit, of hundreds of real sessions. As root: `make accuracy`.
 //!
 //! Each round has sessions of every kind side by side, so that a busy machine delays all of them alike. `TMOUT` of
-//! bash shows how much of the delay is the machine's. A session that ends early is a fault: then this exits with 1.
+//! bash shows how much of the delay is the machine's. A session that ends early is a fault; the exit status is 1 then.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod kinds;
 #[path = "../../tests/support/mod.rs"]
 mod support;
-#[allow(dead_code)] // the other benchmark has units of its own
+#[allow(dead_code)] // the other benchmark uses the other units
 #[path = "../cost/table.rs"]
 mod table;
 
@@ -23,18 +23,18 @@ use support::log::{Line, Log};
 use support::{CHAFF_TEXT, SOON, secs, until};
 use table::Table;
 
-/// Longer than the logins of one round take: no session ends while others still log in.
+/// The limit. It is longer than all logins of a round take, so no session ends while others still log in.
 const LIMIT: Duration = secs(40);
 const OPTIONS: &str = "timeout=40s warn=5s grace=2s";
-/// How many sessions of each kind a round has. With more than two cores bear, this would measure the machine.
+/// How many sessions of each kind a round has. With more sessions the load of two cores would be measured.
 const EACH: usize = 50;
 const ROUNDS: usize = 4;
-/// The kernel's time stamps of a terminal have steps of 8 s: the keys fall anywhere in them.
+/// The time stamps of a terminal have steps of 8 s. The last keys are spread evenly over a step.
 const PHASES: Duration = secs(8);
-/// How long after the limit an end is waited for. It is far more than a step, so a late end is seen, too.
+/// How long after the limit we wait for the end. It is much longer than a step, so late ends are seen, too.
 const PATIENCE: Duration = secs(30);
 
-/// One session's delay in seconds: until its client was gone, and until the record of its end.
+/// One session's delays in seconds: until its client had ended, and until the record of the end.
 #[derive(Debug)]
 struct Delay {
     kind: usize,
@@ -50,7 +50,7 @@ impl Delay {
 }
 
 fn main() {
-    // `cargo bench` adds an argument of its own.
+    // `cargo bench` adds the argument `--bench`.
     let number = |name: &str, usual: usize| env::var(name).map_or(usual, |text| text.parse().unwrap());
     let rounds = number("IDLE_WATCHDOG_ACCURACY_ROUNDS", ROUNDS);
     let each = number("IDLE_WATCHDOG_ACCURACY_SESSIONS", EACH);
@@ -70,14 +70,14 @@ fn main() {
     }
 }
 
-/// Sessions of every kind at once, from login to end.
+/// Runs sessions of all kinds at the same time, from login to end.
 fn round(each: usize) -> Vec<Delay> {
     let sshds = Sshds::start(OPTIONS);
     thread::scope(|scope| {
         let sessions: Vec<_> = (0..each * KINDS.len())
             .map(|n| {
                 let (index, kind) = (n % KINDS.len(), &KINDS[n % KINDS.len()]);
-                // One login after the other, because the machine is slow at logins.
+                // Logins are slow, so they are made one after the other.
                 let client = Client::on_terminal(sshds.command(kind, LIMIT));
                 client.wait_for_first_shell();
                 let log = sshds.log(kind);
@@ -102,7 +102,7 @@ fn session(index: usize, kind: &Kind, client: &Client, log: Option<&Log>) -> Del
         assert!(client.shows(CHAFF_TEXT), "no chaff; the screen:\n{}", client.screen());
     }
     let record = log.map(|log| {
-        // The terminal may have been another session's before.
+        // An earlier session may have had the same terminal.
         let wanted = |line: &Line| line.is("ending") && line.field("tty") == Some(&tty) && line.at > key;
         log.wait_for(&format!("the end on {tty}"), wanted, SOON).at
     });
@@ -117,7 +117,7 @@ fn tty_of(client: &Client) -> String {
     format!("pts/{}", rest.chars().take_while(char::is_ascii_digit).collect::<String>())
 }
 
-/// From `due` to `at`, in seconds; less than 0 where `at` is the earlier.
+/// The time from `due` to `at` in seconds. It is negative if `at` is earlier.
 fn seconds(at: Instant, due: Instant) -> f64 {
     at.saturating_duration_since(due).as_secs_f64() - due.saturating_duration_since(at).as_secs_f64()
 }
@@ -152,20 +152,20 @@ fn sorted(mut delays: Vec<f64>) -> Vec<f64> {
     delays
 }
 
-/// The delay that so many percent do not exceed.
+/// The delay that this percentage of the sessions does not exceed.
 fn part(sorted: &[f64], percent: usize) -> String {
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(index).map_or("-".to_owned(), |delay| format!("{delay:.3}"))
 }
 
-/// A time up to `most`, evenly spread.
+/// A random time up to `most`, evenly distributed.
 fn random(most: Duration) -> Duration {
     let mut bytes = [0; 4];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).unwrap();
     most.mul_f64(f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX))
 }
 
-#[allow(clippy::disallowed_methods)] // time is what is waited for
+#[allow(clippy::disallowed_methods)] // this waits for a time to pass
 fn pause(time: Duration) {
     thread::sleep(time);
 }

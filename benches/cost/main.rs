@@ -1,7 +1,9 @@
-//! What a login, a sleeping session and a survey of all processes cost, side by side in one run. As root: `make bench`.
+//! Measures the cost of a login, of a sleeping session and of a survey of all processes, all in one run. As root:
+//! `make bench`.
 //!
-//! The floor of a login is `vfork` + `execve` + one byte of the same helper, which refuses its
-//! arguments and so does nothing; the floor of a sleeping process is one of bare assembly.
+//! The lowest possible cost of a login is `vfork`, `execve` and one byte from the same helper when it refuses its
+//! arguments and does nothing. The lowest possible cost of a sleeping process is that of a few instructions of
+//! assembly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../../tests/support/libpam.rs"]
@@ -34,7 +36,7 @@ const HELPER: &str = "/usr/libexec/pam_idle_watchdog_helper";
 const LOGINS: usize = 300;
 const SLEEPERS: usize = 200;
 const ROUNDS: usize = 5;
-/// Long enough that nothing is due while we measure.
+/// So long that nothing is due while we measure.
 const ARGS: &str = "timeout=1h";
 
 fn main() {
@@ -52,7 +54,7 @@ fn main() {
     fs::remove_dir_all(confdir).unwrap();
 }
 
-/// Runs this program again where the helper is at its place and there is a log, both private.
+/// Runs this program again in a private mount namespace that has the helper in its place and a log.
 fn enter_namespace() {
     let dist = env::var("IDLE_WATCHDOG_BUILD_DIR")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/dist").to_owned());
@@ -72,7 +74,7 @@ fn enter_namespace() {
     panic!("cannot run unshare(1), which needs root: {error}");
 }
 
-/// One service file a stack.
+/// Writes one service file for each stack.
 fn write_stacks() -> PathBuf {
     let dist = env::var("IDLE_WATCHDOG_BENCH_INSIDE").unwrap();
     let confdir = env::temp_dir().join(format!("idle-watchdog-bench-{}", std::process::id()));
@@ -95,7 +97,7 @@ fn clock() -> Instant {
 fn login(confdir: &Path) {
     let mut stacks = [("empty", Vec::new()), ("ours", Vec::new()), ("pam_exec", Vec::new())];
     let mut floor = Vec::new();
-    // In turn, so that a slow moment of the machine falls on all alike.
+    // One of each in turn, so that a slow moment of the machine affects all of them.
     for _ in 0..LOGINS {
         for (service, times) in &mut stacks {
             let mut transaction = Transaction::start(service, confdir);
@@ -129,7 +131,7 @@ fn login(confdir: &Path) {
     table.print();
 }
 
-/// Starts the helper with arguments it refuses, as fast as the C library can, and waits for its byte.
+/// Starts the helper with arguments that it refuses, as fast as the C library can, and waits for its byte.
 fn bare_start() -> Duration {
     let leader = PidFd::open(std::process::id().try_into().unwrap()).unwrap();
     let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
@@ -153,7 +155,7 @@ fn memory(confdir: &Path) {
     );
     let assembly = assembly_sleeper(confdir);
     let (mut floor, mut ours) = (Vec::new(), Vec::new());
-    // In turn, and the median: what others free or take meanwhile weighs more than one process.
+    // One of each in turn, and the median, because other processes allocate and free more memory than one sleeper has.
     for _ in 0..ROUNDS {
         floor.extend(
             assembly
@@ -174,7 +176,7 @@ fn memory(confdir: &Path) {
     table.print();
 }
 
-/// Processes of ours. Dropping them ends them.
+/// Processes that we started. Dropping them ends them.
 struct Sleepers(Vec<i32>);
 
 impl Drop for Sleepers {
@@ -186,7 +188,8 @@ impl Drop for Sleepers {
     }
 }
 
-/// A helper that watches this process, started without libpam: a process of several sessions has none.
+/// A helper that watches this process. It is started without libpam, because our module starts no helper for a process
+/// with several sessions.
 fn watching_sleeper() -> i32 {
     let line: Vec<String> = vec![ARGS.to_owned()];
     let words = Words::of_line(line.iter().map(String::as_str)).unwrap();
@@ -209,7 +212,7 @@ fn watching_sleeper() -> i32 {
     pid
 }
 
-/// Bytes for each of the sleepers: of the whole system, and of their own by PSS.
+/// Bytes for each sleeper: in the whole system, and in its own PSS.
 fn weigh(start: impl FnOnce() -> Sleepers) -> (f64, f64) {
     settle();
     let before = used();
@@ -225,7 +228,7 @@ fn weigh(start: impl FnOnce() -> Sleepers) -> (f64, f64) {
     (each(after as f64 - before as f64), each(pss as f64 * 1024.0))
 }
 
-/// Bytes in use that are no cache.
+/// Bytes in use, without caches.
 fn used() -> u64 {
     let kib = |key| field("/proc/meminfo", key);
     1024 * (kib("MemTotal:") - kib("MemFree:") - kib("Buffers:") - kib("Cached:") - kib("SReclaimable:"))
@@ -237,7 +240,7 @@ fn field(path: &str, key: &str) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The sleepers of this process: its children by their program, the helpers by their arguments.
+/// The sleepers: this process's children, found by their program, and the helpers, found by their arguments.
 fn sleepers() -> Vec<i32> {
     let me = std::process::id();
     let ours = |pid: &i32| {
@@ -254,12 +257,12 @@ fn sleepers() -> Vec<i32> {
         .collect()
 }
 
-/// Lets what was started come to rest: memory freed by others trickles back late.
+/// Waits until everything that was started is idle. Memory that other processes free comes back late.
 fn settle() {
     pause(Duration::from_secs(2));
 }
 
-#[allow(clippy::disallowed_methods)] // time is what is waited for
+#[allow(clippy::disallowed_methods)] // this waits for a time to pass
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }
@@ -286,7 +289,7 @@ fn bare_sleeper(program: &Path) -> i32 {
     Command::new(program).stdin(Stdio::null()).spawn().unwrap().id().try_into().unwrap()
 }
 
-/// Ten minutes of two sessions, one idle and one typed at, and how often their helpers woke up.
+/// Runs two sessions for ten minutes, one idle and one with keys, and counts how often their helpers woke up.
 fn wakeups() {
     let seconds: u64 = env::var("IDLE_WATCHDOG_BENCH_SECONDS").map_or(600, |text| text.parse().unwrap());
     println!("Wake-ups: two sessions for {seconds} s, limit 2m, kill=none. Please wait ...");
@@ -325,7 +328,7 @@ fn wakeups() {
     table.print();
 }
 
-/// A leader with one terminal, as sshd's: typed at once a second, or not, until its input ends.
+/// A leader with one terminal, such as sshd has: it gets a key each second, or none, until its input ends.
 fn typist(typing: bool) {
     let dist = env::var("IDLE_WATCHDOG_BENCH_INSIDE").unwrap();
     let confdir = env::temp_dir().join(format!("idle-watchdog-typist-{}", std::process::id()));

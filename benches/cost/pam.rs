@@ -14,7 +14,8 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Starts it and has libpam load the stack's modules, as a login has by the time the session opens.
+    /// Starts the transaction and makes libpam load the modules of the stack. In a login, that is done before the
+    /// session opens.
     pub fn start(service: &str, confdir: &Path) -> Self {
         let handle = libpam::start(confdir, service, Some("root"));
         // SAFETY: the handle is open and the text terminated; libpam copies it.
@@ -73,7 +74,7 @@ impl FileActions {
             words.iter().map(|word| word.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect();
         let environment = [ptr::null_mut()];
         let mut pid = 0;
-        // SAFETY: argv and environment are terminated by null and outlive the call.
+        // SAFETY: argv and environment are terminated by null and are valid during the call.
         let done = unsafe {
             libc::posix_spawn(
                 &mut pid,

@@ -1,4 +1,4 @@
-//! What it costs to find a session's members among all processes, whatever those look like.
+//! Measures the cost of finding a session's members among all processes, for several shapes of these processes.
 
 use std::env;
 use std::fs;
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 }
 "#;
 
-/// Processes of one shape, until dropped.
+/// Processes of one shape. Dropping them ends them.
 struct Shape(Child);
 
 impl Shape {
@@ -117,7 +117,7 @@ impl Drop for Shape {
     }
 }
 
-/// A leader with a terminal, on which somebody sits, and, where there are any, with an audit id of its own.
+/// A leader with a terminal in use, and with an audit id of its own if the kernel has audit ids.
 struct Leader {
     child: Child,
     sitting: Child,
@@ -139,7 +139,7 @@ impl Leader {
         leader
     }
 
-    /// The median of some surveys, and how many processes there were.
+    /// The median time of some surveys, and the number of processes.
     fn survey(&self) -> (Duration, usize) {
         let (proc, pid) = (Proc::default(), self.child.id() as i32);
         let (leader, pidfd) = (proc.process(pid).unwrap(), PidFd::open(pid).unwrap());

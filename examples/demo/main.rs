@@ -28,7 +28,7 @@ const OPTIONS: &str = "timeout=10s warn=5s grace=2s";
 /// The same on every machine.
 const PROMPT: &str = "alice@server:~$ ";
 
-/// Says what happens, each line with the seconds since the start.
+/// Prints what happens, with the seconds since the start.
 struct Narrator {
     start: Instant,
 }
@@ -43,7 +43,7 @@ impl Narrator {
         println!("{since:6.1} s  {text}");
     }
 
-    /// A record of the log, as the administrator finds it.
+    /// Prints a record as it is in the log.
     fn quote(&self, line: &Line) {
         self.say_at(line.at, &format!("log:    {}", line.text));
     }
@@ -59,7 +59,7 @@ fn main() {
     let sshd = Sshd::with(OPTIONS).own_terminals().start();
     let recording = show(&narrator, &sshd);
     drop(sshd);
-    narrator.say("the private sshd is gone, and its files with it");
+    narrator.say("the private sshd has ended, and its files are removed");
     if let Some(path) = picture {
         std::fs::write(&path, picture::draw(&recording)).unwrap();
         narrator.say(&format!("the picture is in {}", path.display()));
@@ -76,7 +76,7 @@ fn show(narrator: &Narrator, sshd: &Sshd) -> Recording {
     type_slowly(&alice, "echo Back in five minutes.");
     alice.expect(&format!("\nBack in five minutes.\r\n{PROMPT}"), SOON);
     let last_key = alice.last_key();
-    narrator.say("alice has started a job that ignores SIGHUP, and leaves her desk");
+    narrator.say("alice starts a job that ignores SIGHUP, and leaves her desk");
     let processes = of_the_session(sshd);
     for process in &processes {
         println!("            {:>7}  {}", process.pid, process.comm);
@@ -107,7 +107,7 @@ fn show(narrator: &Narrator, sshd: &Sshd) -> Recording {
         panic!("left running: {left:#?}");
     }
     let gone = now();
-    narrator.say("left running of the session: nothing");
+    narrator.say("no process of the session is left");
     let is_ours = |line: &Line| line.text.contains("pam_idle_watchdog(") || closed(line);
     Recording {
         connect,
@@ -147,7 +147,7 @@ fn of_the_session(sshd: &Sshd) -> Vec<process::Process> {
     processes
 }
 
-/// The lines of the user's screen from the one with `text` on.
+/// Prints the user's screen, from the line that contains `text`.
 fn show_screen(narrator: &Narrator, screen: &str, text: &str) {
     narrator.say("on alice's screen:");
     let lines = screen.lines().map(str::trim_end).filter(|line| !line.is_empty());

@@ -5,62 +5,58 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-/// In short.
-pub const USAGE: &str = "usage: idle-watchdog check [FILE] [--line WORDS] [--system] [--strict] [--json]
+/// The usage.
+pub const USAGE: &str = "usage: idle-watchdog check [FILE] [--line OPTIONS] [--system] [--strict] [--json]
                            [--user USER [--service SERVICE] [--tty TTY] [--from HOST]]
        idle-watchdog reload
        idle-watchdog --help | --version";
 
-/// In full.
+/// The help text.
 pub const HELP: &str = "\
-idle-watchdog: what pam_idle_watchdog does with whom, and whether it can
+idle-watchdog: shows what pam_idle_watchdog does for a login, and checks that it can
 
-idle-watchdog check             whether the policy's files can be read
-    --file FILE, FILE           this file instead, which need not be installed; - is standard input
-    --user USER                 whether a login of this user is watched, and what holds by which rule:
-        --service SERVICE       by this service; default sshd
-        --tty TTY               on this terminal; default ssh for sshd, else none
-        --from HOST             from this host, as PAM_RHOST has it; default none
-    --line WORDS                with these words on the PAM line; default those of the service's own
-    --system                    which services end idle sessions, and what weakens the guard here
-    --strict                    notes count as findings
-    --json                      for machines
+idle-watchdog check             check the policy
+    --file FILE, FILE           check this file instead, installed or not; - is standard input
+    --user USER                 whether logins of this user are watched, and by which rule and settings:
+        --service SERVICE       with this PAM service; default sshd
+        --tty TTY               on this terminal; default ssh for sshd, otherwise none
+        --from HOST             from this host, written as PAM_RHOST has it; default none
+    --line OPTIONS              with these options on the PAM line; default those of the service
+    --system                    which services end idle sessions, and what is wrong on this machine
+    --strict                    treat notes as warnings
+    --json                      print JSON
 
-idle-watchdog reload            policy and PAM line as they are now hold for the sessions that are watched already, too
+idle-watchdog reload            apply the current policy and PAM lines to sessions that are open already
 
-Exit status: 0 nothing found, 1 something weakens the guard, nobody watches the login, a session keeps an
-old policy, or with --strict there is a note, 2 the command line or the policy is broken.
+Exit status: 0 no problem found; 1 there is a warning, the login is not watched, a session keeps its old
+settings, or there is a note with --strict; 2 the command line or the policy is invalid.
 ";
 
-/// What is asked for.
+/// What the command should do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// `--help`
     Help,
-    /// `--version`
     Version,
-    /// `check`
     Check(Check),
-    /// `reload`
     Reload,
 }
 
-/// What is to be checked.
+/// The arguments of `check`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Check {
-    /// Instead of the installed files.
+    /// The file to check in place of the installed ones.
     pub file: Option<PathBuf>,
-    /// A login to decide about.
+    /// The login in question.
     pub login: Option<Asked>,
-    /// The service of that login as it was written, where libpam has another name for it.
+    /// The service of the login as written, if libpam uses another name.
     pub spelled: Option<String>,
-    /// The words of the PAM line.
+    /// The options of the PAM line.
     pub line: Option<String>,
-    /// This machine.
+    /// Whether to check the whole machine.
     pub system: bool,
-    /// Notes count as findings.
+    /// Whether notes count as warnings.
     pub strict: bool,
-    /// For machines.
+    /// Whether to print JSON.
     pub json: bool,
 }
 
@@ -77,10 +73,10 @@ pub struct Asked {
     pub from: String,
 }
 
-/// Where nothing is said about it.
+/// The service if none is given.
 const SERVICE: &str = "sshd";
 
-/// Reads the command line, without the command's own name.
+/// Parses the command line, without the command's own name.
 ///
 /// # Errors
 ///
@@ -95,7 +91,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Er
             None => Ok(Verb::Reload),
             Some(other) => Err(other.unexpected()),
         },
-        Some(Value(verb)) => Err(format!("{verb:?} is no command, expected check or reload").into()),
+        Some(Value(verb)) => Err(format!("{verb:?} is not a command; expected check or reload").into()),
         Some(other) => Err(other.unexpected()),
         None => Err("expected check or reload".into()),
     }
@@ -121,17 +117,17 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
         }
     }
     if user.as_ref().is_some_and(|user| user.is_empty()) {
-        return Err("--user: nobody has an empty name".into());
+        return Err("--user: the name is empty".into());
     }
     if service.as_deref().is_some_and(|service| as_libpam_has_it(service).is_empty()) {
-        return Err("--service: no service has an empty name".into());
+        return Err("--service: the name is empty".into());
     }
     if check.system && check.line.is_some() {
-        let why = "--system judges every service by its own PAM line: --line cannot go with it";
+        let why = "--line cannot be used with --system, which checks the PAM line of each service";
         return Err(why.into());
     }
     if user.is_none() && (service.is_some() || tty.is_some() || from.is_some()) {
-        return Err("--service, --tty and --from say more about a --user".into());
+        return Err("--service, --tty and --from need --user".into());
     }
     check.login = user.map(|user| {
         let written = service.unwrap_or_else(|| SERVICE.to_owned());
@@ -139,7 +135,7 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
         check.spelled = Some(written).filter(|written| *written != service);
         let default = if service == SERVICE { "ssh" } else { "" };
         let tty = tty.unwrap_or_else(|| default.to_owned());
-        // A policy and the README name it so.
+        // In a policy, `local` means that there is no remote host.
         let from = from.filter(|from| !from.eq_ignore_ascii_case("local"));
         Asked { user, service, tty, from: from.unwrap_or_default() }
     });
@@ -149,11 +145,11 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
 fn another_file(slot: &mut Option<PathBuf>, file: PathBuf) -> Result<(), lexopt::Error> {
     match slot.replace(file) {
         None => Ok(()),
-        Some(_) => Err("one file is checked at a time".into()),
+        Some(_) => Err("only one file can be checked".into()),
     }
 }
 
-/// The service that libpam takes for this name: the last part of a path, in small letters.
+/// The name that libpam uses for a service: the last part of a path, in lower case.
 fn as_libpam_has_it(service: &str) -> String {
     service.rsplit('/').next().unwrap_or(service).to_ascii_lowercase()
 }
@@ -161,7 +157,7 @@ fn as_libpam_has_it(service: &str) -> String {
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), lexopt::Error> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(format!("--{name} stands there twice").into()),
+        Some(_) => Err(format!("--{name} is given twice").into()),
     }
 }
 
@@ -182,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_a_default() {
+    fn options_have_defaults() {
         let Ok(Verb::Check(check)) = read_line("check --user alice") else { panic!() };
         let login = check.login.unwrap();
         assert_eq!((login.service.as_str(), login.tty.as_str(), login.from.as_str()), ("sshd", "ssh", ""));
@@ -191,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_named_as_libpam_names_it_and_local_is_no_host() {
+    fn a_service_has_the_name_that_libpam_uses_and_local_is_not_a_host() {
         for name in ["SSHD", "/etc/pam.d/sshd", "pam.d/Sshd"] {
             let line = format!("check --user alice --service {name} --from Local");
             let Ok(Verb::Check(check)) = read_line(&line) else { panic!("{line}") };
@@ -208,10 +204,10 @@ mod tests {
     #[test]
     fn a_refusal_says_why() {
         let refused = |line: &str| read_line(line).unwrap_err().to_string();
-        assert_eq!(refused("check a b"), "one file is checked at a time");
-        assert_eq!(refused("check --user a --service pam.d/"), "--service: no service has an empty name");
-        assert_eq!(refused("check --user="), "--user: nobody has an empty name");
-        assert!(refused("check --line quiet --system").ends_with("--line cannot go with it"));
+        assert_eq!(refused("check a b"), "only one file can be checked");
+        assert_eq!(refused("check --user a --service pam.d/"), "--service: the name is empty");
+        assert_eq!(refused("check --user="), "--user: the name is empty");
+        assert!(refused("check --line quiet --system").starts_with("--line cannot be used with --system"));
     }
 
     #[test]
@@ -227,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_command_lines_are_refused() {
         for line in [
             "",
             "chek",

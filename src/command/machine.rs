@@ -1,34 +1,31 @@
-//! The machine that is looked at: this one, or in tests a tree.
+//! The machine that is checked: this one, or a directory tree in tests.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use super::control::Code;
-use super::course::Course;
-use super::libpam::Libpam;
+use super::installed_helper;
+use super::pam_stack::control::Code;
+use super::pam_stack::libpam::Libpam;
+use super::pam_stack::simulation::Simulation;
+use super::pam_stack::stack::{Entry, Runs, Stack};
 use super::sshd::Sshd;
-use super::stack::{Entry, Runs, Stack};
-use super::system;
 use crate::protocol::start::HELPER;
 
-/// A machine.
 #[derive(Debug)]
 pub struct Machine {
     root: PathBuf,
-    /// Its libpam.
     pub libpam: Libpam,
     sshd: OnceCell<Sshd>,
     helper: OnceCell<Option<String>>,
 }
 
 impl Machine {
-    /// This one.
     #[must_use]
     pub fn here() -> Self {
         Self::at(Path::new("/"))
     }
 
-    /// One whose files are below a directory.
+    /// A machine whose files are below a directory.
     #[must_use]
     pub fn at(root: &Path) -> Self {
         Self {
@@ -39,47 +36,73 @@ impl Machine {
         }
     }
 
-    /// A file of it.
+    /// Where a file of the machine is.
     #[must_use]
     pub fn file(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// What its sshd says, asked once.
+    /// What its sshd says. It is asked once.
     pub fn sshd(&self) -> &Sshd {
         self.sshd.get_or_init(|| Sshd::ask(&self.root, None))
     }
 
-    /// Why its helper cannot guard any session, if so; tried once.
+    /// Why its helper cannot guard any session, if it cannot. It is tried once.
     pub fn helper_fails(&self) -> Option<&str> {
-        self.helper.get_or_init(|| system::helper_fails(&self.file(HELPER))).as_deref()
+        self.helper.get_or_init(|| installed_helper::fails(&self.file(HELPER))).as_deref()
     }
 
-    /// What its sshd says of a connection.
+    /// What its sshd says about one connection.
     #[must_use]
     pub fn sshd_for(&self, user: &str, from: &str) -> Sshd {
         Sshd::ask(&self.root, Some((user, from)))
     }
 
-    /// How a stack treats our line, whoever logs in.
+    /// Simulates a stack for all logins.
     #[must_use]
-    pub fn course(&self, stack: &Stack) -> Course {
-        self.course_with(stack, &|_| None)
+    pub fn simulate(&self, stack: &Stack) -> Simulation {
+        self.simulate_with(stack, &|_| None)
     }
 
-    /// The same, where it is known what some of its lines answer.
+    /// Simulates a stack. `known` returns the results of conditional lines that are known.
     #[must_use]
-    pub fn course_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Course {
-        Course::of(stack, &|path| self.loads(path), known)
+    pub fn simulate_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Simulation {
+        Simulation::of(stack, &|path| self.loads(path), known)
     }
 
-    /// Why libpam cannot load a module. Where no libpam was found, it is taken to load all.
+    /// Simulates the stack of a service.
+    ///
+    /// # Errors
+    ///
+    /// Why the stack has no line of our module.
+    pub fn simulate_service(
+        &self,
+        service: &str,
+        known: &impl Fn(&Entry) -> Option<Code>,
+    ) -> Result<Simulation, String> {
+        let stack = self.libpam.service(service);
+        let stack = stack.ok_or_else(|| format!("neither the service {service} nor other has a file"))?;
+        let simulation = self.simulate_with(&stack, known);
+        if simulation.ours().next().is_some() {
+            return Ok(simulation);
+        }
+        let why = match self.libpam.stack(service) {
+            Some(_) => format!("the session stack of {service} has no pam_idle_watchdog.so line"),
+            None => format!(
+                "{service} has no file, and the session stack of other has no pam_idle_watchdog.so line"
+            ),
+        };
+        let misspelled: String = stack.misspelled.iter().map(|line| format!("; {line}")).collect();
+        Err(why + &misspelled)
+    }
+
+    /// Why libpam cannot load a module. If no libpam was found, we assume that it can.
     fn loads(&self, path: &str) -> Result<(), String> {
         let known = path.starts_with('/') || self.libpam.is_known();
         if known { self.libpam.module(path).map(drop) } else { Ok(()) }
     }
 
-    /// The files of our module that a stack names.
+    /// The files of our module that the lines of a stack name.
     #[must_use]
     pub fn modules(&self, stack: &Stack) -> Vec<PathBuf> {
         let ours = stack.entries.iter().filter(|entry| entry.is_ours());

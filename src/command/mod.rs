@@ -1,48 +1,28 @@
-//! `idle-watchdog`, the administrator's command: what holds for whom, and what weakens the guard.
+//! `idle-watchdog`, the administrator's command. It shows which settings apply to a login, checks that sessions are
+//! watched at all, and applies a changed policy to open sessions.
 #![forbid(unsafe_code)]
 
-mod answers;
 mod args;
-mod changes;
 mod check;
-mod condition;
-pub mod control;
-mod course;
-pub mod dispatch;
-mod elf;
-mod libpam;
+mod installed_helper;
 pub mod machine;
-mod near;
-mod notes;
-mod now;
+mod output;
+pub mod pam_stack;
 pub mod reload;
-mod report;
-mod services;
 mod sshd;
-pub mod stack;
-mod system;
 #[cfg(test)]
-mod tree;
-mod verdict;
-mod watched;
+mod test_tree;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::Verb;
+use output::{BROKEN, CLEAN, complain};
 
 use crate::record::shown;
 
-/// Nothing was found.
-const CLEAN: u8 = 0;
-/// Something was found that weakens the guard, or a helper would not listen.
-const FINDINGS: u8 = 1;
-/// The command line or the policy cannot be read.
-const BROKEN: u8 = 2;
-
-/// The whole command.
+/// Runs the command.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verb = match args::read(args) {
@@ -59,21 +39,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
     };
-    // What a line has from outside is escaped where the line is made; this is for what was forgotten there.
+    // Text from outside is escaped where a line is made. Here it is escaped again, in case that was forgotten.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();
     match io::stdout().write_all(text.as_bytes()) {
-        // Who reads no further, as head(1), has seen enough.
+        // A reader such as head(1) may close the pipe early. That is not an error.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             complain(format_args!("idle-watchdog: {e}"));
             ExitCode::from(BROKEN)
         }
         _ => ExitCode::from(code),
     }
-}
-
-/// Says on standard error, in one line, what is wrong or may be.
-fn complain(what: impl Display) {
-    eprintln!("{}", shown(&what.to_string()));
 }
 
 fn shown_line(line: &str) -> String {

@@ -1,4 +1,4 @@
-//! What sshd says of its own configuration: whether it asks PAM at all, and as which service.
+//! Asks sshd for its configuration: whether it uses PAM, and as which service.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
-/// Where sshd may be, the first that exists. It insists on being called by an absolute path.
+/// Where sshd may be. The first that exists is used. sshd must be started with an absolute path.
 const PROGRAMS: [&str; 4] = ["usr/sbin/sshd", "usr/local/sbin/sshd", "usr/bin/sshd", "sbin/sshd"];
 
-/// What it says.
+/// What sshd says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sshd {
-    /// There is none on this machine.
+    /// There is no sshd on this machine.
     Absent,
-    /// It does not say, because.
+    /// It does not say anything, for this reason.
     Silent(String),
-    /// It does.
+    /// Its configuration.
     Says {
         /// `UsePAM`
         pam: bool,
@@ -28,8 +28,7 @@ pub enum Sshd {
 }
 
 impl Sshd {
-    /// Asks the one of the machine, or in tests of a tree, and for a connection, where there is one: a
-    /// `Match` block may hold for it.
+    /// Asks the sshd below `root`. With a connection (user and host), `Match` blocks that apply to it are included.
     #[must_use]
     pub fn ask(root: &Path, connection: Option<(&str, &str)>) -> Self {
         let mut programs = PROGRAMS.iter().map(|program| root.join(program));
@@ -46,7 +45,7 @@ impl Sshd {
         };
         let connection = connection.and_then(|(user, from)| specification(user, from));
         let matched = connection.and_then(|connection| asked(&["-T", "-C", &connection]).ok());
-        // -G does without host keys and the directory that a running sshd has. OpenSSH 9.3 brought it.
+        // `sshd -G` (since OpenSSH 9.3) needs no host keys and no /run/sshd.
         let answer =
             matched.map_or_else(|| asked(&["-T"]).or_else(|why| asked(&["-G"]).map_err(|_| why)), Ok);
         answer.map_or_else(Self::Silent, |text| Self::parse(&text))
@@ -59,21 +58,21 @@ impl Sshd {
             words.find(|(word, _)| word.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
         };
         Self::Says {
-            // One that was built without PAM does not print it.
+            // An sshd that was built without PAM does not print this.
             pam: value("usepam") == Some("yes"),
             dns: value("usedns") == Some("yes"),
             service: value("pamservicename").unwrap_or("sshd").to_owned(),
         }
     }
 
-    /// Why nobody who comes by sshd gets a PAM session, if so.
+    /// Why logins by sshd have no PAM session, if they have none.
     #[must_use]
     pub fn without_pam(&self) -> Option<&'static str> {
         matches!(self, Self::Says { pam: false, .. })
             .then_some("sshd does not use PAM: `sshd -T` says UsePAM is not yes")
     }
 
-    /// The service that sshd names to PAM.
+    /// The PAM service that sshd uses.
     #[must_use]
     pub fn service(&self) -> &str {
         match self {
@@ -83,27 +82,27 @@ impl Sshd {
     }
 }
 
-/// Why sshd does not say, of what it wrote, and what to do about it.
+/// Why sshd failed, from its error output, and what the administrator can do about it.
 fn reason(said: &str, root: bool) -> String {
     let mut lines = said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     let last = lines.next().unwrap_or("it gave no reason");
     if last.contains("bad configuration option") {
-        // The lines before it name the option.
+        // The line before it names the option.
         return lines.next().map_or_else(|| last.to_owned(), |culprit| format!("{culprit}: {last}"));
     }
     if let Some((_, directory)) = last.split_once("Missing privilege separation directory:") {
         return format!(
-            "{last} (systemd makes it when it starts sshd; or run: mkdir -m 755 {})",
+            "{last} (systemd creates it when it starts sshd; or run: mkdir -m 755 {})",
             directory.trim()
         );
     }
     if last.contains("no hostkeys available") && !root {
-        return format!("{last} (only root may read them: run this as root)");
+        return format!("{last} (only root can read them: run this as root)");
     }
     last.to_owned()
 }
 
-/// A connection as `sshd -C` wants it; `None` if it cannot be said there.
+/// A connection in the form that `sshd -C` needs. `None` if it cannot be written in that form.
 fn specification(user: &str, from: &str) -> Option<String> {
     let plain = |text: &str| !text.contains([',', '=', '"']) && !text.chars().any(char::is_whitespace);
     if user.is_empty() || from.is_empty() || !plain(user) || !plain(from) {
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_read() {
+    fn the_output_of_sshd_is_parsed() {
         let says = |pam, dns, service: &str| Sshd::Says { pam, dns, service: service.to_owned() };
         assert_eq!(Sshd::parse("port 22\nusepam yes\nusedns no\n"), says(true, false, "sshd"));
         assert_eq!(Sshd::parse("UsePAM no\nusedns yes\n"), says(false, true, "sshd"));
@@ -128,11 +127,11 @@ mod tests {
     }
 
     #[test]
-    fn a_remedy_is_named() {
+    fn a_failure_comes_with_what_to_do() {
         let missing = "Missing privilege separation directory: /run/sshd\n";
         assert!(reason(missing, true).ends_with("or run: mkdir -m 755 /run/sshd)"));
         let keys = "sshd: no hostkeys available -- exiting.\r\n";
-        assert!(reason(keys, false).ends_with("exiting. (only root may read them: run this as root)"));
+        assert!(reason(keys, false).ends_with("exiting. (only root can read them: run this as root)"));
         assert!(reason(keys, true).ends_with("exiting."));
         let bad = "/etc/ssh/sshd_config: line 3: Bad configuration option: UsePAN\n\
                    /etc/ssh/sshd_config: terminating, 1 bad configuration options\n";
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_said_as_sshd_wants_it() {
+    fn a_connection_is_written_as_sshd_needs_it() {
         assert_eq!(specification("a", "192.0.2.7").unwrap(), "user=a,host=192.0.2.7,addr=192.0.2.7");
         assert_eq!(specification("a", "host.example").unwrap(), "user=a,host=host.example,addr=0.0.0.0");
         for (user, from) in [("a,addr=1.1.1.1", "h"), ("a", ""), ("", "h"), ("a b", "h")] {

@@ -77,7 +77,7 @@ impl Files {
 
     /// The drop-ins, in the order of their names.
     fn dropins(&self) -> io::Result<Vec<PathBuf>> {
-        match trusted::check_folder(&self.dropins, self.owner) {
+        match trusted::check_directory(&self.dropins, self.owner) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         }
@@ -234,14 +234,14 @@ mod tests {
             folder.write(name, RULE);
             for mode in [0o664, 0o646, 0o666] {
                 folder.set_mode(name, mode);
-                assert_eq!(folder.fault(), format!("{name}: may be written by others than its owner"));
+                assert_eq!(folder.fault(), format!("{name}: is writable by users other than its owner"));
             }
             folder.set_mode(name, 0o400);
             assert!(folder.files().load().is_ok());
         }
         for mode in [0o775, 0o757, 0o1777] {
             folder.set_mode("conf.d", mode);
-            assert_eq!(folder.fault(), "conf.d: may be written by others than its owner");
+            assert_eq!(folder.fault(), "conf.d: is writable by users other than its owner");
         }
         folder.set_mode("conf.d", 0o755);
         let faults = folder.files().owned_by(getuid().as_raw() + 1).load().unwrap_err();
@@ -276,7 +276,7 @@ mod tests {
         folder.write("conf.d/a.conf", RULE);
         fs::rename(folder.path("conf.d"), folder.path("d")).unwrap();
         symlink(folder.path("d"), folder.path("conf.d")).unwrap();
-        assert_eq!(folder.fault(), "conf.d: is not a folder");
+        assert_eq!(folder.fault(), "conf.d: is not a directory");
     }
 
     #[test]

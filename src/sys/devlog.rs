@@ -1,4 +1,4 @@
-//! The log daemon's socket, reached without waiting for the daemon.
+//! Connects to the log daemon without waiting for it.
 
 use std::io::{self, BufWriter};
 use std::mem::{offset_of, size_of};
@@ -10,14 +10,14 @@ use std::path::Path;
 use libc::{c_char, c_int, sockaddr_un, socklen_t};
 use syslog::LoggerBackend;
 
-/// Connects, as a datagram socket or, where the daemon has that, as a stream.
+/// Connects with a datagram socket, or with a stream if the daemon's socket is one.
 ///
-/// `syslog::unix` waits in connect(2) while the queue of a stream's connections is full, and a daemon that
-/// hangs never empties it. A socket that does not block gets `WouldBlock` instead.
+/// `syslog::unix` blocks in connect(2) while the daemon's queue of stream connections is full. If the daemon hangs,
+/// the queue stays full. Our sockets do not block, so connect(2) fails with `WouldBlock` instead.
 ///
 /// # Errors
 ///
-/// There is no daemon, or it takes no connection now.
+/// There is no daemon, or it accepts no connection at the moment.
 pub fn connect(path: &Path) -> io::Result<LoggerBackend> {
     match connected(libc::SOCK_DGRAM, path) {
         Ok(socket) => Ok(LoggerBackend::Unix(socket.into())),
@@ -33,7 +33,7 @@ fn connected(kind: c_int, path: &Path) -> io::Result<OwnedFd> {
     let mut address = sockaddr_un { sun_family: 0, sun_path: [0; 108] };
     address.sun_family = libc::AF_UNIX.try_into().map_err(io::Error::other)?;
     let bytes = path.as_os_str().as_bytes();
-    // The last byte stays 0: it ends the path.
+    // The last byte stays 0, because it terminates the path.
     if bytes.len() >= address.sun_path.len() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -44,14 +44,14 @@ fn connected(kind: c_int, path: &Path) -> io::Result<OwnedFd> {
     debug_assert!(length <= size_of::<sockaddr_un>());
     let length = socklen_t::try_from(length).map_err(io::Error::other)?;
 
-    // SAFETY: socket takes three integers and touches no memory of ours.
+    // SAFETY: socket takes three integers and accesses no memory of this process.
     let fd = unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor for us alone.
+    // SAFETY: the kernel has just created this descriptor, so nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the kernel reads `length` bytes of the address, which is ours and at least so large.
+    // SAFETY: the kernel reads `length` bytes of the address, and the address is at least that long.
     let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
 }
@@ -62,14 +62,14 @@ pub(super) mod tests {
     use std::fs;
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
-    /// A queue in which one connection waits at most.
+    /// Limits the queue to one waiting connection.
     pub fn shorten_queue(listener: &UnixListener) {
-        // SAFETY: listen takes two integers and touches no memory of ours.
+        // SAFETY: listen takes two integers and accesses no memory of this process.
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
     }
 
     #[test]
-    fn it_is_of_the_daemons_kind_and_never_waits() {
+    fn the_socket_has_the_daemons_type_and_never_blocks() {
         let path = std::env::temp_dir().join(format!("idle-watchdog-devlog-{}", std::process::id()));
         let datagrams = UnixDatagram::bind(&path).unwrap();
         assert!(matches!(connect(&path), Ok(LoggerBackend::Unix(_))));

@@ -1,9 +1,9 @@
 //! The C library's heap.
 
-/// Gives freed memory back to the kernel: a helper sleeps for hours between two looks, and there is
-/// one for each session.
+/// Returns freed memory to the kernel. There is one helper for each session, and a helper may sleep for hours between
+/// two looks.
 pub fn trim() {
-    // glibc alone keeps so much that it is worth asking.
+    // Only glibc keeps so much freed memory that this is useful.
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes an integer and moves no allocation.
     unsafe {

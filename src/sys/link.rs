@@ -1,5 +1,5 @@
-//! What another process's descriptor is, without asking the file system it comes from: that may be
-//! the process's own (FUSE), or a server that does not answer.
+//! Which device a descriptor of another process is. The file system is not asked: it may belong to that process (FUSE)
+//! or be on a server that does not reply.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -7,14 +7,15 @@ use std::path::Path;
 
 use super::devnode::DeviceId;
 
-/// The device behind a link such as `/proc/PID/fd/0`; `None` when it is none, or gone.
+/// The character device behind a link such as `/proc/PID/fd/0`. `None` if it is not a character device or does not
+/// exist any more.
 #[must_use]
 pub fn device(link: &Path) -> Option<DeviceId> {
     let path = CString::new(link.as_os_str().as_bytes()).ok()?;
     // SAFETY: all-zero is a valid statx structure.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
     let (flags, mask) = (libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT, libc::STATX_BASIC_STATS);
-    // SAFETY: the path is terminated and the structure is ours; both outlive the call.
+    // SAFETY: the path is terminated, and the structure belongs to us. Both are valid during the call.
     let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, mask, &raw mut found) };
     let kind = u32::from(found.stx_mode) & libc::S_IFMT;
     (done == 0 && kind == libc::S_IFCHR).then(|| DeviceId {

@@ -1,6 +1,6 @@
-//! What name services know of users and groups.
+//! What name services (NSS) know about users and groups.
 //!
-//! The C library is asked itself, because nix takes every errno for a failure and stops at 1 MiB.
+//! These functions call the C library directly: nix treats every errno as a failure, and its buffer ends at 1 MiB.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -11,56 +11,56 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-/// One user, asked about no more often than needed.
+/// One user. Name services are asked only when needed, and only once.
 #[derive(Debug)]
 pub struct Person<'a> {
     name: &'a OsStr,
     user: OnceCell<Result<Option<User>, Errno>>,
     groups: OnceCell<Result<Groups, Errno>>,
-    /// The ids of the groups that were asked about; `None` where there is no such group.
+    /// The ids of the groups that were looked up. `None` if a group does not exist.
     ids: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
 impl<'a> Person<'a> {
-    /// The one of that name. Nobody is asked yet.
+    /// The user with this name. Name services are not asked yet.
     #[must_use]
     pub fn named<N: AsRef<OsStr> + ?Sized>(name: &'a N) -> Self {
         let name = name.as_ref();
         Self { name, user: OnceCell::new(), groups: OnceCell::new(), ids: RefCell::default() }
     }
 
-    /// The user's id, `None` where name services do not know it.
+    /// The user's id. `None` if name services do not know the user.
     #[must_use]
     pub fn uid(&self) -> Option<u32> {
         self.user().ok().flatten().map(|user| user.uid)
     }
 
-    /// Whether name services have answered, be it that there is no such user.
+    /// Checks that name services can be asked about the user. It is not an error if the user does not exist.
     ///
     /// # Errors
     ///
-    /// They have not.
+    /// The look-up failed.
     pub fn is_told(&self) -> Result<(), String> {
-        self.user().map(drop).map_err(|e| no_user_told(self.name, e))
+        self.user().map(drop).map_err(|e| user_failed(self.name, e))
     }
 
-    /// The user's name as name services have it: the one asked for may be spelled otherwise, where they
-    /// know no capitals, or let a domain go before it.
+    /// The user's name as name services have it. The name of the login may be spelled in another way, if name services
+    /// ignore the case or accept a domain in front of the name.
     #[must_use]
     pub fn canonical(&self) -> Option<&OsStr> {
         self.user().ok().flatten().map(|user| OsStr::from_bytes(user.name.as_bytes()))
     }
 
-    /// Whether the user is a member of a group, be it the primary one or another. Nobody is one of a
-    /// group that does not exist.
+    /// Whether the user is a member of a group, as primary or supplementary group. Nobody is a member of a group that
+    /// does not exist.
     ///
-    /// The user's groups are asked for, not the group's members: a group may have a hundred thousand.
+    /// This looks up the user's groups, not the group's members, because a group may have a hundred thousand members.
     ///
     /// # Errors
     ///
-    /// Name services do not answer: it cannot be told.
+    /// The look-up failed, so it is not known.
     pub fn is_in(&self, group: &str) -> Result<bool, String> {
-        let failed = |e: Errno| no_group_told(group, e);
+        let failed = |e: Errno| group_failed(group, e);
         let Some(user) = self.user().map_err(failed)? else { return Ok(false) };
         let Some(id) = self.id_of(group).map_err(failed)? else { return Ok(false) };
         let groups = self.groups.get_or_init(|| groups_of(user));
@@ -76,7 +76,7 @@ impl<'a> Person<'a> {
         self.user.get_or_init(|| user(self.name)).as_ref().map(Option::as_ref).map_err(|e| *e)
     }
 
-    /// The id of a group, asked for once: a directory may take seconds.
+    /// The id of a group. It is looked up once, because a name service may take seconds.
     fn id_of(&self, group: &str) -> Result<Option<u32>, Errno> {
         if let Some(id) = self.ids.borrow().get(group) {
             return Ok(*id);
@@ -87,34 +87,34 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Whether there is a user of that name.
+/// Whether there is a user with this name.
 ///
 /// # Errors
 ///
-/// Name services do not answer.
+/// The look-up failed.
 pub fn user_exists(name: impl AsRef<OsStr>) -> Result<bool, String> {
     let name = name.as_ref();
-    user(name).map(|user| user.is_some()).map_err(|e| no_user_told(name, e))
+    user(name).map(|user| user.is_some()).map_err(|e| user_failed(name, e))
 }
 
-/// Whether there is a group of that name.
+/// Whether there is a group with this name.
 ///
 /// # Errors
 ///
-/// Name services do not answer.
+/// The look-up failed.
 pub fn group_exists(name: &str) -> Result<bool, String> {
-    group_id(name.as_ref()).map(|id| id.is_some()).map_err(|e| no_group_told(name, e))
+    group_id(name.as_ref()).map(|id| id.is_some()).map_err(|e| group_failed(name, e))
 }
 
-fn no_user_told(name: &OsStr, e: Errno) -> String {
-    format!("name services cannot tell who {} is: {e}", name.to_string_lossy().escape_debug())
+fn user_failed(name: &OsStr, e: Errno) -> String {
+    format!("name services cannot look up the user {}: {e}", name.to_string_lossy().escape_debug())
 }
 
-fn no_group_told(name: &str, e: Errno) -> String {
-    format!("name services cannot tell the members of {}: {e}", name.escape_debug())
+fn group_failed(name: &str, e: Errno) -> String {
+    format!("name services cannot look up the group {}: {e}", name.escape_debug())
 }
 
-/// What passwd has of a user.
+/// A user's entry in the passwd database.
 #[derive(Debug)]
 struct User {
     name: CString,
@@ -135,19 +135,20 @@ fn group_id(name: &OsStr) -> Result<Option<u32>, Errno> {
     entry(name, libc::getgrnam_r, |entry: &libc::group| entry.gr_gid)
 }
 
-/// getpwnam_r(3) or getgrnam_r(3).
+/// The type of getpwnam_r(3) and getgrnam_r(3).
 type Ask<E> = unsafe extern "C" fn(*const c_char, *mut E, *mut c_char, libc::size_t, *mut *mut E) -> c_int;
 
-/// The first buffer for an entry. Few groups need more, and what is not filled costs nothing.
+/// The size of the first buffer. Few groups need more, and the part that is not filled takes no memory.
 const ENTRY_FIRST: usize = 256 << 10;
-/// How much larger the next one is. Few steps, because a directory may be asked anew for each.
+/// The factor between one buffer and the next. There are few steps, because each may ask the name service again.
 const ENTRY_STEP: usize = 16;
-/// The last one. A group of a million members fits; a service that always asks for more gets no more.
+/// The size of the last buffer. A group of a million members fits. The limit stops a service that always asks for
+/// more.
 const ENTRY_MAX: usize = 64 << 20;
 
-/// Asks for one entry, with buffers that grow until it fits. `None`: there is none.
+/// Looks up one entry, with larger and larger buffers until it fits. `None` if there is no such entry.
 fn entry<E, T>(name: &OsStr, ask: Ask<E>, take: impl Fn(&E) -> T) -> Result<Option<T>, Errno> {
-    // Nobody has a name that holds a NUL.
+    // No name contains a NUL.
     let Ok(name) = CString::new(name.as_bytes()) else { return Ok(None) };
     let mut size = ENTRY_FIRST;
     loop {
@@ -155,33 +156,33 @@ fn entry<E, T>(name: &OsStr, ask: Ask<E>, take: impl Fn(&E) -> T) -> Result<Opti
         buffer.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         let mut filled = MaybeUninit::<E>::uninit();
         let mut found = ptr::null_mut();
-        // SAFETY: the name is terminated, and `size` bytes of the buffer are ours. All of them outlive the call.
+        // SAFETY: the name is terminated, and the buffer has `size` bytes. All pointers are valid during the call.
         let code =
             unsafe { ask(name.as_ptr(), filled.as_mut_ptr(), buffer.as_mut_ptr(), size, &raw mut found) };
-        // SAFETY: where it is not null it points to `filled`, which the call has filled.
+        // SAFETY: if the pointer is not null, it points to `filled`, and the call has filled that.
         if let Some(found) = unsafe { found.as_ref() } {
             return Ok(Some(take(found)));
         }
         match Errno::from_raw(code) {
             Errno::ERANGE if size < ENTRY_MAX => size *= ENTRY_STEP,
             _ if code == 0 => return Ok(None),
-            // By the manual these, too, mean that there is no such entry. glibc says what the last service
-            // said, and sss, ldap and winbind without their daemons say ENOENT.
+            // According to getpwnam(3) these errors also mean that there is no such entry. glibc returns the error
+            // of the last service, and sss, ldap and winbind return ENOENT if their daemons are not running.
             Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM => return Ok(None),
             errno => return Err(errno),
         }
     }
 }
 
-/// The groups that a user is a member of.
+/// A user's groups.
 #[derive(Debug)]
 struct Groups {
     ids: Vec<u32>,
-    /// Why there may be more of them.
+    /// Why the list may be incomplete, if it may be.
     failure: Option<Errno>,
 }
 
-/// The first list of groups. Most fit.
+/// The size of the first list of groups. Most users have fewer.
 const GROUPS_FIRST: usize = 1024;
 
 fn groups_of(user: &User) -> Result<Groups, Errno> {
@@ -190,26 +191,26 @@ fn groups_of(user: &User) -> Result<Groups, Errno> {
         let length = ids.len();
         let mut count = c_int::try_from(length).map_err(|_| Errno::ENOMEM)?;
         Errno::clear();
-        // SAFETY: the name is terminated, and `count` elements of the list are ours. Both outlive the call.
+        // SAFETY: the name is terminated, and the list has `count` elements. Both are valid during the call.
         let done =
             unsafe { libc::getgrouplist(user.name.as_ptr(), user.group, ids.as_mut_ptr(), &raw mut count) };
         let errno = Errno::last();
         let count = usize::try_from(count).unwrap_or_default();
         if done >= 0 {
             ids.truncate(count);
-            return Ok(Groups { ids, failure: Some(errno).filter(|errno| is_failure(*errno)) });
+            return Ok(Groups { ids, failure: if is_failure(errno) { Some(errno) } else { None } });
         }
         if count <= length {
-            // The list was not too short: there was no memory.
+            // The list was long enough, so the call failed for lack of memory.
             return Err(Errno::ENOMEM);
         }
         ids.resize(count, 0);
     }
 }
 
-/// Whether an errno that getgrouplist(3) left behind means that a service failed. The function itself
-/// reports no service that fails: it returns the groups of the others. Services that do answer leave
-/// numbers behind, too, so only those count that no success leaves.
+/// Whether this errno, after getgrouplist(3), means that a name service failed. The function itself does not report
+/// such a failure: it returns the groups from the other services. A service that succeeds may set errno, too, so only
+/// those values count that a success never sets.
 fn is_failure(errno: Errno) -> bool {
     matches!(
         errno,
@@ -233,9 +234,9 @@ mod tests {
     use nix::sys::resource::{Resource, setrlimit};
 
     #[test]
-    fn silence_of_name_services_is_no_answer() {
+    fn a_failed_look_up_is_not_an_unknown_user() {
         assert!(Person::named("root").is_told().is_ok());
-        // Without a descriptor nothing can be asked. In a child, because that is the whole process's.
+        // Without descriptors every look-up fails. This runs in a child, because the limit is for a whole process.
         let answer = Aside::default().run(|pipe| {
             let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
             let person = Person::named("root");
@@ -246,9 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_may_be_incomplete_are_no_proof_against_membership() {
-        // The user and both groups are known already when the descriptors run out: only the list of the
-        // user's groups fails then.
+    fn an_incomplete_list_of_groups_does_not_rule_out_a_membership() {
+        // The user and both groups are looked up before the descriptors run out. So only the look-up of the
+        // user's groups fails.
         let answer = Aside::default().run(|pipe| {
             let person = Person::named("root");
             let id = |group| matches!(person.id_of(group), Ok(Some(_)));
@@ -261,9 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nobody_can_have_is_not_known() {
-        // In a child, because services that are asked here for the first time would answer in the other
-        // tests, too.
+    fn an_impossible_name_is_unknown() {
+        // This runs in a child: otherwise name services that are loaded here would stay loaded in the other tests.
         let answer = Aside::default().run(|pipe| {
             let unknown = [&b"no-such-name"[..], b"\xff\xfe", b"a\0b", b""].iter().all(|name| {
                 let name = OsStr::from_bytes(name);

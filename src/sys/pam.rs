@@ -1,4 +1,4 @@
-//! The parts of libpam that pam-bindings does not wrap, or wraps unsafely.
+//! Functions of libpam that pam-bindings does not wrap, or does not wrap safely.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
@@ -31,10 +31,10 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Logs under the host's ident, as `pam_idle_watchdog(SERVICE:TYPE): record`, to the facility
-/// AUTHPRIV.
+/// Logs `pam_idle_watchdog(SERVICE:TYPE): record` to the facility AUTHPRIV. The ident is the application's, such as
+/// `sshd`.
 pub fn log(pamh: &PamHandle, record: &Record) {
-    // No record holds a NUL: it is printable.
+    // A record contains no NUL, because all its characters are printable.
     let Ok(text) = CString::new(record.to_string()) else {
         return;
     };
@@ -43,10 +43,11 @@ pub fn log(pamh: &PamHandle, record: &Record) {
     unsafe { pam_syslog(pamh, priority, c"%s".as_ptr(), text.as_ptr()) }
 }
 
-/// The key of what [`keep`] stores. pam_get_data(3) knows no types, so the name must be ours alone.
+/// The key under which [`keep`] stores its value. pam_get_data(3) does not check types, so no other module may use
+/// this name.
 const STATE: &CStr = c"pam_idle_watchdog.state";
 
-/// What is stored under it.
+/// The value that is stored.
 struct Kept {
     state: State,
     ended: fn(State, Ended),
@@ -55,74 +56,74 @@ struct Kept {
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The application says that all went well.
+    /// The application reported success.
     Well,
-    /// The application says that something failed.
+    /// The application reported a failure.
     Failed,
 }
 
-/// Keeps a value from open_session to close_session. `ended` is called with it if the transaction ends
-/// (pam_end(3)) before another value is kept, also in forked children, each of which has a copy.
+/// Keeps a value from open_session to close_session. If the transaction ends (pam_end(3)) before another value is
+/// kept, `ended` is called with the value. That happens in forked children, too: each of them has a copy.
 ///
 /// # Errors
 ///
 /// The code of pam_set_data(3).
 pub fn keep(pamh: &mut PamHandle, state: State, ended: fn(State, Ended)) -> Result<(), c_int> {
     let kept = Box::into_raw(Box::new(Kept { state, ended }));
-    // SAFETY: the handle is libpam's own and the key terminated. From here on libpam has the value and
-    // gives it back once, to `cleanup`; the module stays loaded until then (`-z nodelete`).
+    // SAFETY: the handle comes from libpam, and the key is a terminated string. libpam owns the value from here
+    // on and passes it to `cleanup` once. The module stays loaded until then (`-z nodelete`).
     let code = unsafe { pam_set_data(pamh, STATE.as_ptr(), kept.cast(), cleanup) };
     if code == PAM_SUCCESS {
         return Ok(());
     }
-    // SAFETY: libpam did not take it.
+    // SAFETY: libpam refused the value, so it is still ours.
     drop(unsafe { Box::from_raw(kept) });
     Err(code)
 }
 
 extern "C" fn cleanup(_: *mut PamHandle, data: *mut c_void, status: c_int) {
-    // _pam_types.h. The second asks for no messages, and says nothing of how it went.
+    // _pam_types.h. PAM_DATA_SILENT only asks for no messages. It says nothing about success.
     const REPLACED: c_int = 0x2000_0000;
     const SILENT: c_int = 0x4000_0000;
     if data.is_null() {
         return;
     }
-    // SAFETY: libpam gives back what `keep` gave it, once.
+    // SAFETY: libpam passes the value of `keep` to this function once.
     let kept = unsafe { Box::from_raw(data.cast::<Kept>()) };
     if status & REPLACED == 0 {
         let ended = if status & !SILENT == PAM_SUCCESS { Ended::Well } else { Ended::Failed };
-        // No panic may unwind into libpam.
+        // A panic must not unwind into libpam.
         let _ = std::panic::catch_unwind(|| (kept.ended)(kept.state, ended));
     }
 }
 
-/// What [`keep`] stored last.
+/// The value that [`keep`] stored last.
 #[must_use]
 pub fn kept(pamh: &PamHandle) -> Option<State> {
-    // SAFETY: the key is ours, and only `keep` stores under it, always a `Kept`.
+    // SAFETY: only `keep` uses this key, and it always stores a `Kept`.
     unsafe { pamh.get_data::<Kept>(STATE.to_str().ok()?) }.ok().map(|kept| kept.state)
 }
 
-/// The helper of an open session, by number and start time: a number alone may be somebody else's
-/// by the time the session closes.
+/// The helper of an open session: its PID and its start time. When the session closes, another process may have
+/// the same PID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Helper {
-    /// Its process number.
+    /// Its PID.
     pub pid: i32,
-    /// Its start, as [`crate::sys::proc::Process::started`].
+    /// When it started: see [`crate::sys::proc::Process::started`].
     pub started: i64,
 }
 
-/// A session that was opened.
+/// An open session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Its place among the sessions of the process that opened it.
+    /// Its number among the sessions that this process opened.
     pub ticket: u64,
-    /// That process.
+    /// The process that opened it.
     pub opener: i32,
-    /// Who guards it, if it is guarded.
+    /// Its helper, if it is watched.
     pub helper: Option<Helper>,
 }
 
-/// Whether a session is open.
+/// The open session, if there is one.
 pub type State = Option<Opened>;

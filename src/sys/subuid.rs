@@ -1,35 +1,35 @@
-//! `/etc/subuid`: the user ids that a user may take on in user namespaces of their own (subuid(5)).
+//! `/etc/subuid`: the uids that users may use in their own user namespaces (subuid(5)).
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
 use std::fs;
 
-/// The ids of one user, each entry its first id and how many there are.
+/// The subordinate uids of one user. Each entry is the first uid of a range and the length of the range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subuids(Vec<(u32, u32)>);
 
 impl Subuids {
-    /// Those that the file lists; none where there is no file, or it cannot be read. (A name service that
-    /// hands ids out is not asked.)
+    /// Reads the file. Empty if it does not exist or cannot be read. Name services are not asked, although they may
+    /// have subordinate uids, too.
     #[must_use]
     pub fn of(user: &OsStr, uid: u32) -> Self {
         Self::parse(&fs::read("/etc/subuid").unwrap_or_default(), &user.to_string_lossy(), uid)
     }
 
-    /// From the file's text. An entry names its user by name or by number.
+    /// Parses the text of the file. An entry names its user by name or by uid.
     fn parse(text: &[u8], user: &str, uid: u32) -> Self {
         let uid = uid.to_string();
         let entry = |line: &str| {
             let (owner, ids) = line.split_once(':')?;
             let (first, count) = ids.split_once(':')?;
-            // Name services may know no capitals, so the login may have spelled the name otherwise.
+            // If name services ignore the case, the name of the login may be spelled in another way.
             let whose = owner.eq_ignore_ascii_case(user) || owner == uid;
             whose.then(|| Some((first.parse().ok()?, count.trim_end().parse().ok()?)))?
         };
         Self(String::from_utf8_lossy(text).lines().filter_map(entry).collect())
     }
 
-    /// Whether an id is one of them.
+    /// Whether this uid is one of them.
     #[must_use]
     pub fn contain(&self, id: u32) -> bool {
         self.0.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|above| above < *count))
@@ -45,7 +45,7 @@ mod tests {
         b"bob:100000:65536\nalice:165536:65536\n# alice:1:2\n1000:300000:10\nalice:x:1\nalice:7\n\nalice:5:0\n";
 
     #[test]
-    fn a_user_has_the_ids_listed_by_name_and_by_number() {
+    fn entries_name_users_by_name_or_by_uid() {
         let alices = Subuids::parse(TEXT, "alice", 1000);
         for (id, expected) in [
             (165_535, false),
@@ -65,7 +65,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".*\n?.*", id: u32) {
+        fn no_text_causes_a_panic(text in ".*\n?.*", id: u32) {
             let _ = Subuids::parse(text.as_bytes(), "", 0).contain(id);
             let _ = Subuids::parse(format!(":{text}:{id}").as_bytes(), "", 0).contain(id);
         }

@@ -1,4 +1,4 @@
-//! Files that decide about others: read only if nobody but their owner can have written them.
+//! Reads configuration files, and refuses those that somebody other than their owner could have written.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, Metadata, OpenOptions};
@@ -6,23 +6,23 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// More than anybody writes by hand.
+/// The largest file that is read. Nobody writes a larger policy by hand.
 const SIZE_MAX: u64 = 1 << 20;
 
-/// Group and others may write.
+/// The mode bits that let the group or others write.
 const WRITABLE: u32 = 0o022;
 
-/// Reads a file of `owner`'s (root's, but in tests): absolute, itself and no link to it, regular,
-/// writable by nobody else, and of at most 1 MiB of UTF-8.
+/// Reads a file that `owner` owns (root, except in tests). The path must be absolute. The file must be a regular
+/// file and not a symbolic link. Nobody else may be able to write it. It must be UTF-8 and at most 1 MiB.
 ///
 /// # Errors
 ///
-/// Which of these does not hold; `NotFound` where there is none.
+/// Which of these is not true. `NotFound` if there is no such file.
 pub fn read(path: &Path, owner: u32) -> io::Result<String> {
     if !path.is_absolute() {
         return Err(refused("is not an absolute path"));
     }
-    // A FIFO would wait for a writer, a terminal become ours.
+    // Without these flags a FIFO would wait for a writer, and a terminal would become our controlling terminal.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file =
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| {
@@ -36,11 +36,11 @@ pub fn read(path: &Path, owner: u32) -> io::Result<String> {
     text(file)
 }
 
-/// The text of a file that anybody may have written, of at most the same size.
+/// Reads a file without checking who wrote it. It must be UTF-8 and at most 1 MiB, too.
 ///
 /// # Errors
 ///
-/// As reading.
+/// It is too large or not UTF-8, or reading fails.
 pub fn text(file: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
@@ -50,15 +50,15 @@ pub fn text(file: impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| refused("is not UTF-8"))
 }
 
-/// Whether a folder is of `owner`'s and writable by nobody else.
+/// Checks that `owner` owns a directory and that nobody else can write to it.
 ///
 /// # Errors
 ///
-/// Why not; `NotFound` where there is none.
-pub fn check_folder(path: &Path, owner: u32) -> io::Result<()> {
+/// What is wrong. `NotFound` if there is no such directory.
+pub fn check_directory(path: &Path, owner: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
-        return Err(refused("is not a folder"));
+        return Err(refused("is not a directory"));
     }
     check_rights(&metadata, owner)
 }
@@ -68,7 +68,7 @@ fn check_rights(metadata: &Metadata, owner: u32) -> io::Result<()> {
         return Err(refused(if owner == 0 { "is not owned by root" } else { "is not owned by its user" }));
     }
     if metadata.mode() & WRITABLE != 0 {
-        return Err(refused("may be written by others than its owner"));
+        return Err(refused("is writable by users other than its owner"));
     }
     Ok(())
 }

@@ -53,11 +53,11 @@ int main(int argc, char **argv)
 
 const PROCESSES: usize = 150;
 
-/// Tells who lists a folder.
+/// Tells who lists a directory.
 struct Watch(File);
 
 impl Watch {
-    /// Watches the folders of the descriptors of processes.
+    /// Watches the directories of the descriptors of processes.
     fn descriptors_of(pids: &[i32]) -> Self {
         // SAFETY: it takes flags and returns a descriptor.
         let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
@@ -72,7 +72,7 @@ impl Watch {
         Self(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// How many folders were opened, at the least.
+    /// How many directories were opened, at the least.
     fn count(&mut self) -> usize {
         let mut events = [0; 4096];
         // Without a name an event has the length of its structure.

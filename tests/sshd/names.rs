@@ -127,10 +127,10 @@ fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told(
     fs::create_dir_all(&pipes).unwrap();
     drop(UnixListener::bind(pipes.join("nss")).unwrap());
     let (asked, code) = machine.check(EXAMPLE, &login("nobody"));
-    let says = "-:1:1: name services cannot tell the members of";
+    let says = "-:1:1: name services cannot look up the group";
     assert!(code == Some(2) && asked.contains(says), "{asked}");
     let (said, code) = machine.check(EXAMPLE, &[]);
-    let says = "-:1:1: name services cannot tell the members of no-such-group: ECONNREFUSED";
+    let says = "-:1:1: name services cannot look up the group no-such-group: ECONNREFUSED";
     assert!(code == Some(2) && said.contains(says), "{said}");
     // Whom an earlier rule decides about, and who is known to be a member, does not depend on it.
     for user in ["root", "daemon"] {
@@ -163,7 +163,7 @@ fn a_list_of_groups_that_may_be_short_is_no_answer() {
     }
     fs::write(machine.folder.join("down"), "").unwrap();
     let (said, code) = machine.check(policy, &login("daemon"));
-    let says = "-:1:1: name services cannot tell the members of far-away: ECONNREFUSED";
+    let says = "-:1:1: name services cannot look up the group far-away: ECONNREFUSED";
     assert!(code == Some(2) && said.contains(says), "{said}");
 }
 

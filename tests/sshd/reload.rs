@@ -88,11 +88,11 @@ fn what_a_reload_cannot_apply_is_said() {
     let Reloaded { text, problems, code } = reload_sessions(&sshd);
     assert!(code == 0 && text.contains(": timeout=1h kill=none, nothing changed\n"), "{text}");
     let [problem] = &problems[..] else { panic!("{problems:?}") };
-    assert!(problem.contains("the words of its PAM line stay as they were when it began"), "{problem}");
+    assert!(problem.contains("keeps the PAM line options from its start"), "{problem}");
     change_line(&sshd, &module.replace(line, "timeout=30m"), "");
     let Reloaded { text, problems, code } = reload_sessions(&sshd);
     assert_eq!((text.as_str(), code), ("1 session is watched\n", 1));
-    let why = "keeps what it had, because the session stack of sshd has no line of ours";
+    let why = "keeps its old settings, because the session stack of sshd has no pam_idle_watchdog.so line";
     assert!(matches!(&problems[..], [one] if one.ends_with(why)), "{problems:?}");
     assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
 }

@@ -18,7 +18,7 @@ use nix::unistd::{Pid, pipe2};
 
 use super::{SOON, now, until};
 
-/// What the reading and waiting threads find out.
+/// The state that the reading and the waiting thread share with the test.
 #[derive(Default)]
 struct Seen {
     screen: String,
@@ -57,7 +57,7 @@ struct Keyboard {
 impl Keyboard {
     fn press(&mut self, keys: &str) {
         self.last_key = now();
-        // The session may have ended under the typist's hands.
+        // The session may have ended while keys were typed.
         let _ = self.wire.write_all(keys.as_bytes());
     }
 }
@@ -82,7 +82,7 @@ impl Client {
 
     /// Starts `command` without a terminal.
     pub fn on_pipes(mut command: Command) -> Self {
-        // Two pipes: a client makes its output non-blocking, which must not reach its input.
+        // Two pipes, because the client makes its output non-blocking and its input must stay blocking.
         let (input, keyboard) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (screen, output) = pipe2(OFlag::O_CLOEXEC).unwrap();
         command.stdin(input).stdout(output.try_clone().unwrap()).stderr(output);
@@ -91,7 +91,7 @@ impl Client {
 
     fn spawn(mut command: Command, keyboard: OwnedFd, screen: OwnedFd) -> Self {
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        // With the command go our copies of the client's end of the wires.
+        // Dropping the command closes our copies of the client's ends of the pipes.
         drop(command);
         let pid = Pid::from_raw(child.id() as i32);
         let seen = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
@@ -112,7 +112,7 @@ impl Client {
         kill(self.pid, signal).expect("signal the client");
     }
 
-    /// Types keys. What the terminal does with them is not waited for.
+    /// Types keys, without waiting for what the terminal does with them.
     pub fn type_keys(&self, keys: &str) {
         self.keyboard.lock().unwrap().press(keys);
     }
@@ -122,16 +122,16 @@ impl Client {
         self.type_keys(&format!("{line}\r"));
     }
 
-    /// Types a command and waits until the shell has done it and is there again.
+    /// Types a command, and waits until it has ended and the shell is ready again.
     pub fn run(&self, command: &str) {
         self.type_line(command);
         self.wait_for_shell();
     }
 
-    /// Waits until a shell answers. Counts as a key, as it must.
+    /// Waits until a shell replies. This types a line, so it counts as a key.
     pub fn wait_for_shell(&self) {
         let ready = format!("ready-{}", self.screen().len());
-        // The quotes keep the typed line from looking like the answer.
+        // Because of the quotation marks, the echo of the typed line does not look like the reply.
         self.type_line(&format!("echo {}''{}", &ready[..1], &ready[1..]));
         self.expect(&ready, SOON);
     }
@@ -148,7 +148,7 @@ impl Client {
         self.keyboard.lock().unwrap().last_key
     }
 
-    /// Types Enter every `interval`, as a person would, until told to stop.
+    /// Types Enter every `interval`, as a person would, until it is stopped.
     pub fn keep_typing(&self, interval: Duration) -> Typist {
         let (stop, stopped) = mpsc::channel::<()>();
         let keyboard = self.keyboard.clone();
@@ -174,19 +174,19 @@ impl Client {
         starts.zip(&seen.pieces).map(piece).collect()
     }
 
-    /// Waits until the screen shows `text`, in whatever case.
+    /// Waits until the screen shows `text`, ignoring case.
     pub fn expect(&self, text: &str, timeout: Duration) {
         let shown = self
             .wait(timeout, |seen| seen.screen.to_lowercase().contains(&text.to_lowercase()).then_some(()));
         assert!(shown.is_some(), "no {text:?} on the screen within {timeout:?}, but:\n{}", self.screen());
     }
 
-    /// Whether the screen shows `text`, in whatever case.
+    /// Whether the screen shows `text`, ignoring case.
     pub fn shows(&self, text: &str) -> bool {
         self.screen().to_lowercase().contains(&text.to_lowercase())
     }
 
-    /// Reads the client's output no longer: sooner or later its terminal is full.
+    /// Stops reading the client's output, so that its terminal fills up.
     pub fn stop_reading(&self) {
         self.seen.0.lock().unwrap().paused = true;
     }
@@ -217,17 +217,17 @@ impl Drop for Client {
     fn drop(&mut self) {
         let (seen, changed) = &*self.seen;
         let mut seen = seen.lock().unwrap();
-        // Under the lock, so that the number is still the client's: see `reap`.
+        // Under the lock, so that the PID is still the client's: see `reap`.
         if seen.exit.is_none() {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
-        // The reading thread leaves when the client has closed its end.
+        // The reading thread ends when the client has closed its end.
         seen.paused = false;
         changed.notify_all();
     }
 }
 
-/// Somebody at the keyboard of a client. Stops typing when dropped.
+/// A thread that types on a client. Dropping it stops it.
 pub struct Typist {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -255,7 +255,7 @@ fn read_screen(mut screen: File, seen: &(Mutex<Seen>, Condvar)) {
             let state = state.lock().unwrap();
             let _reading = changed.wait_while(state, |seen| seen.paused).unwrap();
         }
-        // A terminal nobody has open any more reads as EIO.
+        // Reading fails with EIO if no process has the terminal open any more.
         let length = match screen.read(&mut buffer) {
             Ok(0) | Err(_) => return,
             Ok(length) => length,
@@ -270,8 +270,8 @@ fn read_screen(mut screen: File, seen: &(Mutex<Seen>, Condvar)) {
     }
 }
 
-/// Waits for the client's end without reaping it, so that its number stays its own until
-/// the end is known to everybody.
+/// Waits until the client has ended, without reaping it. So no other process gets its PID before all threads know that
+/// it has ended.
 fn reap(mut child: Child, seen: &(Mutex<Seen>, Condvar)) {
     let pid = Pid::from_raw(child.id() as i32);
     while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).is_err() {}

@@ -1,6 +1,6 @@
 //! The application's side of libpam, for ring 1 and the benchmarks.
 
-// The tests and the benchmarks each use their part.
+// The tests and the benchmarks use different parts of this module.
 #![allow(dead_code)]
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -34,7 +34,7 @@ unsafe extern "C" {
     pub fn pam_chauthtok(handle: *mut c_void, flags: c_int) -> c_int;
 }
 
-/// Starts a transaction with the service files of a folder; the handle.
+/// Starts a transaction with the service files of a directory, and returns the handle.
 pub fn start(folder: &Path, service: &str, user: Option<&str>) -> *mut c_void {
     let service = CString::new(service).unwrap();
     let user = user.map(|user| CString::new(user).unwrap());

@@ -1,5 +1,4 @@
-//! The log daemon of a private sshd: collects what arrives at its `/dev/log` and what sshd
-//! writes to its standard error.
+//! The log daemon of a private sshd. It collects what arrives at its `/dev/log`, and sshd's standard error.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
@@ -15,7 +14,7 @@ use super::{now, until};
 
 /// syslog's severity of errors.
 pub const LOG_ERR: u8 = 3;
-/// syslog's facility of authentication, private.
+/// syslog's facility AUTHPRIV.
 pub const LOG_AUTHPRIV: u8 = 10;
 
 /// One line of the log.
@@ -23,7 +22,7 @@ pub const LOG_AUTHPRIV: u8 = 10;
 pub struct Line {
     /// When it arrived.
     pub at: Instant,
-    /// Facility and severity; none for what sshd wrote to its standard error.
+    /// Facility and severity. `None` for a line of sshd's standard error.
     pub priority: Option<(u8, u8)>,
     /// The line without its priority.
     pub text: String,
@@ -72,7 +71,7 @@ impl Log {
         });
     }
 
-    /// Collects what comes over the connections to a stream socket, until the process ends.
+    /// Collects what arrives over connections to a stream socket, until the process ends.
     fn accept(&self, listener: UnixListener) {
         let log = self.clone();
         thread::spawn(move || {
@@ -94,7 +93,7 @@ impl Log {
         }
     }
 
-    /// Collects the lines of `stream`, and `end` when it has ended.
+    /// Collects the lines of `stream`, and adds `end` when it has ended.
     pub fn follow(&self, stream: impl Read + Send + 'static, end: &'static str) {
         let log = self.clone();
         thread::spawn(move || {
@@ -120,12 +119,12 @@ impl Log {
         lines.iter().filter(|line| wanted(line)).cloned().collect()
     }
 
-    /// The first line that `wanted` accepts, waiting for it at most `timeout`.
+    /// Waits for the first line that `wanted` accepts, at most for `timeout`.
     pub fn find(&self, wanted: impl Fn(&Line) -> bool, timeout: Duration) -> Option<Line> {
         self.wait(|lines| lines.iter().find(|line| wanted(line)).cloned(), timeout)
     }
 
-    /// Like `find`, and the test fails when there is none.
+    /// Like `find`, but the test fails if there is no such line.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Line) -> bool, timeout: Duration) -> Line {
         self.find(wanted, timeout)
             .unwrap_or_else(|| panic!("no record of {what} within {timeout:?}; the log:\n{self}"))
@@ -145,7 +144,7 @@ impl Log {
         self.all(|line| line.is(event) && line.field("user") == Some(user))
     }
 
-    /// Waits until `count` lines are ones that `wanted` accepts.
+    /// Waits until there are `count` lines that `wanted` accepts.
     pub fn wait_for_count(
         &self,
         what: &str,
@@ -178,7 +177,7 @@ impl Log {
     }
 }
 
-/// A log daemon with a stream socket that hangs: its queue of connections is full, and it takes none of them.
+/// A log daemon that hangs. It has a stream socket with a full queue of connections, and accepts none of them.
 pub struct HangingDaemon {
     listener: UnixListener,
     _in_the_queue: UnixStream,
@@ -188,14 +187,14 @@ impl HangingDaemon {
     /// Listens at `socket`.
     pub fn at(socket: &Path) -> Self {
         let listener = UnixListener::bind(socket).expect("bind the log socket");
-        // SAFETY: listen takes two integers and touches no memory of ours.
+        // SAFETY: listen takes two integers and accesses no memory of this process.
         let shortened = unsafe { libc::listen(listener.as_raw_fd(), 0) };
         assert_eq!(shortened, 0, "a queue of one connection");
         let first = UnixStream::connect(socket).expect("a place in the queue");
         Self { listener, _in_the_queue: first }
     }
 
-    /// Goes on: takes the connections, and collects in `log` what comes.
+    /// Recovers: accepts the connections, and collects in `log` what arrives.
     pub fn recover(self, log: &Log) {
         log.accept(self.listener);
     }

@@ -1,10 +1,9 @@
 //! A private sshd and real ssh clients, for the tests of ring 2 and for the demo.
 //!
-//! Every wait in here is for an event (a log line, text on a screen, the end of a process)
-//! with a deadline. Everything stays on the loopback interface and in a mount namespace of
-//! its own.
+//! All functions here that wait, wait for an event (a log line, text on a screen, the end of a process) until a
+//! deadline. Everything runs on the loopback interface and in a private mount namespace.
 
-// The tests and the demo each use their part.
+// The tests and the demo use different parts of this module.
 #![allow(dead_code)]
 
 pub mod client;
@@ -16,30 +15,29 @@ pub mod tree;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// What the warning on the terminal says, in lower case.
+/// Part of the warning on the terminal, in lower case.
 pub const WARNING_TEXT: &str = "press enter";
-/// What the user's screen says at the end, in lower case.
+/// Part of the text on the user's screen at the end, in lower case.
 pub const ENDED_TEXT: &str = "has been idle";
 
-/// What a client that hides the timing of keys says when it has stopped sending, in lower case.
+/// What a client that hides the timing of keys prints when it stops sending, in lower case.
 pub const CHAFF_TEXT: &str = "chaff packets sent";
 
-/// How long a program gets for what it does at once: logins, prompts, signals. Generous, since
-/// sixteen tests share two cores; it bounds a failure and never lengthens a success.
+/// How long we wait for things that usually happen at once: logins, prompts, signals. It is long because sixteen tests
+/// share two cores. A test that succeeds does not take longer because of it.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// The clock that everything in the tests is timed with.
+/// The clock of the tests.
 #[allow(clippy::disallowed_methods)] // time is what ring 2 measures
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds.
 pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What is left of the time until `deadline`.
+/// The time until `deadline`.
 pub fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }

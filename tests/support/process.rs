@@ -1,4 +1,4 @@
-//! What `/proc` tells about the processes of a private sshd.
+//! The processes of a private sshd, read from `/proc`.
 
 use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -11,10 +11,10 @@ use nix::unistd::Pid;
 
 use super::{now, until};
 
-/// The helper's command name as the kernel cuts it.
+/// The helper's command name, as truncated by the kernel.
 pub const HELPER_COMM: &str = "pam_idle_watchd";
 
-/// A process, as it was when looked at.
+/// A process at one moment.
 #[derive(Clone, Debug)]
 pub struct Process {
     pub pid: i32,
@@ -24,7 +24,7 @@ pub struct Process {
     pub sid: i32,
     pub tty: i32,
     pub uid: u32,
-    /// In ticks since boot: with the pid, what identifies a process.
+    /// In ticks since boot. The PID and this time identify a process.
     pub started: u64,
 }
 
@@ -38,7 +38,7 @@ impl PartialEq for Process {
 impl Eq for Process {}
 
 impl Process {
-    /// Reads `/proc/PID`; none where there is no such process any more.
+    /// Reads `/proc/PID`. `None` if the process does not exist any more.
     pub fn read(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (head, tail) = stat.rsplit_once(") ")?;
@@ -58,18 +58,18 @@ impl Process {
         })
     }
 
-    /// Whether its command line begins so.
+    /// Whether its command line starts like this.
     pub fn is_running(&self, command: &str) -> bool {
         let words = std::fs::read(self.file("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&words).replace('\0', " ").starts_with(command)
     }
 
-    /// The file `name` in this process's `/proc` folder.
+    /// The file `name` in this process's `/proc` directory.
     pub fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.pid))
     }
 
-    /// The text of a file in this process's `/proc` folder.
+    /// The text of a file in this process's `/proc` directory.
     pub fn text(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name} of {self:?}: {error}"))
     }
@@ -80,17 +80,16 @@ impl Process {
             .unwrap_or_else(|| panic!("no {field} in the status of {self:?}"))
     }
 
-    /// Sends `signal`.
     pub fn kill(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).unwrap_or_else(|e| panic!("{signal} {self:?}: {e}"));
     }
 
-    /// Waits until the process has ended; the moment, or none at the deadline.
+    /// Waits until the process has ended, and returns when. `None` at the deadline.
     pub fn wait_gone(&self, deadline: Instant) -> Option<Instant> {
         let Some(pidfd) = pidfd_open(self.pid) else {
             return Some(now());
         };
-        // The number may have passed to another process before it was opened.
+        // Another process may have got the PID before it was opened.
         if Self::read(self.pid).is_none_or(|other| other.started != self.started) {
             return Some(now());
         }
@@ -101,7 +100,7 @@ impl Process {
     }
 }
 
-/// All processes there are, zombies too.
+/// All processes, including zombies.
 pub fn all() -> Vec<Process> {
     fs::read_dir("/proc")
         .expect("read /proc")
@@ -110,7 +109,7 @@ pub fn all() -> Vec<Process> {
         .collect()
 }
 
-/// Waits until `list` finds no process; what is left at the deadline.
+/// Waits until `list` is empty. The error is what remains at the deadline.
 pub fn wait_none(list: impl Fn() -> Vec<Process>, timeout: Duration) -> Result<(), Vec<Process>> {
     let deadline = now() + timeout;
     loop {
@@ -118,8 +117,7 @@ pub fn wait_none(list: impl Fn() -> Vec<Process>, timeout: Duration) -> Result<(
         let Some(first) = left.first() else {
             return Ok(());
         };
-        // An ended process stays listed until it is reaped: its pidfd cannot tell, the
-        // reaper's schedule can, so give way to it.
+        // An ended process is listed until it is reaped. Its pidfd does not report that, so let the reaper run.
         if first.wait_gone(deadline).is_none() {
             return Err(left);
         }
@@ -139,10 +137,10 @@ fn status_field(status: &str, field: &str) -> Option<String> {
 }
 
 fn pidfd_open(pid: i32) -> Option<OwnedFd> {
-    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    // SAFETY: pidfd_open takes two integers and accesses no memory of this process.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: the kernel has just made this descriptor for us alone, close-on-exec.
+    // SAFETY: the kernel has just created this descriptor, so nothing else owns it.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -1,4 +1,4 @@
-//! A private sshd: own mount namespace, own `/etc/pam.d`, users, log daemon and helper.
+//! A private sshd with its own mount namespace, `/etc/pam.d`, users, log daemon and helper.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,10 +17,10 @@ use super::{SOON, name_services};
 /// The users that exist besides root, in this namespace only.
 pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
-/// A group of this namespace's. It is bob's second one.
+/// A group that exists in this namespace only. bob is a member.
 pub const GROUP: &str = "idle-watchdog-ops";
 
-/// What the log has when launcher and sshd have closed their standard error.
+/// The line that the log gets when launcher and sshd have closed their standard error.
 const ENDED: &str = "sshd has ended";
 
 /// A newer OpenSSH than the machine's, where `tests/prepare` has unpacked one, with all that it needs.
@@ -28,20 +28,20 @@ const NEWER_OPENSSH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/openssh
 /// Puts it in the place of the machine's. sshd calls programs at fixed paths, so the whole `/usr` is the newer one.
 const USE_NEWER: &str = concat!("mount --bind '", env!("CARGO_MANIFEST_DIR"), "/target/openssh/usr' /usr\n");
 
-/// What stands at the helper's place.
+/// The file at the helper's path.
 #[derive(Clone, Copy, Debug)]
 pub enum Helper {
-    /// The one that was built.
+    /// The helper that was built.
     Real,
-    /// None.
+    /// No file.
     Missing,
-    /// The one that was built, without its execute permission.
+    /// The helper that was built, without execute permission.
     NotExecutable,
-    /// A shell script. `@HELPER@` stands for the one that was built.
+    /// A shell script. `@HELPER@` is replaced by the path of the helper that was built.
     Script(&'static str),
 }
 
-/// What a private sshd is to be like.
+/// The options of a private sshd.
 pub struct Builder {
     pub(super) options: Option<String>,
     pub(super) loginuid: bool,
@@ -51,11 +51,11 @@ pub struct Builder {
     pub(super) helper: Helper,
     /// Our options in the stacks of su and sudo.
     pub(super) nested: Option<String>,
-    /// The name services besides the files.
+    /// Name services in addition to `files`.
     pub(super) names: Option<&'static str>,
-    /// What sshd is started by.
+    /// The program that starts sshd.
     prefix: &'static str,
-    /// A script that makes the host look otherwise, for this sshd alone. It gets the private folder.
+    /// A script that changes how the host looks to this sshd only. It gets the private directory.
     pub(super) host: Option<&'static str>,
     /// Clients hide the timing of keys.
     chaff: bool,
@@ -85,19 +85,19 @@ impl Builder {
         self
     }
 
-    /// Gives it terminals whose numbers nobody else takes: they start at 0.
+    /// Gives it a devpts of its own, so that the numbers of its terminals start at 0.
     pub fn own_terminals(mut self) -> Self {
         self.terminals = "own";
         self
     }
 
-    /// PAM lines before ours. `@DIR@` stands for the sshd's private folder.
+    /// PAM lines before ours. `@DIR@` is replaced by the sshd's private directory.
     pub fn before(mut self, lines: &[&str]) -> Self {
         self.before = lines.iter().map(|line| (*line).to_owned()).collect();
         self
     }
 
-    /// PAM lines of the account stack. `@DIR@` stands for the sshd's private folder.
+    /// PAM lines of the account stack. `@DIR@` is replaced by the sshd's private directory.
     pub fn account(mut self, lines: &[&str]) -> Self {
         self.account = lines.iter().map(|line| (*line).to_owned()).collect();
         self
@@ -109,19 +109,19 @@ impl Builder {
         self
     }
 
-    /// Has it ask these name services, too, with the modules that `tests/prepare` unpacks.
+    /// Adds these name services. Their modules are unpacked by `tests/prepare`.
     pub fn names(mut self, services: &'static str) -> Self {
         self.names = Some(services);
         self
     }
 
-    /// Takes the right to look into other processes away, as a container does.
+    /// Takes away the right to look into other processes, as containers do.
     pub fn without_ptrace(mut self) -> Self {
         self.prefix = "setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace";
         self
     }
 
-    /// Has a script make the host look otherwise, for this sshd alone. It gets the private folder.
+    /// Runs a script that changes how the host looks to this sshd only. It gets the private directory.
     pub fn on_a_host(mut self, script: &'static str) -> Self {
         self.host = Some(script);
         self
@@ -134,7 +134,7 @@ impl Builder {
         if Path::new(NEWER_OPENSSH).exists() { self.on_a_host(USE_NEWER) } else { self }
     }
 
-    /// Puts something else at the helper's place.
+    /// Puts another file at the helper's path.
     pub fn helper(mut self, helper: Helper) -> Self {
         self.helper = helper;
         self
@@ -146,11 +146,11 @@ impl Builder {
     }
 }
 
-/// A running private sshd. Dropping it ends every process that came from it.
+/// A running private sshd. Dropping it ends all processes that it started.
 pub struct Sshd {
     /// What sshd, PAM modules and the helper have logged.
     pub log: Log,
-    /// Its private folder.
+    /// Its private directory.
     pub dir: PathBuf,
     pub port: u16,
     launcher: Child,
@@ -160,7 +160,7 @@ pub struct Sshd {
     _folder: Folder,
 }
 
-/// A folder that goes with its owner, even where that never came to start the launcher.
+/// A directory that is removed when it is dropped, even if the launcher was never started.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -182,7 +182,7 @@ impl Sshd {
         Builder::new(Some(options))
     }
 
-    /// An sshd whose session stack has no line of ours.
+    /// An sshd whose session stack has no line of our module.
     pub fn without_watchdog() -> Builder {
         Builder::new(None).helper(Helper::Missing)
     }
@@ -204,7 +204,7 @@ impl Sshd {
         let log = Log::default();
         write_tree(&dir, builder, uid_base);
         log.listen(&dir.join("log"));
-        // Everybody may log, as at the real /dev/log.
+        // All users may log, as with the real /dev/log.
         fs::set_permissions(dir.join("log"), fs::Permissions::from_mode(0o666)).unwrap();
 
         let port = free_port();
@@ -222,7 +222,7 @@ impl Sshd {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // Out of the way of a Ctrl-C: the launcher cleans up when we are gone.
+            // In a process group of its own, so that Ctrl-C does not reach it: the launcher cleans up when we have ended.
             .process_group(0)
             .spawn()
             .expect("run unshare");
@@ -240,7 +240,7 @@ impl Sshd {
         uid_of(user, self.uid_base)
     }
 
-    /// A test user's home folder.
+    /// A test user's home directory.
     pub fn home(&self, user: &str) -> PathBuf {
         self.dir.join("home").join(user)
     }
@@ -325,7 +325,7 @@ impl Sshd {
         Process::read(self.pid).expect("sshd runs")
     }
 
-    /// All processes that came from this sshd, and itself.
+    /// This sshd and all processes that it started.
     pub fn processes(&self) -> Vec<Process> {
         let namespace = |pid: i32| {
             let metadata = fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
@@ -350,7 +350,7 @@ impl Sshd {
         self.processes().into_iter().filter(|process| process.ppid == self.pid).collect()
     }
 
-    /// The leader, where there is one session.
+    /// The leader, if there is exactly one session.
     pub fn leader(&self) -> Process {
         let leaders = self.leaders();
         assert_eq!(leaders.len(), 1, "one leader: {leaders:?}");
@@ -362,26 +362,26 @@ impl Sshd {
         self.processes().into_iter().filter(|process| process.comm == HELPER_COMM).collect()
     }
 
-    /// The helper, where there is one session.
+    /// The helper, if there is exactly one session.
     pub fn helper(&self) -> Process {
         let helpers = self.helpers();
         assert_eq!(helpers.len(), 1, "one helper: {helpers:?}\n{}", self.log);
         helpers[0].clone()
     }
 
-    /// Writes the policy file, as the administrator: it holds from the next login on.
+    /// Writes the policy file as the administrator does. It applies from the next login on.
     pub fn policy(&self, text: &str) {
         write(&self.dir.join("etc/security/idle_watchdog.conf"), text, 0o644);
     }
 
-    /// Writes an executable script into the private folder; the path.
+    /// Writes an executable script into the private directory and returns its path.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.join(name);
         write(&path, text, 0o755);
         path
     }
 
-    /// Builds a program of its C source in the private folder; the path.
+    /// Builds a program from its C source in the private directory and returns its path.
     pub fn program(&self, name: &str, source: &str) -> PathBuf {
         let source = self.script(&format!("{name}.c"), source);
         let program = self.dir.join(name);
@@ -393,7 +393,7 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        // The launcher does the work: the end of its input tells it to, see launch.sh.
+        // The launcher cleans up at the end of its input: see launch.sh.
         drop(self.launcher.stdin.take());
         Log::hang_up(&self.dir.join("log"));
         let _ = self.launcher.wait();

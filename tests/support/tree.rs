@@ -56,7 +56,7 @@ pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
     write(&dir.join("sshd_config"), &config, 0o644);
 }
 
-/// The host's users, and ours; root with a shell and home of the tests.
+/// The host's users and ours. root gets the shell and the home directory of the tests.
 fn write_users(dir: &Path, uid_base: u32) {
     let host = |file: &str| fs::read_to_string(Path::new("/etc").join(file)).unwrap_or_default();
     let here = dir.display();
@@ -97,7 +97,7 @@ fn write_stack(dir: &Path, builder: &Builder) {
     if let Some(options) = &builder.options {
         sshd.push_str(&our_line(options));
     }
-    // Says "session closed" when PAM is closed properly.
+    // It logs "session closed" when the PAM session is closed properly.
     sshd.push_str("session required pam_unix.so\n");
     write(&dir.join("etc/pam.d/sshd"), &sshd, 0o644);
 
@@ -118,12 +118,12 @@ fn write_stack(dir: &Path, builder: &Builder) {
     write(&dir.join("etc/pam.d/other"), deny, 0o644);
 }
 
-/// The line of a session stack that calls the module that was built.
+/// The line for a session stack, with the module that was built.
 pub fn our_line(options: &str) -> String {
     line_of("session", options) + "\n"
 }
 
-/// The same of a stack of another type, without a line feed.
+/// The same for another type of stack, without a line feed.
 pub fn line_of(kind: &str, options: &str) -> String {
     let module = build_dir().join("pam_idle_watchdog.so");
     assert!(module.exists(), "{} is missing: run make first", module.display());

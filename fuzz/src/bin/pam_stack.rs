@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pam_idle_watchdog::command::control::{Action, Code};
-use pam_idle_watchdog::command::dispatch;
-use pam_idle_watchdog::command::stack::{self, Kind};
+use pam_idle_watchdog::command::pam_stack::control::{Code, ControlAction};
+use pam_idle_watchdog::command::pam_stack::dispatch;
+use pam_idle_watchdog::command::pam_stack::parse;
+use pam_idle_watchdog::command::pam_stack::stack::LineType;
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     let Ok(input) = std::str::from_utf8(data) else { return Corpus::Reject };
@@ -17,7 +18,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let service = files.first().map(|(name, _)| *name).unwrap_or_default();
     let files: BTreeMap<&str, &str> = files.into_iter().rev().collect();
     let read = |name: &str| Some((PathBuf::from(name), (*files.get(name)?).to_owned()));
-    let Some(stack) = stack::read(service, true, read) else {
+    let Some(stack) = parse::read(service, true, read) else {
         assert!(service.is_empty() || service.contains('/'));
         return Corpus::Keep;
     };
@@ -27,16 +28,18 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         let line: usize = line.parse().expect("a number");
         assert!((1..=files[name].split('\n').count()).contains(&line), "{entry:?}");
     }
-    for kind in Kind::ALL {
-        let entries = stack.of_kind(kind);
+    for kind in LineType::ALL {
+        let entries = stack.of_type(kind);
         for code in [Code::SUCCESS, Code::IGNORE, Code::SESSION_ERR] {
             let run = dispatch::run(&entries, |_, _| code);
             // A stack runs forward, and none of its lines twice.
             assert!(run.ran.windows(2).all(|pair| pair[0].0 < pair[1].0), "{run:?}");
-            let counts = |(_, action): &(usize, Action)| !matches!(action, Action::Ignore | Action::Jump(_));
+            let counts = |(_, action): &(usize, ControlAction)| {
+                !matches!(action, ControlAction::Ignore | ControlAction::Jump(_))
+            };
             assert!(!run.succeeds() || run.ran.iter().any(counts), "{run:?}");
-            let failed = run.ran.iter().any(|(_, action)| matches!(action, Action::Die));
-            let reset = run.ran.iter().any(|(_, action)| matches!(action, Action::Reset));
+            let failed = run.ran.iter().any(|(_, action)| matches!(action, ControlAction::Die));
+            let reset = run.ran.iter().any(|(_, action)| matches!(action, ControlAction::Reset));
             assert!(!run.succeeds() || !failed || reset, "{run:?}");
         }
     }

@@ -1,39 +1,38 @@
-//! What pam_succeed_if(8) answers for one login: stacks exempt people by it. Pure: somebody else asks name
+//! What pam_succeed_if(8) returns for one login. Many stacks use it to exempt users. Pure: the caller asks name
 //! services.
 
-use super::args::Asked;
 use super::control::Code;
 use super::stack::Entry;
+use crate::command::args::Asked;
 
-/// What name services say of a user; `None` where they do not.
-pub struct Known<'a> {
-    /// The user's id.
+/// What name services know about a user. `None` if they do not answer.
+pub struct UserFacts<'a> {
     pub uid: &'a dyn Fn() -> Option<u32>,
-    /// Whether they are a member of a group.
+    /// Whether the user is a member of this group.
     pub is_in: &'a dyn Fn(&str) -> Option<bool>,
 }
 
-/// Words that change what is logged, and no answer.
+/// Arguments that only change what is logged.
 const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audit"];
 
-/// What the module of a line answers, where that can be told.
+/// What the module of a line returns. `None` if the line runs another module, or if we cannot know.
 #[must_use]
-pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
+pub fn result(entry: &Entry, login: &Asked, user: &UserFacts<'_>) -> Option<Code> {
     if entry.module() != "pam_succeed_if.so" {
         return None;
     }
     let words: Vec<&str> =
         entry.words.iter().map(String::as_str).filter(|word| !QUIET.contains(word)).collect();
-    // All of them have to hold.
-    let mut holds = true;
+    // All conditions must be true.
+    let mut all = true;
     for condition in words.chunks(3) {
         let [left, comparison, right] = condition else { return None };
-        holds &= holds_for(left, comparison, right, login, user)?;
+        all &= is_true(left, comparison, right, login, user)?;
     }
-    Some(if holds { Code::SUCCESS } else { Code::AUTH_ERR })
+    Some(if all { Code::SUCCESS } else { Code::AUTH_ERR })
 }
 
-fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Known<'_>) -> Option<bool> {
+fn is_true(left: &str, comparison: &str, right: &str, login: &Asked, user: &UserFacts<'_>) -> Option<bool> {
     let left = left.to_ascii_lowercase();
     let value = match left.as_str() {
         "user" => login.user.to_string_lossy().into_owned(),
@@ -66,20 +65,21 @@ fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Kn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::stack::{self, Kind};
+    use crate::command::pam_stack::parse;
+    use crate::command::pam_stack::stack::LineType;
     use std::path::PathBuf;
 
     fn asked(words: &str) -> Option<Code> {
         let read =
             |_: &str| Some((PathBuf::from("/f"), format!("session optional pam_succeed_if.so {words}\n")));
-        let entry = stack::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
+        let entry = parse::read("x", true, read).unwrap().of_type(LineType::Session).remove(0);
         let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
         let login = Asked { user: user.into(), service, tty, from };
-        answer(&entry, &login, &Known { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
+        result(&entry, &login, &UserFacts { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
     }
 
     #[test]
-    fn conditions_are_answered_as_the_module_answers_them() {
+    fn conditions_are_evaluated_as_the_module_does_it() {
         for words in [
             "",
             "quiet user = root",

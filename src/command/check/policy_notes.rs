@@ -1,4 +1,4 @@
-//! What is no mistake in a policy, but may be a slip: rules that can never match on this machine.
+//! Notes about a policy: rules that are valid, but can never match on this machine.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,22 +7,24 @@ use crate::policy::{Fault, Policy, Rule, Who, exceptions};
 use crate::sys::logind::Kind;
 use crate::sys::nss::{self, Person};
 
-/// Names that are taken for those of services, and the services that are meant.
+/// Names that people mistake for a service's, and the service that they mean.
 const MISTAKEN: [(&str, &str); 5] =
     [("ssh", "sshd"), ("openssh", "sshd"), ("console", "login"), ("getty", "login"), ("tty", "login")];
 
-/// All of them, in words, on a machine that has these PAM services; and the names that name services could
-/// not look up.
+/// All notes, on a machine that has these PAM services. Also returns a fault for each name that could not be looked
+/// up.
 #[must_use]
 pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
-    let (mut notes, untold) = unknown(policy);
+    let (mut notes, failed) = unknown(policy);
     for rule in &policy.rules {
         for (glob, meant) in rule.service.wanted().filter_map(|glob| mistaken(&glob.to_string(), services)) {
             notes.push(format!("{}: no service is called {glob}: did you mean {meant}?", rule.place));
         }
-        if let Some(jobs) = never_watched(rule) {
-            notes
-                .push(format!("{}: never matches, because sessions of {jobs} are never watched", rule.place));
+        if let Some(exempt) = never_watched(rule) {
+            notes.push(format!(
+                "{}: never matches, because sessions of {exempt} are never watched",
+                rule.place
+            ));
         }
         if rule.is_for_no_terminal_of_sshd() {
             let place = &rule.place;
@@ -30,20 +32,20 @@ pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
         }
     }
     notes.extend(unreached(&policy.rules));
-    (notes, untold)
+    (notes, failed)
 }
 
-/// The services that a rule is for, where none of them has sessions that are watched.
+/// The services that a rule matches, if sessions of these are never watched.
 fn never_watched(rule: &Rule) -> Option<String> {
     let services: Vec<String> = rule.service.wanted().map(ToString::to_string).collect();
     let never = |service: &String| exceptions::exception(service, &Kind::default(), false).is_some();
     services.iter().all(never).then(|| services.join(", "))
 }
 
-/// Users and groups that nobody knows, and those that cannot be looked up.
+/// Users and groups that do not exist, and those that could not be looked up.
 fn unknown(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
-    let (mut notes, mut untold) = (Vec::new(), Vec::new());
-    // Each name is asked about once: a directory may take seconds.
+    let (mut notes, mut failed) = (Vec::new(), Vec::new());
+    // Each name is looked up once, because a name service may take seconds.
     let mut answers = BTreeMap::new();
     for (rule, who) in policy.names() {
         let known = answers.entry(who.to_string()).or_insert_with(|| match who {
@@ -57,13 +59,13 @@ fn unknown(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
                 let meant = group_meant(who);
                 notes.push(format!("{}: {who} is not known on this machine{meant}", rule.place));
             }
-            Err(problem) => untold.push(Fault::of_rule(&rule.place, &*problem)),
+            Err(problem) => failed.push(Fault::of_rule(&rule.place, &*problem)),
         }
     }
-    (notes, untold)
+    (notes, failed)
 }
 
-/// Behind a user whom nobody knows: the group of that name, if there is one.
+/// What to add to the note about an unknown user: the group of that name, if there is one.
 fn group_meant(who: &Who) -> String {
     match who {
         Who::User(name) if nss::group_exists(name) == Ok(true) => {
@@ -73,19 +75,19 @@ fn group_meant(who: &Who) -> String {
     }
 }
 
-/// A pattern that no service's name matches, and the service that is meant, if it is one.
+/// If a pattern is a mistaken name of a service: the pattern, and the service that is probably meant.
 fn mistaken(glob: &str, services: &[String]) -> Option<(String, String)> {
     if services.iter().any(|service| service == glob) {
         return None;
     }
-    // libpam takes the last part of a path for the name, and no capitals.
+    // libpam uses the last part of a path as the name, in lower case.
     let name = glob.rsplit('/').next().unwrap_or(glob).to_ascii_lowercase();
     let meant = MISTAKEN.iter().find(|(mistaken, _)| *mistaken == name).map(|(_, meant)| (*meant).to_owned());
     let meant = meant.unwrap_or(name);
     (meant != glob).then(|| (glob.to_owned(), meant))
 }
 
-/// Rules that match nobody, because of their own exceptions or an earlier rule.
+/// Rules that match nobody, because of their own exceptions or because of an earlier rule.
 fn unreached(rules: &[Rule]) -> Vec<String> {
     let users = Users::default();
     let known = |user: &str, who: &Who| users.is(user, who);
@@ -102,14 +104,14 @@ fn unreached(rules: &[Rule]) -> Vec<String> {
         let why = if everybody { "is for everybody" } else { "covers it" };
         notes.push(format!("{}: is never reached: {} {why}", rule.place, earlier.place));
         if everybody {
-            // The same is true of all that follow.
+            // No later rule is reached either.
             break;
         }
     }
     notes
 }
 
-/// What name services know of users, each asked once.
+/// What name services know about users. Each question is asked once.
 #[derive(Default)]
 struct Users(RefCell<BTreeMap<(String, String), Option<bool>>>);
 
@@ -141,7 +143,7 @@ mod tests {
     use super::mistaken;
 
     #[test]
-    fn a_service_that_no_program_has_is_told_from_one_that_is_not_installed() {
+    fn mistaken_names_of_services_are_told_from_services_that_are_not_installed() {
         let installed = ["sshd", "login", "tty"].map(str::to_owned);
         let meant = |glob: &str| mistaken(glob, &installed).map(|(_, meant)| meant);
         for (glob, service) in [

@@ -1,5 +1,5 @@
-//! The libpam of this machine: where it looks for services and modules. That is compiled into it, and
-//! differs between distributions, so it is read out of the library itself.
+//! The libpam of this machine: where it looks for services and for modules. These directories are compiled into
+//! the library and differ between distributions, so we search the library file for them.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,51 +7,53 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::elf;
-use super::stack::{self, Kind, Stack};
+use super::parse;
+use super::stack::{self, LineType, Stack};
 
-/// Where the library may be. A star stands for one directory, such as Debian's `x86_64-linux-gnu`.
+/// Where the library may be. `*` is any one directory, such as Debian's `x86_64-linux-gnu`.
 const LIBRARIES: [&str; 7] = ["usr/lib64", "lib64", "usr/lib/*", "lib/*", "usr/lib", "lib", "usr/local/lib"];
-/// Its name.
 const LIBRARY: &str = "libpam.so.0";
-/// libpam is some 70 KiB.
+/// How much of the library is read. libpam has about 70 KiB.
 const LIBRARY_MAX: u64 = 16 << 20;
-/// The service whose lines others get that have none.
+/// The service whose lines libpam uses if a service has no lines of its own.
 const OTHER: &str = "other";
-/// As much of a file as says for which processor it is made.
+/// The size of the part of an ELF header that names the processor.
 const HEADER: usize = 20;
 
-/// Where a libpam looks.
+/// What a libpam looks for, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Libpam {
     root: PathBuf,
-    /// Directories of services; the first that has a file decides.
+    /// Directories with services' files. The first one that has the file is used.
     services: Vec<String>,
-    /// Directories of modules, likewise. Empty where the library was not found.
+    /// Directories with modules. Empty if the library was not found.
     modules: Vec<String>,
-    /// Debian's knows `@include`.
+    /// Whether it supports `@include`, as Debian's does.
     at_include: bool,
 }
 
 impl Libpam {
-    /// The one of the machine, or in tests of a tree.
+    /// The libpam of the machine whose files are below `root`.
     #[must_use]
     pub fn of(root: &Path) -> Self {
         let ours = header(Path::new("/proc/self/exe"));
-        // A machine may have one for 32-bit programs, too.
+        // A machine may also have a libpam for 32-bit programs.
         let fits = |path: &PathBuf| ours.is_some() && header(path) == ours;
-        let mut candidates = LIBRARIES.iter().flat_map(|pattern| folders(root, pattern));
-        let library = candidates.find_map(|folder| Some(folder.join(LIBRARY)).filter(fits));
+        let mut candidates = LIBRARIES.iter().flat_map(|pattern| directories(root, pattern));
+        let library = candidates.find_map(|directory| Some(directory.join(LIBRARY)).filter(fits));
         let text = library.and_then(|path| bytes(&path)).unwrap_or_default();
         Self::parse(root.to_owned(), &text)
     }
 
-    /// Reads the constants out of the library.
+    /// Finds the directories in the bytes of the library.
     fn parse(root: PathBuf, library: &[u8]) -> Self {
         let (mut services, mut modules, mut at_include) = (Vec::new(), Vec::new(), library.is_empty());
         let texts = library.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
         for text in texts {
-            if let Some(folder) = text.strip_suffix("/%s").filter(|folder| folder.ends_with("/pam.d")) {
-                services.push(folder.to_owned());
+            if let Some(directory) =
+                text.strip_suffix("/%s").filter(|directory| directory.ends_with("/pam.d"))
+            {
+                services.push(directory.to_owned());
             }
             if text.starts_with('/')
                 && text.trim_end_matches('/').ends_with("/security")
@@ -64,55 +66,55 @@ impl Libpam {
         if services.is_empty() {
             services = ["/etc/pam.d", "/usr/lib/pam.d"].map(str::to_owned).to_vec();
         }
-        // The administrator's goes first, and Debian's /lib/security last. Which the library has first
-        // is the linker's choice.
-        services.sort_by_key(|folder| !folder.starts_with("/etc/"));
-        modules.sort_by_key(|folder| folder == "/lib/security");
+        // libpam looks into /etc first, and into Debian's /lib/security last. Their order in the library says
+        // nothing, because the linker chooses it.
+        services.sort_by_key(|directory| !directory.starts_with("/etc/"));
+        modules.sort_by_key(|directory| directory == "/lib/security");
         Self { root, services, modules, at_include }
     }
 
-    /// The file as it is found below the root.
+    /// Where a file of the machine is.
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// The lines that libpam runs for a service: where it has none of a kind, those of `other`. `None` if
-    /// neither has a file.
+    /// The lines that libpam runs for a service. If the service has no line of some type, the lines of `other` are
+    /// used for that type. `None` if neither has a file.
     #[must_use]
     pub fn service(&self, service: &str) -> Option<Stack> {
         let other = self.stack(OTHER);
         let Some(mut stack) = self.stack(service) else { return other };
         let Some(other) = other else { return Some(stack) };
-        for kind in Kind::ALL {
-            if !stack.entries.iter().any(|entry| entry.kind == kind) {
-                stack.entries.extend(other.of_kind(kind));
+        for kind in LineType::ALL {
+            if !stack.entries.iter().any(|entry| entry.line_type == kind) {
+                stack.entries.extend(other.of_type(kind));
             }
         }
-        // libpam reads both before it runs anything.
+        // libpam reads both files before it runs a line.
         stack.broken = stack.broken.or(other.broken);
         Some(stack)
     }
 
-    /// The lines of a service's own file; `None` if it has none.
+    /// The lines of a service's own file. `None` if it has no file.
     #[must_use]
     pub fn stack(&self, service: &str) -> Option<Stack> {
-        stack::read(service, self.at_include, |name| {
+        parse::read(service, self.at_include, |name| {
             let paths: Vec<String> = match name.starts_with('/') {
                 true => vec![name.to_owned()],
-                false => self.services.iter().map(|folder| format!("{folder}/{name}")).collect(),
+                false => self.services.iter().map(|directory| format!("{directory}/{name}")).collect(),
             };
-            // libpam does not mind in which encoding comments are.
+            // The file may be in any encoding: libpam does not check it.
             let text =
                 |path: &String| Some(String::from_utf8_lossy(&fs::read(self.at(path)).ok()?).into_owned());
             paths.into_iter().find_map(|path| text(&path).map(|text| (path.into(), text)))
         })
     }
 
-    /// The names of all files that a program could name as its service, in their order.
+    /// The names of all services that have a file, sorted.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
-        let folders = self.services.iter().filter_map(|folder| fs::read_dir(self.at(folder)).ok());
-        let names = folders.flatten().flatten().filter_map(|file| file.file_name().into_string().ok());
+        let directories = self.services.iter().filter_map(|directory| fs::read_dir(self.at(directory)).ok());
+        let names = directories.flatten().flatten().filter_map(|file| file.file_name().into_string().ok());
         let mut names: Vec<String> = names.filter(|name| is_service(name)).collect();
         names.sort();
         names.dedup();
@@ -123,41 +125,43 @@ impl Libpam {
     ///
     /// # Errors
     ///
-    /// Why it loads none, in words.
+    /// Why libpam cannot load it.
     pub fn module(&self, path: &str) -> Result<PathBuf, String> {
         if path.contains("$ISA") {
-            // What it stands for is compiled into libpam without a mark of its own.
+            // libpam replaces $ISA by a directory that cannot be found in the library.
             return Ok(self.at(path));
         }
         if path.starts_with('/') {
             return loadable(&self.at(path)).map(|()| self.at(path)).map_err(|why| format!("{path} {why}"));
         }
         if self.modules.is_empty() {
-            return Err(format!("{path} cannot be looked for: {LIBRARY} was not found on this machine"));
+            return Err(format!("{path} cannot be checked: {LIBRARY} was not found on this machine"));
         }
         let mut problem = None;
-        for folder in &self.modules {
-            let file = self.at(&format!("{folder}/{path}"));
+        for directory in &self.modules {
+            let file = self.at(&format!("{directory}/{path}"));
             match loadable(&file) {
                 Ok(()) => return Ok(file),
-                Err(why) => {
-                    problem = problem.or(Some(format!("{folder}/{path} {why}")).filter(|_| file.exists()))
+                Err(why) if file.exists() => {
+                    problem.get_or_insert(format!("{directory}/{path} {why}"));
                 }
+                Err(_) => {}
             }
         }
-        let folders = self.modules.join(" and ");
-        Err(problem.unwrap_or_else(|| format!("there is no {path} in {folders}, where libpam looks for it")))
+        let directories = self.modules.join(" and ");
+        Err(problem
+            .unwrap_or_else(|| format!("there is no {path} in {directories}, where libpam looks for it")))
     }
 
-    /// Whether it is known where modules are.
+    /// Whether the directories of modules are known.
     #[must_use]
     pub fn is_known(&self) -> bool {
         !self.modules.is_empty()
     }
 }
 
-/// Whether a program could have it as its service's name. libpam makes capitals small before it looks,
-/// and editors and package managers leave copies beside the files.
+/// Whether a file's name can be a service's name. libpam converts service names to lower case. Editors and package
+/// managers leave copies of files in the same directory.
 fn is_service(name: &str) -> bool {
     const COPIES: [&str; 19] = [
         "~",
@@ -186,60 +190,58 @@ fn is_service(name: &str) -> bool {
         && !COPIES.iter().any(|copy| name.ends_with(copy))
         && !PARTS.iter().any(|part| name.contains(part))
         && !name.ends_with(".pacsave")
-        // A copy by its number or date.
+        // A copy with a number or a date at its end.
         && !name.rsplit_once('.').is_some_and(|(_, end)| end.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// Whether the loader would take a file.
+/// Checks that a file can be loaded as a module. The error says why not.
 fn loadable(path: &Path) -> Result<(), String> {
-    let metadata = fs::metadata(path).map_err(|_| "is not there".to_owned())?;
+    let metadata = fs::metadata(path).map_err(|_| "does not exist".to_owned())?;
     if !metadata.is_file() {
-        return Err("is no file".to_owned());
+        return Err("is not a regular file".to_owned());
     }
     let ours = header(Path::new("/proc/self/exe"));
     match header(path) {
         Some(header) if Some(header) == ours => whole(path),
-        Some(header) if header.starts_with(b"\x7fELF") => {
-            Err("is made for another kind of processor".to_owned())
-        }
-        _ => Err("is no shared object".to_owned()),
+        Some(header) if header.starts_with(b"\x7fELF") => Err("is for another kind of processor".to_owned()),
+        _ => Err("is not a shared object".to_owned()),
     }
 }
 
-/// Whether the file is all there, and is our module where it has that name.
+/// Checks that a file is complete and, if it has our module's name, that it is our module.
 fn whole(path: &Path) -> Result<(), String> {
     let file = bytes(path).ok_or("cannot be read")?;
     if let Some(fault) = elf::fault(&file) {
         return Err(fault.to_owned());
     }
-    // Position-independent programs are shared objects, too.
+    // A shared object with the module's name may still be something else, such as a program.
     let ours = path.file_name().is_some_and(|name| name == stack::MODULE);
-    let strange = |text: &&[u8]| !file.windows(text.len()).any(|part| part == *text);
+    let missing = |text: &&[u8]| !file.windows(text.len()).any(|part| part == *text);
     let marks = [b"\0pam_sm_open_session\0".as_slice(), b"pam_idle_watchdog".as_slice()];
-    match ours && marks.iter().any(strange) {
-        true => Err("is not our module".to_owned()),
+    match ours && marks.iter().any(missing) {
+        true => Err("is not the pam_idle_watchdog module".to_owned()),
         false => Ok(()),
     }
 }
 
-/// Why a module's file is not safe, if so: libpam loads it all the same.
+/// Why somebody other than root could have written a module, if so. libpam loads such a module all the same.
 #[must_use]
 pub fn unsafe_module(path: &Path) -> Option<&'static str> {
     let metadata = fs::metadata(path).ok()?;
     if metadata.uid() != 0 {
-        Some("does not belong to root")
+        Some("is not owned by root")
     } else if metadata.mode() & 0o022 != 0 {
-        Some("may be written by others than root")
+        Some("is writable by users other than root")
     } else {
         None
     }
 }
 
-/// The kind of processor, as an ELF header has it, but for what tells a program from a library.
+/// The part of an ELF header that names the processor. Bytes that differ between programs and libraries are zero.
 fn header(path: &Path) -> Option<[u8; HEADER]> {
     let mut header = [0; HEADER];
     File::open(path).and_then(|mut file| file.read_exact(&mut header)).ok()?;
-    // Bytes 16 and 17 are the type, 7 and on the system and padding.
+    // Bytes 7 to 15 are the operating system and padding, 16 and 17 the type of the file.
     header.iter_mut().enumerate().for_each(|(at, byte)| {
         if (7..18).contains(&at) {
             *byte = 0
@@ -254,8 +256,8 @@ fn bytes(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The directories that a pattern of [`LIBRARIES`] stands for.
-fn folders(root: &Path, pattern: &str) -> Vec<PathBuf> {
+/// The directories that match a pattern of [`LIBRARIES`].
+fn directories(root: &Path, pattern: &str) -> Vec<PathBuf> {
     let Some(parent) = pattern.strip_suffix("/*") else { return vec![root.join(pattern)] };
     let entries = fs::read_dir(root.join(parent)).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -268,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_library_of_this_machine_says_where_it_looks() {
+    fn the_directories_are_found_in_this_machines_library() {
         let libpam = Libpam::of(Path::new("/"));
         assert!(libpam.is_known());
         assert!(libpam.module("pam_permit.so").is_ok());
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_library_is_found_services_are_and_modules_are_not() {
+    fn without_a_library_services_have_default_directories_and_modules_have_none() {
         let libpam = Libpam::parse(PathBuf::from("/"), b"");
         assert_eq!((libpam.services[0].as_str(), libpam.is_known()), ("/etc/pam.d", false));
         let fedora =
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_files_are_no_services() {
+    fn copies_of_files_are_not_services() {
         for name in ["sshd", "su-l", "systemd-user", "gdm-password", "polkit-1", "ssh.ops"] {
             assert!(is_service(name), "{name}");
         }

@@ -1,38 +1,38 @@
-//! Runs a stack as libpam would, with answers of modules that somebody else gives. Pure.
+//! Runs a stack as libpam does. The caller says what each module returns. Pure.
 //!
-//! After `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. A test compares it with the libpam of the machine.
+//! Written after `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. `tests/dispatch.rs` compares it with the libpam of
+//! the machine.
 
-use super::control::{Action, Code};
+use super::control::{Code, ControlAction};
 use super::stack::{Entry, Runs};
 
-/// What has become of a stack.
+/// What happened when a stack ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What the application gets.
+    /// The code that the application gets.
     pub result: Code,
-    /// The lines that ran, by their positions, each with the action that followed.
-    pub ran: Vec<(usize, Action)>,
-    /// A jump behind the end of the stack.
+    /// The positions of the lines that ran, each with the action that libpam took after it.
+    pub ran: Vec<(usize, ControlAction)>,
+    /// The position of the first line that jumps past the end of the stack.
     pub bad_jump: Option<usize>,
 }
 
 impl Run {
-    /// Whether the application goes on.
     #[must_use]
     pub fn succeeds(&self) -> bool {
         self.result == Code::SUCCESS
     }
 
-    /// Whether that line ran.
+    /// Whether the line at this position ran.
     #[must_use]
     pub fn has(&self, at: usize) -> bool {
         self.ran.iter().any(|(ran, _)| *ran == at)
     }
 }
 
-/// What libpam thinks of the stack so far.
+/// The result of the lines that ran so far. `impression` and `status` are libpam's names.
 #[derive(Clone, Copy)]
-struct Thought {
+struct StackState {
     impression: Impression,
     status: Code,
 }
@@ -44,7 +44,7 @@ enum Impression {
     Negative,
 }
 
-impl Thought {
+impl StackState {
     const NONE: Self = Self { impression: Impression::Undefined, status: Code::PERM_DENIED };
 
     fn succeed(&mut self, code: Code) {
@@ -62,19 +62,19 @@ impl Thought {
     }
 }
 
-/// Runs the lines of one kind. `answer` says what the module of a line answers.
+/// Runs lines that all have the same type. `result` returns what the module of a line returns.
 #[must_use]
-pub fn run(entries: &[Entry], answer: impl Fn(usize, &Entry) -> Code) -> Run {
+pub fn run(entries: &[Entry], result: impl Fn(usize, &Entry) -> Code) -> Run {
     let mut run = Run { result: Code::PERM_DENIED, ran: Vec::new(), bad_jump: None };
-    // What was thought when each substack began.
-    let mut before = vec![Thought::NONE];
-    let mut thought = Thought::NONE;
+    // The state at the start of each substack.
+    let mut before = vec![StackState::NONE];
+    let mut state = StackState::NONE;
     let (mut at, mut level) = (0, 0);
     while let Some(entry) = entries.get(at) {
         if level < entry.level {
-            before.resize(entry.level + 1, Thought::NONE);
+            before.resize(entry.level + 1, StackState::NONE);
             if let Some(slot) = before.get_mut(entry.level) {
-                *slot = thought;
+                *slot = state;
             }
         }
         level = entry.level;
@@ -84,72 +84,73 @@ pub fn run(entries: &[Entry], answer: impl Fn(usize, &Entry) -> Code) -> Run {
                 continue;
             }
             Runs::Fails(_) => Code::PERM_DENIED,
-            Runs::Module(_) => answer(at, entry),
+            Runs::Module(_) => result(at, entry),
         };
         let action = entry.control.action(code);
         run.ran.push((at, action));
         let mut next = at + 1;
         match action {
-            Action::Ignore => {}
-            Action::Ok => thought.succeed(code),
-            Action::Done => {
-                thought.succeed(code);
-                if thought.impression == Impression::Positive {
+            ControlAction::Ignore => {}
+            ControlAction::Ok => state.succeed(code),
+            ControlAction::Done => {
+                state.succeed(code);
+                if state.impression == Impression::Positive {
                     next = end_of(entries, at);
                 }
             }
-            Action::Bad => thought.fail(code),
-            Action::Die => {
-                thought.fail(code);
+            ControlAction::Bad => state.fail(code),
+            ControlAction::Die => {
+                state.fail(code);
                 next = end_of(entries, at);
             }
-            Action::Reset => thought = before.get(level).copied().unwrap_or(Thought::NONE),
-            Action::Jump(lines) => match jump(entries, at, lines) {
+            ControlAction::Reset => state = before.get(level).copied().unwrap_or(StackState::NONE),
+            ControlAction::Jump(lines) => match jump(entries, at, lines) {
                 Ok(to) => next = to,
                 Err(to) => {
                     next = to;
-                    thought = Thought { impression: Impression::Negative, status: Code::PERM_DENIED };
+                    state = StackState { impression: Impression::Negative, status: Code::PERM_DENIED };
                     run.bad_jump.get_or_insert(at);
                 }
             },
         }
         at = next;
     }
-    let unsure = thought.status == Code::SUCCESS && thought.impression != Impression::Positive;
-    run.result = if unsure { Code::PERM_DENIED } else { thought.status };
+    let unsure = state.status == Code::SUCCESS && state.impression != Impression::Positive;
+    run.result = if unsure { Code::PERM_DENIED } else { state.status };
     run
 }
 
-/// Where the stack goes on that includes the line's own.
+/// The position after the (sub)stack that the line is in.
 fn end_of(entries: &[Entry], at: usize) -> usize {
     let level = entries.get(at).map_or(0, |entry| entry.level);
     let inner = entries.iter().skip(at + 1).take_while(|entry| entry.level >= level).count();
     at + 1 + inner
 }
 
-/// Where it goes on behind so many lines; a substack is one. The error is where it goes on if there are
-/// fewer.
+/// The position after a jump over this many lines; a substack counts as one line. If there are fewer lines, the
+/// position where libpam continues is returned as an error.
 fn jump(entries: &[Entry], at: usize, lines: u32) -> Result<usize, usize> {
     let level_at = |at: usize| entries.get(at).map(|entry| entry.level);
     let level = level_at(at).unwrap_or(0);
-    let (mut at, mut left) = (at, lines);
-    while left > 0 && level_at(at + 1).is_some_and(|next| next >= level) {
+    let (mut at, mut remaining) = (at, lines);
+    while remaining > 0 && level_at(at + 1).is_some_and(|next| next >= level) {
         at += 1;
         while level_at(at + 1).is_some_and(|next| next > level) {
             at += 1;
         }
-        left -= 1;
+        remaining -= 1;
     }
-    if left == 0 { Ok(at + 1) } else { Err(at + 1) }
+    if remaining == 0 { Ok(at + 1) } else { Err(at + 1) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::stack::{self, Kind};
+    use crate::command::pam_stack::parse;
+    use crate::command::pam_stack::stack::LineType;
     use std::path::PathBuf;
 
-    /// The positions that ran and the result, for modules that answer as their names say.
+    /// The positions of the lines that ran, and the result. Each module returns the code that it is named after.
     fn ran(text: &str) -> (Vec<usize>, &'static str) {
         let file = |name: &str| {
             let text = if name == "sub" {
@@ -159,7 +160,7 @@ mod tests {
             };
             Some((PathBuf::from(name), text.to_owned()))
         };
-        let entries = stack::read("service", true, file).unwrap().of_kind(Kind::Session);
+        let entries = parse::read("service", true, file).unwrap().of_type(LineType::Session);
         let code = |name: &str| Code((0..32).find(|code| Code(*code).name() == name).unwrap());
         let run = run(&entries, |_, entry| code(entry.module()));
         (run.ran.iter().map(|(at, _)| *at).collect(), run.result.name())
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(ran(text), (vec![0, 4], "success"));
         let text = "session [success=1] success\nsession include sub\nsession required success\n";
         assert_eq!(ran(text), (vec![0, 2, 3], "session_err"));
-        // A substack's end is that of its own.
+        // `done` inside a substack ends that substack only.
         let text = "session substack sub\nsession required success\n";
         assert_eq!(ran(text), (vec![1, 3], "success"));
         let text = "session [success=2 default=ignore] success\nsession required success\n";
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn reset_forgets_what_was_before() {
+    fn reset_forgets_earlier_results() {
         let text =
             "session required session_err\nsession [success=reset] success\nsession required success\n";
         assert_eq!(ran(text), (vec![0, 1, 2], "success"));

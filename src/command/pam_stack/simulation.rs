@@ -1,139 +1,136 @@
-//! How a service's session stack treats our line: in which ways a session opens, and which lines of ours
-//! run then. Pure: somebody else says which modules can be loaded.
+//! Simulates a service's session stack: in which cases a session opens, and which lines of our module run in each
+//! case. Pure: the caller says which modules can be loaded.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use super::answers;
-use super::control::{Action, Code};
+use super::control::{Code, ControlAction};
 use super::dispatch::{self, Run};
-use super::stack::{Entry, Kind, Runs, Stack};
+use super::module_results;
+use super::stack::{Entry, LineType, Runs, Stack};
 
-/// The module that puts a session into the scope which tells its processes from others.
+/// The module that creates the session's scope, which contains the session's processes.
 const SYSTEMD: &str = "pam_systemd.so";
-/// The module that may read the user's own environment.
+/// The module that can read environment variables from a file of the user.
 const ENV: &str = "pam_env.so";
 
-/// What becomes of a stack's session lines.
+/// The result of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Course {
-    /// The session lines.
+pub struct Simulation {
     pub entries: Vec<Entry>,
-    /// For every way in which a session opens: the lines of ours that run, by their positions. The usual way
-    /// comes first.
-    pub ways: Vec<Vec<usize>>,
+    /// For each case in which a session opens: the positions of our lines that run. The usual case comes first.
+    pub cases: Vec<Vec<usize>>,
     /// Why no session opens, if none does.
     pub refused: Option<String>,
-    /// Which lines pass one of ours over.
-    pub passing: BTreeSet<String>,
+    /// The lines that skip one of ours.
+    pub skipping: BTreeSet<String>,
     /// Why libpam cannot load lines of ours.
     pub unloadable: BTreeSet<String>,
-    /// What weakens our lines where they stand.
-    pub weak: BTreeSet<String>,
+    /// What is wrong with our lines or with their places in the stack.
+    pub warnings: BTreeSet<String>,
 }
 
-impl Course {
-    /// The course of a stack. `loads` returns why libpam cannot load the module at a path. `known` returns
-    /// what a line that tells people apart answers, if the question is about one login.
+impl Simulation {
+    /// Simulates a stack. `loads` returns why libpam cannot load the module at a path. `known` returns the result of
+    /// a conditional line, if it is known for the login in question.
     #[must_use]
     pub fn of(
         stack: &Stack,
         loads: &impl Fn(&str) -> Result<(), String>,
         known: &impl Fn(&Entry) -> Option<Code>,
     ) -> Self {
-        let entries = stack.of_kind(Kind::Session);
-        let weak = stack.misspelled.iter().cloned().collect();
+        let entries = stack.of_type(LineType::Session);
+        let warnings = stack.misspelled.iter().cloned().collect();
         if let Some(why) = &stack.broken {
-            return Self { refused: Some(why.clone()), entries, weak, ..Self::default() };
+            return Self { refused: Some(why.clone()), entries, warnings, ..Self::default() };
         }
-        let mut course = Self { weak, ..Self::default() };
+        let mut simulation = Self { warnings, ..Self::default() };
         let mut first = None;
-        for codes in answers::ways(&entries, &|path| loads(path).is_ok(), known) {
-            let way = Way { entries: &entries, codes };
-            let run = way.run();
+        for codes in module_results::cases(&entries, &|path| loads(path).is_ok(), known) {
+            let case = Case { entries: &entries, codes };
+            let run = case.run();
             if run.succeeds() {
-                let ours = way.ours(&run);
-                course.weak.extend(way.weaknesses(&ours));
-                course.passing.extend(way.passing(&run));
-                if !course.ways.contains(&ours) {
-                    course.ways.push(ours);
+                let ours = case.ours(&run);
+                simulation.warnings.extend(case.problems(&ours));
+                simulation.skipping.extend(case.skipping(&run));
+                if !simulation.cases.contains(&ours) {
+                    simulation.cases.push(ours);
                 }
             }
             first.get_or_insert(run);
         }
-        if let Some(run) = first.filter(|_| course.ways.is_empty()) {
-            course.refused = Some(culprit(&entries, &run, loads));
+        if simulation.cases.is_empty() {
+            simulation.refused = first.map(|run| cause(&entries, &run, loads));
         }
         for (entry, path) in
             entries.iter().filter(|entry| entry.is_ours()).filter_map(|entry| Some((entry, entry.path()?)))
         {
-            course.unloadable.extend(loads(path).err().map(|why| format!("{}: {why}", entry.place)));
+            simulation.unloadable.extend(loads(path).err().map(|why| format!("{}: {why}", entry.place)));
         }
         if entries.iter().any(Entry::is_ours) {
-            course.weak.extend(environment(stack, &entries));
+            simulation.warnings.extend(environment(stack, &entries));
         }
-        course.entries = entries;
-        course
+        simulation.entries = entries;
+        simulation
     }
 
-    /// The lines of ours.
     pub fn ours(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.is_ours())
     }
 
-    /// Why no line of ours runs, where none does.
+    /// Why none of our lines runs. Call this only if none does.
     #[must_use]
-    pub fn never(&self) -> String {
+    pub fn why_none_runs(&self) -> String {
         match &self.refused {
             Some(why) => format!("no session opens: {why}"),
             None if !self.unloadable.is_empty() => joined(&self.unloadable),
-            None => format!("no line of ours runs, passed over by {}", joined(&self.passing)),
+            None => format!("no pam_idle_watchdog.so line runs: {} skips it", joined(&self.skipping)),
         }
     }
 
-    /// The only line of ours that there is, if it runs in every session that opens.
+    /// Our line, if there is only one and it runs whenever a session opens.
     #[must_use]
     pub fn only_line(&self) -> Option<&Entry> {
         let mut ours = self.ours();
-        let only = ours.next().filter(|_| ours.next().is_none());
-        let always = !self.ways.is_empty() && self.ways.iter().all(|way| way.len() == 1);
-        only.filter(|_| always)
+        let (first, second) = (ours.next(), ours.next());
+        let always = !self.cases.is_empty() && self.cases.iter().all(|case| case.len() == 1);
+        if always && second.is_none() { first } else { None }
     }
 }
 
-/// Several texts as one.
+/// The texts with commas between them.
 #[must_use]
 pub fn joined(texts: &BTreeSet<String>) -> String {
     texts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// One way in which the modules may answer.
-struct Way<'a> {
+/// One case: what each module returns.
+struct Case<'a> {
     entries: &'a [Entry],
     codes: Vec<Code>,
 }
 
-impl Way<'_> {
+impl Case<'_> {
     fn run(&self) -> Run {
         let guarded = Cell::new(false);
         dispatch::run(self.entries, |at, entry| {
             let code = self.code(at);
             let guards = entry.is_ours() && code == Code::SUCCESS;
-            // A session is guarded once: the second line of ours has no opinion.
+            // After our first line has started a helper, the next one returns `ignore`.
             if guards && guarded.replace(true) { Code::IGNORE } else { code }
         })
     }
 
-    /// The same, but for the answer of one line.
+    /// The same case with another result for one line.
     fn run_with(&self, at: usize, code: Code) -> Run {
-        Way { entries: self.entries, codes: answers::replaced(&self.codes, at, code) }.run()
+        Case { entries: self.entries, codes: module_results::replaced(&self.codes, at, code) }.run()
     }
 
     fn code(&self, at: usize) -> Code {
         self.codes.get(at).copied().unwrap_or(Code::PERM_DENIED)
     }
 
-    /// The lines of ours that ran and could be loaded.
+    /// The positions of our lines that ran and could be loaded.
     fn ours(&self, run: &Run) -> Vec<usize> {
         let ours = |at: &usize| self.entries.get(*at).is_some_and(Entry::is_ours);
         run.ran
@@ -144,33 +141,35 @@ impl Way<'_> {
             .collect()
     }
 
-    /// The lines that pass one of ours over.
-    fn passing(&self, run: &Run) -> Vec<String> {
-        let skips = |action: Action| matches!(action, Action::Jump(_) | Action::Done | Action::Die);
+    /// The lines that skip one of ours.
+    fn skipping(&self, run: &Run) -> Vec<String> {
+        let skips = |action: ControlAction| {
+            matches!(action, ControlAction::Jump(_) | ControlAction::Done | ControlAction::Die)
+        };
         let passed = self.entries.iter().enumerate().filter(|(at, entry)| entry.is_ours() && !run.has(*at));
         let by = |at: usize| run.ran.iter().rev().find(|(ran, action)| *ran < at && skips(*action));
         passed.filter_map(|(at, _)| by(at)).filter_map(|(ran, _)| self.entries.get(*ran)).map(shown).collect()
     }
 
-    /// What weakens the lines of ours that run.
-    fn weaknesses(&self, ours: &[usize]) -> Vec<String> {
+    /// What is wrong with our lines that run in this case.
+    fn problems(&self, ours: &[usize]) -> Vec<String> {
         let mut found = Vec::new();
         let entry = |at: &usize| self.entries.get(*at);
         for (at, line) in ours.iter().filter_map(|at| Some((*at, entry(at)?))) {
             if self.run_with(at, Code::SESSION_ERR).succeeds() {
                 found.push(format!(
-                    "{} is {}: a session that cannot be guarded goes on unguarded, whatever onerr= says",
+                    "{} is {}: a session that cannot be guarded opens unguarded, whatever onerr= says",
                     line.place,
                     bracketed(&line.written)
                 ));
             }
         }
-        let left_alone =
-            ours.iter().fold(self.codes.clone(), |codes, at| answers::replaced(&codes, *at, Code::IGNORE));
-        if !ours.is_empty() && !(Way { entries: self.entries, codes: left_alone }).run().succeeds() {
-            found.push(
-                "exempt users cannot log in: without our module's no session line returns success".to_owned(),
-            );
+        let left_alone = ours
+            .iter()
+            .fold(self.codes.clone(), |codes, at| module_results::replaced(&codes, *at, Code::IGNORE));
+        if !ours.is_empty() && !(Case { entries: self.entries, codes: left_alone }).run().succeeds() {
+            found
+                .push("exempt users cannot log in, because no other session line returns success".to_owned());
         }
         let Some((at, line)) = ours.first().and_then(|at| Some((*at, entry(at)?))) else { return found };
         let run = self.run();
@@ -180,20 +179,26 @@ impl Way<'_> {
             .any(|(ran, _)| *ran > at && entry(ran).is_some_and(|entry| entry.module() == SYSTEMD))
         {
             found.push(format!(
-                "{} stands before {SYSTEMD}: the session's scope is not known yet",
+                "{} is before {SYSTEMD}, which creates the session's scope: move it after that line",
                 line.place
             ));
         }
         found.extend(
-            run.ran.iter().take_while(|(ran, _)| *ran < at).filter_map(|(ran, _)| self.hurdle(*ran, line)),
+            run.ran
+                .iter()
+                .take_while(|(ran, _)| *ran < at)
+                .filter_map(|(ran, _)| self.skips_on_failure(*ran, line)),
         );
         found
     }
 
-    /// Whether a line before ours lets the session open without ours when it does not succeed.
-    fn hurdle(&self, at: usize, ours: &Entry) -> Option<String> {
+    /// Finds a line before ours that skips ours when it does not succeed, while the session opens all the same.
+    fn skips_on_failure(&self, at: usize, ours: &Entry) -> Option<String> {
         let entry = self.entries.get(at)?;
-        if answers::is_certain(entry) || answers::tells_apart(entry) || self.code(at) != Code::SUCCESS {
+        if module_results::is_certain(entry)
+            || module_results::is_conditional(entry)
+            || self.code(at) != Code::SUCCESS
+        {
             return None;
         }
         let opens = |code: &Code| {
@@ -201,11 +206,11 @@ impl Way<'_> {
             run.succeeds() && self.ours(&run).is_empty()
         };
         let code = [Code::SESSION_ERR, Code::IGNORE].into_iter().find(opens)?;
-        Some(format!("{} passes {} over when it answers {}", shown(entry), ours.place, code.name()))
+        Some(format!("{} skips {} when it returns {}", shown(entry), ours.place, code.name()))
     }
 }
 
-/// A line, for people.
+/// A line as messages show it.
 fn shown(entry: &Entry) -> String {
     match &entry.runs {
         Runs::Module(_) => format!("{} ({} {})", entry.place, bracketed(&entry.written), entry.module()),
@@ -213,21 +218,21 @@ fn shown(entry: &Entry) -> String {
     }
 }
 
-/// A control as files have it.
+/// A control as it is written in files.
 fn bracketed(control: &str) -> String {
     if control.contains('=') { format!("[{control}]") } else { control.to_owned() }
 }
 
 /// Why a stack fails.
-fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), String>) -> String {
-    let fails = |action: &Action| matches!(action, Action::Bad | Action::Die);
+fn cause(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), String>) -> String {
+    let fails = |action: &ControlAction| matches!(action, ControlAction::Bad | ControlAction::Die);
     let failed = run.ran.iter().find(|(at, action)| fails(action) || run.bad_jump == Some(*at));
     let Some((entry, action)) = failed.and_then(|(at, action)| Some((entries.get(*at)?, action))) else {
         return "no session line returns success".to_owned();
     };
     match &entry.runs {
         Runs::Fails(why) => format!("{}: {why}", entry.place),
-        Runs::Module(_) if !fails(action) => format!("{} jumps behind the end of the stack", shown(entry)),
+        Runs::Module(_) if !fails(action) => format!("{} jumps past the end of the stack", shown(entry)),
         Runs::Module(path) => match loads(path) {
             Err(why) => format!("{}: {why}", entry.place),
             Ok(()) if fails(&entry.control.action(Code::SUCCESS)) => {
@@ -239,20 +244,20 @@ fn culprit(entries: &[Entry], run: &Run, loads: &impl Fn(&str) -> Result<(), Str
     }
 }
 
-/// The lines that read the user's own environment before the session gets its class.
+/// Finds lines that read the user's own environment file before the session gets its class.
 fn environment(stack: &Stack, session: &[Entry]) -> Vec<String> {
     let Some(systemd) = session.iter().position(|entry| entry.module() == SYSTEMD) else { return Vec::new() };
     let reads = |entry: &&Entry| {
         let value = entry.words.iter().find_map(|word| word.strip_prefix("user_readenv="));
         entry.module() == ENV && value.is_some_and(|value| !value.trim_start_matches('0').is_empty())
     };
-    // The credentials are set, which runs the auth lines, before the session opens.
-    let auth = stack.entries.iter().filter(|entry| entry.kind == Kind::Auth);
+    // Auth lines run before the session opens: pam_setcred(3) runs them.
+    let auth = stack.entries.iter().filter(|entry| entry.line_type == LineType::Auth);
     let before = auth.chain(session.iter().take(systemd)).filter(reads);
     let said = |entry: &Entry| {
         format!(
-            "{} reads ~/.pam_environment before {SYSTEMD} runs: users say themselves of which class and type their \
-             session is; move it behind",
+            "{} reads ~/.pam_environment before {SYSTEMD} runs, so users can choose the class and the type of their \
+             session: move it after {SYSTEMD}",
             shown(entry)
         )
     };

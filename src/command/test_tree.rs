@@ -1,4 +1,4 @@
-//! For tests: a machine's files below a directory of our own.
+//! For tests: the files of a machine, in a temporary directory.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::machine::Machine;
 
-/// Where this machine's libpam looks for modules.
+/// Where the libpam of this machine looks for modules.
 const MODULES: &str = "usr/lib/any-linux-any/security";
-/// A stack as Debian's sshd has it; `@OURS@` stands for what is tested.
+/// The stack of sshd on Debian. `@OURS@` is replaced by the lines to test.
 const SSHD: &str = "\
 @include common-auth
 account required pam_nologin.so
@@ -45,11 +45,11 @@ const PRESENT: [&str; 12] = [
     "pam_foo",
 ];
 
-/// A machine like Debian, with an sshd that uses PAM.
+/// A machine like Debian. Its sshd uses PAM.
 pub struct Tree(PathBuf);
 
 impl Tree {
-    /// With these lines of ours in the stack of sshd.
+    /// A machine with these lines in the stack of sshd.
     pub fn with(ours: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Tree {
         tree
     }
 
-    /// A file that this processor's loader takes for our module: its header, one part that is loaded, and names.
+    /// A file that passes for our module: an ELF header of this processor, one segment, and our names.
     pub fn elf() -> Vec<u8> {
         let mut file = vec![0; 20];
         File::open("/proc/self/exe").unwrap().read_exact(&mut file).unwrap();
@@ -110,13 +110,13 @@ impl Tree {
         format!("{MODULES}/pam_idle_watchdog.so")
     }
 
-    /// An sshd that says this of itself.
+    /// Adds an sshd with this configuration.
     pub fn sshd(&self, says: &str) {
         self.program("usr/sbin/sshd", &format!("#!/bin/sh\ncat <<'END'\n{says}\nEND\n"));
     }
 
-    /// A program. Another process writes it: a file that is open for writing in a child which a test beside
-    /// this one has just forked cannot be executed.
+    /// Adds a program. Another process writes the file: if this process wrote it, a child that another test forks at
+    /// that moment would keep the file open for writing, and the kernel would refuse to execute it.
     pub fn program(&self, path: &str, text: &str) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

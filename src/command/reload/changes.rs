@@ -1,9 +1,10 @@
-//! What a reload changes for a session, in words.
+//! Describes what a reload changes for a session.
 
 use crate::policy::duration;
 use crate::protocol::start::Orders;
 
-/// What holds now. Of what was before only the differences are said; `None` where nobody tells it.
+/// Describes the settings that apply now, with the old value of each setting that has changed. `before` is `None` if
+/// the old settings are not known.
 #[must_use]
 pub fn text(before: Option<&Orders>, after: &Orders) -> String {
     let (now, then) = (settings(after), before.map(settings));
@@ -12,7 +13,7 @@ pub fn text(before: Option<&Orders>, after: &Orders) -> String {
         let was = then.as_ref().and_then(|then| then.get(at)).map(|(_, was)| was);
         match was.filter(|was| *was != value) {
             Some(was) => parts.push(format!("{name}={value} (was {was})")),
-            // These two say whether anybody is ended, and when.
+            // These two are always shown: they say when the session is ended, and what of it.
             None if matches!(*name, "timeout" | "kill") => parts.push(format!("{name}={value}")),
             None => {}
         }
@@ -27,7 +28,7 @@ pub fn text(before: Option<&Orders>, after: &Orders) -> String {
     text
 }
 
-/// What can be set, as an administrator writes it. Where a rule stands is no setting.
+/// The settings as an administrator writes them. The place of the rule is not a setting.
 fn settings(orders: &Orders) -> Vec<(&'static str, String)> {
     let Orders { limit, warn, grace, kill, activity, notty, message, rule: _, quiet, debug } = orders;
     let or = |value: &Option<std::time::Duration>, none: &str| {
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_is_said_and_who_is_ended_always() {
+    fn changes_are_shown_and_timeout_and_kill_always() {
         let before = orders("timeout=1h kill=none grace=5s", None);
         let after = orders("timeout=40s kill=none grace=5s", Some("/f:3"));
         assert_eq!(text(Some(&before), &after), "timeout=40s (was 1h) warn=20s (was 1m) kill=none, /f:3");

@@ -1,15 +1,15 @@
-//! What was found, for people and for machines.
+//! Prints the results of `check`, as text and as JSON.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::args::Asked;
-use super::watched::Watched;
+use super::login::LoginVerdict;
+use crate::command::args::Asked;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
 use crate::record::shown;
 
-/// A setting as both kinds of readers see it.
+/// A setting, as text and as JSON.
 struct Row {
     name: &'static str,
     text: String,
@@ -62,19 +62,18 @@ fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
         .collect()
 }
 
-/// Whether a login is watched, for people.
+/// Whether a login is watched, as text.
 #[must_use]
-pub fn watched(watched: &Watched) -> String {
+pub fn watched(watched: &LoginVerdict) -> String {
     let word = if watched.watched { "watched" } else { "not watched" };
     format!("{word}, because {}\n", shown(&watched.because))
 }
 
-/// An object, for machines. Whether a login is watched comes first: nothing else is worth anything where it
-/// is not.
+/// The JSON object. Whether the login is watched comes first, because otherwise the settings have no effect.
 #[must_use]
-pub fn object(watched: Option<&Watched>, rest: Map<String, Value>) -> String {
+pub fn object(watched: Option<&LoginVerdict>, rest: Map<String, Value>) -> String {
     let text = printable(&format!("{:#}", Value::from(rest)));
-    let Some(Watched { watched, because }) = watched else { return text + "\n" };
+    let Some(LoginVerdict { watched, because }) = watched else { return text + "\n" };
     let because = printable(&Value::from(because.as_str()).to_string());
     let first = format!("{{\n  \"watched\": {watched},\n  \"because\": {because}");
     match text.strip_prefix("{\n") {
@@ -83,7 +82,7 @@ pub fn object(watched: Option<&Watched>, rest: Map<String, Value>) -> String {
     }
 }
 
-/// A decision about a login, for people.
+/// The decision about a login, as text.
 #[must_use]
 pub fn decision(
     login: &Asked,
@@ -107,7 +106,7 @@ pub fn decision(
     lines.iter().map(|line| shown(line) + "\n").collect()
 }
 
-/// The same, for machines.
+/// The decision about a login, as JSON.
 #[must_use]
 pub fn decision_json(
     login: &Asked,
@@ -138,7 +137,7 @@ pub fn decision_json(
     )
 }
 
-/// A fault of the policy, for machines.
+/// A fault of the policy, as JSON.
 #[must_use]
 pub fn fault_json(fault: &Fault) -> Value {
     let (line, column) = fault.at.unzip();
@@ -151,12 +150,12 @@ pub fn fault_json(fault: &Fault) -> Value {
     })
 }
 
-/// The text of a JSON value, in which each character that is not printable is written by its number. `serde_json`
-/// does that with the control characters of ASCII alone, and terminals know others.
+/// Escapes all characters of a JSON text that are not printable. `serde_json` escapes only the control characters
+/// of ASCII, but others act on a terminal, too.
 fn printable(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {
-        // The quotation marks and backslashes are JSON's own, and so are its line feeds.
+        // Quotation marks, backslashes and line feeds belong to the JSON syntax.
         if c == '\n' || shown(c.encode_utf8(&mut [0; 4])).chars().eq([c]) {
             text.push(c);
         } else {

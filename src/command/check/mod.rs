@@ -1,4 +1,11 @@
-//! `idle-watchdog check`
+//! `idle-watchdog check`: whether the policy can be read, what applies to a login, and whether sessions are watched.
+
+mod login;
+mod policy_notes;
+mod report;
+mod services;
+mod system;
+mod verdict;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -7,21 +14,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::args::{Asked, Check};
-use super::machine::Machine;
-use super::services::Policies;
-use super::stack::{self, Entry, Kind, Stack};
-use super::system::{self, Found};
-use super::verdict::Decided;
-use super::watched::{self, Watched};
-use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
+use crate::command::args::{Asked, Check};
+use crate::command::machine::Machine;
+use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
+use crate::command::pam_stack::parse;
+use crate::command::pam_stack::stack::{Entry, LineType, Stack};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
+use login::LoginVerdict;
+use services::Policies;
+use system::SystemReport;
+use verdict::Decided;
 
-/// Checks what was asked for; answers the text and the exit status.
+/// Runs the checks that the command line asks for. Returns the output and the exit status.
 #[must_use]
 pub fn run(check: &Check) -> (String, u8) {
     let machine = Machine::here();
@@ -38,10 +46,10 @@ pub fn run(check: &Check) -> (String, u8) {
         }
     };
     if check.system {
-        let found = system::look(&machine, &Policies::new(answer.instead.take()));
+        let found = system::check(&machine, &Policies::new(answer.instead.take()));
         system_wide(found, check.strict, broken, &mut answer);
     }
-    let code = match (broken, answer.weak) {
+    let code = match (broken, answer.has_findings) {
         (true, _) => BROKEN,
         (false, true) => FINDINGS,
         (false, false) => CLEAN,
@@ -50,15 +58,15 @@ pub fn run(check: &Check) -> (String, u8) {
     (text, code)
 }
 
-/// What weakens the guard on a machine. That nothing does is said only where nothing was found at all.
-fn system_wide(found: Found, strict: bool, broken: bool, answer: &mut Answer) {
-    answer.weak |= !found.findings.is_empty() || (strict && !found.notes.is_empty());
+/// Adds the result of `--system` to the answer. "No problem" is said only if nothing at all was found.
+fn system_wide(found: SystemReport, strict: bool, broken: bool, answer: &mut Answer) {
+    answer.has_findings |= !found.findings.is_empty() || (strict && !found.notes.is_empty());
     let services =
         found.services.iter().map(|service| format!("{}: {}\n", shown(&service.name), shown(&service.text)));
     answer.text.extend(services);
-    answer.text.extend(found.findings.iter().map(|finding| format!("weak: {}\n", shown(finding))));
-    if !broken && !answer.weak {
-        answer.text.push_str("nothing weakens the guard on this machine\n");
+    answer.text.extend(found.findings.iter().map(|finding| format!("warning: {}\n", shown(finding))));
+    if !broken && !answer.has_findings {
+        answer.text.push_str("no problem was found on this machine\n");
     }
     for note in &found.notes {
         complain(format_args!("note: {note}"));
@@ -77,25 +85,25 @@ fn system_wide(found: Found, strict: bool, broken: bool, answer: &mut Answer) {
 struct Answer {
     text: String,
     json: Map<String, Value>,
-    /// Whether the login that was asked about is watched.
-    watched: Option<Watched>,
-    /// The policy that is checked in place of the installed one.
+    /// Whether the login in question is watched.
+    watched: Option<LoginVerdict>,
+    /// The policy that is checked in place of the installed one, if there is such a policy.
     instead: Option<Policy>,
-    weak: bool,
+    has_findings: bool,
 }
 
-/// Reads the policy and decides about the login, if one is asked about.
+/// Checks the policy, and a login if the command line has one.
 fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), Vec<Fault>> {
-    let found = Line::find(check, machine)?;
+    let found = PamLine::find(check, machine)?;
     let files = Files::of(found.read.conf_path());
     let policy = match &check.file {
         Some(file) => Policy::parse(file.clone(), &text_of(file).map_err(|fault| vec![fault])?)?,
         None => files.load()?,
     };
-    let (mut notes, untold) = notes::of(&policy, &machine.libpam.services());
+    let (mut notes, failed) = policy_notes::of(&policy, &machine.libpam.services());
     let faults = policy::message_faults(&found.read, &policy, &files);
     match &check.file {
-        // Its message files may come after it.
+        // If the policy is not installed yet, its message files may not be installed either.
         Some(_) => notes.extend(faults.iter().map(ToString::to_string)),
         None if !faults.is_empty() => return Err(faults),
         None => {}
@@ -111,31 +119,31 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
             check
                 .spelled
                 .as_ref()
-                .map(|spelled| format!("--service {spelled}: libpam takes that for {}", login.service)),
+                .map(|spelled| format!("--service {spelled}: libpam uses the service {}", login.service)),
         );
         notes.extend(named_host(&policy, login));
         decide(login, machine, &found, &files, &policy, answer)?;
-    } else if !untold.is_empty() {
-        // A login that such a rule is asked about has this fault.
-        return Err(untold);
+    } else if !failed.is_empty() {
+        // With --user, `decide` reports the names that matter for that login.
+        return Err(failed);
     } else {
         let rules = policy.rules.len();
         let mut files: Vec<String> =
             policy.rules.iter().map(|rule| rule.place.file.display().to_string()).collect();
-        // Those of one file stand together.
+        // The rules of one file are next to each other.
         files.dedup();
         let files = shown(&files.join(", "));
         answer.text.push_str(&match rules {
-            0 => "no rule: the PAM line alone holds\n".to_owned(),
-            1 => format!("1 rule, of {files}: no fault\n"),
-            _ => format!("{rules} rules, of {files}: no fault\n"),
+            0 => "no rules: the PAM line applies alone\n".to_owned(),
+            1 => format!("1 rule in {files}: no errors\n"),
+            _ => format!("{rules} rules in {files}: no errors\n"),
         });
         answer.json.insert("rules".to_owned(), Value::from(rules));
     }
     for note in &notes {
         complain(format_args!("note: {note}"));
     }
-    answer.weak |= check.strict && !notes.is_empty();
+    answer.has_findings |= check.strict && !notes.is_empty();
     answer.json.insert("notes".to_owned(), Value::from(notes));
     answer.instead = check.file.is_some().then_some(policy);
     Ok(())
@@ -144,7 +152,7 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
 fn decide(
     login: &Asked,
     machine: &Machine,
-    line: &Line,
+    line: &PamLine,
     files: &Files,
     policy: &Policy,
     answer: &mut Answer,
@@ -158,59 +166,64 @@ fn decide(
     let settings = resolved.settings.clone();
     let decided =
         Decided { settings, rule: resolved.rule.as_ref().map(ToString::to_string), origins: origins.clone() };
-    let watched = watched::judge(machine, login, &line.found, &decided, &line.origin);
+    let watched = login::judge(machine, login, &line.found, &decided, &line.origin);
     answer.text.push_str(&report::watched(&watched));
     answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
-    answer.weak |= !watched.watched;
+    answer.has_findings |= !watched.watched;
     answer.watched = Some(watched);
     answer.json.append(&mut report::decision_json(login, &resolved, &origins));
     Ok(())
 }
 
-/// That no service has a PAM line of ours, if so: then the policy holds for nobody.
+/// A note if no service has a line of our module, because the policy applies to nobody then.
 fn unguarded(machine: &Machine) -> Option<String> {
     let libpam = &machine.libpam;
     let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
-    let has_ours = |stack: Stack| stack.of_kind(Kind::Session).iter().any(Entry::is_ours);
+    let has_ours = |stack: Stack| stack.of_type(LineType::Session).iter().any(Entry::is_ours);
     if stacks.into_iter().any(has_ours) {
         return None;
     }
-    let why = watched::course(machine, machine.sshd().service(), &|_| None).err()?;
-    Some(format!("the policy holds for nobody, because no service has a PAM line of ours: {why}"))
+    let why = machine.simulate_service(machine.sshd().service(), &|_| None).err()?;
+    Some(format!("the policy applies to nobody, because no service has a pam_idle_watchdog.so line: {why}"))
 }
 
-/// Where the host is a name, rules for addresses do not match, whatever address it has.
+/// Notes about rules for addresses if the host is a name: they do not match it, whatever address it has.
 fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
     let note = |rule: &Rule, source: &dyn Display| {
         let place = &rule.place;
-        format!("{place}: {source} is compared with addresses, and {} is a name", from.escape_debug())
+        format!("{place}: {source} matches addresses only, and {} is a name", from.escape_debug())
     };
-    let rules = policy.rules.iter().filter(|_| policy::is_host_name(from));
-    rules.flat_map(|rule| rule.by_address(service).map(move |source| note(rule, source))).collect()
+    if !policy::is_host_name(from) {
+        return Vec::new();
+    }
+    policy
+        .rules
+        .iter()
+        .flat_map(|rule| rule.by_address(service).map(move |source| note(rule, source)))
+        .collect()
 }
 
-/// The PAM line.
-struct Line {
-    /// Where it is from, for people.
+/// The PAM line that is checked.
+struct PamLine {
+    /// Where it comes from, as text.
     origin: String,
-    /// The same, as the stack has it.
-    found: watched::Found,
+    found: login::LineSource,
     read: Words,
 }
 
-impl Line {
-    /// As given, or the line of ours that runs in the service's stack, or an empty one.
+impl PamLine {
+    /// The line from the command line, or else the one that runs in the service's stack, or else an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
         let found = check.line.as_ref().map_or_else(
-            || watched::line(machine, check.service(), check.login.as_ref()),
-            |_| watched::Found::Given,
+            || login::line(machine, check.service(), check.login.as_ref()),
+            |_| login::LineSource::Given,
         );
         let (origin, words) = match &found {
-            watched::Found::Given => {
-                ("as given".to_owned(), check.line.as_deref().map(stack::words).unwrap_or_default())
+            login::LineSource::Given => {
+                ("as given".to_owned(), check.line.as_deref().map(parse::words).unwrap_or_default())
             }
-            watched::Found::Line(line, _) => (line.place.clone(), line.words.clone()),
-            watched::Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
+            login::LineSource::Stack(line, _) => (line.place.clone(), line.words.clone()),
+            login::LineSource::None(_) => ("none, treated as empty".to_owned(), Vec::new()),
         };
         let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
@@ -219,7 +232,7 @@ impl Line {
     }
 }
 
-/// The text of a file that need not be installed; `-` is standard input.
+/// The text of a file, installed or not. `-` is standard input.
 fn text_of(file: &Path) -> Result<String, Fault> {
     let text = if file == Path::new("-") {
         trusted::text(io::stdin().lock())
@@ -231,13 +244,13 @@ fn text_of(file: &Path) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Tree;
     use super::*;
+    use crate::command::test_tree::Tree;
 
     #[test]
-    fn a_machine_without_a_line_of_ours_is_noted() {
-        let said = "the policy holds for nobody, because no service has a PAM line of ours: the session stack of \
-                    sshd has no line of ours";
+    fn a_machine_without_our_line_is_noted() {
+        let said = "the policy applies to nobody, because no service has a pam_idle_watchdog.so line: the session stack of \
+                    sshd has no pam_idle_watchdog.so line";
         assert_eq!(unguarded(&Tree::with("").machine()).as_deref(), Some(said));
         let tree = Tree::with("");
         tree.put("etc/pam.d/login", "session required pam_idle_watchdog.so\n");
@@ -245,12 +258,16 @@ mod tests {
     }
 
     #[test]
-    fn a_note_about_the_machine_counts_where_notes_count() {
-        for (strict, notes, weak) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
-            let found = Found { notes: vec!["a note".to_owned(); notes], ..Found::default() };
+    fn strict_counts_notes_about_the_machine() {
+        for (strict, notes, warnings) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
+            let found = SystemReport { notes: vec!["a note".to_owned(); notes], ..SystemReport::default() };
             let mut answer = Answer::default();
             system_wide(found, strict, false, &mut answer);
-            assert_eq!((answer.weak, answer.text.is_empty()), (weak, weak), "{strict} {notes}");
+            assert_eq!(
+                (answer.has_findings, answer.text.is_empty()),
+                (warnings, warnings),
+                "{strict} {notes}"
+            );
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Whether a file is a shared object that the loader takes whole. Pure: somebody else reads the file and has
-//! compared the processor, so numbers are in the order of this machine's bytes.
+//! Checks that a file is a complete shared object. Pure: the caller reads the file, and checks before that it is for
+//! this processor. So numbers are in this machine's byte order.
 
 /// `ET_DYN`
 const SHARED: u64 = 3;
 /// `PT_LOAD`
 const LOAD: u64 = 1;
 
-/// Where the two classes of files keep what is asked for: positions and widths in bytes.
+/// Where the fields that we read are in 32-bit and in 64-bit files, in bytes.
 struct Shape {
     word: usize,
-    /// Of the header: program headers, their size, their number.
+    /// In the ELF header: the position, the size and the number of the program headers.
     headers: usize,
     size: usize,
     count: usize,
-    /// Of a program header.
+    /// In a program header.
     offset: usize,
     length: usize,
 }
@@ -21,20 +21,20 @@ struct Shape {
 const SMALL: Shape = Shape { word: 4, headers: 28, size: 42, count: 44, offset: 4, length: 16 };
 const LARGE: Shape = Shape { word: 8, headers: 32, size: 54, count: 56, offset: 8, length: 32 };
 
-/// Why the loader does not take the file, if so.
+/// Why the file cannot be loaded, if it cannot.
 #[must_use]
 pub fn fault(file: &[u8]) -> Option<&'static str> {
-    match loads(file) {
-        None => Some("is cut off"),
-        Some(None) => Some("is no shared object"),
-        Some(Some(end)) if end > file.len() as u64 => Some("is cut off"),
+    match loaded_end(file) {
+        None => Some("is truncated"),
+        Some(None) => Some("is not a shared object"),
+        Some(Some(end)) if end > file.len() as u64 => Some("is truncated"),
         Some(Some(_)) => None,
     }
 }
 
-/// Where the last part that is loaded ends; `Some(None)` for a file that is no shared object, `None` for one that
-/// ends before it says.
-fn loads(file: &[u8]) -> Option<Option<u64>> {
+/// Where the last segment that is loaded ends. `Some(None)` if the file is not a shared object, `None` if a header is
+/// truncated.
+fn loaded_end(file: &[u8]) -> Option<Option<u64>> {
     let shape = if file.get(4)? == &1 { SMALL } else { LARGE };
     if number(file, 16, 2)? != SHARED {
         return Some(None);
@@ -52,7 +52,7 @@ fn loads(file: &[u8]) -> Option<Option<u64>> {
     Some(last)
 }
 
-/// A number of so many bytes.
+/// Reads a number that is `width` bytes long.
 fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(width)?)?;
     Some(match *bytes {
@@ -67,14 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_cut_off_anywhere_is_found() {
-        let whole = crate::command::tree::Tree::elf();
+    fn a_truncated_file_is_found_wherever_it_ends() {
+        let whole = crate::command::test_tree::Tree::elf();
         assert_eq!(fault(&whole), None);
         for length in 20..whole.len() {
-            assert_eq!(fault(&whole[..length]), Some("is cut off"), "{length}");
+            assert_eq!(fault(&whole[..length]), Some("is truncated"), "{length}");
         }
         let mut program = whole;
         program[16..18].copy_from_slice(&2u16.to_ne_bytes());
-        assert_eq!(fault(&program), Some("is no shared object"));
+        assert_eq!(fault(&program), Some("is not a shared object"));
     }
 }

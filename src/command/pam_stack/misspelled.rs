@@ -1,21 +1,22 @@
-//! Lines of a stack that nearly are ours: a letter is wrong, and libpam takes them for something else. Pure.
+//! Finds lines that were probably meant as session lines of our module, but have a typing error. Pure.
 
-use super::stack::{Kind, MODULE};
+use super::stack::{LineType, MODULE};
 
-/// What is wrong with a line that was meant as a session line of ours, by its first word and its module.
+/// What is wrong with a line, if it looks like a mistyped session line of our module. `word` is the line's first
+/// word.
 #[must_use]
-pub fn misspelled(word: &str, kind: Option<Kind>, module: &str) -> Option<String> {
+pub fn misspelled(word: &str, kind: Option<LineType>, module: &str) -> Option<String> {
     let name = module.rsplit('/').next().unwrap_or(module);
     match kind {
-        None if name == MODULE => Some(format!("{word} is no type of line: did you mean session?")),
-        None | Some(Kind::Session) if name != MODULE && is_nearly_ours(name) => {
+        None if name == MODULE => Some(format!("{word} is not a line type: did you mean session?")),
+        None | Some(LineType::Session) if name != MODULE && is_nearly_ours(name) => {
             Some(format!("no module is called {name}: did you mean {MODULE}?"))
         }
         _ => None,
     }
 }
 
-/// Whether a module's name differs from ours by one letter, by its ending, or by hyphens and capitals.
+/// Whether a module's name differs from ours by one letter, by a missing `.so`, or by hyphens and capitals.
 fn is_nearly_ours(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('-', "_");
     let stem = |name: &str| name.strip_suffix(".so").unwrap_or(name).to_owned();
@@ -29,16 +30,16 @@ fn is_nearly_ours(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stack;
+    use crate::command::pam_stack::parse;
     use std::path::PathBuf;
 
     #[test]
-    fn a_line_that_nearly_names_our_module_is_told() {
+    fn a_mistyped_line_of_our_module_is_found() {
         let told = |line: &str| {
             let text = format!("{line}\n");
-            stack::read("x", true, |_| Some((PathBuf::from("/f"), text.clone()))).unwrap().misspelled
+            parse::read("x", true, |_| Some((PathBuf::from("/f"), text.clone()))).unwrap().misspelled
         };
-        let type_of_line = "/f:1: sesion is no type of line: did you mean session?";
+        let type_of_line = "/f:1: sesion is not a line type: did you mean session?";
         assert_eq!(told("sesion required pam_idle_watchdog.so"), [type_of_line]);
         for name in [
             "pam_idle_watchdogs.so",

@@ -1,61 +1,56 @@
-//! Whether a service ends idle sessions. Pure: somebody else decides by the policy.
+//! Whether a service ends idle sessions. Pure: the caller applies the policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::control::{Action, Code};
-use super::course::{Course, joined};
-use super::stack::Entry;
+use crate::command::pam_stack::control::{Code, ControlAction};
+use crate::command::pam_stack::simulation::{Simulation, joined};
+use crate::command::pam_stack::stack::Entry;
 use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
 
-/// What a service does with idle sessions of somebody whom no rule names.
+/// What a service does with the idle sessions of a user whom no rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It ends them, by the first of these lines, or where conditions say so by another.
+pub enum ServiceVerdict {
+    /// It ends them. The first element is the usual case; the others depend on conditional lines.
     Ends(Vec<End>),
-    /// It ends nobody's, and why.
+    /// It ends none, for this reason.
     Nobody(String),
-    /// Its sessions are not watched, by design, because.
+    /// Its sessions are never watched, for this reason.
     Exempt(String),
-    /// It has no line of ours.
+    /// Its stack has no line of our module.
     NoLine,
 }
 
-/// What holds where a line of ours guards.
+/// What applies if one of our lines guards the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The limit.
     pub limit: Duration,
-    /// Who is ended.
     pub kill: Kill,
-    /// Where the line stands.
+    /// Where the PAM line is.
     pub line: String,
-    /// Where the rule stands that decides, if one does.
+    /// Where the rule is that matches, if one does.
     pub rule: Option<String>,
 }
 
-/// A verdict, and what weakens the guard beside it.
+/// A verdict with its warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// What weakens the guard.
-    pub weak: BTreeSet<String>,
+    pub verdict: ServiceVerdict,
+    pub warnings: BTreeSet<String>,
 }
 
-/// What the policy says with the words of a line.
+/// The decision of the policy for a PAM line.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// What holds.
     pub settings: Settings,
-    /// Where the rule stands that decided, if one did.
+    /// Where the rule is that matches, if one does.
     pub rule: Option<String>,
-    /// Who set what.
+    /// Where each setting comes from.
     pub origins: Vec<(&'static str, Origin)>,
 }
 
 impl Decided {
-    /// Where a setting stands: in the rule, or on the line at that place.
+    /// Where a setting is written: the place of the rule, or `line`.
     #[must_use]
     pub fn by<'a>(&'a self, setting: &str, line: &'a str) -> &'a str {
         let origin = self.origins.iter().find(|(name, _)| *name == setting).map(|(_, origin)| *origin);
@@ -66,41 +61,41 @@ impl Decided {
     }
 }
 
-/// Judges a service by its stack. `decide` returns what holds for a login, and `helper` is why the helper cannot
-/// guard any session, if so.
+/// Judges a service by its stack. `decide` returns the decision for a PAM line. `helper` says why the helper cannot
+/// guard any session, if it cannot.
 #[must_use]
-pub fn judge(course: &Course, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
-    let mut weak = course.weak.clone();
-    if course.ours().next().is_none() {
-        return Judged { verdict: Verdict::NoLine, weak };
+pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
+    let mut warnings = simulation.warnings.clone();
+    if simulation.ours().next().is_none() {
+        return Judged { verdict: ServiceVerdict::NoLine, warnings };
     }
-    let refused = course.refused.as_ref().map(|why| format!("no session opens: {why}"));
+    let refused = simulation.refused.as_ref().map(|why| format!("no session opens: {why}"));
     let (mut ends, mut nobody): (Vec<End>, Vec<String>) = (Vec::new(), refused.into_iter().collect());
     let mut seconds = Seconds::default();
-    for way in &course.ways {
-        let lines: Vec<&Entry> = way.iter().filter_map(|at| course.entries.get(*at)).collect();
+    for case in &simulation.cases {
+        let lines: Vec<&Entry> = case.iter().filter_map(|at| simulation.entries.get(*at)).collect();
         seconds.note(&lines, decide);
-        match guarded(course, &lines, helper, decide, &mut weak) {
+        match guarded(simulation, &lines, helper, decide, &mut warnings) {
             Ok(end) if ends.contains(&end) => {}
             Ok(end) => ends.push(end),
             Err(why) => nobody.push(why),
         }
     }
-    weak.extend(seconds.useless());
+    warnings.extend(seconds.useless());
     let verdict = match nobody.into_iter().next() {
-        Some(why) if ends.is_empty() => Verdict::Nobody(why),
-        _ => Verdict::Ends(ends),
+        Some(why) if ends.is_empty() => ServiceVerdict::Nobody(why),
+        _ => ServiceVerdict::Ends(ends),
     };
-    Judged { verdict, weak }
+    Judged { verdict, warnings }
 }
 
-/// Lines of ours behind one that guards already. Where conditions decide which lines run, such a line may guard
-/// in another session.
+/// Finds lines of ours that run only after another one that guards the session already. If lines before them are
+/// conditional, such a line may guard other sessions.
 #[derive(Default)]
 struct Seconds {
-    /// Places of lines that guard in some way.
+    /// The places of lines that guard in some case.
     guards: BTreeSet<String>,
-    /// Places of lines that run behind one that guards, each with the latter's.
+    /// The places of lines that run after one that guards, with the place of that one.
     behind: BTreeMap<String, String>,
 }
 
@@ -119,18 +114,18 @@ impl Seconds {
     fn useless(&self) -> impl Iterator<Item = String> + '_ {
         let useless = self.behind.iter().filter(|(second, _)| !self.guards.contains(*second));
         useless.map(|(second, first)| {
-            format!("{second} does nothing: {first}, another line of ours, guards the session already")
+            format!("{second} does nothing, because {first} guards the session already")
         })
     }
 }
 
-/// What ends a session in which these lines of ours run. The error says why nothing does.
+/// What ends a session in which these lines of ours run. The error says why nothing ends it.
 fn guarded(
-    course: &Course,
+    simulation: &Simulation,
     lines: &[&Entry],
     helper: Option<&str>,
     decide: &impl Fn(&Words) -> Decided,
-    weak: &mut BTreeSet<String>,
+    warnings: &mut BTreeSet<String>,
 ) -> Result<End, String> {
     let mut why = None;
     for line in lines {
@@ -140,7 +135,7 @@ fn guarded(
             Err(bad) => {
                 let outcome = match bad.on_error {
                     OnError::Fail => "no session opens",
-                    OnError::Succeed => "sessions go on unguarded",
+                    OnError::Succeed => "sessions open unguarded",
                 };
                 return Err(format!("{outcome}: {place}: {}: {}", bad.word, bad.problem));
             }
@@ -152,15 +147,16 @@ fn guarded(
             continue;
         };
         if settings.on_error == OnError::Succeed {
-            weak.insert(format!(
-                "{} says onerr=succeed: a session that cannot be guarded goes on unguarded",
+            warnings.insert(format!(
+                "{} says onerr=succeed: a session that cannot be guarded opens unguarded",
                 decided.by("onerr", place)
             ));
         }
         if let Some(why) = helper {
-            let fails = matches!(line.control.action(Code::SESSION_ERR), Action::Bad | Action::Die);
+            let fails =
+                matches!(line.control.action(Code::SESSION_ERR), ControlAction::Bad | ControlAction::Die);
             let closed = fails && settings.on_error == OnError::Fail;
-            let outcome = if closed { "no session opens" } else { "sessions go on unguarded" };
+            let outcome = if closed { "no session opens" } else { "sessions open unguarded" };
             return Err(format!("{outcome}: {why}"));
         }
         if settings.kill == Kill::None {
@@ -168,18 +164,19 @@ fn guarded(
         }
         return Ok(End { limit, kill: settings.kill, line: place.clone(), rule: decided.rule });
     }
-    Err(why.unwrap_or_else(|| course.never()))
+    Err(why.unwrap_or_else(|| simulation.why_none_runs()))
 }
 
-impl Verdict {
-    /// In words, for people.
+impl ServiceVerdict {
+    /// The verdict as text.
     #[must_use]
-    pub fn text(&self, course: &Course) -> String {
+    pub fn text(&self, simulation: &Simulation) -> String {
         let ends = match self {
-            Self::Nobody(why) => return format!("nobody is ended, because {why}"),
-            Self::Exempt(why) => return format!("not watched by design: {why}"),
+            Self::Nobody(why) => return format!("ends no session, because {why}"),
+            Self::Exempt(why) => return format!("never watched: {why}"),
             Self::NoLine => {
-                return "nobody is ended, because the session stack has no line of ours".to_owned();
+                return "ends no session, because the session stack has no pam_idle_watchdog.so line"
+                    .to_owned();
             }
             Self::Ends(ends) => ends,
         };
@@ -188,8 +185,8 @@ impl Verdict {
             format!("ends after {}, kill={}, by {line}{rule}", duration::print(*limit), kill.word())
         });
         let mut text = each.collect::<Vec<_>>().join("; or ");
-        if !course.passing.is_empty() {
-            text.push_str(&format!("; unless a line is passed over by {}", joined(&course.passing)));
+        if !simulation.skipping.is_empty() {
+            text.push_str(&format!("; unless {} skips a line", joined(&simulation.skipping)));
         }
         text
     }

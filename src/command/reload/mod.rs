@@ -1,5 +1,7 @@
-//! `idle-watchdog reload`: the policy and the PAM line as they are now, for sessions that are watched
-//! already.
+//! `idle-watchdog reload`: applies the current policy and PAM lines to sessions that are open already.
+
+mod changes;
+mod current_line;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -8,10 +10,9 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::machine::Machine;
-use super::now::{self, Line};
-use super::stack::{Entry, Kind};
-use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
+use crate::command::machine::Machine;
+use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
+use crate::command::pam_stack::stack::{Entry, LineType};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Words};
 use crate::protocol::reload::{self, Helper};
@@ -20,28 +21,27 @@ use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
 use crate::sys::proc::Proc;
+use current_line::CurrentLine;
 
-/// How long one helper may take. It answers in microseconds, unless it is just talking to a terminal
-/// that hangs.
+/// How long one helper may take. It usually replies within microseconds. It takes longer only while it writes to a
+/// terminal that hangs.
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// What has become of a reload.
+/// The result of a reload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// What holds now, a line for each session.
+    /// What applies now: one line for each session.
     pub text: String,
-    /// What could not be done, a line each.
+    /// What could not be done: one line for each problem.
     pub problems: Vec<String>,
-    /// The exit status.
     pub code: u8,
 }
 
-/// Decides anew about every watched session of this machine and hands the decisions over; returns the text
-/// and the exit status.
+/// Applies the current policy to each watched session of this machine. Returns the output and the exit status.
 #[must_use]
 pub fn run() -> (String, u8) {
     if !geteuid().is_root() {
-        complain("idle-watchdog: only root may tell the watchdogs something");
+        complain("idle-watchdog: only root can reload");
         return (String::new(), BROKEN);
     }
     let Reloaded { text, problems, code } = reload(&reload::helpers(), &Machine::here());
@@ -51,8 +51,7 @@ pub fn run() -> (String, u8) {
     (text, code)
 }
 
-/// The same for these helpers. While anything of the policy or of a PAM line is broken, nobody gets
-/// anything.
+/// Reloads the settings of these helpers. If the policy or any PAM line of ours is broken, nothing is reloaded.
 #[must_use]
 pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
     let told: Vec<(&Helper, &Assignment)> =
@@ -75,7 +74,7 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
     }
     for Helper { pid, told, .. } in helpers {
         if let Err(why) = told {
-            done.failed(&format!("watchdog {pid}"), &format!("it is of another version: {why}"));
+            done.failed(&format!("helper {pid}"), &format!("it is another version: {why}"));
         }
     }
     done.text.push_str(&match helpers.len() {
@@ -85,57 +84,57 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
     done
 }
 
-/// What is to be done for one session.
+/// What to do for one session.
 enum Step {
-    /// It is given these orders. The text says what is left as it was.
+    /// Send these settings to its helper. The text says what could not be reloaded.
     Give(Orders, Option<String>),
-    /// It keeps what it has, because.
+    /// Keep the old settings, for this reason.
     Keep(String),
 }
 
 impl Reloaded {
     fn take(&mut self, helper: &Helper, session: &Session, step: Step) {
         let who = name(session);
-        let (orders, left) = match step {
-            Step::Give(orders, left) => (orders, left),
+        let (orders, kept) = match step {
+            Step::Give(orders, kept) => (orders, kept),
             Step::Keep(why) => return self.failed(&who, &why),
         };
         let Helper { pid, started, .. } = helper;
         match reload::hand_over(*pid, *started, &orders, BUDGET) {
             Ok(before) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &orders)));
-                self.problems.extend(left.map(|left| format!("{who}: {left}")));
+                self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
-            Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended meanwhile\n")),
+            Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended\n")),
             Err(why) => self.failed(&who, &why),
         }
     }
 
     fn failed(&mut self, who: &str, why: &str) {
-        self.problems.push(format!("{who}: keeps what it had, because {why}"));
+        self.problems.push(format!("{who}: keeps its old settings, because {why}"));
         self.code = FINDINGS;
     }
 }
 
-/// What the files say now, each read once for all: it may change while we ask.
+/// The current PAM lines and policies. Each file is read once, because it may change while we run.
 struct Decisions<'a> {
     machine: &'a Machine,
-    lines: BTreeMap<String, Line>,
+    lines: BTreeMap<String, CurrentLine>,
     policies: BTreeMap<Option<PathBuf>, Policy>,
 }
 
 impl Decisions<'_> {
-    /// Reads every PAM line of ours and every policy, because a mistake matters before a session is open, too.
+    /// Checks all PAM lines of ours and all policies, because a mistake also matters for services without an open session.
     ///
     /// # Errors
     ///
-    /// Every mistake in them.
+    /// All mistakes in them.
     fn read_installed(&mut self) -> Result<(), Vec<Fault>> {
         let libpam = &self.machine.libpam;
         let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
-        // Several services include the same line.
+        // Several services may include the same line.
         let lines: BTreeMap<String, Vec<String>> = stacks
-            .flat_map(|stack| stack.of_kind(Kind::Session))
+            .flat_map(|stack| stack.of_type(LineType::Session))
             .filter(Entry::is_ours)
             .map(|entry| (entry.place, entry.words))
             .collect();
@@ -163,27 +162,26 @@ impl Decisions<'_> {
         })
     }
 
-    /// What is to be done for a session.
+    /// What to do for a session.
     fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
         let service = told.session.service.to_string_lossy();
         let machine = self.machine;
-        let found = || now::line(machine, &service);
+        let found = || current_line::line(machine, &service);
         let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
-        let (place, words, left) = match line {
-            Line::Lost(why) => return Ok(Step::Keep(why)),
-            Line::Now(place, words) => (place, words, None),
-            Line::Unsure(why) => {
+        let (place, words, kept) = match line {
+            CurrentLine::Gone(why) => return Ok(Step::Keep(why)),
+            CurrentLine::Known(place, words) => (place, words, None),
+            CurrentLine::Unclear(why) => {
                 let place = format!("PAM line of process {}", told.session.leader);
-                let left =
-                    format!("the words of its PAM line stay as they were when it began, because {why}");
-                (place, told.line.clone(), Some(left))
+                let kept = format!("keeps the PAM line options from its start, because {why}");
+                (place, told.line.clone(), Some(kept))
             }
         };
         let orders = self.decide(&told.session, &place, &words)?;
-        Ok(Step::Give(orders, left))
+        Ok(Step::Give(orders, kept))
     }
 
-    /// What is to hold for a session with these words on its PAM line.
+    /// The settings for a session with these options on its PAM line.
     fn decide(&mut self, session: &Session, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
         let line = read_line(place, words).map_err(|fault| vec![fault])?;
         let files = Files::of(line.conf_path());
@@ -203,13 +201,13 @@ impl Decisions<'_> {
     }
 }
 
-/// Reads the words of the PAM line at that place.
+/// Parses the options of the PAM line at this place.
 fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
     Words::of_line(words.iter().map(String::as_str))
         .map_err(|bad| Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) })
 }
 
-/// A session as the log names it.
+/// Names a session as the log does.
 fn name(session: &Session) -> String {
     let proc = Proc::default();
     let Session { user, service, leader, .. } = session;
@@ -229,11 +227,11 @@ fn is_gone(pid: i32, started: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Tree;
     use super::*;
+    use crate::command::test_tree::Tree;
 
     #[test]
-    fn a_mistake_is_named_where_no_session_is_open() {
+    fn a_mistake_is_found_even_if_no_session_is_open() {
         let told = |words: &str| {
             let tree = Tree::with(&format!("session required pam_idle_watchdog.so {words}"));
             reload(&[], &tree.machine())
