@@ -95,15 +95,28 @@ shown() {
 
 # login NAME USER [SSH-OPTION...]: opens a session and waits until its shell answers.
 login() {
+	next_login
 	connect "$@"
 	ready "$1"
+	flock -u 7
 }
-# logins NAME:USER...: opens several at once, so that the first does not fall idle before the last is open.
+# logins NAME:USER...: opens several, and presses Enter at each so that none falls idle before the last is open.
 logins() {
-	local one
-	for one; do connect "${one%:*}" "${one#*:}"; done
-	for one; do ready "${one%:*}"; done
-	for one; do keys "${one%:*}" '\n'; done
+	local one name names=()
+	next_login
+	for one; do
+		connect "${one%:*}" "${one#*:}"
+		ready "${one%:*}"
+		names+=("${one%:*}")
+		for name in "${names[@]}"; do keys "$name" '\n'; done
+	done
+	flock -u 7
+}
+# One login at a time, whichever case it belongs to. A helper has two seconds to be ready, or else the login fails. An
+# emulated guest was seen to take longer when six cases logged in at once.
+next_login() {
+	exec 7>"$RUN/logins"
+	flock 7
 }
 connect() {
 	local name=$1 user=$2

@@ -75,7 +75,7 @@ median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 # One connection, two terminals: a key at either keeps both.
 case_two_terminals() {
 	login a alice -o ControlMaster=yes -o ControlPath="$PWD/master"
-	login b alice -o ControlPath="$PWD/master"
+	attended a login b alice -o ControlPath="$PWD/master"
 	[ "${ID[a]}" = "${ID[b]}" ] || fail 'two sessions'
 	types b 30
 	alive a
