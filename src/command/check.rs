@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::args::{Asked, Check};
+use super::args::Check;
 use super::machine::Machine;
 use super::services::Policies;
 use super::stack::{self, Entry, Kind, Stack};
@@ -15,6 +15,7 @@ use super::system::{self, Found};
 use super::verdict::Decided;
 use super::watched::{self, Watched};
 use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
+use crate::login::Login;
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
 use crate::record::shown;
@@ -104,14 +105,13 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
         notes.extend(unguarded(machine));
     }
     if let Some(login) = &check.login {
-        if nss::user_exists(&login.user) == Ok(false) {
-            notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
+        if nss::user_exists(login.user()) == Ok(false) {
+            notes.push(format!("{} is not known on this machine", login.user_text()));
         }
         notes.extend(
-            check
-                .spelled
-                .as_ref()
-                .map(|spelled| format!("--service {spelled}: libpam takes that for {}", login.service)),
+            check.spelled.as_ref().map(|spelled| {
+                format!("--service {spelled}: libpam takes that for {}", login.service_text())
+            }),
         );
         notes.extend(named_host(&policy, login));
         decide(login, machine, &found, &files, &policy, answer)?;
@@ -142,17 +142,16 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
 }
 
 fn decide(
-    login: &Asked,
+    login: &Login,
     machine: &Machine,
     line: &Line,
     files: &Files,
     policy: &Policy,
     answer: &mut Answer,
 ) -> Result<(), Vec<Fault>> {
-    let person = Person::named(&login.user);
-    let Asked { user, service, tty, from } = login;
-    let facts = policy::Login { user, canonical: person.canonical(), uid: person.uid(), service, tty, from };
-    let resolved = policy::resolve(&line.read, policy, files, &facts, &person)?;
+    let person = Person::named(login.user());
+    let known = Login { uid: person.uid(), ..login.clone() };
+    let resolved = policy::resolve(&line.read, policy, files, &known, &person)?;
     let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
     let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));
     let settings = resolved.settings.clone();
@@ -180,7 +179,9 @@ fn unguarded(machine: &Machine) -> Option<String> {
 }
 
 /// Where the host is a name, rules for addresses do not match, whatever address it has.
-fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
+fn named_host(policy: &Policy, login: &Login) -> Vec<String> {
+    let (service, from) = (login.service_text(), login.rhost_text());
+    let (service, from) = (service.as_ref(), from.as_ref());
     let note = |rule: &Rule, source: &dyn Display| {
         let place = &rule.place;
         format!("{place}: {source} is compared with addresses, and {} is a name", from.escape_debug())
@@ -202,7 +203,7 @@ impl Line {
     /// As given, or the line of ours that runs in the service's stack, or an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
         let found = check.line.as_ref().map_or_else(
-            || watched::line(machine, check.service(), check.login.as_ref()),
+            || watched::line(machine, &check.service(), check.login.as_ref()),
             |_| watched::Found::Given,
         );
         let (origin, words) = match &found {

@@ -1,9 +1,9 @@
 //! What pam_succeed_if(8) answers for one login: stacks exempt people by it. Pure: somebody else asks name
 //! services.
 
-use super::args::Asked;
 use super::control::Code;
 use super::stack::Entry;
+use crate::login::Login;
 
 /// What name services say of a user; `None` where they do not.
 pub struct Known<'a> {
@@ -18,7 +18,7 @@ const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audi
 
 /// What the module of a line answers, where that can be told.
 #[must_use]
-pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
+pub fn answer(entry: &Entry, login: &Login, user: &Known<'_>) -> Option<Code> {
     if entry.module() != "pam_succeed_if.so" {
         return None;
     }
@@ -33,14 +33,14 @@ pub fn answer(entry: &Entry, login: &Asked, user: &Known<'_>) -> Option<Code> {
     Some(if holds { Code::SUCCESS } else { Code::AUTH_ERR })
 }
 
-fn holds_for(left: &str, comparison: &str, right: &str, login: &Asked, user: &Known<'_>) -> Option<bool> {
+fn holds_for(left: &str, comparison: &str, right: &str, login: &Login, user: &Known<'_>) -> Option<bool> {
     let left = left.to_ascii_lowercase();
     let value = match left.as_str() {
-        "user" => login.user.to_string_lossy().into_owned(),
+        "user" => login.user_text().into_owned(),
         "uid" => (user.uid)()?.to_string(),
-        "rhost" => login.from.clone(),
-        "tty" => login.tty.clone(),
-        "service" => login.service.clone(),
+        "rhost" => login.rhost_text().into_owned(),
+        "tty" => login.tty_text().into_owned(),
+        "service" => login.service_text().into_owned(),
         _ => return None,
     };
     let numbers = || Some((value.parse::<i64>().ok()?, right.parse::<i64>().ok()?));
@@ -73,8 +73,8 @@ mod tests {
         let read =
             |_: &str| Some((PathBuf::from("/f"), format!("session optional pam_succeed_if.so {words}\n")));
         let entry = stack::read("x", true, read).unwrap().of_kind(Kind::Session).remove(0);
-        let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
-        let login = Asked { user: user.into(), service, tty, from };
+        let [user, rhost, tty] = ["root", "192.0.2.7", "ssh"].map(|item| Some(item.into()));
+        let login = Login { service: "sshd".into(), user, uid: None, rhost, tty };
         answer(&entry, &login, &Known { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
     }
 

@@ -12,10 +12,11 @@ use super::machine::Machine;
 use super::now::{self, Line};
 use super::stack::{Entry, Kind};
 use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
+use crate::login::Login;
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Policy, Words};
 use crate::protocol::reload::{self, Helper};
-use crate::protocol::start::{Assignment, Orders, Session};
+use crate::protocol::start::{Assignment, Orders};
 use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
@@ -71,7 +72,7 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
         }
     };
     for ((helper, told), step) in told.iter().zip(steps) {
-        done.take(helper, &told.session, step);
+        done.take(helper, told, step);
     }
     for Helper { pid, told, .. } in helpers {
         if let Err(why) = told {
@@ -94,8 +95,8 @@ enum Step {
 }
 
 impl Reloaded {
-    fn take(&mut self, helper: &Helper, session: &Session, step: Step) {
-        let who = name(session);
+    fn take(&mut self, helper: &Helper, told: &Assignment, step: Step) {
+        let who = name(told);
         let (orders, left) = match step {
             Step::Give(orders, left) => (orders, left),
             Step::Keep(why) => return self.failed(&who, &why),
@@ -165,7 +166,7 @@ impl Decisions<'_> {
 
     /// What is to be done for a session.
     fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
-        let service = told.session.service.to_string_lossy();
+        let service = told.login.service_text();
         let machine = self.machine;
         let found = || now::line(machine, &service);
         let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
@@ -173,31 +174,23 @@ impl Decisions<'_> {
             Line::Lost(why) => return Ok(Step::Keep(why)),
             Line::Now(place, words) => (place, words, None),
             Line::Unsure(why) => {
-                let place = format!("PAM line of process {}", told.session.leader);
+                let place = format!("PAM line of process {}", told.leader);
                 let left =
                     format!("the words of its PAM line stay as they were when it began, because {why}");
                 (place, told.line.clone(), Some(left))
             }
         };
-        let orders = self.decide(&told.session, &place, &words)?;
+        let orders = self.decide(&told.login, &place, &words)?;
         Ok(Step::Give(orders, left))
     }
 
     /// What is to hold for a session with these words on its PAM line.
-    fn decide(&mut self, session: &Session, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
+    fn decide(&mut self, login: &Login, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
         let line = read_line(place, words).map_err(|fault| vec![fault])?;
         let files = Files::of(line.conf_path());
         let policy = self.policy(&line)?;
-        let person = Person::named(&session.user);
-        let facts = policy::Login {
-            user: &session.user,
-            canonical: person.canonical(),
-            uid: session.uid,
-            service: &session.service.to_string_lossy(),
-            tty: &session.tty.as_deref().unwrap_or_default().to_string_lossy(),
-            from: &session.rhost.as_deref().unwrap_or_default().to_string_lossy(),
-        };
-        let resolved = policy::resolve(&line, policy, &files, &facts, &person)?;
+        let person = Person::named(login.user());
+        let resolved = policy::resolve(&line, policy, &files, login, &person)?;
         let rule = resolved.rule.map(|place| place.to_string());
         Ok(Orders::new(&resolved.settings, resolved.message, rule))
     }
@@ -210,16 +203,15 @@ fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
 }
 
 /// A session as the log names it.
-fn name(session: &Session) -> String {
+fn name(Assignment { login, leader, .. }: &Assignment) -> String {
     let proc = Proc::default();
-    let Session { user, service, leader, .. } = session;
     let (places, audit) = (Places::of(&proc, *leader), proc.audit_session(*leader));
     let mut ids: Vec<String> = places.session().map(|id| format!("session={id}")).into_iter().collect();
     ids.extend(audit.map(|id| format!("audit={id}")));
     if ids.is_empty() {
         ids.push(format!("process={leader}"));
     }
-    let (user, service) = (shown(&user.to_string_lossy()), shown(&service.to_string_lossy()));
+    let (user, service) = (shown(&login.user_text()), shown(&login.service_text()));
     format!("{user} by {service}, {}", ids.join(" "))
 }
 

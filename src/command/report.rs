@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::args::Asked;
 use super::watched::Watched;
+use crate::login::Login;
 use crate::policy::{Fault, Message, Origin, Resolved, Settings, duration};
 use crate::record::shown;
 
@@ -86,16 +86,16 @@ pub fn object(watched: Option<&Watched>, rest: Map<String, Value>) -> String {
 /// A decision about a login, for people.
 #[must_use]
 pub fn decision(
-    login: &Asked,
+    login: &Login,
     resolved: &Resolved,
     origins: &[(&'static str, Origin)],
     line: &str,
 ) -> String {
-    let Asked { user, service, tty, from } = login;
-    let on = if tty.is_empty() { "no terminal" } else { tty };
-    let from = if from.is_empty() { "here" } else { from };
+    let (user, service, tty, from) =
+        (login.user_text(), login.service_text(), login.tty_text(), login.rhost_text());
+    let on = if tty.is_empty() { "no terminal" } else { &tty };
+    let from = if from.is_empty() { "here" } else { &from };
     let rule = resolved.rule.as_ref().map_or_else(|| "none matches".to_owned(), ToString::to_string);
-    let user = user.to_string_lossy();
     let mut lines = vec![
         format!("{user}, by {service} on {on}, from {from}"),
         format!("  rule      {rule}"),
@@ -110,11 +110,10 @@ pub fn decision(
 /// The same, for machines.
 #[must_use]
 pub fn decision_json(
-    login: &Asked,
+    login: &Login,
     resolved: &Resolved,
     origins: &[(&'static str, Origin)],
 ) -> Map<String, Value> {
-    let Asked { user, service, tty, from } = login;
     let rule = resolved
         .rule
         .as_ref()
@@ -126,10 +125,10 @@ pub fn decision_json(
     let timeout = resolved.settings.limit.map_or(Value::Null, |limit| Value::from(limit.as_secs()));
     Map::from_iter(
         [
-            ("user", Value::from(user.to_string_lossy())),
-            ("service", Value::from(service.as_str())),
-            ("tty", Value::from(tty.as_str())),
-            ("from", Value::from(from.as_str())),
+            ("user", Value::from(login.user_text())),
+            ("service", Value::from(login.service_text())),
+            ("tty", Value::from(login.tty_text())),
+            ("from", Value::from(login.rhost_text())),
             ("timeout", timeout),
             ("rule", rule),
             ("settings", Value::from(settings)),

@@ -16,8 +16,9 @@ use super::machine::Machine;
 use super::sshd::Sshd;
 use super::stack::{Entry, Kind, MODULE, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
+use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{Login, Policy, Rule, Settings, Words, exceptions, message_faults};
+use crate::policy::{Policy, Rule, Settings, Words, exceptions, message_faults};
 use crate::sys::logind;
 
 /// Services that are included by others and are services all the same.
@@ -100,10 +101,11 @@ impl Policies {
     /// What holds for a login. A broken policy leaves the PAM line alone.
     fn decide(&self, service: &str, somebody: &Somebody, line: &Words) -> Decided {
         let Somebody { uid, tty, from } = *somebody;
-        let login = Login { user: "".as_ref(), canonical: None, uid: Some(uid), service, tty, from };
+        let (rhost, tty) = (Some(from.into()), Some(tty.into()));
+        let login = Login { service: service.into(), user: None, uid: Some(uid), rhost, tty };
         let policy = self.of(line);
         let decision =
-            policy.as_ref().map(|policy| policy.decide(line, &login, |_| Ok::<_, Infallible>(false)));
+            policy.as_ref().map(|policy| policy.decide(line, &login, None, |_| Ok::<_, Infallible>(false)));
         let rule = match decision {
             Ok(Ok(decision)) => decision.rule,
             Err(_) | Ok(Err(_)) => None,

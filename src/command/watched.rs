@@ -1,7 +1,6 @@
 //! Whether anybody watches the sessions of a service: without a watchdog, the settings of a login are
 //! worth nothing.
 
-use super::args::Asked;
 use super::condition::{self, Known};
 use super::control::Code;
 use super::course::{Course, joined};
@@ -10,6 +9,7 @@ use super::sshd::Sshd;
 use super::stack::Entry;
 use super::system;
 use super::verdict::Decided;
+use crate::login::Login;
 use crate::policy::{Kill, exceptions};
 use crate::protocol::start::HELPER;
 use crate::sys::logind::Kind;
@@ -68,8 +68,8 @@ pub fn course(
 
 /// Looks for the line of a service, or of the login that is asked about.
 #[must_use]
-pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> Found {
-    let person = Person::named(login.map(|login| login.user.as_os_str()).unwrap_or_default());
+pub fn line(machine: &Machine, service: &str, login: Option<&Login>) -> Found {
+    let person = Person::named(login.map(Login::user).unwrap_or_default());
     let user = Known { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
     let known = |entry: &Entry| login.and_then(|login| condition::answer(entry, login, &user));
     let course = match course(machine, service, &known) {
@@ -106,19 +106,20 @@ fn runs(course: &Course, line: &Entry) -> String {
 
 /// Judges a login, for which these settings hold.
 #[must_use]
-pub fn judge(machine: &Machine, login: &Asked, found: &Found, decided: &Decided, origin: &str) -> Watched {
-    let service = &login.service;
+pub fn judge(machine: &Machine, login: &Login, found: &Found, decided: &Decided, origin: &str) -> Watched {
+    let service = login.service_text();
+    let service = service.as_ref();
     if let Some(exception) = exceptions::exception(service, &Kind::default(), false) {
         return Watched::no(format!("sessions of {service} are never watched: {}", exception.because));
     }
-    if nss::user_exists(&login.user) == Ok(false) {
+    if nss::user_exists(login.user()) == Ok(false) {
         return Watched::no("nobody of that name is known here");
     }
     let because = match found {
         Found::None(why) => return Watched::no(why.clone()),
         Found::Given => "the PAM line was given; the stack was not looked at".to_owned(),
         Found::Line(_, why) => {
-            let sshd = machine.sshd_for(&login.user.to_string_lossy(), &login.from);
+            let sshd = machine.sshd_for(&login.user_text(), &login.rhost_text());
             if let Some(why) = sshd.without_pam().filter(|_| service == sshd.service()) {
                 return Watched::no(why);
             }
@@ -160,9 +161,8 @@ mod tests {
         let read = Words::of_line(words.split_whitespace()).unwrap();
         let origins = Settings::origins(&read, None);
         let decided = Decided { settings: Settings::of(&read, None), rule: None, origins };
-        let texts = ["root", "ssh", "192.0.2.7"].map(str::to_owned);
-        let [user, tty, from] = texts;
-        let login = Asked { user: user.into(), service: service.to_owned(), tty, from };
+        let [user, rhost, tty] = ["root", "192.0.2.7", "ssh"].map(|item| Some(item.into()));
+        let login = Login { service: service.into(), user, uid: None, rhost, tty };
         let Watched { watched, because } =
             judge(&machine, &login, &line(&machine, service, Some(&login)), &decided, "LINE");
         (watched, because)

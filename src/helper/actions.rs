@@ -22,7 +22,7 @@ impl Watchdog {
     pub(super) fn warn(&mut self, left: Duration) {
         let Orders { limit, message, rule, quiet, .. } = &self.assignment.orders;
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
-        let user = &self.assignment.session.user.to_string_lossy();
+        let user = &self.assignment.login.user_text();
         let warning = Warning { user, idle: self.idle(), limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
         let unwritten = tell(quiet, &self.watched.terminals, text, &mut self.aside);

@@ -5,8 +5,9 @@ use std::time::Duration;
 use syslog::Severity;
 
 use crate::helper::terminals::terminal::Terminal;
+use crate::login::Login;
 use crate::policy::Counted;
-use crate::protocol::start::{Orders, Session};
+use crate::protocol::start::Orders;
 use crate::record::{self, Record};
 use crate::sys::log::Log;
 
@@ -21,7 +22,7 @@ pub struct Journal {
 struct About {
     /// As pam_syslog(3) writes it for the module, so that one grep finds both.
     prefix: String,
-    session: Session,
+    login: Login,
     /// logind's number of the session.
     id: Option<String>,
     audit: Option<u32>,
@@ -29,9 +30,9 @@ struct About {
 
 impl About {
     fn record(&self, event: &str) -> Record {
-        let Session { user, uid, rhost, .. } = &self.session;
+        let Login { uid, rhost, .. } = &self.login;
         Record::new(event)
-            .with("user", user.to_string_lossy())
+            .with("user", self.login.user_text())
             .with_some("uid", *uid)
             .with_some("rhost", rhost.as_ref().map(|host| host.to_string_lossy()))
             .with_some("session", self.id.as_ref())
@@ -46,11 +47,10 @@ impl About {
 impl Journal {
     /// `debug` lets [`Journal::debug`] through.
     #[must_use]
-    pub fn new(session: Session, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
-        let service = session.service.to_string_lossy();
-        let service: String = service.chars().filter(char::is_ascii_graphic).collect();
+    pub fn new(login: Login, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
+        let service: String = login.service_text().chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
-        Self { log: Log::default(), about: About { prefix, session, id, audit }, debug }
+        Self { log: Log::default(), about: About { prefix, login, id, audit }, debug }
     }
 
     /// A record of an event in this session, to be completed and given to one of the others.

@@ -83,7 +83,7 @@ impl Watchdog {
         let Watched { proc, leader, .. } = &self.watched;
         let not_found = || io::Error::other("it was not found when the session opened");
         let connection = self.connection.as_mut().ok_or_else(not_found)?;
-        connection.ask(proc, self.assignment.session.leader, leader)
+        connection.ask(proc, self.assignment.leader, leader)
     }
 
     /// Puts on record, once, that the connection could not be asked. A leader that is gone is another matter.
@@ -105,7 +105,7 @@ impl Watchdog {
             return Ground::Terminals;
         }
         // A su or a job has no client, and neither has a session over a pipe.
-        let from = self.assignment.session.rhost.as_deref().unwrap_or_default();
+        let from = self.assignment.login.rhost.as_deref().unwrap_or_default();
         if limit.is_none() || notty.is_none() || policy::is_local(&from.to_string_lossy()) {
             return Ground::Nothing;
         }

@@ -21,7 +21,7 @@ use crate::helper::terminals::console::Console;
 use crate::policy::{self, Kill};
 use crate::protocol::caller::Caller;
 use crate::protocol::start::{
-    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD, Session,
+    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
 use crate::record::Record;
 use crate::sys::cgroup::{self, Places};
@@ -120,13 +120,13 @@ impl Watchdog {
         let timer = |e: Errno| format!("cannot make a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
-        let session = &assignment.session;
-        let process = proc.process(session.leader).filter(|_| !leader.has_exited());
+        let login = &assignment.login;
+        let process = proc.process(assignment.leader).filter(|_| !leader.has_exited());
         let process = process.ok_or("the leader is not to be seen in /proc")?;
         // We were started where the leader is. There the user may be able to have us stopped along
         // with his processes; elsewhere nobody but root acts on control groups.
         let places = Places::of(&proc, nix::unistd::getpid().as_raw());
-        let owner = Owner { name: session.user.clone(), uid: session.uid };
+        let owner = Owner { name: login.user().to_owned(), uid: login.uid };
         let standing = Standing::of(&proc, &process, &places, owner);
         match cgroup::leave(&proc, &places) {
             Err(e) if places.are_a_users() => {
@@ -134,12 +134,12 @@ impl Watchdog {
             }
             _ => {}
         }
-        let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
+        let finder = Finder::new(proc.clone(), &process, login.tty.as_deref());
         let audit = proc.audit_session(process.pid);
         let orders = &assignment.orders;
-        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
+        let journal = Journal::new(login.clone(), places.session().map(str::to_owned), audit, orders.debug);
         let opener = proc.program_path(process.pid);
-        let client = client(session);
+        let client = client(&assignment);
         let now = Moment::now();
         Ok(Self {
             activity: Activity::new(now, orders.activity.output),
@@ -147,7 +147,7 @@ impl Watchdog {
             schedule: schedule(orders),
             console: Console::of(&proc, &process, finder.own()),
             ground: Ground::Nothing,
-            connection: session.connection.map(Asked::new),
+            connection: assignment.connection.map(Asked::new),
             unasked: false,
             leader: Leader::new(&proc, process),
             leader_may_change: true,
@@ -238,7 +238,7 @@ impl Watchdog {
             }
             // Before the leader's exit: it says goodbye first and exits then.
             let came = self.watched.signals.take();
-            let leader_pid = self.assignment.session.leader;
+            let leader_pid = self.assignment.leader;
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
             if said(CLOSE_SIGNAL) {
                 return Event::Closed;
@@ -328,9 +328,9 @@ impl Watchdog {
 }
 
 /// How the client's connection is told from the leader's others.
-fn client(session: &Session) -> Client {
-    let address = || session.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
-    match &session.connection {
+fn client(assignment: &Assignment) -> Client {
+    let address = || assignment.login.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
+    match &assignment.connection {
         Some(connection) => Client::Connection(connection.cookie),
         None => address().map_or(Client::Unknown, Client::At),
     }

@@ -12,10 +12,11 @@ use pam::module::PamHandle;
 
 use super::registry::{self, Begun};
 use super::{BUDGET, connection, spawn};
+use crate::login::Login;
 use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
-use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
+use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
 use crate::sys::clock::{Nanos, SECOND};
@@ -43,17 +44,8 @@ fn goes_on(on_error: OnError) -> Option<&'static str> {
     }
 }
 
-/// Who opens a session, as libpam says.
-pub struct Login {
-    // None of them needs to be UTF-8.
-    service: OsString,
-    user: Option<OsString>,
-    rhost: Option<OsString>,
-    tty: Option<OsString>,
-}
-
 impl Login {
-    /// Asks libpam.
+    /// Asks libpam. Name services are not asked, so the user's ID is not known.
     pub fn of(pamh: &PamHandle) -> Self {
         fn bytes(item: &CStr) -> OsString {
             OsStr::from_bytes(item.to_bytes()).to_owned()
@@ -61,6 +53,7 @@ impl Login {
         Self {
             service: pamh.get_item::<Service>().ok().flatten().map(|item| bytes(&item)).unwrap_or_default(),
             user: pamh.get_item::<UserName>().ok().flatten().map(|item| bytes(&item)),
+            uid: None,
             rhost: pamh
                 .get_item::<RHost>()
                 .ok()
@@ -75,15 +68,6 @@ impl Login {
     pub fn record(&self, event: &str) -> Record {
         let text = |item: &Option<OsString>| item.as_ref().map(|item| item.to_string_lossy().into_owned());
         Record::new(event).with_some("user", text(&self.user)).with_some("rhost", text(&self.rhost))
-    }
-
-    /// What the helper is told of it.
-    fn session(self, user: OsString, uid: Option<u32>) -> Session {
-        let Self { service, rhost, tty, .. } = self;
-        let leader = getpid().as_raw();
-        let descriptors = || Proc::default().descriptors(leader);
-        let connection = rhost.as_ref().and_then(|rhost| connection::of_client(descriptors(), rhost));
-        Session { leader, service, user, uid, rhost, tty, connection }
     }
 }
 
@@ -178,7 +162,7 @@ fn exception(login: &Login) -> Option<Exception> {
     let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
     let told = Places::parse(&cgroup).session().map(logind::kind_of);
     let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
-    exceptions::exception(&login.service.to_string_lossy(), &session, login.rhost.is_some())
+    exceptions::exception(&login.service_text(), &session, login.rhost.is_some())
 }
 
 /// What holds for a login.
@@ -192,21 +176,13 @@ struct Decided {
 
 /// Decides by the policy. Where that is broken, the PAM line holds for everybody.
 fn decide(login: &Login, line: &Words) -> Result<Decided, Refusal> {
-    let person = Person::named(login.user.as_deref().unwrap_or_default());
-    let uid = person.uid();
+    let person = Person::named(login.user());
+    let login = Login { uid: person.uid(), ..login.clone() };
     let files = Files::of(line.conf_path());
-    let facts = policy::Login {
-        user: login.user.as_deref().unwrap_or_default(),
-        canonical: person.canonical(),
-        uid,
-        service: &login.service.to_string_lossy(),
-        tty: &login.tty.as_deref().unwrap_or_default().to_string_lossy(),
-        from: &login.rhost.as_deref().unwrap_or_default().to_string_lossy(),
-    };
-    let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, &person));
+    let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &login, &person));
     match resolved {
-        Ok(resolved) => Ok(Decided { uid, resolved, broken: None }),
-        Err(faults) => by_the_line(line, &files, uid, broken(login, &faults)),
+        Ok(resolved) => Ok(Decided { uid: login.uid, resolved, broken: None }),
+        Err(faults) => by_the_line(line, &files, login.uid, broken(&login, &faults)),
     }
 }
 
@@ -250,12 +226,18 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
         goes_on,
         record: record.clone().with("what", why),
     };
-    let user = login.user.clone().ok_or_else(|| could_not(&"no user is named"))?;
-    let service = login.service.clone();
+    if login.user.is_none() {
+        return Err(could_not(&"no user is named"));
+    }
+    let leader = getpid().as_raw();
+    let descriptors = || Proc::default().descriptors(leader);
+    let client = |rhost: &OsString| connection::of_client(descriptors(), rhost);
+    let connection = login.rhost.as_ref().and_then(client);
     let rule = resolved.rule.map(|place| place.to_string());
     let orders = Orders::new(&resolved.settings, resolved.message, rule);
-    let assignment = Assignment { session: login.session(user, uid), line: line.words, orders };
-    let begun = begin(pamh, &service, &assignment.session.user);
+    let login = Login { uid, ..login };
+    let assignment = Assignment { login, leader, connection, line: line.words, orders };
+    let begun = begin(pamh, &assignment.login);
     begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
         let refused = libpam::kept(pamh).flatten().filter(|_| goes_on.is_none());
         // It is no session of this process's then.
@@ -287,14 +269,14 @@ const SHARED: &str = "the process that opens this session has opened another, an
 
 /// Notes that this process begins a session. If it has others, those are not guarded any longer, and this
 /// one is not, either.
-fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, String> {
+fn begin(pamh: &mut PamHandle, login: &Login) -> Result<u64, String> {
     // One that could not be guarded, as its transaction opens it once more.
     if let Some(earlier) = libpam::kept(pamh).flatten() {
         registry::end(earlier.ticket);
     }
     let lives = |helper| find(helper).is_some();
-    let Begun { ticket, shared, helpers } =
-        registry::begin(service, user, lives).ok_or("the list of this process's sessions is in use")?;
+    let Begun { ticket, shared, helpers } = registry::begin(&login.service, login.user(), lives)
+        .ok_or("the list of this process's sessions is in use")?;
     // Kept now: also a session that is not guarded is one that this process serves.
     libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
         registry::end(ticket);
@@ -311,7 +293,7 @@ fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, Str
 /// another session.
 fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
     // Nobody is refused for that.
-    let _ = begin(pamh, &login.service, login.user.as_deref().unwrap_or_default());
+    let _ = begin(pamh, login);
 }
 
 fn opened(ticket: u64, helper: Option<Helper>) -> Opened {

@@ -1,12 +1,14 @@
 //! Which rule applies to a login, and what holds for it then.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::options::Words;
 use super::parse::{self, Fault};
-use super::rule::{Login, Rule};
+use super::rule::Rule;
 use super::settings::Settings;
 use super::who::Who;
+use crate::login::Login;
 
 /// Rules, the first that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,11 +45,12 @@ impl Policy {
     pub fn decide<E>(
         &self,
         line: &Words,
-        login: &Login<'_>,
+        login: &Login,
+        canonical: Option<&OsStr>,
         mut in_group: impl FnMut(&str) -> Result<bool, E>,
     ) -> Result<Decision<'_>, (&Rule, E)> {
         for rule in &self.rules {
-            if rule.matches(login, &mut in_group).map_err(|e| (rule, e))? {
+            if rule.matches(login, canonical, &mut in_group).map_err(|e| (rule, e))? {
                 return Ok(Decision { settings: Settings::of(line, Some(&rule.words)), rule: Some(rule) });
             }
         }
@@ -76,6 +79,11 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
 *                *,!cron *     *            kill=tty
 ";
 
+    fn login(user: &str, uid: Option<u32>, service: &str, tty: &str, from: &str) -> Login {
+        let (user, rhost, tty) = (Some(user.into()), Some(from.into()), Some(tty.into()));
+        Login { service: service.into(), user, uid, rhost, tty }
+    }
+
     /// The limit's seconds and the deciding line.
     fn decide(user: &str, uid: u32, service: &str, tty: &str, from: &str) -> (Option<u64>, Option<usize>) {
         let policy = Policy::parse(PathBuf::from("/f"), RULES).unwrap();
@@ -86,8 +94,8 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
                 _ => false,
             })
         };
-        let login = Login { user: user.as_ref(), canonical: None, uid: Some(uid), service, tty, from };
-        let decision = policy.decide(&Words::of_line(["timeout=1h"]).unwrap(), &login, groups).unwrap();
+        let login = login(user, Some(uid), service, tty, from);
+        let decision = policy.decide(&Words::of_line(["timeout=1h"]).unwrap(), &login, None, groups).unwrap();
         let line = decision.rule.map(|rule| rule.place.line);
         (decision.settings.limit.map(|limit: Duration| limit.as_secs()), line)
     }
@@ -109,10 +117,10 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         let text = "*,!alice * * * timeout=off\nalice * * * timeout=5m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         for user in ["alice", "ALICE", r"EXAMPLE\alice"] {
-            let (user, canonical) = (user.as_ref(), Some("alice".as_ref()));
-            let login = Login { user, canonical, uid: None, service: "sshd", tty: "ssh", from: "" };
+            let login = login(user, None, "sshd", "ssh", "");
+            let canonical = Some("alice".as_ref());
             let line = Words::default();
-            let decision = policy.decide(&line, &login, |_| Ok::<_, Infallible>(false)).unwrap();
+            let decision = policy.decide(&line, &login, canonical, |_| Ok::<_, Infallible>(false)).unwrap();
             assert_eq!(decision.settings.limit, Some(Duration::from_secs(300)), "{user:?}");
         }
     }
@@ -122,10 +130,9 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         let text = "* sshd * * timeout=5m\n@ops * * * timeout=6m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         let decide = |service| {
-            let user = "a".as_ref();
-            let login = Login { user, canonical: None, uid: None, service, tty: "ssh", from: "" };
+            let login = login("a", None, service, "ssh", "");
             let line = Words::default();
-            let decision = policy.decide(&line, &login, |group| Err(group.to_owned()));
+            let decision = policy.decide(&line, &login, None, |group| Err(group.to_owned()));
             decision.map(|decision| decision.settings.limit).map_err(|(rule, group)| (rule.place.line, group))
         };
         assert_eq!(decide("sshd"), Ok(Some(Duration::from_secs(300))));

@@ -25,7 +25,7 @@ pub use message::{Field, Message, Template};
 pub use options::{BadWord, Words};
 pub use parse::Fault;
 pub use resolve::{Resolved, message_faults, resolve};
-pub use rule::{Login, Place, Rule};
+pub use rule::{Place, Rule};
 pub use settings::{Counted, Kill, OnError, Origin, Settings};
 pub use source::{address, is_host_name, is_local};
 pub use who::Who;

@@ -7,8 +7,9 @@ use super::files::Files;
 use super::message::{Message, Template};
 use super::options::Words;
 use super::parse::Fault;
-use super::rule::{Login, Place, Rule};
+use super::rule::{Place, Rule};
 use super::settings::Settings;
+use crate::login::Login;
 use crate::sys::nss::Person;
 
 /// What holds for a login, with all that it needs from the disk.
@@ -42,7 +43,7 @@ pub fn resolve(
     line: &Words,
     policy: &Policy,
     files: &Files,
-    login: &Login<'_>,
+    login: &Login,
     person: &Person<'_>,
 ) -> Result<Resolved, Vec<Fault>> {
     let fault = |rule: &Rule, problem: String| vec![Fault::of_rule(&rule.place, problem)];
@@ -52,7 +53,7 @@ pub fn resolve(
         person.is_told().map_err(|problem| fault(rule, problem))?;
     }
     let decision = policy
-        .decide(line, login, |group| person.is_in(group))
+        .decide(line, login, person.canonical(), |group| person.is_in(group))
         .map_err(|(rule, problem)| fault(rule, problem))?;
     let message = message(&decision.settings, files).map_err(|fault| vec![fault])?;
     Ok(Resolved { settings: decision.settings, message, rule: decision.rule.map(|rule| rule.place.clone()) })
@@ -100,9 +101,8 @@ mod tests {
             let answer = Aside::default().run(|pipe| {
                 let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
                 let person = Person::named("root");
-                let (user, service) = ("root", "sshd");
-                let login =
-                    Login { user: user.as_ref(), canonical: None, uid: None, service, tty: "ssh", from: "" };
+                let (user, tty) = (Some("root".into()), Some("ssh".into()));
+                let login = Login { service: "sshd".into(), user, tty, ..Login::default() };
                 let resolved = resolve(&Words::default(), &policy, &Files::of(None), &login, &person);
                 let place = resolved.map_err(|faults| faults.first().and_then(|fault| fault.at));
                 offload::answer(pipe, &[u8::from(none && place == Err(Some((2, 1))))]);

@@ -12,24 +12,7 @@ use super::options::Words;
 use super::quoting;
 use super::source::Source;
 use super::who::Who;
-
-/// A login, as far as a rule asks about it.
-#[derive(Clone, Copy, Debug)]
-pub struct Login<'a> {
-    /// PAM_USER, as the person spelled it. It need not be UTF-8, and then no rule names it.
-    pub user: &'a OsStr,
-    /// The same user's name as name services have it, if they know one: they may know no capitals, or
-    /// let a domain go before it.
-    pub canonical: Option<&'a OsStr>,
-    /// The user's id, where name services know it.
-    pub uid: Option<u32>,
-    /// PAM_SERVICE.
-    pub service: &'a str,
-    /// PAM_TTY, with or without `/dev/`; empty is none.
-    pub tty: &'a str,
-    /// PAM_RHOST; empty is none.
-    pub from: &'a str,
-}
+use crate::login::Login;
 
 /// Where a rule stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +69,10 @@ impl Rule {
 
     /// Whether it asks for what name services know of the login's user: the id, or the name's spelling.
     #[must_use]
-    pub fn asks_who(&self, login: &Login<'_>) -> bool {
+    pub fn asks_who(&self, login: &Login) -> bool {
         self.who.items().any(|who| match who {
             Who::Uids(..) => true,
-            Who::User(name) => login.user != name.as_str(),
+            Who::User(name) => login.user() != name.as_str(),
             Who::Any | Who::Group(_) => false,
         })
     }
@@ -100,25 +83,28 @@ impl Rule {
         self.from.items().any(|source| matches!(source, Source::Net(..) | Source::Addresses(_)))
     }
 
-    /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
+    /// Whether this rule applies to a login. `canonical` is the user's name as name services spell it, if
+    /// they know one: they may ignore case, or leave out a domain before the name. `in_group` is called only
+    /// if everything else matches.
     ///
     /// # Errors
     ///
-    /// That of `in_group`.
+    /// The error of `in_group`.
     pub fn matches<E>(
         &self,
-        login: &Login<'_>,
+        login: &Login,
+        canonical: Option<&OsStr>,
         in_group: &mut impl FnMut(&str) -> Result<bool, E>,
     ) -> Result<bool, E> {
-        let tty = login.tty.strip_prefix("/dev/").unwrap_or(login.tty);
-        Ok(self.service.matches(|glob| Ok(glob.matches(login.service)))?
+        let (service, tty, from) = (login.service_text(), login.tty_text(), login.rhost_text());
+        let tty = tty.strip_prefix("/dev/").unwrap_or(&tty);
+        Ok(self.service.matches(|glob| Ok(glob.matches(&service)))?
             && self.terminal.matches(|glob| Ok(glob.matches(tty)))?
-            && self.from.matches(|source| Ok(source.matches(login.from)))?
+            && self.from.matches(|source| Ok(source.matches(&from)))?
             && self.who.matches(|who| match who {
                 Who::Any => Ok(true),
                 Who::User(name) => {
-                    Ok(login.user == name.as_str()
-                        || login.canonical.is_some_and(|user| user == name.as_str()))
+                    Ok(login.user() == name.as_str() || canonical.is_some_and(|user| user == name.as_str()))
                 }
                 Who::Group(name) => in_group(name),
                 Who::Uids(first, last) => Ok(login.uid.is_some_and(|uid| (*first..=*last).contains(&uid))),

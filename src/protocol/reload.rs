@@ -168,7 +168,7 @@ fn is_helper(proc: &Proc, process: &Process) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::start::Session;
+    use crate::login::Login;
     use crate::protocol::start::tests::orders as any_orders;
     use proptest::prelude::*;
     use std::fs;
@@ -238,16 +238,19 @@ mod tests {
     #[test]
     fn helpers_are_known_by_their_program_and_told_from_their_children() {
         let orders = Orders::from_args(["--grace-ms=0", "--kill=tty", "--activity=input"]).unwrap();
-        let session = |leader| Session {
-            leader,
+        let login = Login {
             service: "sshd".into(),
-            user: "alice".into(),
-            uid: None,
+            user: Some("alice".into()),
             rhost: Some(OsString::new()),
-            connection: None,
-            tty: None,
+            ..Login::default()
         };
-        let told = |leader| Assignment { session: session(leader), line: vec![], orders: orders.clone() };
+        let told = |leader| Assignment {
+            login: login.clone(),
+            leader,
+            connection: None,
+            line: vec![],
+            orders: orders.clone(),
+        };
         let args = told(70).to_args();
         let root = std::env::temp_dir().join(format!("idle-watchdog-reload-{}", std::process::id()));
         process(&root, 101, 1, HELPER, 0, &args);

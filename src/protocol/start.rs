@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::login::Login;
 use crate::policy::{Counted, Kill, Settings, Template};
 use crate::sys::socket::Connection;
 
@@ -48,25 +49,6 @@ pub const REFUSED: u8 = b'R';
 /// First byte of a status message: a step between fork and exec failed. The next byte is its number,
 /// the rest its errno in native byte order.
 pub const NOT_EXECUTED: u8 = b'E';
-
-/// Who is watched, as told by the process that called PAM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The process that opened the PAM session.
-    pub leader: i32,
-    /// PAM_SERVICE. None of what PAM says needs to be UTF-8.
-    pub service: OsString,
-    /// PAM_USER.
-    pub user: OsString,
-    /// The user's id, where name services knew it.
-    pub uid: Option<u32>,
-    /// PAM_RHOST.
-    pub rhost: Option<OsString>,
-    /// PAM_TTY: a device (`/dev/tty1`, `pts/3`), or a word such as `ssh`.
-    pub tty: Option<OsString>,
-    /// The client's TCP connection, where it is certain which one that is.
-    pub connection: Option<Connection>,
-}
 
 /// What the helper is to do: how long, how warned, how ended. A reload may replace it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,8 +176,12 @@ impl OrdersDraft {
 /// Everything a helper is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Who is watched.
-    pub session: Session,
+    /// The login whose session is watched. It names a user.
+    pub login: Login,
+    /// The process that opened the PAM session.
+    pub leader: i32,
+    /// The client's TCP connection, if it is certain which one that is.
+    pub connection: Option<Connection>,
     /// The words of the PAM line: with them a reload decides anew.
     pub line: Vec<String>,
     /// What is to be done.
@@ -206,8 +192,7 @@ impl Assignment {
     /// The helper's arguments, without its own name. [`Assignment::from_args`] reads them back.
     #[must_use]
     pub fn to_args(&self) -> Vec<OsString> {
-        let Self { session: Session { leader, service, user, uid, rhost, tty, connection }, line, orders } =
-            self;
+        let Self { login: Login { service, user, uid, rhost, tty }, leader, connection, line, orders } = self;
         let mut args = vec![OsString::from(format!("--protocol={PROTOCOL}"))];
         let mut add = |name: &str, value: &OsStr| {
             let mut arg = OsString::from(format!("--{name}="));
@@ -216,7 +201,7 @@ impl Assignment {
         };
         add("leader", leader.to_string().as_ref());
         add("service", service);
-        add("user", user);
+        user.iter().for_each(|user| add("user", user));
         uid.iter().for_each(|uid| add("uid", uid.to_string().as_ref()));
         rhost.iter().for_each(|rhost| add("rhost", rhost));
         tty.iter().for_each(|tty| add("tty", tty));
@@ -271,15 +256,15 @@ impl Assignment {
         }
         protocol.ok_or_else(|| missing("protocol"))?;
         Ok(Self {
-            session: Session {
-                leader: leader.ok_or_else(|| missing("leader"))?,
+            login: Login {
                 service: service.ok_or_else(|| missing("service"))?,
-                user: user.ok_or_else(|| missing("user"))?,
+                user: Some(user.ok_or_else(|| missing("user"))?),
                 uid,
                 rhost,
                 tty,
-                connection,
             },
+            leader: leader.ok_or_else(|| missing("leader"))?,
+            connection,
             line,
             orders: orders.finish()?,
         })
@@ -331,11 +316,11 @@ pub(crate) mod tests {
     }
 
     prop_compose! {
-        fn sessions()(
-            leader in 1..i32::MAX, service in item(), user in item(), uid: Option<u32>,
-            rhost in option::of(item()), tty in option::of(item()), connection in option::of(connections()),
-        ) -> Session {
-            Session { leader, service, user, uid, rhost, tty, connection }
+        fn logins()(
+            service in item(), user in item(), uid: Option<u32>,
+            rhost in option::of(item()), tty in option::of(item()),
+        ) -> Login {
+            Login { service, user: Some(user), uid, rhost, tty }
         }
     }
 
@@ -359,9 +344,10 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn what_the_module_writes_the_helper_reads(
-            session in sessions(), orders in orders(), line in proptest::collection::vec("[^\0]{0,9}", 0..3),
+            login in logins(), leader in 1..i32::MAX, connection in option::of(connections()),
+            orders in orders(), line in proptest::collection::vec("[^\0]{0,9}", 0..3),
         ) {
-            let assignment = Assignment { session, line, orders: orders.clone() };
+            let assignment = Assignment { login, leader, connection, line, orders: orders.clone() };
             prop_assert_eq!(Assignment::from_args(assignment.to_args()).unwrap(), assignment);
             prop_assert_eq!(Orders::from_args(orders.to_args()).unwrap(), orders);
         }

@@ -254,8 +254,7 @@ fn helpers_are_found_with_what_they_were_told() {
     let ours = found.iter().find(|found| found.pid == helper.pid).expect("the helper");
     assert_eq!(ours.started, started(&helper));
     let told = ours.told.as_ref().unwrap();
-    let session = &told.session;
-    assert_eq!((session.user.to_str(), session.leader), (Some("alice"), sshd.leader().pid));
+    assert_eq!((told.login.user_text().as_ref(), told.leader), ("alice", sshd.leader().pid));
     assert_eq!(told.line, ["timeout=1h", "message=a b"]);
     give(&helper, "timeout=2h").unwrap();
     assert!(reload::helpers().contains(ours));
