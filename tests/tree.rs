@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pam_idle_watchdog::command::stack;
-use pam_idle_watchdog::policy::{Policy, Template, Who, Words};
+use pam_idle_watchdog::policy::{Options, Policy, Template, Who};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -74,7 +74,7 @@ fn every_unsafe_block_says_why_it_is_sound() {
 
 /// The words of the parser, in its own words.
 fn option_words() -> Vec<String> {
-    let problem = Words::of_line(["no-such-word"]).unwrap_err().problem;
+    let problem = Options::of_line(["no-such-word"]).unwrap_err().problem;
     let (_, words) = problem.split_once("one of ").unwrap_or_else(|| panic!("{problem}"));
     words.split(' ').map(str::to_owned).collect()
 }
@@ -173,7 +173,7 @@ fn every_line_the_documents_show_can_be_read() {
             let kind = control.split_whitespace().next().unwrap_or_default();
             let Some(count) = seen.get_mut(kind) else { continue };
             let words = stack::words(words.split('#').next().unwrap());
-            let read = Words::of_line(words.iter().map(String::as_str));
+            let read = Options::of_line(words.iter().map(String::as_str));
             assert!(read.is_ok(), "{}: {line}: {read:?}", document.display());
             *count += 1;
         }

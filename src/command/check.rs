@@ -17,7 +17,7 @@ use super::watched::{self, Watched};
 use super::{BROKEN, CLEAN, FINDINGS, complain, notes, report};
 use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
+use crate::policy::{self, Fault, Options, Policy, Rule, Settings};
 use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
@@ -151,18 +151,17 @@ fn decide(
 ) -> Result<(), Vec<Fault>> {
     let person = Person::named(login.user());
     let known = Login { uid: person.uid(), ..login.clone() };
-    let resolved = policy::resolve(&line.read, policy, files, &known, &person)?;
-    let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
-    let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));
-    let settings = resolved.settings.clone();
-    let decided =
-        Decided { settings, rule: resolved.rule.as_ref().map(ToString::to_string), origins: origins.clone() };
+    let settings = policy::resolve(&line.read, policy, files, &known, &person)?;
+    let rule = policy.rules.iter().find(|rule| Some(&rule.place) == settings.rule.as_ref());
+    let origins = Settings::origins(&line.read, rule.map(|rule| &rule.options));
+    let rule = settings.rule.as_ref().map(ToString::to_string);
+    let decided = Decided { settings: settings.clone(), rule, origins: origins.clone() };
     let watched = watched::judge(machine, login, &line.found, &decided, &line.origin);
     answer.text.push_str(&report::watched(&watched));
-    answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
+    answer.text.push_str(&report::decision(login, &settings, &origins, &line.origin));
     answer.weak |= !watched.watched;
     answer.watched = Some(watched);
-    answer.json.append(&mut report::decision_json(login, &resolved, &origins));
+    answer.json.append(&mut report::decision_json(login, &settings, &origins));
     Ok(())
 }
 
@@ -196,7 +195,7 @@ struct Line {
     origin: String,
     /// The same, as the stack has it.
     found: watched::Found,
-    read: Words,
+    read: Options,
 }
 
 impl Line {
@@ -213,7 +212,7 @@ impl Line {
             watched::Found::Line(line, _) => (line.place.clone(), line.words.clone()),
             watched::Found::None(_) => ("none, taken as empty".to_owned(), Vec::new()),
         };
-        let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
+        let read = Options::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
         })?;
         Ok(Self { origin, found, read })

@@ -14,9 +14,10 @@ use super::stack::{Entry, Kind};
 use super::{BROKEN, CLEAN, FINDINGS, changes, complain};
 use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, Policy, Words};
-use crate::protocol::reload::{self, Helper};
-use crate::protocol::start::{Assignment, Orders};
+use crate::policy::{self, Fault, Options, Policy, Settings};
+use crate::protocol::reload;
+use crate::protocol::running::{self, RunningHelper};
+use crate::protocol::start::Assignment;
 use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
@@ -45,7 +46,7 @@ pub fn run() -> (String, u8) {
         complain("idle-watchdog: only root may tell the watchdogs something");
         return (String::new(), BROKEN);
     }
-    let Reloaded { text, problems, code } = reload(&reload::helpers(), &Machine::here());
+    let Reloaded { text, problems, code } = reload(&running::helpers(), &Machine::here());
     for problem in problems {
         complain(problem);
     }
@@ -55,8 +56,8 @@ pub fn run() -> (String, u8) {
 /// The same for these helpers. While anything of the policy or of a PAM line is broken, nobody gets
 /// anything.
 #[must_use]
-pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
-    let told: Vec<(&Helper, &Assignment)> =
+pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
+    let told: Vec<(&RunningHelper, &Assignment)> =
         helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
     let mut done = Reloaded { text: String::new(), problems: Vec::new(), code: CLEAN };
     let mut decisions = Decisions { machine, lines: BTreeMap::new(), policies: BTreeMap::new() };
@@ -74,7 +75,7 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
     for ((helper, told), step) in told.iter().zip(steps) {
         done.take(helper, told, step);
     }
-    for Helper { pid, told, .. } in helpers {
+    for RunningHelper { pid, told, .. } in helpers {
         if let Err(why) = told {
             done.failed(&format!("watchdog {pid}"), &format!("it is of another version: {why}"));
         }
@@ -88,23 +89,23 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
 
 /// What is to be done for one session.
 enum Step {
-    /// It is given these orders. The text says what is left as it was.
-    Give(Orders, Option<String>),
+    /// It is given these settings. The text says what stays as it was.
+    Give(Settings, Option<String>),
     /// It keeps what it has, because.
     Keep(String),
 }
 
 impl Reloaded {
-    fn take(&mut self, helper: &Helper, told: &Assignment, step: Step) {
+    fn take(&mut self, helper: &RunningHelper, told: &Assignment, step: Step) {
         let who = name(told);
-        let (orders, left) = match step {
-            Step::Give(orders, left) => (orders, left),
+        let (settings, left) = match step {
+            Step::Give(settings, left) => (settings, left),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        let Helper { pid, started, .. } = helper;
-        match reload::hand_over(*pid, *started, &orders, BUDGET) {
+        let RunningHelper { pid, started, .. } = helper;
+        match reload::hand_over(*pid, *started, &settings, BUDGET) {
             Ok(before) => {
-                self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &orders)));
+                self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &settings)));
                 self.problems.extend(left.map(|left| format!("{who}: {left}")));
             }
             Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended meanwhile\n")),
@@ -140,7 +141,7 @@ impl Decisions<'_> {
             .filter(Entry::is_ours)
             .map(|entry| (entry.place, entry.words))
             .collect();
-        let mut faults = self.policy(&Words::default()).err().unwrap_or_default();
+        let mut faults = self.policy(&Options::default()).err().unwrap_or_default();
         for (place, words) in &lines {
             let found = read_line(place, words).map_err(|fault| vec![fault]).and_then(|line| {
                 let files = Files::of(line.conf_path());
@@ -157,7 +158,7 @@ impl Decisions<'_> {
     }
 
     /// The policy that a PAM line names.
-    fn policy(&mut self, line: &Words) -> Result<&Policy, Vec<Fault>> {
+    fn policy(&mut self, line: &Options) -> Result<&Policy, Vec<Fault>> {
         Ok(match self.policies.entry(line.conf_path().map(ToOwned::to_owned)) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => slot.insert(Files::of(line.conf_path()).load()?),
@@ -180,25 +181,23 @@ impl Decisions<'_> {
                 (place, told.line.clone(), Some(left))
             }
         };
-        let orders = self.decide(&told.login, &place, &words)?;
-        Ok(Step::Give(orders, left))
+        let settings = self.decide(&told.login, &place, &words)?;
+        Ok(Step::Give(settings, left))
     }
 
     /// What is to hold for a session with these words on its PAM line.
-    fn decide(&mut self, login: &Login, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
+    fn decide(&mut self, login: &Login, place: &str, words: &[String]) -> Result<Settings, Vec<Fault>> {
         let line = read_line(place, words).map_err(|fault| vec![fault])?;
         let files = Files::of(line.conf_path());
         let policy = self.policy(&line)?;
         let person = Person::named(login.user());
-        let resolved = policy::resolve(&line, policy, &files, login, &person)?;
-        let rule = resolved.rule.map(|place| place.to_string());
-        Ok(Orders::new(&resolved.settings, resolved.message, rule))
+        policy::resolve(&line, policy, &files, login, &person)
     }
 }
 
 /// Reads the words of the PAM line at that place.
-fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
-    Words::of_line(words.iter().map(String::as_str))
+fn read_line(place: &str, words: &[String]) -> Result<Options, Fault> {
+    Options::of_line(words.iter().map(String::as_str))
         .map_err(|bad| Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) })
 }
 

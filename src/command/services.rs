@@ -18,7 +18,7 @@ use super::stack::{Entry, Kind, MODULE, Stack};
 use super::verdict::{self, Decided, End, Judged, Verdict};
 use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{Policy, Rule, Settings, Words, exceptions, message_faults};
+use crate::policy::{Options, Policy, Rule, Settings, exceptions, message_faults};
 use crate::sys::logind;
 
 /// Services that are included by others and are services all the same.
@@ -87,7 +87,7 @@ impl Policies {
     }
 
     /// That of a line.
-    fn of(&self, line: &Words) -> Read {
+    fn of(&self, line: &Options) -> Read {
         if let Some(policy) = &self.instead {
             return Ok(Rc::clone(policy));
         }
@@ -99,27 +99,27 @@ impl Policies {
     }
 
     /// What holds for a login. A broken policy leaves the PAM line alone.
-    fn decide(&self, service: &str, somebody: &Somebody, line: &Words) -> Decided {
+    fn decide(&self, service: &str, somebody: &Somebody, line: &Options) -> Decided {
         let Somebody { uid, tty, from } = *somebody;
         let (rhost, tty) = (Some(from.into()), Some(tty.into()));
         let login = Login { service: service.into(), user: None, uid: Some(uid), rhost, tty };
         let policy = self.of(line);
-        let decision =
-            policy.as_ref().map(|policy| policy.decide(line, &login, None, |_| Ok::<_, Infallible>(false)));
-        let rule = match decision {
-            Ok(Ok(decision)) => decision.rule,
-            Err(_) | Ok(Err(_)) => None,
-        };
+        let rule =
+            match policy.as_ref().map(|policy| policy.rule_for(&login, None, |_| Ok::<_, Infallible>(false)))
+            {
+                Ok(Ok(rule)) => rule,
+                Err(_) | Ok(Err(_)) => None,
+            };
         // The message files of a policy that is not installed may come after it.
         let installed = self.instead.is_none();
         let fault = rule.filter(|_| installed).and_then(|rule| broken_message(line, rule));
         let rule = rule.filter(|_| fault.is_none());
         self.broken.borrow_mut().extend(fault);
-        let words = rule.map(|rule| &rule.words);
+        let options = rule.map(|rule| &rule.options);
         Decided {
-            settings: Settings::of(line, words),
+            settings: Settings::of(line, options),
             rule: rule.map(|rule| rule.place.to_string()),
-            origins: Settings::origins(line, words),
+            origins: Settings::origins(line, options),
         }
     }
 
@@ -140,12 +140,12 @@ impl Policies {
 }
 
 /// What is wrong with the message file that holds where this rule decides: then the PAM line alone holds.
-fn broken_message(line: &Words, rule: &Rule) -> Option<String> {
-    Settings::of(line, Some(&rule.words)).limit?;
+fn broken_message(line: &Options, rule: &Rule) -> Option<String> {
+    Settings::of(line, Some(&rule.options)).limit?;
     let files = Files::of(line.conf_path());
     let alone = Policy { rules: vec![rule.clone()] };
-    let faults = match rule.words.message {
-        Some(_) => message_faults(&Words::default(), &alone, &files),
+    let faults = match rule.options.word("message") {
+        Some(_) => message_faults(&Options::default(), &alone, &files),
         None => message_faults(line, &Policy::default(), &files),
     };
     let fault = faults.first()?;
@@ -301,7 +301,7 @@ fn untold(stack: &Stack) -> impl Iterator<Item = String> + '_ {
 
 /// Account lines of ours that let nobody in, or that say something else than those of the session.
 fn refusing(stack: &Stack) -> Vec<String> {
-    let words = |line: &Entry| Words::of_line(line.words.iter().map(String::as_str));
+    let words = |line: &Entry| Options::of_line(line.words.iter().map(String::as_str));
     let on_error = |line: &Entry| words(line).ok().map(|words| Settings::of(&words, None).on_error);
     let session = stack.entries.iter().find(|line| line.is_ours() && line.kind == Kind::Session);
     let entries = stack.of_kind(Kind::Account);

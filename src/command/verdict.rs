@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::control::{Action, Code};
 use super::course::{Course, joined};
 use super::stack::Entry;
-use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
+use crate::policy::{Kill, OnError, Options, Origin, Settings, duration};
 
 /// What a service does with idle sessions of somebody whom no rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Decided {
 /// Judges a service by its stack. `decide` returns what holds for a login, and `helper` is why the helper cannot
 /// guard any session, if so.
 #[must_use]
-pub fn judge(course: &Course, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
+pub fn judge(course: &Course, helper: Option<&str>, decide: &impl Fn(&Options) -> Decided) -> Judged {
     let mut weak = course.weak.clone();
     if course.ours().next().is_none() {
         return Judged { verdict: Verdict::NoLine, weak };
@@ -105,9 +105,9 @@ struct Seconds {
 }
 
 impl Seconds {
-    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Words) -> Decided) {
+    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Options) -> Decided) {
         let guards = |line: &&&Entry| {
-            let words = Words::of_line(line.words.iter().map(String::as_str));
+            let words = Options::of_line(line.words.iter().map(String::as_str));
             words.is_ok_and(|words| decide(&words).settings.limit.is_some())
         };
         let Some(first) = lines.iter().find(guards) else { return };
@@ -129,13 +129,13 @@ fn guarded(
     course: &Course,
     lines: &[&Entry],
     helper: Option<&str>,
-    decide: &impl Fn(&Words) -> Decided,
+    decide: &impl Fn(&Options) -> Decided,
     weak: &mut BTreeSet<String>,
 ) -> Result<End, String> {
     let mut why = None;
     for line in lines {
         let place = &line.place;
-        let words = match Words::of_line(line.words.iter().map(String::as_str)) {
+        let words = match Options::of_line(line.words.iter().map(String::as_str)) {
             Ok(words) => words,
             Err(bad) => {
                 let outcome = match bad.on_error {

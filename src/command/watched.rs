@@ -153,12 +153,12 @@ pub fn judge(machine: &Machine, login: &Login, found: &Found, decided: &Decided,
 mod tests {
     use super::super::tree::Tree;
     use super::*;
-    use crate::policy::{Settings, Words};
+    use crate::policy::{Options, Settings};
 
     /// What is said of a login by a service with these words in force.
     fn said(tree: &Tree, service: &str, words: &str) -> (bool, String) {
         let machine = tree.machine();
-        let read = Words::of_line(words.split_whitespace()).unwrap();
+        let read = Options::of_line(words.split_whitespace()).unwrap();
         let origins = Settings::origins(&read, None);
         let decided = Decided { settings: Settings::of(&read, None), rule: None, origins };
         let [user, rhost, tty] = ["root", "192.0.2.7", "ssh"].map(|item| Some(item.into()));

@@ -12,7 +12,7 @@ use crate::helper::terminals::Way;
 use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::{Ladder, Outcome, Reach};
 use crate::policy::Kill;
-use crate::protocol::start::Orders;
+use crate::policy::Settings;
 use crate::record::Record;
 use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::devnode;
@@ -20,13 +20,14 @@ use crate::sys::offload::Aside;
 
 impl Watchdog {
     pub(super) fn warn(&mut self, left: Duration) {
-        let Orders { limit, message, rule, quiet, .. } = &self.assignment.orders;
+        let Settings { limit, message, rule, quiet, .. } = &self.assignment.settings;
+        let rule = rule.as_ref().map(ToString::to_string);
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
         let user = &self.assignment.login.user_text();
         let warning = Warning { user, idle: self.idle(), limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
         let unwritten = tell(quiet, &self.watched.terminals, text, &mut self.aside);
-        if self.assignment.orders.activity.output && !quiet {
+        if self.assignment.settings.activity.output && !quiet {
             self.disown();
         }
         let record = self.idle_record("warned").with("left", left.as_secs());
@@ -46,11 +47,11 @@ impl Watchdog {
 
     pub(super) fn end(&mut self) {
         let nested = self.watched.standing.nested();
-        let Some(reach) = Reach::of(self.assignment.orders.kill, nested) else {
+        let Some(reach) = Reach::of(self.assignment.settings.kill, nested) else {
             return;
         };
         let idle = self.idle_record("ending");
-        let reason = notice::reason(self.idle(), self.assignment.orders.limit.unwrap_or_default());
+        let reason = notice::reason(self.idle(), self.assignment.settings.limit.unwrap_or_default());
         self.climb(reach, idle, &reason);
     }
 
@@ -67,8 +68,8 @@ impl Watchdog {
         let record = self.idle_record("orphaned");
         let leave = self.watched.standing.nested()
             || self.watched.terminals.is_empty()
-            || self.assignment.orders.kill == Kill::None
-            || self.assignment.orders.limit.is_none();
+            || self.assignment.settings.kill == Kill::None
+            || self.assignment.settings.limit.is_none();
         if leave {
             return self.journal.notice(&record.with("ended", "no"));
         }
@@ -80,7 +81,7 @@ impl Watchdog {
     pub(super) fn leave_or_take_over(&mut self) {
         const HANGING_UP: Nanos = 2 * SECOND;
         let _ = poll(&mut [], timeout(HANGING_UP));
-        let Orders { kill, limit, .. } = &self.assignment.orders;
+        let Settings { kill, limit, .. } = &self.assignment.settings;
         let ends = !self.watched.standing.nested() && *kill != Kill::None && limit.is_some();
         if ends && Ladder::new(&self.watched, Reach::Orphans).members() > 0 {
             return self.take_over();
@@ -92,11 +93,11 @@ impl Watchdog {
         let ladder = Ladder::new(&self.watched, reach);
         let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
         self.journal.notice(&begin);
-        let quiet = self.assignment.orders.quiet || ladder.members() == 0;
+        let quiet = self.assignment.settings.quiet || ladder.members() == 0;
         let unwritten = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
         let commands = ladder.commands();
         let Outcome { hup, term, kill, forbidden, survivors, unsettled } =
-            ladder.climb(self.assignment.orders.grace);
+            ladder.climb(self.assignment.settings.grace);
         let record = self
             .idle_record("ended")
             .with("sighup", hup)
@@ -128,7 +129,7 @@ impl Watchdog {
 
     /// A record with the terminals, the idle time and the limit that holds.
     pub(super) fn idle_record(&self, event: &str) -> Record {
-        let Orders { limit, notty, .. } = &self.assignment.orders;
+        let Settings { limit, notty, .. } = &self.assignment.settings;
         let (name, limit) =
             if self.ground == Ground::Connection { ("notty", *notty) } else { ("limit", *limit) };
         self.record(event)

@@ -6,8 +6,7 @@ use syslog::Severity;
 
 use crate::helper::terminals::terminal::Terminal;
 use crate::login::Login;
-use crate::policy::Counted;
-use crate::protocol::start::Orders;
+use crate::policy::{Counted, Settings};
 use crate::record::{self, Record};
 use crate::sys::log::Log;
 
@@ -126,10 +125,10 @@ pub fn limit_text(limit: Option<Duration>) -> String {
     limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
 }
 
-/// Adds to a record what orders say; what is not at its default, if they have one without a word.
+/// Adds the settings to a record. Those that few people change are left out if they have their defaults.
 #[must_use]
-pub fn ordered(record: Record, orders: &Orders) -> Record {
-    let Orders { limit, warn, grace, kill, activity, notty, message: _, rule, quiet: _, debug: _ } = orders;
+pub fn ordered(record: Record, settings: &Settings) -> Record {
+    let Settings { limit, warn, grace, kill, activity, notty, rule, .. } = settings;
     let seconds = |time: &Duration| time.as_secs().to_string();
     let warn: Vec<String> = warn.iter().map(seconds).collect();
     record

@@ -12,7 +12,7 @@ use crate::helper::session::Watched;
 use crate::helper::terminals::Way;
 use crate::helper::terminals::console::Console;
 use crate::policy;
-use crate::protocol::start::Orders;
+use crate::policy::Settings;
 use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
 use crate::sys::proc::Usage;
@@ -96,7 +96,7 @@ impl Watchdog {
 
     /// What the session is judged by. If that is its connection, that is asked.
     fn ground(&mut self) -> Ground {
-        let Orders { limit, notty, .. } = &self.assignment.orders;
+        let Settings { limit, notty, .. } = &self.assignment.settings;
         // The keys go to the display server, and leave no trace on the console.
         if self.console.as_ref().is_some_and(Console::is_graphical) {
             return Ground::Nothing;

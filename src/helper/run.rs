@@ -18,10 +18,10 @@ use crate::helper::members::{Owner, Standing};
 use crate::helper::session::Watched;
 use crate::helper::terminals::Finder;
 use crate::helper::terminals::console::Console;
-use crate::policy::{self, Kill};
+use crate::policy::{self, Kill, Settings};
 use crate::protocol::caller::Caller;
 use crate::protocol::start::{
-    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD,
+    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
 use crate::record::Record;
 use crate::sys::cgroup::{self, Places};
@@ -136,15 +136,15 @@ impl Watchdog {
         }
         let finder = Finder::new(proc.clone(), &process, login.tty.as_deref());
         let audit = proc.audit_session(process.pid);
-        let orders = &assignment.orders;
-        let journal = Journal::new(login.clone(), places.session().map(str::to_owned), audit, orders.debug);
+        let settings = &assignment.settings;
+        let journal = Journal::new(login.clone(), places.session().map(str::to_owned), audit, settings.debug);
         let opener = proc.program_path(process.pid);
         let client = client(&assignment);
         let now = Moment::now();
         Ok(Self {
-            activity: Activity::new(now, orders.activity.output),
-            jobs: orders.activity.cpu.then(Jobs::default),
-            schedule: schedule(orders),
+            activity: Activity::new(now, settings.activity.output),
+            jobs: settings.activity.cpu.then(Jobs::default),
+            schedule: schedule(settings),
             console: Console::of(&proc, &process, finder.own()),
             ground: Ground::Nothing,
             connection: assignment.connection.map(Asked::new),
@@ -180,7 +180,7 @@ impl Watchdog {
             self.connection = None;
         }
         let witness = if self.witness().is_some() { "connection" } else { "none" };
-        let record = ordered(self.record("armed"), &self.assignment.orders)
+        let record = ordered(self.record("armed"), &self.assignment.settings)
             .with("terminals", self.watched.finder.way().word())
             .with("known-by", self.watched.standing.word())
             .with("witness", witness);
@@ -275,10 +275,10 @@ impl Watchdog {
             Some(Ok(caller)) => caller,
             Some(Err(why)) => return self.could_not(&format!("take new orders: {why}")),
         };
-        match &caller.orders {
-            Ok(orders) => {
-                let before = self.assignment.orders.clone();
-                self.obey(orders.clone());
+        match &caller.settings {
+            Ok(settings) => {
+                let before = self.assignment.settings.clone();
+                self.obey(settings.clone());
                 caller.answer(Ok(&before));
             }
             Err(why) => {
@@ -288,21 +288,21 @@ impl Watchdog {
         }
     }
 
-    fn obey(&mut self, orders: Orders) {
+    fn obey(&mut self, settings: Settings) {
         // Who has been warned is not to begin anew because somebody else's rule was changed.
-        if orders == self.assignment.orders {
+        if settings == self.assignment.settings {
             return;
         }
-        self.activity.count_output(orders.activity.output);
-        if orders.activity.cpu && self.jobs.is_none() {
+        self.activity.count_output(settings.activity.output);
+        if settings.activity.cpu && self.jobs.is_none() {
             // What was busy before nobody asked is not known: it has the benefit of the doubt.
             self.activity.note(Moment::now().boot);
         }
-        self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
-        self.schedule = schedule(&orders);
-        self.journal.set_debug(orders.debug);
-        let record = ordered(self.record("reloaded"), &orders);
-        self.assignment.orders = orders;
+        self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
+        self.schedule = schedule(&settings);
+        self.journal.set_debug(settings.debug);
+        let record = ordered(self.record("reloaded"), &settings);
+        self.assignment.settings = settings;
         self.journal.info(&record);
         if let Err(e) = self.alarm.set(0) {
             self.could_not(&format!("set the alarm: {e}"));
@@ -336,6 +336,6 @@ fn client(assignment: &Assignment) -> Client {
     }
 }
 
-fn schedule(orders: &Orders) -> Schedule {
-    Schedule::new(orders.limit, orders.notty, &orders.warn, orders.kill == Kill::None)
+fn schedule(settings: &Settings) -> Schedule {
+    Schedule::new(settings.limit, settings.notty, &settings.warn, settings.kill == Kill::None)
 }

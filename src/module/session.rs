@@ -15,8 +15,8 @@ use super::{BUDGET, connection, spawn};
 use crate::login::Login;
 use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
-use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL};
+use crate::policy::{self, Fault, OnError, Options, Settings};
+use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, SHARED_SIGNAL};
 use crate::record::Record;
 use crate::sys::cgroup::Places;
 use crate::sys::clock::{Nanos, SECOND};
@@ -94,14 +94,14 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     if let Some(record) = &decided.broken {
         libpam::log(pamh, Level::Error, record);
     }
-    if decided.resolved.settings.limit.is_none() {
+    if decided.settings.limit.is_none() {
         let places = Places::of(&Proc::default(), getpid().as_raw());
         let record = login
             .record("exempt")
             .with_some("uid", decided.uid)
             .with_some("session", places.session())
             .with("limit", "off")
-            .with_some("rule", decided.resolved.rule);
+            .with_some("rule", decided.settings.rule);
         libpam::log(pamh, Level::Info, &record);
         note_unguarded(pamh, &login);
         return Ok(false);
@@ -119,17 +119,17 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
         return Ok(());
     }
     // A broken policy that keeps nobody out is put on record by the session's line, so once for a login.
-    let resolved = match decide(&login, &line.read) {
-        Ok(decided) => decided.resolved,
+    let settings = match decide(&login, &line.read) {
+        Ok(decided) => decided.settings,
         Err(Refusal { goes_on: Some(_), .. }) => return Ok(()),
         Err(refusal) => return Err(refusal),
     };
-    if resolved.settings.limit.is_none() {
+    if settings.limit.is_none() {
         return Ok(());
     }
     let could_not = |why: &dyn Display| Refusal {
         code: PamResultCode::PAM_PERM_DENIED,
-        goes_on: goes_on(resolved.settings.on_error),
+        goes_on: goes_on(settings.on_error),
         record: login.record("could-not").with("what", why),
     };
     if Proc::default().process(getpid().as_raw()).is_none() {
@@ -141,7 +141,7 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
 /// Reads the words of the PAM line.
 fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let read = Words::of_line(words.iter().map(String::as_str));
+    let read = Options::of_line(words.iter().map(String::as_str));
     read.map(|read| Line { words, read }).map_err(|bad| Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
         goes_on: goes_on(bad.on_error),
@@ -152,7 +152,7 @@ fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
 /// The PAM line, as written and as read.
 struct Line {
     words: Vec<String>,
-    read: Words,
+    read: Options,
 }
 
 /// Why a login is none of our business, if so.
@@ -169,35 +169,35 @@ fn exception(login: &Login) -> Option<Exception> {
 struct Decided {
     /// The user's id, where name services know it.
     uid: Option<u32>,
-    resolved: Resolved,
+    settings: Settings,
     /// What the log is told of a broken policy, in whose place the PAM line holds.
     broken: Option<Record>,
 }
 
 /// Decides by the policy. Where that is broken, the PAM line holds for everybody.
-fn decide(login: &Login, line: &Words) -> Result<Decided, Refusal> {
+fn decide(login: &Login, line: &Options) -> Result<Decided, Refusal> {
     let person = Person::named(login.user());
     let login = Login { uid: person.uid(), ..login.clone() };
     let files = Files::of(line.conf_path());
-    let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &login, &person));
-    match resolved {
-        Ok(resolved) => Ok(Decided { uid: login.uid, resolved, broken: None }),
+    let settings = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &login, &person));
+    match settings {
+        Ok(settings) => Ok(Decided { uid: login.uid, settings, broken: None }),
         Err(faults) => by_the_line(line, &files, login.uid, broken(&login, &faults)),
     }
 }
 
 /// What holds while the policy is broken. A PAM line without a limit guards nobody: there `onerr=` decides,
 /// but root comes in, because nobody else can mend the policy.
-fn by_the_line(line: &Words, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
-    let resolved = Resolved::of_line(line, files);
-    if resolved.settings.limit.is_some() {
+fn by_the_line(line: &Options, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
+    let settings = Settings::of_line(line, files);
+    if settings.limit.is_some() {
         let broken = Some(record.with("instead", "the PAM line alone"));
-        return Ok(Decided { uid, resolved, broken });
+        return Ok(Decided { uid, settings, broken });
     }
     let root = (uid == Some(0)).then_some("root can mend the policy");
     Err(Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
-        goes_on: goes_on(resolved.settings.on_error).or(root),
+        goes_on: goes_on(settings.on_error).or(root),
         record,
     })
 }
@@ -218,9 +218,9 @@ fn broken(login: &Login, faults: &[Fault]) -> Record {
 
 /// Starts the helper for a session that is ours, and keeps its number until the session closes.
 fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
-    let Decided { uid, resolved, .. } = decided;
+    let Decided { uid, settings, .. } = decided;
     let record = login.record("could-not");
-    let goes_on = goes_on(resolved.settings.on_error);
+    let goes_on = goes_on(settings.on_error);
     let could_not = |why: &dyn Display| Refusal {
         code: PamResultCode::PAM_SESSION_ERR,
         goes_on,
@@ -233,10 +233,8 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     let descriptors = || Proc::default().descriptors(leader);
     let client = |rhost: &OsString| connection::of_client(descriptors(), rhost);
     let connection = login.rhost.as_ref().and_then(client);
-    let rule = resolved.rule.map(|place| place.to_string());
-    let orders = Orders::new(&resolved.settings, resolved.message, rule);
     let login = Login { uid, ..login };
-    let assignment = Assignment { login, leader, connection, line: line.words, orders };
+    let assignment = Assignment { login, leader, connection, line: line.words, settings };
     let begun = begin(pamh, &assignment.login);
     begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
         let refused = libpam::kept(pamh).flatten().filter(|_| goes_on.is_none());

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::decide::Policy;
 use super::parse::{self, Fault};
+use super::rule::Policy;
 use crate::sys::trusted;
 
 /// Where the policy may be. The first of these that exists is read.

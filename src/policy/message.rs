@@ -1,18 +1,7 @@
 //! The administrator's own text of the warning, with placeholders.
 
-use std::path::PathBuf;
-
 /// As much as a terminal shows and a command line carries.
 pub const LENGTH_MAX: usize = 2000;
-
-/// Where the text of the warning comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// It stands on the line.
-    Text(Template),
-    /// It is read from this file when a session opens.
-    File(PathBuf),
-}
 
 /// What a placeholder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

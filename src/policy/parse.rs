@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::str::Chars;
 
 use super::list::{Item, List};
-use super::options::Words;
+use super::options::Options;
+use super::place::RulePlace;
 use super::quoting::{self, Letter, Written};
-use super::rule::{Place, Rule};
+use super::rule::{Policy, Rule};
+use super::table::Within;
 
 /// Something that makes a policy unusable. All of it: a mistyped rule must exempt nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Fault {
 
     /// A fault of a rule as a whole.
     #[must_use]
-    pub fn of_rule(place: &Place, problem: impl Display) -> Self {
+    pub fn of_rule(place: &RulePlace, problem: impl Display) -> Self {
         Self { at: Some((place.line, 1)), ..Self::of_file(place.file.as_path(), problem) }
     }
 }
@@ -50,6 +52,17 @@ impl Display for Fault {
             write!(f, ": {}", word.escape_debug())?;
         }
         write!(f, ": {}", self.problem)
+    }
+}
+
+impl Policy {
+    /// Reads the rules of one file's text.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at most one fault for each rule.
+    pub fn parse(file: PathBuf, text: &str) -> Result<Self, Vec<Fault>> {
+        parse(file, text).map(|rules| Self { rules })
     }
 }
 
@@ -106,29 +119,27 @@ fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
         return Err(row.last().map_or_else(nothing, |last| last.bad(problem)));
     };
     let rule = Rule {
-        place: Place { file: Rc::clone(file), line: who.at.0 },
+        place: RulePlace { file: Rc::clone(file), line: who.at.0 },
         who: column(who)?,
         service: column(service)?,
         terminal: column(terminal)?,
         from: column(from)?,
-        words: Words::default(),
+        options: Options::default(),
     };
     if settings.is_empty() {
         return Err(from.bad("expected a setting after it, such as timeout=10m"));
     }
-    let mut words = Words::default();
+    let mut options = Options::default();
     for word in settings {
-        if word.text.starts_with("conf=") {
-            return Err(word.bad("stands on the PAM line only"));
-        }
-        words.set(&word.text).map_err(|problem| word.bad(problem))?;
+        options.set(&word.text, Within::Rule).map_err(|problem| word.bad(problem))?;
     }
-    if let Some((limit, _)) = words.limit {
-        words.warns_in_time(limit).map_err(|(bad, problem)| {
+    // Without a limit of its own it is known only with a PAM line whether the warning fits.
+    if options.word("timeout").is_some() {
+        options.warns_in_time().map_err(|(bad, problem)| {
             settings.iter().find(|word| word.text == bad).unwrap_or(from).bad(problem)
         })?;
     }
-    Ok(Rule { words, ..rule })
+    Ok(Rule { options, ..rule })
 }
 
 fn column<T: Item>(word: &Word) -> Result<List<T>, Bad> {
@@ -276,6 +287,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Settings;
     use super::super::who::Who;
     use super::*;
     use proptest::prelude::*;
@@ -378,7 +390,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
             ),
             ("* sshd *", "/f:1:8: *: expected four columns"),
             ("* * * *", "/f:1:7: *: expected a setting after it"),
-            ("* * * * conf=/x", "/f:1:9: conf=/x: stands on the PAM line only"),
+            ("* * * * conf=/x", "/f:1:9: conf=/x: allowed on the PAM line only"),
             ("* * * 10.0.0.1/8 quiet", "/f:1:7: 10.0.0.1/8: is no net"),
             (
                 "* * * * timeout=1m warn=2m",
@@ -439,7 +451,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
 
     /// What is left of rules when their places are forgotten.
     fn said(rules: &[Rule]) -> Vec<Rule> {
-        let place = Place { file: Rc::default(), line: 0 };
+        let place = RulePlace { file: Rc::default(), line: 0 };
         rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()
     }
 
@@ -464,7 +476,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
         fn no_exemption_but_those_that_are_printed(text in texts()) {
             if let Ok(rules) = read(&text) {
                 for rule in &rules {
-                    let exempt = rule.words.limit.as_ref().is_some_and(|(limit, _)| limit.is_none());
+                    let exempt = Settings::of(&Options::default(), Some(&rule.options)).limit.is_none();
                     prop_assert_eq!(exempt, rule.to_string().split(' ').any(|word| word == "timeout=off"));
                 }
             }

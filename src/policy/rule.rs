@@ -3,29 +3,28 @@
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
-use std::path::PathBuf;
-use std::rc::Rc;
 
 use super::glob::Glob;
 use super::list::List;
-use super::options::Words;
+use super::options::Options;
+use super::place::RulePlace;
 use super::quoting;
 use super::source::Source;
 use super::who::Who;
 use crate::login::Login;
 
-/// Where a rule stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: Rc<PathBuf>,
-    /// Its line, from 1: the one the rule begins on.
-    pub line: usize,
+/// The rules of a policy. The first that matches a login decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// In the order in which they are tried.
+    pub rules: Vec<Rule>,
 }
 
-impl Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+impl Policy {
+    /// Every user and group that a rule names, to check whether they exist.
+    pub fn names(&self) -> impl Iterator<Item = (&Rule, &Who)> {
+        let named = |who: &&Who| matches!(who, Who::User(_) | Who::Group(_));
+        self.rules.iter().flat_map(move |rule| rule.who.items().filter(named).map(move |who| (rule, who)))
     }
 }
 
@@ -33,7 +32,7 @@ impl Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Where it stands.
-    pub place: Place,
+    pub place: RulePlace,
     /// First column.
     pub who: List<Who>,
     /// Second column, against PAM_SERVICE.
@@ -43,7 +42,7 @@ pub struct Rule {
     /// Fourth column, against PAM_RHOST.
     pub from: List<Source>,
     /// What it sets.
-    pub words: Words,
+    pub options: Options,
 }
 
 impl Rule {
@@ -115,13 +114,13 @@ impl Rule {
 /// As a line of a policy file that says the same.
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place: _, who, service, terminal, from, words } = self;
+        let Self { place: _, who, service, terminal, from, options } = self;
         // Its items have their own quotation marks.
         write!(f, "{who}")?;
         for column in [service.to_string(), terminal.to_string(), from.to_string()] {
             write!(f, " {}", quoted(&column))?;
         }
-        for word in words.to_words() {
+        for word in options.to_words() {
             write!(f, " {}", quoted(&word))?;
         }
         Ok(())

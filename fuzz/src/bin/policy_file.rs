@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use pam_idle_watchdog::login::Login;
-use pam_idle_watchdog::policy::{Decision, Fault, Place, Policy, Rule, Settings, Words};
+use pam_idle_watchdog::policy::{Fault, Options, Policy, Rule, RulePlace, Settings};
 
 fn read(text: &str) -> Result<Policy, Vec<Fault>> {
     Policy::parse(PathBuf::from("/f"), text)
@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<Policy, Vec<Fault>> {
 
 /// Rules without their places.
 fn said(policy: &Policy) -> Vec<Rule> {
-    let place = Place { file: Rc::default(), line: 0 };
+    let place = RulePlace { file: Rc::default(), line: 0 };
     policy.rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()
 }
 
@@ -65,13 +65,14 @@ fn logins(text: &str, rows: &str) -> Vec<Login> {
 
 /// What is decided about a login whose user is in groups as `in_group` says; which groups were asked.
 fn decide(policy: &Policy, login: &Login, in_group: fn(&str, &str) -> bool) -> (Settings, bool, Vec<String>) {
-    let line = Words::of_line(["timeout=7m", "warn=3m,1m", "message=built"]).expect("a good line");
+    let line = Options::of_line(["timeout=7m", "warn=3m,1m", "message=built"]).expect("a good line");
     let mut asked = Vec::new();
-    let decision = policy.decide(&line, login, None, |group| {
+    let rule = policy.rule_for(login, None, |group| {
         asked.push(group.to_owned());
         Ok::<_, ()>(in_group(&login.user_text(), group))
     });
-    let Decision { settings, rule } = decision.expect("name services answer");
+    let rule = rule.expect("name services answer");
+    let settings = Settings::of(&line, rule.map(|rule| &rule.options));
     let exempts = |rule: &Rule| unquoted(&rule.to_string()).split(' ').any(|word| word == "timeout=off");
     assert_eq!(settings.limit.is_none(), rule.is_some_and(exempts), "exempt, unlike what is printed");
     (settings, rule.is_some(), asked)
