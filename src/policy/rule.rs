@@ -31,7 +31,7 @@ impl Policy {
 /// One rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Where it stands.
+    /// Where it is written.
     pub place: RulePlace,
     /// First column.
     pub who: List<Who>,
@@ -46,27 +46,26 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether no login gets past it.
+    /// Whether it matches every login.
     #[must_use]
     pub fn is_for_everybody(&self) -> bool {
         self.who.is_any() && self.service.is_any() && self.terminal.is_any() && self.from.is_any()
     }
 
-    /// Whether it is for sshd alone, and for a terminal that none of its sessions has when it opens.
+    /// Whether it is for sshd only, and for a terminal that no sshd session has when it opens.
     #[must_use]
     pub fn is_for_no_terminal_of_sshd(&self) -> bool {
         let ssh = |glob: &Glob| Ok::<_, Infallible>(glob.matches("ssh"));
         self.service.to_string() == "sshd" && self.terminal.matches(ssh) == Ok(false)
     }
 
-    /// The items of `from` that hold for no login by this service whose host is a name. None, where the rule
-    /// is for other services.
+    /// The items of `from` that match no host name, if the rule applies to this service.
     pub fn by_address(&self, service: &str) -> impl Iterator<Item = &Source> {
         let ours = self.service.matches(|glob| Ok::<_, Infallible>(glob.matches(service))) == Ok(true);
         self.from.items().filter(move |source| ours && source.is_by_address())
     }
 
-    /// Whether it asks for what name services know of the login's user: the id, or the name's spelling.
+    /// Whether it needs what name services know about the login's user: the ID, or the spelling of the name.
     #[must_use]
     pub fn asks_who(&self, login: &Login) -> bool {
         self.who.items().any(|who| match who {
@@ -76,7 +75,7 @@ impl Rule {
         })
     }
 
-    /// Whether it asks for the client's address, which a host's name is not.
+    /// Whether it needs the client's address. A host name is not one.
     #[must_use]
     pub fn asks_for_address(&self) -> bool {
         self.from.items().any(|source| matches!(source, Source::Net(..) | Source::Addresses(_)))
@@ -111,11 +110,11 @@ impl Rule {
     }
 }
 
-/// As a line of a policy file that says the same.
+/// A line of a policy file that says the same.
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place: _, who, service, terminal, from, options } = self;
-        // Its items have their own quotation marks.
+        // Its items are already in quotation marks where necessary.
         write!(f, "{who}")?;
         for column in [service.to_string(), terminal.to_string(), from.to_string()] {
             write!(f, " {}", quoted(&column))?;
@@ -127,7 +126,7 @@ impl Display for Rule {
     }
 }
 
-/// A word as a policy file has it: in quotation marks where it would be read otherwise without.
+/// A word of a policy file, in quotation marks if it would be read differently without.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '#';
     if !word.is_empty() && word.chars().all(plain) && !word.ends_with('\\') {
