@@ -92,7 +92,7 @@ fn unreached(rules: &[Rule]) -> Vec<String> {
     let mut notes = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
         if let Some(column) = rule.empty_column(&known) {
-            notes.push(format!("{}: never matches: the ours in {column} leave nothing", rule.place));
+            notes.push(format!("{}: never matches: the exceptions in {column} leave nothing", rule.place));
             continue;
         }
         let Some(earlier) = rules.iter().take(at).find(|earlier| earlier.covers(rule, &known)) else {
