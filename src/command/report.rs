@@ -172,15 +172,17 @@ mod tests {
                 .map(|value| format!("{}{value}", option.name));
             let lines = |word: &String| Options::of_line([word.as_str()]).ok().map(|_| report(word));
             let differs = |(text, json): (String, Map<String, Value>)| {
-                let line = line_of(&text, option.setting).expect(option.setting);
                 assert!(json["settings"].get(option.setting).is_some(), "{}", option.setting);
-                Some(&line) != line_of(&before, option.setting).as_ref() && line.ends_with("(line)")
+                let (value, origin) = line_of(&text, option.setting);
+                origin == "line)" && value != line_of(&before, option.setting).0
             };
             assert!(changed.iter().filter_map(lines).any(differs), "{}: {before}", option.name);
         }
     }
 
-    fn line_of(text: &str, name: &str) -> Option<String> {
-        text.lines().find(|line| line.starts_with(&format!("  {name:<9} "))).map(str::to_owned)
+    /// A setting's value and origin.
+    fn line_of<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
+        let line = text.lines().find(|line| line.starts_with(&format!("  {name:<9} "))).expect(name);
+        line.rsplit_once("  (").expect(line)
     }
 }

@@ -252,7 +252,7 @@ mod tests {
         for (word, why) in [
             ("onerr=fail", "onerr=fail: not for the helper"),
             ("warn=15m", "warn=15m: already set by \"warn=1m\""),
-            ("announce", "announce: unknown; expected one of timeout= "),
+            ("nosuch", "nosuch: unknown; expected one of timeout= "),
         ] {
             let more = words.iter().map(String::as_str).chain([word]);
             let problem = Settings::of_words(more).unwrap_err();
