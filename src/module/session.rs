@@ -1,4 +1,4 @@
-//! Opening and closing a session, as libpam's guest.
+//! Opens and closes a session for libpam.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -138,7 +138,7 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
     access(HELPER, AccessFlags::X_OK).map_err(|e| could_not(&format_args!("{HELPER}: {e}")))
 }
 
-/// Reads the words of the PAM line.
+/// Reads the options of the PAM line.
 fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let read = Options::of_line(words.iter().map(String::as_str));
@@ -155,7 +155,7 @@ struct Line {
     read: Options,
 }
 
-/// Why a login is none of our business, if so.
+/// Why a login's session is not watched, if so.
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let leader = getpid().as_raw();
@@ -165,16 +165,16 @@ fn exception(login: &Login) -> Option<Exception> {
     exceptions::exception(&login.service_text(), &session, login.rhost.is_some())
 }
 
-/// What holds for a login.
+/// The settings that apply to a login.
 struct Decided {
     /// The user's id, where name services know it.
     uid: Option<u32>,
     settings: Settings,
-    /// What the log is told of a broken policy, in whose place the PAM line holds.
+    /// The record of a broken policy. The PAM line applies instead.
     broken: Option<Record>,
 }
 
-/// Decides by the policy. Where that is broken, the PAM line holds for everybody.
+/// Decides by the policy. If it is broken, the PAM line applies to everybody.
 fn decide(login: &Login, line: &Options) -> Result<Decided, Refusal> {
     let person = Person::named(login.user());
     let login = Login { uid: person.uid(), ..login.clone() };
@@ -186,8 +186,8 @@ fn decide(login: &Login, line: &Options) -> Result<Decided, Refusal> {
     }
 }
 
-/// What holds while the policy is broken. A PAM line without a limit guards nobody: there `onerr=` decides,
-/// but root comes in, because nobody else can mend the policy.
+/// The settings that apply while the policy is broken. A PAM line without a limit guards nobody. Then `onerr=`
+/// decides, except that root can log in, because only root can mend the policy.
 fn by_the_line(line: &Options, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
     let settings = Settings::of_line(line, files);
     if settings.limit.is_some() {
@@ -216,7 +216,7 @@ fn broken(login: &Login, faults: &[Fault]) -> Record {
         .with_some("faults", Some(faults.len()).filter(|count| *count > 1))
 }
 
-/// Starts the helper for a session that is ours, and keeps its number until the session closes.
+/// Starts the helper for a session, and keeps its PID until the session closes.
 fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
     let Decided { uid, settings, .. } = decided;
     let record = login.record("could-not");
