@@ -11,6 +11,7 @@
 //! * `command`: `idle-watchdog`, for the administrator. Only with the `command` feature.
 //! * [`helper`]: the watchdog of one session. Judgement and schedule are pure; around them discovery of the
 //!   terminals, warning, ending and records.
+//! * [`login`]: the facts about one login.
 //! * [`record`]: one log entry, as both of them write it.
 //! * [`sys`]: one file for each interface to the outside: kernel, C library, libpam, logind, log. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
 //!
@@ -25,6 +26,7 @@
 #[cfg(feature = "command")]
 pub mod command;
 pub mod helper;
+pub mod login;
 #[cfg(feature = "module")]
 #[allow(unsafe_code)]
 mod module;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pam_idle_watchdog::command::pam_stack::parse;
-use pam_idle_watchdog::policy::{Policy, Template, Who, Words};
+use pam_idle_watchdog::policy::{Options, Policy, Template, Who};
 use pam_idle_watchdog::record::{Event, Key, Severity};
 use serde_json::Value;
 
@@ -75,7 +75,7 @@ fn every_unsafe_block_says_why_it_is_sound() {
 
 /// The options, as the parser's error message lists them.
 fn option_words() -> Vec<String> {
-    let problem = Words::of_line(["no-such-word"]).unwrap_err().problem;
+    let problem = Options::of_line(["no-such-word"]).unwrap_err().problem;
     let (_, words) = problem.split_once("one of ").unwrap_or_else(|| panic!("{problem}"));
     words.split(' ').map(str::to_owned).collect()
 }
@@ -189,7 +189,7 @@ fn every_pam_line_in_the_documents_is_valid() {
             let kind = control.split_whitespace().next().unwrap_or_default();
             let Some(count) = seen.get_mut(kind) else { continue };
             let words = parse::words(words.split('#').next().unwrap());
-            let read = Words::of_line(words.iter().map(String::as_str));
+            let read = Options::of_line(words.iter().map(String::as_str));
             assert!(read.is_ok(), "{}: {line}: {read:?}", document.display());
             *count += 1;
         }

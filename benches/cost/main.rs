@@ -25,8 +25,9 @@ use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use pam_idle_watchdog::policy::{Settings, Words};
-use pam_idle_watchdog::protocol::start::{ARMED, Assignment, LEADER_FD, Orders, STATUS_FD, Session};
+use pam_idle_watchdog::login::Login;
+use pam_idle_watchdog::policy::{Options, Settings};
+use pam_idle_watchdog::protocol::start::{ARMED, Assignment, LEADER_FD, STATUS_FD};
 use pam_idle_watchdog::sys::pidfd::PidFd;
 
 use pam::Transaction;
@@ -192,12 +193,12 @@ impl Drop for Sleepers {
 /// with several sessions.
 fn watching_sleeper() -> i32 {
     let line: Vec<String> = vec![ARGS.to_owned()];
-    let words = Words::of_line(line.iter().map(String::as_str)).unwrap();
-    let orders = Orders::new(&Settings::of(&words, None), None, None);
+    let options = Options::of_line(line.iter().map(String::as_str)).unwrap();
+    let settings = Settings::of(&options, None);
     let me: i32 = std::process::id().try_into().unwrap();
-    let (service, user, tty) = ("ours".into(), "root".into(), Some("ssh".into()));
-    let session = Session { leader: me, service, user, uid: Some(0), rhost: None, tty, connection: None };
-    let args = Assignment { session, line, orders }.to_args();
+    let (service, user, tty) = ("ours".into(), Some("root".into()), Some("ssh".into()));
+    let login = Login { service, user, uid: Some(0), rhost: None, tty };
+    let args = Assignment { login, leader: me, connection: None, line, settings }.to_args();
     let leader = PidFd::open(me).unwrap();
     let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let mut places = pam::FileActions::new();

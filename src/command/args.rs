@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
+
+use crate::login::Login;
 
 /// The usage.
 pub const USAGE: &str = "usage: idle-watchdog check [FILE] [--line OPTIONS] [--system] [--strict] [--json]
@@ -47,7 +50,7 @@ pub struct Check {
     /// The file to check in place of the installed ones.
     pub file: Option<PathBuf>,
     /// The login in question.
-    pub login: Option<Asked>,
+    pub login: Option<Login>,
     /// The service of the login as written, if libpam uses another name.
     pub spelled: Option<String>,
     /// The options of the PAM line.
@@ -58,19 +61,6 @@ pub struct Check {
     pub strict: bool,
     /// Whether to print JSON.
     pub json: bool,
-}
-
-/// A login to decide about.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// PAM_USER. It need not be UTF-8.
-    pub user: OsString,
-    /// PAM_SERVICE.
-    pub service: String,
-    /// PAM_TTY.
-    pub tty: String,
-    /// PAM_RHOST.
-    pub from: String,
 }
 
 /// The service if none is given.
@@ -134,10 +124,11 @@ fn check(mut parser: lexopt::Parser) -> Result<Verb, lexopt::Error> {
         let service = as_libpam_has_it(&written);
         check.spelled = Some(written).filter(|written| *written != service);
         let default = if service == SERVICE { "ssh" } else { "" };
-        let tty = tty.unwrap_or_else(|| default.to_owned());
+        let item = |text: String| Some(OsString::from(text)).filter(|text| !text.is_empty());
+        let tty = item(tty.unwrap_or_else(|| default.to_owned()));
         // In a policy, `local` means that there is no remote host.
-        let from = from.filter(|from| !from.eq_ignore_ascii_case("local"));
-        Asked { user, service, tty, from: from.unwrap_or_default() }
+        let rhost = from.filter(|from| !from.eq_ignore_ascii_case("local")).and_then(item);
+        Login { service: service.into(), user: Some(user), uid: None, rhost, tty }
     });
     Ok(Verb::Check(check))
 }
@@ -164,8 +155,8 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), lexopt::Err
 impl Check {
     /// The service whose PAM line matters.
     #[must_use]
-    pub fn service(&self) -> &str {
-        self.login.as_ref().map_or(SERVICE, |login| &login.service)
+    pub fn service(&self) -> Cow<'_, str> {
+        self.login.as_ref().map_or(SERVICE.into(), Login::service_text)
     }
 }
 
@@ -181,9 +172,12 @@ mod tests {
     fn options_have_defaults() {
         let Ok(Verb::Check(check)) = read_line("check --user alice") else { panic!() };
         let login = check.login.unwrap();
-        assert_eq!((login.service.as_str(), login.tty.as_str(), login.from.as_str()), ("sshd", "ssh", ""));
+        assert_eq!(
+            (login.service_text().as_ref(), login.tty_text().as_ref(), login.rhost_text().as_ref()),
+            ("sshd", "ssh", "")
+        );
         let Ok(Verb::Check(check)) = read_line("check --user=alice --service=login") else { panic!() };
-        assert_eq!(check.login.unwrap().tty, "");
+        assert_eq!(check.login.unwrap().tty, None);
     }
 
     #[test]
@@ -194,7 +188,7 @@ mod tests {
             assert_eq!(check.spelled.as_deref(), Some(name));
             let login = check.login.unwrap();
             assert_eq!(
-                (login.service.as_str(), login.tty.as_str(), login.from.as_str()),
+                (login.service_text().as_ref(), login.tty_text().as_ref(), login.rhost_text().as_ref()),
                 ("sshd", "ssh", ""),
                 "{line}"
             );

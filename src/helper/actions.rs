@@ -12,7 +12,7 @@ use crate::helper::terminals::Way;
 use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::{Ladder, Outcome, Reach};
 use crate::policy::Kill;
-use crate::protocol::start::Orders;
+use crate::policy::Settings;
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::devnode;
@@ -20,14 +20,15 @@ use crate::sys::offload::Aside;
 
 impl Watchdog {
     pub(super) fn warn(&mut self, left: Duration) {
-        let Orders { limit, message, rule, quiet, .. } = &self.assignment.orders;
+        let Settings { limit, message, rule, quiet, .. } = &self.assignment.settings;
+        let rule = rule.as_ref().map(ToString::to_string);
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
-        let user = &self.assignment.session.user.to_string_lossy();
+        let user = &self.assignment.login.user_text();
         let idle = self.idle();
         let warning = Warning { user, idle, limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
         let not_shown = tell(quiet, &self.watched.terminals, text, &mut self.aside);
-        if self.assignment.orders.activity.output && !quiet {
+        if self.assignment.settings.activity.output && !quiet {
             self.disown();
         }
         let record = self.idle_record(Event::Warned, idle).with(Key::Remaining, left.as_secs());
@@ -47,11 +48,11 @@ impl Watchdog {
 
     pub(super) fn end(&mut self) {
         let nested = self.watched.standing.nested();
-        let Some(reach) = Reach::of(self.assignment.orders.kill, nested) else {
+        let Some(reach) = Reach::of(self.assignment.settings.kill, nested) else {
             return;
         };
         let idle = self.idle();
-        let reason = notice::reason(idle, self.assignment.orders.limit.unwrap_or_default());
+        let reason = notice::reason(idle, self.assignment.settings.limit.unwrap_or_default());
         self.climb(reach, Event::Ending, idle, &reason);
     }
 
@@ -68,8 +69,8 @@ impl Watchdog {
         let idle = self.idle();
         let leave = self.watched.standing.nested()
             || self.watched.terminals.is_empty()
-            || self.assignment.orders.kill == Kill::None
-            || self.assignment.orders.limit.is_none();
+            || self.assignment.settings.kill == Kill::None
+            || self.assignment.settings.limit.is_none();
         if leave {
             let record = self.idle_record(Event::Orphaned, idle).with(Key::Action, "none");
             return self.journal.write(&record);
@@ -82,7 +83,7 @@ impl Watchdog {
     pub(super) fn leave_or_take_over(&mut self) {
         const HANGING_UP: Nanos = 2 * SECOND;
         let _ = poll(&mut [], timeout(HANGING_UP));
-        let Orders { kill, limit, .. } = &self.assignment.orders;
+        let Settings { kill, limit, .. } = &self.assignment.settings;
         let ends = !self.watched.standing.nested() && *kill != Kill::None && limit.is_some();
         if ends && Ladder::new(&self.watched, Reach::Orphans).members() > 0 {
             return self.take_over();
@@ -98,11 +99,11 @@ impl Watchdog {
             .with(Key::Members, ladder.members())
             .with_some(Key::Spared, numbers(ladder.spared()));
         self.journal.write(&ending);
-        let quiet = self.assignment.orders.quiet || ladder.members() == 0;
+        let quiet = self.assignment.settings.quiet || ladder.members() == 0;
         let not_shown = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
         let commands = ladder.commands();
         let Outcome { hup, term, kill, forbidden, survivors, unsettled } =
-            ladder.climb(self.assignment.orders.grace);
+            ladder.climb(self.assignment.settings.grace);
         let record = self
             .idle_record(Event::Ended, idle)
             .with(Key::Sighup, hup)
@@ -131,7 +132,7 @@ impl Watchdog {
 
     /// A record with the terminals, the idle time, the limit that applies, and what the idle time is of.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
-        let Orders { limit, notty, .. } = &self.assignment.orders;
+        let Settings { limit, notty, .. } = &self.assignment.settings;
         let (limit, by) = match self.ground {
             Ground::Connection => (*notty, Some("connection")),
             Ground::Terminals => (*limit, Some("terminal")),

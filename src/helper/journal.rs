@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::helper::terminals::terminal::Terminal;
-use crate::policy::Counted;
-use crate::protocol::start::{Orders, Session};
+use crate::login::Login;
+use crate::policy::{Counted, Settings};
 use crate::record::{self, Event, Key, Record, Severity};
 use crate::sys::log::Log;
 
@@ -19,7 +19,7 @@ pub struct Journal {
 struct About {
     /// As pam_syslog(3) writes it for the module, so that one grep finds both.
     prefix: String,
-    session: Session,
+    login: Login,
     /// logind's number of the session.
     id: Option<String>,
     /// The kernel's audit id of the session.
@@ -28,9 +28,9 @@ struct About {
 
 impl About {
     fn record(&self, event: Event) -> Record {
-        let Session { user, uid, rhost, .. } = &self.session;
+        let Login { uid, rhost, .. } = &self.login;
         Record::new(event)
-            .with(Key::User, user.to_string_lossy())
+            .with(Key::User, self.login.user_text())
             .with_some(Key::Uid, *uid)
             .with_some(Key::Rhost, rhost.as_ref().map(|host| host.to_string_lossy()))
             .with_some(Key::Session, self.id.as_ref())
@@ -45,11 +45,10 @@ impl About {
 impl Journal {
     /// `debug` lets records of that severity through.
     #[must_use]
-    pub fn new(session: Session, id: Option<String>, ses: Option<u32>, debug: bool) -> Self {
-        let service = session.service.to_string_lossy();
-        let service: String = service.chars().filter(char::is_ascii_graphic).collect();
+    pub fn new(login: Login, id: Option<String>, ses: Option<u32>, debug: bool) -> Self {
+        let service: String = login.service_text().chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
-        Self { log: Log::default(), about: About { prefix, session, id, ses }, debug }
+        Self { log: Log::default(), about: About { prefix, login, id, ses }, debug }
     }
 
     /// A record of an event in this session, to be completed and given to [`Journal::write`].
@@ -106,10 +105,10 @@ pub fn limit_text(limit: Option<Duration>) -> String {
     limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
 }
 
-/// Adds to a record what orders say; what is not at its default, if they have one without a word.
+/// Adds the settings to a record. Those that few people change are left out if they have their defaults.
 #[must_use]
-pub fn ordered(record: Record, orders: &Orders) -> Record {
-    let Orders { limit, warn, grace, kill, activity, notty, message: _, rule, quiet: _, debug: _ } = orders;
+pub fn ordered(record: Record, settings: &Settings) -> Record {
+    let Settings { limit, warn, grace, kill, activity, notty, rule, .. } = settings;
     let seconds = |time: &Duration| time.as_secs().to_string();
     let warn: Vec<String> = warn.iter().map(seconds).collect();
     record

@@ -12,7 +12,7 @@ use crate::helper::session::Watched;
 use crate::helper::terminals::Way;
 use crate::helper::terminals::console::Console;
 use crate::policy;
-use crate::protocol::start::Orders;
+use crate::policy::Settings;
 use crate::record::{Event, Key};
 use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
@@ -81,7 +81,7 @@ impl Watchdog {
         let Watched { proc, leader, .. } = &self.watched;
         let not_found = || io::Error::other("it was not found when the session opened");
         let connection = self.connection.as_mut().ok_or_else(not_found)?;
-        connection.ask(proc, self.assignment.session.leader, leader)
+        connection.ask(proc, self.assignment.leader, leader)
     }
 
     /// Puts on record, once, that the connection could not be asked. A leader that is gone is another matter.
@@ -94,7 +94,7 @@ impl Watchdog {
 
     /// What the session is judged by. If that is its connection, that is asked.
     fn ground(&mut self) -> Ground {
-        let Orders { limit, notty, .. } = &self.assignment.orders;
+        let Settings { limit, notty, .. } = &self.assignment.settings;
         // The keys go to the display server, and leave no trace on the console.
         if self.console.as_ref().is_some_and(Console::is_graphical) {
             return Ground::Nothing;
@@ -103,7 +103,7 @@ impl Watchdog {
             return Ground::Terminals;
         }
         // A su or a job has no client, and neither has a session over a pipe.
-        let from = self.assignment.session.rhost.as_deref().unwrap_or_default();
+        let from = self.assignment.login.rhost.as_deref().unwrap_or_default();
         if limit.is_none() || notty.is_none() || policy::is_local(&from.to_string_lossy()) {
             return Ground::Nothing;
         }

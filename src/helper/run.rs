@@ -18,10 +18,10 @@ use crate::helper::members::{Owner, Standing};
 use crate::helper::session::Watched;
 use crate::helper::terminals::Finder;
 use crate::helper::terminals::console::Console;
-use crate::policy::{self, Kill};
+use crate::policy::{self, Kill, Settings};
 use crate::protocol::caller::Caller;
 use crate::protocol::start::{
-    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD, Session,
+    ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
 use crate::record::{Event, Key, Record};
 use crate::sys::cgroup::{self, Places};
@@ -120,13 +120,13 @@ impl Watchdog {
         let timer = |e: Errno| format!("cannot make a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
-        let session = &assignment.session;
-        let process = proc.process(session.leader).filter(|_| !leader.has_exited());
+        let login = &assignment.login;
+        let process = proc.process(assignment.leader).filter(|_| !leader.has_exited());
         let process = process.ok_or("the leader is not to be seen in /proc")?;
         // We were started where the leader is. There the user may be able to have us stopped along
         // with his processes; elsewhere nobody but root acts on control groups.
         let places = Places::of(&proc, nix::unistd::getpid().as_raw());
-        let owner = Owner { name: session.user.clone(), uid: session.uid };
+        let owner = Owner { name: login.user().to_owned(), uid: login.uid };
         let standing = Standing::of(&proc, &process, &places, owner);
         match cgroup::leave(&proc, &places) {
             Err(e) if places.are_a_users() => {
@@ -134,20 +134,20 @@ impl Watchdog {
             }
             _ => {}
         }
-        let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
+        let finder = Finder::new(proc.clone(), &process, login.tty.as_deref());
         let ses = proc.audit_session(process.pid);
-        let orders = &assignment.orders;
-        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), ses, orders.debug);
+        let settings = &assignment.settings;
+        let journal = Journal::new(login.clone(), places.session().map(str::to_owned), ses, settings.debug);
         let opener = proc.program_path(process.pid);
-        let client = client(session);
+        let client = client(&assignment);
         let now = Moment::now();
         Ok(Self {
-            activity: Activity::new(now, orders.activity.output),
-            jobs: orders.activity.cpu.then(Jobs::default),
-            schedule: schedule(orders),
+            activity: Activity::new(now, settings.activity.output),
+            jobs: settings.activity.cpu.then(Jobs::default),
+            schedule: schedule(settings),
             console: Console::of(&proc, &process, finder.own()),
             ground: Ground::Nothing,
-            connection: session.connection.map(Asked::new),
+            connection: assignment.connection.map(Asked::new),
             unasked: false,
             leader: Leader::new(&proc, process),
             leader_may_change: true,
@@ -180,7 +180,7 @@ impl Watchdog {
             self.connection = None;
         }
         let witness = if self.witness().is_some() { "connection" } else { "none" };
-        let record = ordered(self.record(Event::Armed), &self.assignment.orders)
+        let record = ordered(self.record(Event::Armed), &self.assignment.settings)
             .with(Key::TerminalsBy, self.watched.finder.way().word())
             .with(Key::MembersBy, self.watched.standing.word())
             .with(Key::Witness, witness);
@@ -238,7 +238,7 @@ impl Watchdog {
             }
             // Before the leader's exit: it says goodbye first and exits then.
             let came = self.watched.signals.take();
-            let leader_pid = self.assignment.session.leader;
+            let leader_pid = self.assignment.leader;
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
             if said(CLOSE_SIGNAL) {
                 return Wake::Closed;
@@ -275,10 +275,10 @@ impl Watchdog {
             Some(Ok(caller)) => caller,
             Some(Err(why)) => return self.error(&format!("cannot take new settings: {why}")),
         };
-        match &caller.orders {
-            Ok(orders) => {
-                let before = self.assignment.orders.clone();
-                self.obey(orders.clone());
+        match &caller.settings {
+            Ok(settings) => {
+                let before = self.assignment.settings.clone();
+                self.obey(settings.clone());
                 caller.answer(Ok(&before));
             }
             Err(why) => {
@@ -288,21 +288,21 @@ impl Watchdog {
         }
     }
 
-    fn obey(&mut self, orders: Orders) {
+    fn obey(&mut self, settings: Settings) {
         // Who has been warned is not to begin anew because somebody else's rule was changed.
-        if orders == self.assignment.orders {
+        if settings == self.assignment.settings {
             return;
         }
-        self.activity.count_output(orders.activity.output);
-        if orders.activity.cpu && self.jobs.is_none() {
+        self.activity.count_output(settings.activity.output);
+        if settings.activity.cpu && self.jobs.is_none() {
             // What was busy before nobody asked is not known: it has the benefit of the doubt.
             self.activity.note(Moment::now().boot);
         }
-        self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
-        self.schedule = schedule(&orders);
-        self.journal.set_debug(orders.debug);
-        let record = ordered(self.record(Event::Reloaded), &orders);
-        self.assignment.orders = orders;
+        self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
+        self.schedule = schedule(&settings);
+        self.journal.set_debug(settings.debug);
+        let record = ordered(self.record(Event::Reloaded), &settings);
+        self.assignment.settings = settings;
         self.journal.write(&record);
         if let Err(e) = self.alarm.set(0) {
             self.error(&format!("cannot set the alarm: {e}"));
@@ -329,14 +329,14 @@ impl Watchdog {
 }
 
 /// How the client's connection is told from the leader's others.
-fn client(session: &Session) -> Client {
-    let address = || session.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
-    match &session.connection {
+fn client(assignment: &Assignment) -> Client {
+    let address = || assignment.login.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
+    match &assignment.connection {
         Some(connection) => Client::Connection(connection.cookie),
         None => address().map_or(Client::Unknown, Client::At),
     }
 }
 
-fn schedule(orders: &Orders) -> Schedule {
-    Schedule::new(orders.limit, orders.notty, &orders.warn, orders.kill == Kill::None)
+fn schedule(settings: &Settings) -> Schedule {
+    Schedule::new(settings.limit, settings.notty, &settings.warn, settings.kill == Kill::None)
 }

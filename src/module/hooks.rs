@@ -6,7 +6,8 @@ use std::ffi::CStr;
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
-use super::session::{self, Login, Refusal};
+use super::session::{self, Refusal};
+use crate::login::Login;
 use crate::record::{Event, Key};
 use crate::sys::pam::log;
 

@@ -1,4 +1,4 @@
-//! Opening and closing a session, as libpam's guest.
+//! Opens and closes a session for libpam.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -12,10 +12,11 @@ use pam::module::PamHandle;
 
 use super::registry::{self, Begun};
 use super::{BUDGET, connection, spawn};
+use crate::login::Login;
 use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
-use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
+use crate::policy::{self, Fault, OnError, Options, Settings};
+use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, SHARED_SIGNAL};
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::cgroup::Places;
 use crate::sys::clock::{Nanos, SECOND};
@@ -43,17 +44,8 @@ fn goes_on(on_error: OnError) -> Option<&'static str> {
     }
 }
 
-/// Who opens a session, as libpam says.
-pub struct Login {
-    // None of them needs to be UTF-8.
-    service: OsString,
-    user: Option<OsString>,
-    rhost: Option<OsString>,
-    tty: Option<OsString>,
-}
-
 impl Login {
-    /// Asks libpam.
+    /// Asks libpam. Name services are not asked, so the user's ID is not known.
     pub fn of(pamh: &PamHandle) -> Self {
         fn bytes(item: &CStr) -> OsString {
             OsStr::from_bytes(item.to_bytes()).to_owned()
@@ -61,6 +53,7 @@ impl Login {
         Self {
             service: pamh.get_item::<Service>().ok().flatten().map(|item| bytes(&item)).unwrap_or_default(),
             user: pamh.get_item::<UserName>().ok().flatten().map(|item| bytes(&item)),
+            uid: None,
             rhost: pamh
                 .get_item::<RHost>()
                 .ok()
@@ -75,15 +68,6 @@ impl Login {
     pub fn record(&self, event: Event) -> Record {
         let text = |item: &Option<OsString>| item.as_ref().map(|item| item.to_string_lossy().into_owned());
         Record::new(event).with_some(Key::User, text(&self.user)).with_some(Key::Rhost, text(&self.rhost))
-    }
-
-    /// What the helper is told of it.
-    fn session(self, user: OsString, uid: Option<u32>) -> Session {
-        let Self { service, rhost, tty, .. } = self;
-        let leader = getpid().as_raw();
-        let descriptors = || Proc::default().descriptors(leader);
-        let connection = rhost.as_ref().and_then(|rhost| connection::of_client(descriptors(), rhost));
-        Session { leader, service, user, uid, rhost, tty, connection }
     }
 }
 
@@ -112,14 +96,14 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     if let Some(record) = &decided.broken {
         libpam::log(pamh, record);
     }
-    if decided.resolved.settings.limit.is_none() {
+    if decided.settings.limit.is_none() {
         let places = Places::of(&Proc::default(), getpid().as_raw());
         let record = login
             .record(Event::Exempt)
             .with_some(Key::Uid, decided.uid)
             .with_some(Key::Session, places.session())
             .with(Key::Limit, "off")
-            .with_some(Key::Rule, decided.resolved.rule);
+            .with_some(Key::Rule, decided.settings.rule);
         libpam::log(pamh, &record);
         note_unguarded(pamh, &login);
         return Ok(false);
@@ -137,17 +121,17 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
         return Ok(());
     }
     // A broken policy that keeps nobody out is put on record by the session's line, so once for a login.
-    let resolved = match decide(&login, &line.read) {
-        Ok(decided) => decided.resolved,
+    let settings = match decide(&login, &line.read) {
+        Ok(decided) => decided.settings,
         Err(Refusal { goes_on: Some(_), .. }) => return Ok(()),
         Err(refusal) => return Err(refusal),
     };
-    if resolved.settings.limit.is_none() {
+    if settings.limit.is_none() {
         return Ok(());
     }
     let refusal = |error: &dyn Display| Refusal {
         code: PamResultCode::PAM_PERM_DENIED,
-        goes_on: goes_on(resolved.settings.on_error),
+        goes_on: goes_on(settings.on_error),
         record: login.record(Event::Error).with(Key::Error, error),
     };
     if Proc::default().process(getpid().as_raw()).is_none() {
@@ -156,10 +140,10 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
     access(HELPER, AccessFlags::X_OK).map_err(|e| refusal(&format_args!("{HELPER} cannot be started: {e}")))
 }
 
-/// Reads the words of the PAM line.
+/// Reads the options of the PAM line.
 fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let read = Words::of_line(words.iter().map(String::as_str));
+    let read = Options::of_line(words.iter().map(String::as_str));
     read.map(|read| Line { words, read }).map_err(|bad| Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
         goes_on: goes_on(bad.on_error),
@@ -173,60 +157,52 @@ fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
 /// The PAM line, as written and as read.
 struct Line {
     words: Vec<String>,
-    read: Words,
+    read: Options,
 }
 
-/// Why a login is none of our business, if so.
+/// Why a login's session is not watched, if so.
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let leader = getpid().as_raw();
     let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
     let told = Places::parse(&cgroup).session().map(logind::kind_of);
     let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
-    exceptions::exception(&login.service.to_string_lossy(), &session, login.rhost.is_some())
+    exceptions::exception(&login.service_text(), &session, login.rhost.is_some())
 }
 
-/// What holds for a login.
+/// The settings that apply to a login.
 struct Decided {
     /// The user's id, where name services know it.
     uid: Option<u32>,
-    resolved: Resolved,
-    /// What the log is told of a broken policy, in whose place the PAM line holds.
+    settings: Settings,
+    /// The record of a broken policy. The PAM line applies instead.
     broken: Option<Record>,
 }
 
-/// Decides by the policy. Where that is broken, the PAM line holds for everybody.
-fn decide(login: &Login, line: &Words) -> Result<Decided, Refusal> {
-    let person = Person::named(login.user.as_deref().unwrap_or_default());
-    let uid = person.uid();
+/// Decides by the policy. If it is broken, the PAM line applies to everybody.
+fn decide(login: &Login, line: &Options) -> Result<Decided, Refusal> {
+    let person = Person::named(login.user());
+    let login = Login { uid: person.uid(), ..login.clone() };
     let files = Files::of(line.conf_path());
-    let facts = policy::Login {
-        user: login.user.as_deref().unwrap_or_default(),
-        canonical: person.canonical(),
-        uid,
-        service: &login.service.to_string_lossy(),
-        tty: &login.tty.as_deref().unwrap_or_default().to_string_lossy(),
-        from: &login.rhost.as_deref().unwrap_or_default().to_string_lossy(),
-    };
-    let resolved = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &facts, &person));
-    match resolved {
-        Ok(resolved) => Ok(Decided { uid, resolved, broken: None }),
-        Err(faults) => by_the_line(line, &files, uid, broken(login, &faults)),
+    let settings = files.load().and_then(|policy| policy::resolve(line, &policy, &files, &login, &person));
+    match settings {
+        Ok(settings) => Ok(Decided { uid: login.uid, settings, broken: None }),
+        Err(faults) => by_the_line(line, &files, login.uid, broken(&login, &faults)),
     }
 }
 
-/// What holds while the policy is broken. A PAM line without a limit guards nobody: there `onerr=` decides,
-/// but root comes in, because nobody else can mend the policy.
-fn by_the_line(line: &Words, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
-    let resolved = Resolved::of_line(line, files);
-    if resolved.settings.limit.is_some() {
+/// The settings that apply while the policy is broken. A PAM line without a limit guards nobody. Then `onerr=`
+/// decides, except that root can log in, because only root can mend the policy.
+fn by_the_line(line: &Options, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
+    let settings = Settings::of_line(line, files);
+    if settings.limit.is_some() {
         let broken = Some(record.with(Key::Fallback, "the PAM line alone"));
-        return Ok(Decided { uid, resolved, broken });
+        return Ok(Decided { uid, settings, broken });
     }
     let root = (uid == Some(0)).then_some("root can mend the policy");
     Err(Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
-        goes_on: goes_on(resolved.settings.on_error).or(root),
+        goes_on: goes_on(settings.on_error).or(root),
         record,
     })
 }
@@ -245,22 +221,26 @@ fn broken(login: &Login, faults: &[Fault]) -> Record {
         .with_some(Key::Faults, Some(faults.len()).filter(|count| *count > 1))
 }
 
-/// Starts the helper for a session that is ours, and keeps its number until the session closes.
+/// Starts the helper for a session, and keeps its PID until the session closes.
 fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
-    let Decided { uid, resolved, .. } = decided;
+    let Decided { uid, settings, .. } = decided;
     let record = login.record(Event::Error);
-    let goes_on = goes_on(resolved.settings.on_error);
+    let goes_on = goes_on(settings.on_error);
     let refusal = |error: &dyn Display| Refusal {
         code: PamResultCode::PAM_SESSION_ERR,
         goes_on,
         record: record.clone().with(Key::Error, error),
     };
-    let user = login.user.clone().ok_or_else(|| refusal(&"no user is named"))?;
-    let service = login.service.clone();
-    let rule = resolved.rule.map(|place| place.to_string());
-    let orders = Orders::new(&resolved.settings, resolved.message, rule);
-    let assignment = Assignment { session: login.session(user, uid), line: line.words, orders };
-    let begun = begin(pamh, &service, &assignment.session.user);
+    if login.user.is_none() {
+        return Err(refusal(&"no user is named"));
+    }
+    let leader = getpid().as_raw();
+    let descriptors = || Proc::default().descriptors(leader);
+    let client = |rhost: &OsString| connection::of_client(descriptors(), rhost);
+    let connection = login.rhost.as_ref().and_then(client);
+    let login = Login { uid, ..login };
+    let assignment = Assignment { login, leader, connection, line: line.words, settings };
+    let begun = begin(pamh, &assignment.login);
     begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
         let refused = libpam::kept(pamh).flatten().filter(|_| goes_on.is_none());
         // It is no session of this process's then.
@@ -292,14 +272,14 @@ const SHARED: &str = "the process that opens this session has opened another, an
 
 /// Notes that this process begins a session. If it has others, those are not guarded any longer, and this
 /// one is not, either.
-fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, String> {
+fn begin(pamh: &mut PamHandle, login: &Login) -> Result<u64, String> {
     // One that could not be guarded, as its transaction opens it once more.
     if let Some(earlier) = libpam::kept(pamh).flatten() {
         registry::end(earlier.ticket);
     }
     let lives = |helper| find(helper).is_some();
-    let Begun { ticket, shared, helpers } =
-        registry::begin(service, user, lives).ok_or("the list of this process's sessions is in use")?;
+    let Begun { ticket, shared, helpers } = registry::begin(&login.service, login.user(), lives)
+        .ok_or("the list of this process's sessions is in use")?;
     // Kept now: also a session that is not guarded is one that this process serves.
     libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
         registry::end(ticket);
@@ -316,7 +296,7 @@ fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, Str
 /// another session.
 fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
     // Nobody is refused for that.
-    let _ = begin(pamh, &login.service, login.user.as_deref().unwrap_or_default());
+    let _ = begin(pamh, login);
 }
 
 fn opened(ticket: u64, helper: Option<Helper>) -> Opened {

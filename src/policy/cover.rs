@@ -119,8 +119,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::parse;
-    use super::super::rule::Login;
     use super::*;
+    use crate::login::Login;
 
     /// The users there are: with their ids and the only group of each.
     const USERS: [(&str, u32, &str); 3] = [("root", 0, "adm"), ("deploy", 900, "sudo"), ("ann", 1000, "ops")];
@@ -230,11 +230,17 @@ mod tests {
                 for service in ["su", "sshd", "t"] {
                     for tty in ["", "tty1", "su"] {
                         for from in ["", "10.1.2.3", "10.9.9.9", "192.0.2.1", "a.b", "c.b"] {
-                            let login = Login { user: user.as_ref(), canonical: None, uid: Some(uid), service, tty, from };
+                            let login = Login {
+                                service: service.into(),
+                                user: Some(user.into()),
+                                uid: Some(uid),
+                                rhost: Some(from.into()),
+                                tty: Some(tty.into()),
+                            };
                             let mut groups = |name: &str| Ok::<_, Infallible>(name == group);
-                            let matches = rules[1].matches(&login, &mut groups).unwrap();
+                            let matches = rules[1].matches(&login, None, &mut groups).unwrap();
                             prop_assert!(!(empty && matches), "{text}: {login:?}");
-                            let earlier = rules[0].matches(&login, &mut groups).unwrap();
+                            let earlier = rules[0].matches(&login, None, &mut groups).unwrap();
                             prop_assert!(!covered || !matches || earlier, "{text}: {login:?}");
                         }
                     }

@@ -1,72 +1,167 @@
-//! Which rule applies to a login, and what holds for it then.
+//! Which rule applies to a login, and which settings apply then.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::iter;
+use std::time::Duration;
 
-use super::options::Words;
-use super::parse::{self, Fault};
-use super::rule::{Login, Rule};
-use super::settings::Settings;
-use super::who::Who;
+use super::files::Files;
+use super::message::Template;
+use super::options::Options;
+use super::parse::Fault;
+use super::rule::{Policy, Rule};
+use super::settings::{Settings, WARN_DEFAULT};
+use super::table;
+use crate::login::Login;
+use crate::sys::nss::Person;
 
-/// Rules, the first that matches decides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// In the order they are tried.
-    pub rules: Vec<Rule>,
+/// Who set a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody: it is the built-in default.
+    Default,
+    /// The PAM line.
+    Line,
+    /// The rule of the policy.
+    Rule,
 }
 
-/// What holds for a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision<'a> {
-    /// What holds.
-    pub settings: Settings,
-    /// The rule that matched; without one the PAM line holds alone.
-    pub rule: Option<&'a Rule>,
+impl Settings {
+    /// What a PAM line and a rule set together. The rule takes precedence.
+    ///
+    /// A warning that is too long for a limit of another origin is left out. If no warning is left, the
+    /// session is warned at half the limit.
+    #[must_use]
+    pub fn of(line: &Options, rule: Option<&Options>) -> Self {
+        let mut settings = Self::default();
+        line.apply(&mut settings);
+        rule.iter().for_each(|rule| rule.apply(&mut settings));
+        let written = line.word("warn").or_else(|| rule?.word("warn")).is_some();
+        settings.warn = fitting(settings.warn, written, settings.limit);
+        settings
+    }
+
+    /// What the PAM line alone sets, while the policy is broken. If its message file cannot be read, the
+    /// warning has the built-in text.
+    #[must_use]
+    pub fn of_line(line: &Options, files: &Files) -> Self {
+        let settings = Self::of(line, None);
+        let message = message(&settings, files).unwrap_or_default();
+        Self { message, ..settings }
+    }
+
+    /// Who set each setting, by the setting's name.
+    #[must_use]
+    pub fn origins(line: &Options, rule: Option<&Options>) -> Vec<(&'static str, Origin)> {
+        let origin = |name| match rule.and_then(|rule| rule.word(name)) {
+            Some(_) => Origin::Rule,
+            None if line.word(name).is_some() => Origin::Line,
+            None => Origin::Default,
+        };
+        table::settings().map(|option| (option.name, origin(option.name))).collect()
+    }
+}
+
+/// The warnings that are shorter than a limit. `written` says that somebody set them.
+fn fitting(mut warn: Vec<Duration>, written: bool, limit: Option<Duration>) -> Vec<Duration> {
+    let Some(limit) = limit else { return warn };
+    if warn.is_empty() {
+        return warn;
+    }
+    // Rounded up, so that nobody gets less time than half the limit.
+    let half = Duration::from_secs(limit.as_secs().div_ceil(2));
+    if !written {
+        return vec![WARN_DEFAULT.min(half)];
+    }
+    warn.retain(|warn| *warn < limit);
+    if warn.is_empty() {
+        warn.push(half);
+    }
+    warn
 }
 
 impl Policy {
-    /// Reads the rules of one file's text.
+    /// The first rule that matches a login. `canonical` is the user's name as name services spell it.
+    /// `in_group` says whether the user is a member of a group; it is called only if that matters.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at most one fault a rule.
-    pub fn parse(file: PathBuf, text: &str) -> Result<Self, Vec<Fault>> {
-        parse::parse(file, text).map(|rules| Self { rules })
-    }
-
-    /// Decides about a login, by the words of the PAM line and the first rule that matches.
-    /// `in_group` says whether the user is a member of a group; it is asked only where it matters.
-    ///
-    /// # Errors
-    ///
-    /// That of `in_group`, and the rule that asked.
-    pub fn decide<E>(
+    /// The error of `in_group`, and the rule that asked.
+    pub fn rule_for<E>(
         &self,
-        line: &Words,
-        login: &Login<'_>,
+        login: &Login,
+        canonical: Option<&OsStr>,
         mut in_group: impl FnMut(&str) -> Result<bool, E>,
-    ) -> Result<Decision<'_>, (&Rule, E)> {
+    ) -> Result<Option<&Rule>, (&Rule, E)> {
         for rule in &self.rules {
-            if rule.matches(login, &mut in_group).map_err(|e| (rule, e))? {
-                return Ok(Decision { settings: Settings::of(line, Some(&rule.words)), rule: Some(rule) });
+            if rule.matches(login, canonical, &mut in_group).map_err(|e| (rule, e))? {
+                return Ok(Some(rule));
             }
         }
-        Ok(Decision { settings: Settings::of(line, None), rule: None })
+        Ok(None)
     }
+}
 
-    /// Every user and group that a rule names, for a look whether they exist.
-    pub fn names(&self) -> impl Iterator<Item = (&Rule, &Who)> {
-        let named = |who: &&Who| matches!(who, Who::User(_) | Who::Group(_));
-        self.rules.iter().flat_map(move |rule| rule.who.items().filter(named).map(move |who| (rule, who)))
+/// Decides about a login, and reads the message file if the settings name one.
+///
+/// # Errors
+///
+/// What is wrong with the deciding rule: a user or a group that name services cannot look up, or its message
+/// file.
+pub fn resolve(
+    line: &Options,
+    policy: &Policy,
+    files: &Files,
+    login: &Login,
+    person: &Person<'_>,
+) -> Result<Settings, Vec<Fault>> {
+    let fault = |rule: &Rule, problem: String| vec![Fault::of_rule(&rule.place, problem)];
+    // A rule that asks for an ID, or for another spelling of the name than the login's, must not just fail to
+    // match. Only name services may say that there is no such user.
+    if let Some(rule) = policy.rules.iter().find(|rule| login.uid.is_none() && rule.asks_who(login)) {
+        person.is_told().map_err(|problem| fault(rule, problem))?;
     }
+    let rule = policy
+        .rule_for(login, person.canonical(), |group| person.is_in(group))
+        .map_err(|(rule, problem)| fault(rule, problem))?;
+    let settings = Settings::of(line, rule.map(|rule| &rule.options));
+    let message = message(&settings, files).map_err(|fault| vec![fault])?;
+    Ok(Settings { message, rule: rule.map(|rule| rule.place.clone()), ..settings })
+}
+
+/// What is wrong with the message files that the PAM line and the rules name.
+#[must_use]
+pub fn message_faults(line: &Options, policy: &Policy, files: &Files) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for rule in iter::once(None).chain(policy.rules.iter().map(|rule| Some(&rule.options))) {
+        let fault = message(&Settings::of(line, rule), files).err();
+        faults.extend(fault.filter(|fault| !faults.contains(fault)));
+    }
+    faults
+}
+
+/// The text of the warning, or `None` for the built-in one. The file is not read if there is no limit, because
+/// such a session is never warned.
+fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault> {
+    let Some(path) = settings.limit.and(settings.message_file.as_deref()) else {
+        return Ok(settings.message.clone());
+    };
+    let text = files.text(path)?;
+    // The file's last line feed ends a line. It is not an empty line.
+    let template = Template::parse(text.strip_suffix('\n').unwrap_or(&text));
+    template.map(Some).map_err(|problem| Fault::of_file(path, problem))
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::time::Duration;
+    use std::path::PathBuf;
 
+    use nix::sys::resource::{Resource, setrlimit};
+
+    use super::super::settings::{Counted, Kill, OnError};
+    use super::super::table::Within;
     use super::*;
+    use crate::sys::offload::{self, Aside};
 
     const RULES: &str = "\
 root,@wheel      *      *      *            timeout=10m
@@ -75,6 +170,11 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
 @ops,!bob        *      ssh    *            timeout=20m
 *                *,!cron *     *            kill=tty
 ";
+
+    fn login(user: &str, uid: Option<u32>, service: &str, tty: &str, from: &str) -> Login {
+        let (user, rhost, tty) = (Some(user.into()), Some(from.into()), Some(tty.into()));
+        Login { service: service.into(), user, uid, rhost, tty }
+    }
 
     /// The limit's seconds and the deciding line.
     fn decide(user: &str, uid: u32, service: &str, tty: &str, from: &str) -> (Option<u64>, Option<usize>) {
@@ -86,10 +186,11 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
                 _ => false,
             })
         };
-        let login = Login { user: user.as_ref(), canonical: None, uid: Some(uid), service, tty, from };
-        let decision = policy.decide(&Words::of_line(["timeout=1h"]).unwrap(), &login, groups).unwrap();
-        let line = decision.rule.map(|rule| rule.place.line);
-        (decision.settings.limit.map(|limit: Duration| limit.as_secs()), line)
+        let login = login(user, Some(uid), service, tty, from);
+        let rule = policy.rule_for(&login, None, groups).unwrap();
+        let line = Options::of_line(["timeout=1h"]).unwrap();
+        let settings = Settings::of(&line, rule.map(|rule| &rule.options));
+        (settings.limit.map(|limit| limit.as_secs()), rule.map(|rule| rule.place.line))
     }
 
     #[test]
@@ -109,11 +210,10 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         let text = "*,!alice * * * timeout=off\nalice * * * timeout=5m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         for user in ["alice", "ALICE", r"EXAMPLE\alice"] {
-            let (user, canonical) = (user.as_ref(), Some("alice".as_ref()));
-            let login = Login { user, canonical, uid: None, service: "sshd", tty: "ssh", from: "" };
-            let line = Words::default();
-            let decision = policy.decide(&line, &login, |_| Ok::<_, Infallible>(false)).unwrap();
-            assert_eq!(decision.settings.limit, Some(Duration::from_secs(300)), "{user:?}");
+            let login = login(user, None, "sshd", "ssh", "");
+            let canonical = Some("alice".as_ref());
+            let rule = policy.rule_for(&login, canonical, |_| Ok::<_, Infallible>(false)).unwrap();
+            assert_eq!(rule.map(|rule| rule.place.line), Some(2), "{user:?}");
         }
     }
 
@@ -122,13 +222,116 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         let text = "* sshd * * timeout=5m\n@ops * * * timeout=6m\n";
         let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
         let decide = |service| {
-            let user = "a".as_ref();
-            let login = Login { user, canonical: None, uid: None, service, tty: "ssh", from: "" };
-            let line = Words::default();
-            let decision = policy.decide(&line, &login, |group| Err(group.to_owned()));
-            decision.map(|decision| decision.settings.limit).map_err(|(rule, group)| (rule.place.line, group))
+            let login = login("a", None, service, "ssh", "");
+            let rule = policy.rule_for(&login, None, |group| Err(group.to_owned()));
+            let line = |rule: &Rule| rule.place.line;
+            rule.map(|rule| rule.map(line)).map_err(|(rule, group)| (line(rule), group))
         };
-        assert_eq!(decide("sshd"), Ok(Some(Duration::from_secs(300))));
+        assert_eq!(decide("sshd"), Ok(Some(1)));
         assert_eq!(decide("login"), Err((2, "ops".to_owned())));
+    }
+
+    fn read(line: &str) -> Settings {
+        Settings::of(&Options::of_line(line.split_whitespace()).unwrap(), None)
+    }
+
+    fn over(rule: &str, line: &str) -> Settings {
+        let words = |text: &str| {
+            let mut words = Options::default();
+            text.split_whitespace().for_each(|word| words.set(word, Within::Rule).unwrap());
+            words
+        };
+        Settings::of(&words(line), Some(&words(rule)))
+    }
+
+    fn seconds(list: &[Duration]) -> Vec<u64> {
+        list.iter().map(Duration::as_secs).collect()
+    }
+
+    #[test]
+    fn an_empty_line_means_the_documented_defaults() {
+        let s = read("");
+        assert_eq!(s.limit, Some(Duration::from_secs(900)));
+        assert_eq!(seconds(&s.warn), [60]);
+        assert_eq!(s.grace, Duration::from_secs(10));
+        assert_eq!((s.kill, s.on_error), (Kill::Session, OnError::Fail));
+        assert_eq!((s.activity, s.notty, s.message), (Counted::default(), None, None));
+        assert!(!s.quiet && !s.debug);
+    }
+
+    #[test]
+    fn the_default_warning_is_half_of_a_short_limit() {
+        assert_eq!(seconds(&read("timeout=30s").warn), [15]);
+        assert_eq!(seconds(&read("timeout=2m").warn), [60]);
+        // Half of it is 5.5 s. Rounded up, the person has no less time than that.
+        assert_eq!(seconds(&read("timeout=11").warn), [6]);
+        assert_eq!(seconds(&read("timeout=119").warn), [60]);
+        assert_eq!(seconds(&over("timeout=13", "warn=1m").warn), [7]);
+    }
+
+    #[test]
+    fn a_written_warning_stays_as_it_is() {
+        assert_eq!(seconds(&read("timeout=90s warn=80s").warn), [80]);
+        assert_eq!(seconds(&read("timeout=90s warn=60s").warn), [60]);
+        assert_eq!(seconds(&read("warn=30s,5m,60").warn), [300, 60, 30]);
+    }
+
+    #[test]
+    fn off_is_a_value_where_it_makes_sense() {
+        assert_eq!(read("timeout=off warn=2h").limit, None);
+        assert!(read("warn=off").warn.is_empty());
+        assert!(read("warn=0s").warn.is_empty());
+        assert_eq!(read("grace=off").grace, Duration::ZERO);
+        assert_eq!(read("grace=0").grace, Duration::ZERO);
+        assert_eq!(read("notty=ignore").notty, None);
+    }
+
+    #[test]
+    fn a_rule_goes_before_the_line_and_the_line_before_the_default() {
+        let s = over("timeout=10m quiet", "timeout=1h grace=3s kill=tty");
+        assert_eq!((s.limit, s.grace), (Some(Duration::from_secs(600)), Duration::from_secs(3)));
+        assert_eq!((s.kill, s.quiet, s.debug), (Kill::Tty, true, false));
+    }
+
+    #[test]
+    fn a_warning_that_does_not_fit_anothers_limit_is_shortened() {
+        assert_eq!(seconds(&over("timeout=1m", "timeout=1h warn=10m,30s").warn), [30]);
+        assert_eq!(seconds(&over("timeout=1m", "timeout=1h warn=10m").warn), [30]);
+        assert_eq!(seconds(&over("warn=20m", "timeout=10m").warn), [300]);
+        assert!(over("timeout=1m", "warn=off").warn.is_empty());
+    }
+
+    #[test]
+    fn a_question_that_name_services_do_not_answer_is_a_fault_of_the_rule_that_asks() {
+        for rule in ["@adm * * * timeout=off", "*,!uid:1000- * * * timeout=off"] {
+            let policy = Policy::parse(PathBuf::from("/f"), &format!("\n{rule}\n")).unwrap();
+            // Without a descriptor nothing can be asked. In a child, because the limit is the whole process's.
+            let answer = Aside::default().run(|pipe| {
+                let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
+                let person = Person::named("root");
+                let (user, tty) = (Some("root".into()), Some("ssh".into()));
+                let login = Login { service: "sshd".into(), user, tty, ..Login::default() };
+                let resolved = resolve(&Options::default(), &policy, &Files::of(None), &login, &person);
+                let place = resolved.map_err(|faults| faults.first().and_then(|fault| fault.at));
+                offload::answer(pipe, &[u8::from(none && place == Err(Some((2, 1))))]);
+            });
+            assert_eq!(answer, [1], "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_message_file_that_cannot_be_read_is_told_once_where_somebody_is_shown_it() {
+        let faults = |line: &str, text: &str| {
+            let line = Options::of_line(line.split_whitespace()).unwrap();
+            let policy = Policy::parse(PathBuf::from("/f"), text).unwrap();
+            let faults = message_faults(&line, &policy, &Files::of(None));
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let null = "/dev/null: is not a regular file";
+        let twice = "a * * * message-file=/dev/null\nb * * * timeout=5m message-file=/dev/null\n";
+        assert_eq!(faults("", twice), [null]);
+        assert_eq!(faults("message-file=/dev/null", ""), [null]);
+        assert_eq!(faults("message-file=/dev/null timeout=off", "a * * * timeout=5m\n"), [null]);
+        assert_eq!(faults("", "a * * * timeout=off message-file=/dev/null\n"), [""; 0]);
     }
 }

@@ -1,11 +1,11 @@
-//! Which sessions are watched: all that a person may sit at a terminal of.
+//! Which sessions are watched: all in which a person may use a terminal.
 
 use crate::sys::logind::Kind;
 
 /// Services that run jobs, not people.
 const JOBS: [&str; 4] = ["cron", "crond", "atd", "systemd-user"];
-/// Classes of logind's that are no login session, by their beginnings (pam_systemd(8): there are
-/// `-early` and `-light` ones, too).
+/// Classes in logind that are not login sessions, by their first letters: some have variants that end in
+/// `-early` or `-light` (pam_systemd(8)).
 const NO_LOGIN: [&str; 4] = ["greeter", "lock-screen", "background", "manager"];
 /// Services that open text sessions only, whatever class and type the user may have chosen for one.
 const TEXT: [&str; 14] = [
@@ -24,26 +24,26 @@ const TEXT: [&str; 14] = [
     "systemd-run0",
     "telnet",
 ];
-/// Types of logind's that have a screen lock of their own.
+/// Types in logind that have a screen lock of their own.
 const GRAPHICAL: [&str; 3] = ["x11", "wayland", "mir"];
 
-/// Why a session is not ours.
+/// Why a session is not watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exception {
     /// What the record says.
     pub because: String,
-    /// It happens every minute, and is worth a record only to who debugs.
+    /// It happens every minute, so it is only recorded with `debug`.
     pub routine: bool,
 }
 
-/// Why a session is not ours, if it is not. `session` is what logind says, of the login session that this one
-/// is or is in; `remote` says that this login came from a remote host.
+/// Why a session is not watched, if so. `session` is what logind says about the login session that this one is,
+/// or is inside. `remote` says that this login came from a remote host.
 #[must_use]
 pub fn exception(service: &str, session: &Kind, remote: bool) -> Option<Exception> {
     if JOBS.contains(&service) {
         return Some(Exception { because: format!("service {service}"), routine: true });
     }
-    // There the user may have chosen class and type, through pam_env's user_readenv.
+    // In these sessions users may have chosen the class and the type, through pam_env's user_readenv.
     let opener = session.service.as_deref().unwrap_or(service);
     if remote || session.remote || TEXT.contains(&opener) {
         return None;

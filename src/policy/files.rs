@@ -1,12 +1,12 @@
-//! The policy's files: which there are, and how they are read.
+//! The policy's files: where they are, and how they are read.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::decide::Policy;
 use super::parse::{self, Fault};
+use super::rule::Policy;
 use crate::sys::trusted;
 
 /// Where the policy may be. The first of these that exists is read.
@@ -20,15 +20,15 @@ pub struct Files {
     /// The first that exists is read. Where `required`, one of them must.
     main: Vec<PathBuf>,
     required: bool,
-    /// Its `*.conf` come before the main file, in the order of their names: behind a rule for
-    /// everybody, as main files end with, they would decide nothing.
+    /// Its `*.conf` files are read before the main file, in the order of their names. A main file usually ends
+    /// with a rule for everybody, so rules after it would never apply.
     dropins: PathBuf,
     /// Who must own them all.
     owner: u32,
 }
 
 impl Files {
-    /// Those of the system, or with `conf=` that file, which must exist, and its drop-ins.
+    /// The system's files, or the file that `conf=` names, which must exist, and its drop-ins.
     #[must_use]
     pub fn of(conf: Option<&Path>) -> Self {
         let main = conf.map_or_else(|| FILES.map(PathBuf::from).to_vec(), |conf| vec![conf.to_owned()]);
@@ -37,7 +37,7 @@ impl Files {
         Self { main, required: conf.is_some(), dropins: dropins.into(), owner: 0 }
     }
 
-    /// The same files, of another owner: for tests that are not root's.
+    /// The same files with another owner, for tests that do not run as root.
     #[must_use]
     pub fn owned_by(self, owner: u32) -> Self {
         Self { owner, ..self }
@@ -47,11 +47,11 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them. Nothing of the policy holds then.
+    /// Everything that is wrong with them. Then nothing of the policy applies.
     pub fn load(&self) -> Result<Policy, Vec<Fault>> {
         let (mut rules, mut faults) = (Vec::new(), Vec::new());
         let mut paths = self.dropins().map_err(|e| vec![Fault::of_file(&self.dropins, e)])?;
-        // One that cannot be looked at is no reason to take the next.
+        // If a file exists but cannot be read, the next is not used instead.
         let absent = |e: io::Error| e.kind() == io::ErrorKind::NotFound;
         let main = self.main.iter().find(|path| !fs::symlink_metadata(path).is_err_and(absent));
         let main = main.or_else(|| self.main.first().filter(|_| self.required));
@@ -66,7 +66,7 @@ impl Files {
         if faults.is_empty() { Ok(Policy { rules }) } else { Err(faults) }
     }
 
-    /// The text of a file that a setting names, owned like the policy.
+    /// The text of a file that an option names. It must have the same owner as the policy.
     ///
     /// # Errors
     ///

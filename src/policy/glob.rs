@@ -1,4 +1,4 @@
-//! Patterns of names: the columns `service` and `terminal`.
+//! Patterns for names: the columns `service` and `terminal`.
 
 use std::fmt::{self, Display};
 
@@ -19,7 +19,7 @@ impl Glob {
     /// Whether it matches every text that another does, as far as that can be seen.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
-        // A `*` of the other's is any text: only a `*` can take it.
+        // A `*` in the other pattern is any text, so only a `*` can match it.
         self.runs_over(&other.0, |pattern, text| text != '*' && (pattern == '?' || pattern == text))
     }
 
@@ -30,7 +30,7 @@ impl Glob {
         (literal(self) && !other.matches(&self.0)) || (literal(other) && !self.matches(&other.0))
     }
 
-    /// Whether it can be laid over the whole of a text; `takes` says which characters but `*` take which.
+    /// Whether the pattern matches the whole text. `takes` compares two characters other than `*`.
     fn runs_over(&self, text: &str, takes: impl Fn(char, char) -> bool) -> bool {
         let (pattern, text): (Vec<char>, Vec<char>) = (self.0.chars().collect(), text.chars().collect());
         let (mut p, mut t) = (0, 0);
@@ -72,7 +72,7 @@ impl Glob {
 }
 
 impl Item for Glob {
-    const EXPECTED: &'static str = "a name, in which * and ? stand for others";
+    const EXPECTED: &'static str = "a name, in which * and ? are wildcards";
 
     fn read(letters: &[Letter]) -> Result<Self, String> {
         Self::parse(&quoting::unescaped(letters).ok_or_else(Self::expected)?)

@@ -1,13 +1,13 @@
-//! A column's list by commas, in which `!` excludes.
+//! A column: a list separated by commas, in which `!` excludes.
 
 use std::fmt::{self, Display};
 
 use super::quoting::{self, Letter, Written};
 
-/// Items, and those among them that do not count.
+/// Items and exceptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T> {
-    /// In the order they were written; each with whether `!` stands before it.
+    /// In the order in which they are written, each with `true` if it is an exception (`!`).
     items: Vec<(bool, T)>,
 }
 
@@ -26,7 +26,7 @@ impl<T: Item> List<T> {
             }
             if name.iter().any(|(c, written)| *c == '=' && (*written == Written::Bare || !T::QUOTABLE)) {
                 // A column was left out, most likely.
-                return Err(format!("expected {}, found a setting: four columns go before it", T::EXPECTED));
+                return Err(format!("expected {}, found an option: four columns come first", T::EXPECTED));
             }
             let item = T::read(name).map_err(|problem| {
                 // A column of one item is shown beside the problem as it is.
@@ -37,7 +37,7 @@ impl<T: Item> List<T> {
                 }
             })?;
             if except && item.is_any() {
-                return Err("!* leaves nobody".to_owned());
+                return Err("!* excludes everybody".to_owned());
             }
             items.push((except, item));
         }
@@ -55,11 +55,11 @@ impl<T: Item> List<T> {
         Self::read(&quoting::bare(text))
     }
 
-    /// Whether an item of the list holds and none of its exceptions does.
+    /// Whether an item of the list matches and no exception does.
     ///
     /// # Errors
     ///
-    /// The first of `holds`.
+    /// The first error of `holds`.
     pub fn matches<E>(&self, mut holds: impl FnMut(&T) -> Result<bool, E>) -> Result<bool, E> {
         let mut found = false;
         for (except, item) in &self.items {
@@ -74,13 +74,13 @@ impl<T: Item> List<T> {
         Ok(found)
     }
 
-    /// Whether it holds for everything, and visibly so.
+    /// Whether it obviously matches everything.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.items.iter().all(|(except, _)| !except) && self.items().any(Item::is_any)
     }
 
-    /// The items that are no exceptions.
+    /// The items that are not exceptions.
     pub fn wanted(&self) -> impl Iterator<Item = &T> {
         self.items.iter().filter(|(except, _)| !except).map(|(_, item)| item)
     }

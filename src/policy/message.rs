@@ -1,20 +1,9 @@
-//! The administrator's own text of the warning, with placeholders.
+//! The administrator's own text for the warning, with placeholders.
 
-use std::path::PathBuf;
-
-/// As much as a terminal shows and a command line carries.
+/// A longer text would not fit on a terminal or a command line.
 pub const LENGTH_MAX: usize = 2000;
 
-/// Where the text of the warning comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// It stands on the line.
-    Text(Template),
-    /// It is read from this file when a session opens.
-    File(PathBuf),
-}
-
-/// What a placeholder stands for.
+/// The value that a placeholder shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// `{user}`: the user's name.
@@ -27,7 +16,7 @@ pub enum Field {
     Remaining,
     /// `{terminal}`: the terminal that is written on.
     Terminal,
-    /// `{rule}`: the rule of the policy file that sets the limit, as `file:line`.
+    /// `{rule}`: the rule that applies, as `file:line`.
     Rule,
 }
 
@@ -52,7 +41,7 @@ enum Part {
     Field(Field),
 }
 
-/// A text with placeholders. It holds no control character but line feeds and tabs.
+/// A text with placeholders. It contains no control characters except line feeds and tabs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     source: String,
@@ -60,7 +49,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// Reads a text: `{user}` and the like are placeholders, `{{` and `}}` are braces.
+    /// Reads a text. `{user}` is a placeholder, for example; `{{` and `}}` are braces.
     ///
     /// # Errors
     ///
@@ -73,7 +62,7 @@ impl Template {
             return Err(format!("too long, expected at most {LENGTH_MAX} bytes"));
         }
         if let Some(c) = source.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
-            return Err(format!("control character {}: it never reaches a terminal", c.escape_unicode()));
+            return Err(format!("control character {} is not allowed", c.escape_unicode()));
         }
         let mut parts = Vec::new();
         let mut text = String::new();
@@ -105,8 +94,8 @@ impl Template {
         &self.source
     }
 
-    /// The text with values in its placeholders' places. Of a value only printable ASCII stays: names
-    /// are not the administrator's own words, and no terminal's encoding is known here.
+    /// The text with values instead of placeholders. Only printable ASCII of a value is kept, because users can
+    /// choose names and the terminal's encoding is not known.
     pub fn fill(&self, value: impl Fn(Field) -> String) -> String {
         let mut text = String::new();
         for part in &self.parts {
@@ -121,12 +110,12 @@ impl Template {
     }
 }
 
-/// Reads a placeholder, and answers what follows it.
+/// Reads a placeholder. Returns it with the text that follows.
 fn placeholder(text: &str) -> Result<(Field, &str), String> {
     let names = || Field::ALL.map(|field| format!("{{{}}}", field.name())).join(" ");
     let inner = text.strip_prefix('{').and_then(|text| text.split_once('}'));
     let Some((name, tail)) = inner else {
-        return Err(format!("a brace alone, expected {{{{ or }}}} or one of {}", names()));
+        return Err(format!("a single brace, expected {{{{ or }}}} or one of {}", names()));
     };
     let field = Field::ALL.into_iter().find(|field| field.name() == name);
     field.map(|field| (field, tail)).ok_or_else(|| {

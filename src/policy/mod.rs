@@ -1,6 +1,9 @@
-//! Which sessions are watched ([`exceptions`]), and which limit applies to whom: the words of the PAM line and
-//! the rules of the policy file, parsed, checked and matched. Pure, but for [`files`], which reads the
-//! files, and [`resolve()`], which asks name services and reads the text that `message-file=` names.
+//! Which sessions are watched ([`exceptions`]), and which settings apply to a login: the options of the PAM line
+//! and the rules of the policy file.
+//!
+//! [`table`] lists all options. [`Options`] are settings as they are written, and [`Settings`] are those that
+//! apply. Everything is pure, except for [`files`], which reads the files, and [`resolve()`], which asks name
+//! services and reads the file that `message-file=` names.
 #![forbid(unsafe_code)]
 
 mod cover;
@@ -13,19 +16,20 @@ mod list;
 mod message;
 mod options;
 mod parse;
+mod place;
 mod quoting;
-mod resolve;
 mod rule;
 mod settings;
 mod source;
+pub mod table;
 mod who;
 
-pub use decide::{Decision, Policy};
-pub use message::{Field, Message, Template};
-pub use options::{BadWord, Words};
+pub use decide::{Origin, message_faults, resolve};
+pub use message::{Field, Template};
+pub use options::{BadOption, Options};
 pub use parse::Fault;
-pub use resolve::{Resolved, message_faults, resolve};
-pub use rule::{Login, Place, Rule};
-pub use settings::{Counted, Kill, OnError, Origin, Settings};
+pub use place::RulePlace;
+pub use rule::{Policy, Rule};
+pub use settings::{Counted, Kill, OnError, Settings};
 pub use source::{address, is_host_name, is_local};
 pub use who::Who;

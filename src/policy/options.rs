@@ -1,55 +1,25 @@
-//! The words of a PAM line or of a rule, each read and checked by itself.
+//! How settings are written: the options of a PAM line, of a rule, and of the helper's command line.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::duration;
-use super::message::{Message, Template};
-use super::settings::{Counted, Kill, LIMIT_DEFAULT, OnError};
+use super::settings::{OnError, Settings};
+use super::table::{OPTIONS, OptionSpec, Within};
 
-/// Bounds of the limit. Below 10 s the kernel's 8-second stamps say too little.
-const LIMIT_MIN: Duration = Duration::from_secs(10);
-const LIMIT_MAX: Duration = Duration::from_secs(365 * 86_400);
-/// The kernel counts a connection's silence in milliseconds, and begins again at 0 after 49 days.
-const NOTTY_MAX: Duration = Duration::from_secs(30 * 86_400);
-const GRACE_MAX: Duration = Duration::from_secs(5 * 60);
-/// More warnings than anybody reads.
-const WARNINGS_MAX: usize = 8;
-
-/// A setting's value and the word that set it, if one did.
-pub type Written<T> = Option<(T, String)>;
-
-/// What one PAM line or one rule sets. What it does not set is somebody else's to say.
+/// The options of one PAM line or of one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
-    /// `timeout=`
-    pub limit: Written<Option<Duration>>,
-    /// `warn=`, the longest first.
-    pub warn: Written<Vec<Duration>>,
-    /// `grace=`
-    pub grace: Written<Duration>,
-    /// `kill=`
-    pub kill: Written<Kill>,
-    /// `activity=`
-    pub activity: Written<Counted>,
-    /// `notty=`
-    pub notty: Written<Option<Duration>>,
-    /// `message=` or `message-file=`
-    pub message: Written<Message>,
-    /// `onerr=`
-    pub on_error: Written<OnError>,
-    /// `conf=`, of the PAM line alone.
-    pub conf: Written<PathBuf>,
-    /// `quiet`
-    pub quiet: Written<bool>,
-    /// `debug`
-    pub debug: Written<bool>,
+pub struct Options {
+    /// The values of the options that are written. All other settings have their defaults.
+    values: Settings,
+    /// The options as they were written, by their places in the table.
+    words: BTreeMap<usize, String>,
 }
 
-/// A word that cannot be read.
+/// An option that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadWord {
-    /// The word as it was written.
+pub struct BadOption {
+    /// The option as it was written.
     pub word: String,
     /// What is wrong with it, and what was expected.
     pub problem: String,
@@ -57,205 +27,158 @@ pub struct BadWord {
     pub on_error: OnError,
 }
 
-impl Words {
-    /// Reads the words of a PAM line.
+impl Options {
+    /// Reads the options of a PAM line.
     ///
     /// # Errors
     ///
-    /// The first word that is unknown, malformed, repeated, out of range or at odds with another.
-    /// Nothing of the line holds then but its `onerr=`.
-    pub fn of_line<'a>(line: impl IntoIterator<Item = &'a str>) -> Result<Self, BadWord> {
-        let mut words = Self::default();
+    /// The first option that is unknown, malformed, repeated, out of range or contradicts another. Then
+    /// nothing of the line applies except its `onerr=`.
+    pub fn of_line<'a>(line: impl IntoIterator<Item = &'a str>) -> Result<Self, BadOption> {
+        let mut options = Self::default();
         let mut first: Option<(String, String)> = None;
         for word in line {
-            if let Err(problem) = words.set(word) {
+            if let Err(problem) = options.set(word, Within::Line) {
                 first.get_or_insert((word.to_owned(), problem));
             }
         }
-        let limit = words.limit.as_ref().map_or(Some(LIMIT_DEFAULT), |(limit, _)| *limit);
-        match first.map_or_else(|| words.warns_in_time(limit), Err) {
-            Ok(()) => Ok(words),
-            Err((word, problem)) => {
-                let on_error = words.on_error.map(|(v, _)| v).unwrap_or_default();
-                Err(BadWord { word, problem, on_error })
-            }
+        match first.map_or_else(|| options.warns_in_time(), Err) {
+            Ok(()) => Ok(options),
+            Err((word, problem)) => Err(BadOption { word, problem, on_error: options.values.on_error }),
         }
     }
 
-    /// Takes one more word.
+    /// Reads one more option.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what was expected. It holds nothing then.
-    pub fn set(&mut self, word: &str) -> Result<(), String> {
-        let (key, value) = match word.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
+    /// What is wrong with it, and what was expected. Then it sets nothing.
+    pub fn set(&mut self, word: &str, within: Within) -> Result<(), String> {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
             None => (word, None),
         };
-        match (key, value) {
-            ("timeout", Some(text)) => once(&mut self.limit, word, limit(text)?),
-            ("warn", Some(text)) => once(&mut self.warn, word, warnings(text)?),
-            ("grace", Some(text)) => once(&mut self.grace, word, grace(text)?),
-            ("kill", Some(text)) => once(&mut self.kill, word, kill(text)?),
-            ("activity", Some(text)) => once(&mut self.activity, word, activity(text)?),
-            ("notty", Some(text)) => once(&mut self.notty, word, notty(text)?),
-            ("message", Some(text)) => once(&mut self.message, word, Message::Text(Template::parse(text)?)),
-            ("message-file", Some(text)) => once(&mut self.message, word, Message::File(path(text)?)),
-            ("onerr", Some(text)) => once(&mut self.on_error, word, on_error(text)?),
-            ("conf", Some(text)) => once(&mut self.conf, word, path(text)?),
-            ("quiet", None) => once(&mut self.quiet, word, true),
-            ("debug", None) => once(&mut self.debug, word, true),
-            (
-                "timeout" | "warn" | "grace" | "kill" | "activity" | "notty" | "message" | "message-file"
-                | "onerr" | "conf",
-                None,
-            ) => Err(format!("expected {key}=VALUE")),
-            ("quiet" | "debug", Some(_)) => Err(format!("{key} takes no value")),
-            (_, None) if matches!(self.message, Some((Message::Text(_), _))) => {
-                Err("unknown; a text with blanks stands in [brackets] on the PAM line, in a policy in \"quotation marks\""
-                    .to_owned())
-            }
-            _ => Err("unknown; expected one of timeout= warn= grace= kill= activity= notty= message= \
-                      message-file= onerr= conf= quiet debug"
-                .to_owned()),
+        let Some((at, option)) = OPTIONS.iter().enumerate().find(|(_, option)| option.name == name) else {
+            return Err(self.unknown(value.is_some(), within));
+        };
+        if !option.is_allowed(within) {
+            return Err(match within {
+                Within::Helper => "not for the helper".to_owned(),
+                Within::Line | Within::Rule => "allowed on the PAM line only".to_owned(),
+            });
         }
+        let value = match (option.value, value) {
+            (Some(_), Some(value)) => value,
+            (None, None) => "",
+            (Some(syntax), None) => return Err(format!("expected {name}={syntax}")),
+            (None, Some(_)) => return Err(format!("{name} takes no value")),
+        };
+        if let Some(earlier) = self.word(option.setting) {
+            return Err(format!("already set by \"{}\"", earlier.escape_debug()));
+        }
+        (option.read)(&mut self.values, value)?;
+        self.words.insert(at, word.to_owned());
+        Ok(())
     }
 
-    /// Whether every warning comes before the end, for a limit: `None` is none.
+    fn unknown(&self, has_value: bool, within: Within) -> String {
+        let has_text = self.values.message.is_some() && self.values.message_file.is_none();
+        match within {
+            Within::Line if has_text && !has_value => {
+                return "unknown; enclose an option that contains spaces in [brackets]".to_owned();
+            }
+            Within::Rule if has_text && !has_value => {
+                return "unknown; enclose an option that contains spaces in \"quotation marks\"".to_owned();
+            }
+            _ => {}
+        }
+        let known = OPTIONS.iter().filter(|option| option.is_allowed(within)).map(OptionSpec::term);
+        format!("unknown; expected one of {}", known.collect::<Vec<_>>().join(" "))
+    }
+
+    /// Checks that every warning is shorter than the limit.
     ///
     /// # Errors
     ///
-    /// The word that is at odds with the limit, and why.
-    pub fn warns_in_time(&self, limit: Option<Duration>) -> Result<(), (String, String)> {
-        match (&self.warn, limit) {
-            (Some((warn, word)), Some(limit)) if warn.first().is_some_and(|warn| *warn >= limit) => {
-                let limit = duration::print(limit);
-                Err((word.clone(), format!("the warning must be shorter than the limit, {limit}")))
-            }
-            _ => Ok(()),
+    /// The option that is wrong, and why.
+    pub fn warns_in_time(&self) -> Result<(), (String, String)> {
+        let Settings { limit: Some(limit), warn, .. } = &self.values else { return Ok(()) };
+        let Some(word) = self.word("warn") else { return Ok(()) };
+        if warn.first().is_some_and(|warn| warn >= limit) {
+            let limit = duration::print(*limit);
+            return Err((word.to_owned(), format!("the warning must be shorter than the limit, {limit}")));
+        }
+        Ok(())
+    }
+
+    /// Copies the settings that these options set.
+    pub(super) fn apply(&self, to: &mut Settings) {
+        for option in self.words.keys().filter_map(|at| OPTIONS.get(*at)) {
+            (option.copy)(&self.values, to);
         }
     }
 
-    /// The policy that `conf=` names.
+    /// The option that sets a setting, as it was written.
+    #[must_use]
+    pub fn word(&self, setting: &str) -> Option<&str> {
+        let sets = |at: &usize| OPTIONS.get(*at).is_some_and(|option| option.setting == setting);
+        self.words.iter().find(|(at, _)| sets(at)).map(|(_, word)| word.as_str())
+    }
+
+    /// The policy file that `conf=` names.
     #[must_use]
     pub fn conf_path(&self) -> Option<&Path> {
-        self.conf.as_ref().map(|(path, _)| path.as_path())
+        self.values.conf.as_deref()
     }
 
-    /// The words, in an order of their own. Read again they say the same.
+    /// The options as they were written, in the table's order. Read again they say the same.
     #[must_use]
     pub fn to_words(&self) -> Vec<String> {
-        fn word<T>(written: &Written<T>) -> Option<String> {
-            written.as_ref().map(|(_, word)| word.clone())
+        self.words.values().cloned().collect()
+    }
+}
+
+/// How settings that apply are written: for the helper, and for a reload.
+impl Settings {
+    /// The options that say the same. Defaults are written too, so that a helper and a module of different
+    /// builds cannot disagree about them. An option without a value is off if it is not written.
+    #[must_use]
+    pub fn to_words(&self) -> Vec<String> {
+        let told = OPTIONS.iter().filter(|option| option.is_allowed(Within::Helper));
+        told.filter_map(|option| option.print(self)).collect()
+    }
+
+    /// Reads what [`Settings::to_words`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// The option that is unknown, malformed, repeated, out of range or missing, and what is wrong with it.
+    pub fn of_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut options = Options::default();
+        for word in words {
+            options.set(word, Within::Helper).map_err(|problem| format!("{word}: {problem}"))?;
         }
-        let Self { limit, warn, grace, kill, activity, notty, message, on_error, conf, quiet, debug } = self;
-        [
-            word(limit),
-            word(warn),
-            word(grace),
-            word(kill),
-            word(activity),
-            word(notty),
-            word(message),
-            word(on_error),
-            word(conf),
-            word(quiet),
-            word(debug),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let always = |option: &&OptionSpec| {
+            option.is_allowed(Within::Helper) && option.print(&Self::default()).is_some()
+        };
+        let missing = |option: &&OptionSpec| options.word(option.setting).is_none();
+        if let Some(option) = OPTIONS.iter().filter(always).find(missing) {
+            return Err(format!("{} is missing", option.term()));
+        }
+        options.warns_in_time().map_err(|(word, problem)| format!("{word}: {problem}"))?;
+        Ok(options.values)
     }
-}
-
-fn once<T>(slot: &mut Written<T>, word: &str, value: T) -> Result<(), String> {
-    if let Some((_, earlier)) = slot {
-        return Err(format!("already set by \"{}\"", earlier.escape_debug()));
-    }
-    *slot = Some((value, word.to_owned()));
-    Ok(())
-}
-
-fn limit(text: &str) -> Result<Option<Duration>, String> {
-    in_range(text, LIMIT_MAX, "off")
-}
-
-/// No shorter than what a limit may be: it is one.
-fn notty(text: &str) -> Result<Option<Duration>, String> {
-    in_range(text, NOTTY_MAX, "ignore")
-}
-
-fn in_range(text: &str, most: Duration, none: &str) -> Result<Option<Duration>, String> {
-    if text == none {
-        return Ok(None);
-    }
-    let limit = whole(text, none)?;
-    if limit < LIMIT_MIN || limit > most {
-        return Err(format!("out of range, expected 10s to {}, or {none}", duration::print(most)));
-    }
-    Ok(Some(limit))
-}
-
-fn grace(text: &str) -> Result<Duration, String> {
-    let grace = if text == "off" { Duration::ZERO } else { whole(text, "off")? };
-    if grace > GRACE_MAX {
-        return Err("out of range, expected at most 5m".to_owned());
-    }
-    Ok(grace)
-}
-
-/// How long before the end somebody is warned, once or several times.
-fn warnings(text: &str) -> Result<Vec<Duration>, String> {
-    if matches!(text, "off" | "0") {
-        return Ok(Vec::new());
-    }
-    let mut list = text.split(',').map(|part| whole(part, "off")).collect::<Result<Vec<_>, _>>()?;
-    list.sort_unstable_by(|a, b| b.cmp(a));
-    if list.last().is_some_and(Duration::is_zero) {
-        // `0s` alone has always been none.
-        return if list.len() == 1 { Ok(Vec::new()) } else { Err("no warning comes at the end".to_owned()) };
-    }
-    if list.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-        return Err("the same warning twice".to_owned());
-    }
-    if list.len() > WARNINGS_MAX {
-        return Err(format!("too many, expected at most {WARNINGS_MAX}"));
-    }
-    Ok(list)
-}
-
-fn whole(text: &str, none: &str) -> Result<Duration, String> {
-    duration::parse(text)
-        .ok_or_else(|| format!("not a duration, expected such as 90, 90s, 15m, 1h30m or {none}"))
-}
-
-fn kill(text: &str) -> Result<Kill, String> {
-    Kill::from_word(text).ok_or_else(|| "expected session, tty, connection or none".to_owned())
-}
-
-fn activity(text: &str) -> Result<Counted, String> {
-    Counted::from_word(text)
-        .ok_or_else(|| "expected input, and after it output or cpu or both, separated by commas".to_owned())
-}
-
-fn on_error(text: &str) -> Result<OnError, String> {
-    OnError::from_word(text).ok_or_else(|| "expected fail or succeed".to_owned())
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if !text.starts_with('/') || text.contains('\0') {
-        return Err("expected an absolute path".to_owned());
-    }
-    Ok(PathBuf::from(text))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Kill;
+    use super::super::table::{GRACE_MAX, LIMIT_MAX, LIMIT_MIN};
     use super::*;
     use proptest::prelude::*;
 
-    fn bad(line: &str) -> BadWord {
-        Words::of_line(line.split_whitespace()).expect_err(line)
+    fn bad(line: &str) -> BadOption {
+        Options::of_line(line.split_whitespace()).expect_err(line)
     }
 
     #[test]
@@ -312,29 +235,55 @@ mod tests {
         assert_eq!(bad("onerr=succed").on_error, OnError::Fail);
     }
 
+    #[test]
+    fn a_helper_is_told_what_an_administrator_would_write() {
+        let line =
+            Options::of_line(["timeout=900", "kill=tty", "quiet", "onerr=succeed", "conf=/x"]).unwrap();
+        let words = line.values.to_words();
+        let all = "timeout=15m warn=1m grace=10s kill=tty activity=input notty=ignore quiet";
+        assert_eq!(words.join(" "), all);
+        let read = Settings::of_words(words.iter().map(String::as_str)).unwrap();
+        assert_eq!((read.kill, read.quiet), (Kill::Tty, true));
+        // A default may differ between builds, so it is never left out.
+        for missing in ["timeout=", "warn=", "grace=", "kill=", "activity=", "notty="] {
+            let some = words.iter().map(String::as_str).filter(|word| !word.starts_with(missing));
+            assert_eq!(Settings::of_words(some), Err(format!("{missing} is missing")));
+        }
+        for (word, why) in [
+            ("onerr=fail", "onerr=fail: not for the helper"),
+            ("warn=15m", "warn=15m: already set by \"warn=1m\""),
+            ("nosuch", "nosuch: unknown; expected one of timeout= "),
+        ] {
+            let more = words.iter().map(String::as_str).chain([word]);
+            let problem = Settings::of_words(more).unwrap_err();
+            assert!(problem.starts_with(why), "{problem}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_accepted_is_in_range(words in proptest::collection::vec(
             "(timeout|warn|grace|kill|notty|onerr|quiet|debug)?=?([0-9]{1,6}[dhms]?|off|tty|fail)?", 0..5)) {
-            if let Ok(words) = Words::of_line(words.iter().map(String::as_str)) {
-                for limit in [words.limit, words.notty].into_iter().flatten().filter_map(|(limit, _)| limit) {
+            if let Ok(words) = Options::of_line(words.iter().map(String::as_str)) {
+                let values = words.values;
+                for limit in [values.limit, values.notty].into_iter().flatten() {
                     prop_assert!(limit >= LIMIT_MIN && limit <= LIMIT_MAX);
                 }
-                prop_assert!(words.grace.is_none_or(|(grace, _)| grace <= GRACE_MAX));
+                prop_assert!(values.grace <= GRACE_MAX);
             }
         }
 
         #[test]
         fn no_line_makes_it_panic(words in proptest::collection::vec(".*", 0..6)) {
-            let _ = Words::of_line(words.iter().map(String::as_str));
+            let _ = Options::of_line(words.iter().map(String::as_str));
         }
 
         #[test]
         fn written_and_read_again_a_line_says_the_same(words in proptest::collection::vec(
             "(timeout|warn|grace|kill|activity|notty|message|onerr|quiet|debug)(=([1-9][0-9][ms]|input,cpu|tty|fail|\\{user\\} é))?", 0..5)) {
-            if let Ok(read) = Words::of_line(words.iter().map(String::as_str)) {
+            if let Ok(read) = Options::of_line(words.iter().map(String::as_str)) {
                 let again = read.to_words();
-                prop_assert_eq!(Words::of_line(again.iter().map(String::as_str)), Ok(read));
+                prop_assert_eq!(Options::of_line(again.iter().map(String::as_str)), Ok(read));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The text of a policy file: lines, comments, continuation lines, quotation marks; and the rules
-//! they make.
+//! Reads the text of a policy file: lines, comments, continued lines and quotation marks, and the rules in
+//! them.
 
 use std::fmt::{self, Display};
 use std::iter::Peekable;
@@ -8,16 +8,18 @@ use std::rc::Rc;
 use std::str::Chars;
 
 use super::list::{Item, List};
-use super::options::Words;
+use super::options::Options;
+use super::place::RulePlace;
 use super::quoting::{self, Letter, Written};
-use super::rule::{Place, Rule};
+use super::rule::{Policy, Rule};
+use super::table::Within;
 
-/// Something that makes a policy unusable. All of it: a mistyped rule must exempt nobody.
+/// A mistake in a policy. One makes the whole policy unusable, because a mistyped rule must exempt nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The file.
     pub file: PathBuf,
-    /// Line and column, from 1, where it is the text that is wrong.
+    /// Line and column, from 1, if the text is wrong.
     pub at: Option<(usize, usize)>,
     /// The word as it was written.
     pub word: Option<String>,
@@ -34,7 +36,7 @@ impl Fault {
 
     /// A fault of a rule as a whole.
     #[must_use]
-    pub fn of_rule(place: &Place, problem: impl Display) -> Self {
+    pub fn of_rule(place: &RulePlace, problem: impl Display) -> Self {
         Self { at: Some((place.line, 1)), ..Self::of_file(place.file.as_path(), problem) }
     }
 }
@@ -50,6 +52,17 @@ impl Display for Fault {
             write!(f, ": {}", word.escape_debug())?;
         }
         write!(f, ": {}", self.problem)
+    }
+}
+
+impl Policy {
+    /// Reads the rules of one file's text.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at most one fault for each rule.
+    pub fn parse(file: PathBuf, text: &str) -> Result<Self, Vec<Fault>> {
+        parse(file, text).map(|rules| Self { rules })
     }
 }
 
@@ -98,44 +111,42 @@ impl Word {
     }
 }
 
-/// A rule of the words of one row, of which there is at least one.
+/// Reads the rule in one row, which has at least one word.
 fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
     let [who, service, terminal, from, settings @ ..] = row else {
-        let problem = "expected four columns (who, service, terminal, from), then settings";
+        let problem = "expected four columns (who, service, terminal, from), then options";
         let nothing = || Bad { at: (1, 1), word: String::new(), problem: problem.to_owned() };
         return Err(row.last().map_or_else(nothing, |last| last.bad(problem)));
     };
     let rule = Rule {
-        place: Place { file: Rc::clone(file), line: who.at.0 },
+        place: RulePlace { file: Rc::clone(file), line: who.at.0 },
         who: column(who)?,
         service: column(service)?,
         terminal: column(terminal)?,
         from: column(from)?,
-        words: Words::default(),
+        options: Options::default(),
     };
     if settings.is_empty() {
-        return Err(from.bad("expected a setting after it, such as timeout=10m"));
+        return Err(from.bad("expected an option after it, such as timeout=10m"));
     }
-    let mut words = Words::default();
+    let mut options = Options::default();
     for word in settings {
-        if word.text.starts_with("conf=") {
-            return Err(word.bad("stands on the PAM line only"));
-        }
-        words.set(&word.text).map_err(|problem| word.bad(problem))?;
+        options.set(&word.text, Within::Rule).map_err(|problem| word.bad(problem))?;
     }
-    if let Some((limit, _)) = words.limit {
-        words.warns_in_time(limit).map_err(|(bad, problem)| {
+    // Without a limit of its own it is known only with a PAM line whether the warning fits.
+    if options.word("timeout").is_some() {
+        options.warns_in_time().map_err(|(bad, problem)| {
             settings.iter().find(|word| word.text == bad).unwrap_or(from).bad(problem)
         })?;
     }
-    Ok(Rule { words, ..rule })
+    Ok(Rule { options, ..rule })
 }
 
 fn column<T: Item>(word: &Word) -> Result<List<T>, Bad> {
     List::read(&word.letters).map_err(|problem| word.bad(problem))
 }
 
-/// Cuts a text into rows of words.
+/// Splits a text into rows of words.
 struct Reader<'a> {
     rest: Peekable<Chars<'a>>,
     line: usize,
@@ -189,7 +200,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The word that begins here; none, where it was but the end of a line that is continued.
+    /// Reads the word that starts here. `None` if there is only the end of a continued line.
     fn word(&mut self) -> Result<Option<Word>, Bad> {
         let at = (self.line, self.column);
         let mut letters = Vec::new();
@@ -216,18 +227,18 @@ impl Reader<'_> {
                     }
                     if matches!(self.rest.peek(), Some(' ' | '\t' | '\r')) {
                         let backslash = [('\\', Written::Bare)];
-                        return Err(bad(here, &backslash, "continues a line only where nothing follows it"));
+                        return Err(bad(here, &backslash, "continues a line only at its end"));
                     }
                     letters.push(('\\', Written::Bare));
                 }
                 Some('\r') => {
-                    return Err(bad(here, &letters, "a carriage return: lines end in a line feed alone"));
+                    return Err(bad(here, &letters, "a carriage return; lines must end in a line feed only"));
                 }
                 Some('#') => {
                     return Err(bad(
                         here,
                         &letters,
-                        "a comment begins after a blank; in a word, # stands in quotation marks",
+                        "a comment starts after a space; enclose a word that contains # in quotation marks",
                     ));
                 }
                 Some(c) if c.is_ascii_graphic() => {
@@ -236,7 +247,7 @@ impl Reader<'_> {
                 }
                 Some(c) => {
                     let problem = format!(
-                        "{} is no plain character; a text stands in quotation marks",
+                        "{} is not a plain character; enclose the text in quotation marks",
                         c.escape_unicode()
                     );
                     return Err(bad(here, &letters, &problem));
@@ -247,7 +258,7 @@ impl Reader<'_> {
         Ok((quoted || !text.is_empty()).then_some(Word { at, text, letters }))
     }
 
-    /// What stands between quotation marks; the first is read already.
+    /// Reads the text between quotation marks. The opening one has been read.
     fn quoted(&mut self, letters: &mut Vec<Letter>) -> Result<(), &'static str> {
         loop {
             match self.rest.peek().copied() {
@@ -260,7 +271,7 @@ impl Reader<'_> {
                     self.next();
                     let c = self.rest.peek().copied().and_then(quoting::escaped);
                     let c =
-                        c.ok_or("a backslash may stand only before one of \" \\ n t , ! @ * and a blank")?;
+                        c.ok_or("a backslash is allowed only before one of \" \\ n t , ! @ * and a space")?;
                     self.next();
                     letters.push((c, Written::Escaped));
                 }
@@ -276,6 +287,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Settings;
     use super::super::who::Who;
     use super::*;
     use proptest::prelude::*;
@@ -374,22 +386,22 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
             ("\n* * * \\\n   *   warn=x", "/f:3:8: warn=x: not a duration"),
             (
                 "* * * timeout=5m",
-                "/f:1:7: timeout=5m: expected a host, an address, address/bits, local or *, found a setting",
+                "/f:1:7: timeout=5m: expected a host, an address, address/bits, local or *, found an option",
             ),
             ("* sshd *", "/f:1:8: *: expected four columns"),
-            ("* * * *", "/f:1:7: *: expected a setting after it"),
-            ("* * * * conf=/x", "/f:1:9: conf=/x: stands on the PAM line only"),
-            ("* * * 10.0.0.1/8 quiet", "/f:1:7: 10.0.0.1/8: is no net"),
+            ("* * * *", "/f:1:7: *: expected an option after it"),
+            ("* * * * conf=/x", "/f:1:9: conf=/x: allowed on the PAM line only"),
+            ("* * * 10.0.0.1/8 quiet", "/f:1:7: 10.0.0.1/8: host bits are set; did you mean 10.0.0.0/8?"),
             (
                 "* * * * timeout=1m warn=2m",
                 "/f:1:20: warn=2m: the warning must be shorter than the limit, 1m",
             ),
             ("* * * * \"message=x", "/f:1:9: message=x: the closing quotation mark is missing"),
-            ("* * * * quiet#x", "/f:1:14: quiet: a comment begins after a blank"),
+            ("* * * * quiet#x", "/f:1:14: quiet: a comment starts after a space"),
             ("* * * * quiet\r\n", "/f:1:14: quiet: a carriage return"),
-            ("* * * * quiet \\ \n", "/f:1:15: \\\\: continues a line only where"),
-            ("* * * * quiet\u{e9}", "/f:1:14: quiet: \\u{e9} is no plain character"),
-            ("\u{feff}* * * * quiet", "/f:1:1: \\u{feff} is no plain character"),
+            ("* * * * quiet \\ \n", "/f:1:15: \\\\: continues a line only at its end"),
+            ("* * * * quiet\u{e9}", "/f:1:14: quiet: \\u{e9} is not a plain character"),
+            ("\u{feff}* * * * quiet", "/f:1:1: \\u{feff} is not a plain character"),
             ("a,,b * * * quiet", "/f:1:1: a,,b: an item is missing"),
             ("\"\" * * * quiet", "/f:1:1: an item is missing"),
             (
@@ -439,7 +451,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
 
     /// What is left of rules when their places are forgotten.
     fn said(rules: &[Rule]) -> Vec<Rule> {
-        let place = Place { file: Rc::default(), line: 0 };
+        let place = RulePlace { file: Rc::default(), line: 0 };
         rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()
     }
 
@@ -464,7 +476,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
         fn no_exemption_but_those_that_are_printed(text in texts()) {
             if let Ok(rules) = read(&text) {
                 for rule in &rules {
-                    let exempt = rule.words.limit.as_ref().is_some_and(|(limit, _)| limit.is_none());
+                    let exempt = Settings::of(&Options::default(), Some(&rule.options)).limit.is_none();
                     prop_assert_eq!(exempt, rule.to_string().split(' ').any(|word| word == "timeout=off"));
                 }
             }

@@ -1,4 +1,4 @@
-//! A word of a policy file, in which each character knows how it was written.
+//! Words of a policy file. Each character is stored with the way it was written.
 
 /// How a character was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum Written {
     Bare,
     /// Inside them.
     Quoted,
-    /// Inside them, behind a backslash: it means nothing but itself.
+    /// Inside them, after a backslash. It has no special meaning.
     Escaped,
 }
 
@@ -20,13 +20,13 @@ pub fn text(letters: &[Letter]) -> String {
     letters.iter().map(|(c, _)| c).collect()
 }
 
-/// Whether any of it stands in quotation marks.
+/// Whether any of it is in quotation marks.
 #[must_use]
 pub fn is_quoted(letters: &[Letter]) -> bool {
     letters.iter().any(|(_, written)| *written != Written::Bare)
 }
 
-/// What stands behind a mark such as `!`, if a word begins with it. An escaped one is none.
+/// The text after a mark such as `!`, if a word starts with it and it is not escaped.
 #[must_use]
 pub fn behind(mark: char, letters: &[Letter]) -> Option<&[Letter]> {
     letters
@@ -40,13 +40,13 @@ pub fn items(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
     letters.split(|(c, written)| *c == ',' && *written != Written::Escaped)
 }
 
-/// The text of an item that no quotation marks change; `None` where something in it is escaped.
+/// The text of an item in which nothing is escaped.
 #[must_use]
 pub fn unescaped(letters: &[Letter]) -> Option<String> {
     letters.iter().all(|(_, written)| *written != Written::Escaped).then(|| text(letters))
 }
 
-/// What a backslash and this character stand for inside quotation marks.
+/// The character that a backslash and this character mean inside quotation marks.
 #[must_use]
 pub fn escaped(c: char) -> Option<char> {
     match c {
@@ -57,7 +57,7 @@ pub fn escaped(c: char) -> Option<char> {
     }
 }
 
-/// How a character is written inside quotation marks where it means nothing but itself.
+/// Writes a character inside quotation marks, so that it has no special meaning.
 pub fn escape(c: char, into: &mut String) {
     match c {
         '\n' => into.push_str("\\n"),

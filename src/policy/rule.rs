@@ -3,54 +3,36 @@
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
-use std::path::PathBuf;
-use std::rc::Rc;
 
 use super::glob::Glob;
 use super::list::List;
-use super::options::Words;
+use super::options::Options;
+use super::place::RulePlace;
 use super::quoting;
 use super::source::Source;
 use super::who::Who;
+use crate::login::Login;
 
-/// A login, as far as a rule asks about it.
-#[derive(Clone, Copy, Debug)]
-pub struct Login<'a> {
-    /// PAM_USER, as the person spelled it. It need not be UTF-8, and then no rule names it.
-    pub user: &'a OsStr,
-    /// The same user's name as name services have it, if they know one: they may know no capitals, or
-    /// let a domain go before it.
-    pub canonical: Option<&'a OsStr>,
-    /// The user's id, where name services know it.
-    pub uid: Option<u32>,
-    /// PAM_SERVICE.
-    pub service: &'a str,
-    /// PAM_TTY, with or without `/dev/`; empty is none.
-    pub tty: &'a str,
-    /// PAM_RHOST; empty is none.
-    pub from: &'a str,
+/// The rules of a policy. The first that matches a login decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// In the order in which they are tried.
+    pub rules: Vec<Rule>,
 }
 
-/// Where a rule stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: Rc<PathBuf>,
-    /// Its line, from 1: the one the rule begins on.
-    pub line: usize,
-}
-
-impl Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+impl Policy {
+    /// Every user and group that a rule names, to check whether they exist.
+    pub fn names(&self) -> impl Iterator<Item = (&Rule, &Who)> {
+        let named = |who: &&Who| matches!(who, Who::User(_) | Who::Group(_));
+        self.rules.iter().flat_map(move |rule| rule.who.items().filter(named).map(move |who| (rule, who)))
     }
 }
 
 /// One rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Where it stands.
-    pub place: Place,
+    /// Where it is written.
+    pub place: RulePlace,
     /// First column.
     pub who: List<Who>,
     /// Second column, against PAM_SERVICE.
@@ -60,65 +42,67 @@ pub struct Rule {
     /// Fourth column, against PAM_RHOST.
     pub from: List<Source>,
     /// What it sets.
-    pub words: Words,
+    pub options: Options,
 }
 
 impl Rule {
-    /// Whether no login gets past it.
+    /// Whether it matches every login.
     #[must_use]
     pub fn is_for_everybody(&self) -> bool {
         self.who.is_any() && self.service.is_any() && self.terminal.is_any() && self.from.is_any()
     }
 
-    /// Whether it is for sshd alone, and for a terminal that none of its sessions has when it opens.
+    /// Whether it is for sshd only, and for a terminal that no sshd session has when it opens.
     #[must_use]
     pub fn is_for_no_terminal_of_sshd(&self) -> bool {
         let ssh = |glob: &Glob| Ok::<_, Infallible>(glob.matches("ssh"));
         self.service.to_string() == "sshd" && self.terminal.matches(ssh) == Ok(false)
     }
 
-    /// The items of `from` that hold for no login by this service whose host is a name. None, where the rule
-    /// is for other services.
+    /// The items of `from` that match no host name, if the rule applies to this service.
     pub fn by_address(&self, service: &str) -> impl Iterator<Item = &Source> {
         let ours = self.service.matches(|glob| Ok::<_, Infallible>(glob.matches(service))) == Ok(true);
         self.from.items().filter(move |source| ours && source.is_by_address())
     }
 
-    /// Whether it asks for what name services know of the login's user: the id, or the name's spelling.
+    /// Whether it needs what name services know about the login's user: the ID, or the spelling of the name.
     #[must_use]
-    pub fn asks_who(&self, login: &Login<'_>) -> bool {
+    pub fn asks_who(&self, login: &Login) -> bool {
         self.who.items().any(|who| match who {
             Who::Uids(..) => true,
-            Who::User(name) => login.user != name.as_str(),
+            Who::User(name) => login.user() != name.as_str(),
             Who::Any | Who::Group(_) => false,
         })
     }
 
-    /// Whether it asks for the client's address, which a host's name is not.
+    /// Whether it needs the client's address. A host name is not one.
     #[must_use]
     pub fn asks_for_address(&self) -> bool {
         self.from.items().any(|source| matches!(source, Source::Net(..) | Source::Addresses(_)))
     }
 
-    /// Whether it is this rule that applies. `in_group` is asked only where all else fits.
+    /// Whether this rule applies to a login. `canonical` is the user's name as name services spell it, if
+    /// they know one: they may ignore case, or leave out a domain before the name. `in_group` is called only
+    /// if everything else matches.
     ///
     /// # Errors
     ///
-    /// That of `in_group`.
+    /// The error of `in_group`.
     pub fn matches<E>(
         &self,
-        login: &Login<'_>,
+        login: &Login,
+        canonical: Option<&OsStr>,
         in_group: &mut impl FnMut(&str) -> Result<bool, E>,
     ) -> Result<bool, E> {
-        let tty = login.tty.strip_prefix("/dev/").unwrap_or(login.tty);
-        Ok(self.service.matches(|glob| Ok(glob.matches(login.service)))?
+        let (service, tty, from) = (login.service_text(), login.tty_text(), login.rhost_text());
+        let tty = tty.strip_prefix("/dev/").unwrap_or(&tty);
+        Ok(self.service.matches(|glob| Ok(glob.matches(&service)))?
             && self.terminal.matches(|glob| Ok(glob.matches(tty)))?
-            && self.from.matches(|source| Ok(source.matches(login.from)))?
+            && self.from.matches(|source| Ok(source.matches(&from)))?
             && self.who.matches(|who| match who {
                 Who::Any => Ok(true),
                 Who::User(name) => {
-                    Ok(login.user == name.as_str()
-                        || login.canonical.is_some_and(|user| user == name.as_str()))
+                    Ok(login.user() == name.as_str() || canonical.is_some_and(|user| user == name.as_str()))
                 }
                 Who::Group(name) => in_group(name),
                 Who::Uids(first, last) => Ok(login.uid.is_some_and(|uid| (*first..=*last).contains(&uid))),
@@ -126,23 +110,23 @@ impl Rule {
     }
 }
 
-/// As a line of a policy file that says the same.
+/// A line of a policy file that says the same.
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place: _, who, service, terminal, from, words } = self;
-        // Its items have their own quotation marks.
+        let Self { place: _, who, service, terminal, from, options } = self;
+        // Its items are already in quotation marks where necessary.
         write!(f, "{who}")?;
         for column in [service.to_string(), terminal.to_string(), from.to_string()] {
             write!(f, " {}", quoted(&column))?;
         }
-        for word in words.to_words() {
+        for word in options.to_words() {
             write!(f, " {}", quoted(&word))?;
         }
         Ok(())
     }
 }
 
-/// A word as a policy file has it: in quotation marks where it would be read otherwise without.
+/// A word of a policy file, in quotation marks if it would be read differently without.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '#';
     if !word.is_empty() && word.chars().all(plain) && !word.ends_with('\\') {

@@ -1,7 +1,7 @@
 //! The column `from`: where a login comes from.
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::glob::Glob;
 use super::list::Item;
@@ -16,9 +16,10 @@ pub enum Source {
     Local,
     /// An address, or `address/bits`.
     Net(IpAddr, u8),
-    /// A host's name, in small letters; `*` and `?` stand for others.
+    /// A host name in lower case, with the wildcards `*` and `?`.
     Host(Glob),
-    /// The same of an address, as `10.0.0.*`. A name is none: `10.0.0.example.org` is anybody's to have.
+    /// A pattern for an address, such as `10.0.0.*`. It matches no name, because anybody can own the name
+    /// `10.0.0.example.org`.
     Addresses(Glob),
 }
 
@@ -35,7 +36,7 @@ impl Source {
         }
     }
 
-    /// Whether it is compared with addresses only: it holds for no login whose host is a name.
+    /// Whether it is compared with addresses only, so that it matches no host name.
     #[must_use]
     pub fn is_by_address(&self) -> bool {
         matches!(self, Self::Net(..) | Self::Addresses(_))
@@ -43,7 +44,7 @@ impl Source {
 
     /// Reads one that has no quotation marks.
     fn parse(text: &str) -> Result<Self, String> {
-        // Hosts know no capitals; and access.conf(5) has LOCAL.
+        // Host names ignore case, and access.conf(5) writes LOCAL.
         let text = text.to_ascii_lowercase();
         match text.as_str() {
             "*" => return Ok(Self::Any),
@@ -60,12 +61,12 @@ impl Source {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*' | '?' | ':');
         // 10.0.0.* is fine; 10.0.0 or 300.1.1.1 alone is an address gone wrong.
         let numbers = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-        // A slash is not plain: it stands behind an address only.
+        // A slash is not plain: it may only follow an address.
         if numbers || !text.chars().all(plain) {
             return Err(Self::expected());
         }
         let glob = Glob::parse(&text)?;
-        // No name is made of these alone, and none has a colon.
+        // No host name consists of these only, and none contains a colon.
         let digits = text.contains(|c: char| c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '?'));
         Ok(if digits || text.contains(':') { Self::Addresses(glob) } else { Self::Host(glob) })
@@ -100,7 +101,7 @@ impl Display for Source {
     }
 }
 
-/// An address that an administrator wrote, and what stands behind its slash.
+/// Reads an address that an administrator wrote, and the text after its slash.
 fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
     if address != address.to_canonical() {
         return Err(format!("is matched as IPv4, expected {}", address.to_canonical()));
@@ -108,16 +109,17 @@ fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
     let width = width(address);
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
     let bits = bits.map_or(Some(width), number).filter(|bits| *bits <= width);
-    let bits = bits.ok_or_else(|| format!("expected a number of bits behind the slash, 0 to {width}"))?;
-    // A slip of the hand: the address was meant, or another net.
-    if bits_of(address).checked_shl(u32::from(bits)).unwrap_or(0) != 0 {
-        return Err(format!("is no net, for behind its first {bits} bits not all are 0"));
+    let bits = bits.ok_or_else(|| format!("expected a number of bits after the slash, 0 to {width}"))?;
+    // A slip of the hand: the address was meant, or another network.
+    let network = network_of(address, bits);
+    if network != address {
+        return Err(format!("host bits are set; did you mean {network}/{bits}?"));
     }
     Ok(Source::Net(address, bits))
 }
 
-/// What sshd has in the place of an address where its client has no TCP connection, as with `sshd -i` on a
-/// pipe or over vsock. It is no host's name, because sshd writes those in small letters.
+/// sshd names this host if its client has no TCP connection, for example with `sshd -i` on a pipe or over
+/// vsock. It cannot be a host name, because sshd writes those in lower case.
 const NO_PEER: &str = "UNKNOWN";
 
 /// Whether a login comes from no remote host.
@@ -126,13 +128,13 @@ pub fn is_local(from: &str) -> bool {
     from.is_empty() || from == NO_PEER
 }
 
-/// Whether PAM has a host's name in the place of an address, as from sshd with `UseDNS yes`.
+/// Whether PAM names a host by its name instead of its address, as sshd does with `UseDNS yes`.
 #[must_use]
 pub fn is_host_name(from: &str) -> bool {
     !is_local(from) && address(from).is_none()
 }
 
-/// The address PAM names, if it is one: without its zone, and as IPv4 where it is a mapped one.
+/// The address that PAM names, if it is one: without its zone, and as IPv4 if it is a mapped one.
 #[must_use]
 pub fn address(from: &str) -> Option<IpAddr> {
     let plain = from.split('%').next()?;
@@ -141,6 +143,17 @@ pub fn address(from: &str) -> Option<IpAddr> {
 
 fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The network of an address: the address without its host bits.
+fn network_of(address: IpAddr, bits: u8) -> IpAddr {
+    // The bits start at the left of 128, also for IPv4.
+    let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+    let network = bits_of(address) & mask;
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::from(u32::try_from(network >> 96).unwrap_or_default()).into(),
+        IpAddr::V6(_) => Ipv6Addr::from(network).into(),
+    }
 }
 
 /// An address, from the left of 128 bits.
@@ -258,9 +271,9 @@ mod tests {
     #[test]
     fn a_net_gone_wrong_is_told_why() {
         for (text, why) in [
-            ("10.0.0.5/8", "is no net, for behind its first 8 bits"),
-            ("10.0.0.0/255.0.0.0", "expected a number of bits behind the slash, 0 to 32"),
-            ("::/129", "expected a number of bits behind the slash, 0 to 128"),
+            ("10.0.0.5/8", "host bits are set; did you mean 10.0.0.0/8?"),
+            ("10.0.0.0/255.0.0.0", "expected a number of bits after the slash, 0 to 32"),
+            ("::/129", "expected a number of bits after the slash, 0 to 128"),
             ("::ffff:10.0.0.1", "is matched as IPv4, expected 10.0.0.1"),
             ("x,10.0.0.0/", "\"10.0.0.0/\": expected a number of bits"),
             ("10.0.0", "expected a host"),

@@ -1,18 +1,18 @@
-//! The column `who`: users, groups, ids.
+//! The column `who`: users, groups and user IDs.
 
 use std::fmt::{self, Display};
 
 use super::list::Item;
 use super::quoting::{self, Letter, Written};
 
-/// Whom a rule is for.
+/// The users that a rule applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// `*`
     Any,
-    /// A user's name, as PAM has it. In quotation marks it may hold whatever a name can.
+    /// A user's name, as in PAM_USER. In quotation marks it may contain any character that a name can.
     User(String),
-    /// `@name`: a group's members, of which it is the primary one or another. Its name likewise.
+    /// `@name`: the members of a group, whether it is their primary group or not.
     Group(String),
     /// `uid:N`, `uid:N-M`, `uid:N-`: both ends included.
     Uids(u32, u32),
@@ -46,7 +46,7 @@ impl Item for Who {
         let foreign = ['*', '?', '!', '%', ':', '/'];
         let expected = Self::expected();
         if let (Some(group), false) = (text.strip_prefix('%'), quoting::is_quoted(letters)) {
-            // As sudoers(5) has it.
+            // This is the syntax of sudoers(5).
             return Err(format!("{expected}; did you mean @{}?", group.escape_debug()));
         }
         if quoting::is_quoted(letters) || name.is_empty() || text.contains(foreign) {
@@ -72,7 +72,7 @@ fn ids(range: &str) -> Option<Who> {
     (first <= last).then_some(Who::Uids(first, last))
 }
 
-/// Whether a name needs no quotation marks. A user's may have a domain behind an `@`.
+/// Whether a name needs no quotation marks. A user's name may have a domain after an `@`.
 fn is_plain(name: &str, group: bool) -> bool {
     let foreign = ['*', '?', '!', '@', ':', '[', ']', '(', ')', '/', '%', '"', '#', ',', '='];
     let is_plain = |name: &str| !name.is_empty() && !name.contains(foreign);
@@ -80,8 +80,8 @@ fn is_plain(name: &str, group: bool) -> bool {
     whole && if group { is_plain(name) } else { name.split('@').all(is_plain) }
 }
 
-/// Whether what stands in quotation marks can be a name: passwd(5) and group(5) have fields by colons,
-/// and a line for each entry.
+/// Whether a text in quotation marks can be a name. passwd(5) and group(5) separate fields with colons, and
+/// entries with line feeds.
 fn can_be_a_name(letters: &[Letter]) -> bool {
     // A blank at an end is one beside a comma, and a mark was meant as one, unless it is escaped.
     let slip = |letter: Option<&Letter>, marks: &[char]| {
@@ -93,7 +93,7 @@ fn can_be_a_name(letters: &[Letter]) -> bool {
         && !slip(letters.last(), &[' '])
 }
 
-/// A name in quotation marks, as [`Who::read`] takes it.
+/// A name in quotation marks, as [`Who::read`] reads it.
 fn quoted(mark: &str, name: &str) -> String {
     let mut text = format!("\"{mark}");
     let end = name.chars().count();

@@ -1,20 +1,21 @@
-//! Who calls with new orders, while the session runs. The other side is [`crate::protocol::reload`].
+//! How the helper receives new settings while the session runs. [`crate::protocol::reload`] is the other side.
 
 use std::os::unix::net::UnixDatagram;
 
+use crate::policy::Settings;
 use crate::protocol::reload::{self, MESSAGE_MAX};
-use crate::protocol::start::{Orders, RELOAD_SIGNAL};
+use crate::protocol::start::RELOAD_SIGNAL;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::{Received, Signals};
 use crate::sys::socket;
 
-/// A caller: what it has handed over, and where it waits for the answer.
+/// A process that sent new settings and waits for the answer.
 #[derive(Debug)]
 pub struct Caller {
     socket: UnixDatagram,
-    /// The orders, or what is wrong with them.
-    pub orders: Result<Orders, String>,
+    /// The settings, or what is wrong with them.
+    pub settings: Result<Settings, String>,
 }
 
 impl Caller {
@@ -50,16 +51,16 @@ impl Caller {
             .and_then(|()| socket.recv(&mut message))
             .map_err(|e| format!("no message from process {}: {e}", came.sender))?;
         message.truncate(length);
-        Ok(Self { socket, orders: reload::orders(&message) })
+        Ok(Self { socket, settings: reload::settings(&message) })
     }
 
-    /// Tells which orders held before these, or why these do not hold. A caller that is gone does not matter.
-    pub fn answer(&self, answer: Result<&Orders, &str>) {
+    /// Says which settings applied before these, or why these do not apply. The caller may have ended.
+    pub fn answer(&self, answer: Result<&Settings, &str>) {
         let _ = self.socket.send(&reload::answer(answer));
     }
 }
 
-/// Answers all who call while it is too late.
+/// Refuses new settings, because it is too late for them.
 pub fn refuse(proc: &Proc, signals: &Signals) {
     for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
         caller.answer(Err("the session is being ended"));

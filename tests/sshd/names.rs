@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use pam_idle_watchdog::protocol::reload;
+use pam_idle_watchdog::protocol::running;
 
 use crate::policy::log_out;
 use crate::support::client::Client;
@@ -213,8 +213,8 @@ fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
         assert_eq!(armed.field("uid"), Some(&*uid.to_string()), "{}", armed.text);
         // A reload decides anew by what the helper was told.
         let helper = sshd.helper().pid;
-        let told = reload::helpers().into_iter().find(|found| found.pid == helper).unwrap().told.unwrap();
-        assert_eq!(told.session.user.as_bytes(), name);
+        let told = running::helpers().into_iter().find(|found| found.pid == helper).unwrap().told.unwrap();
+        assert_eq!(told.login.user().as_bytes(), name);
         log_out(&client);
     }
 }

@@ -1,4 +1,4 @@
-//! New orders for sessions that are watched already.
+//! New settings for sessions that are watched already.
 
 use std::os::fd::AsRawFd;
 
@@ -6,9 +6,9 @@ use nix::errno::Errno;
 use nix::unistd::Uid;
 use pam_idle_watchdog::command::machine::Machine;
 use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
-use pam_idle_watchdog::policy::{Settings, Words};
-use pam_idle_watchdog::protocol::reload;
-use pam_idle_watchdog::protocol::start::{Orders, RELOAD_SIGNAL};
+use pam_idle_watchdog::policy::{Options, Settings};
+use pam_idle_watchdog::protocol::start::RELOAD_SIGNAL;
+use pam_idle_watchdog::protocol::{reload, running};
 use pam_idle_watchdog::sys::clock::SECOND;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 
@@ -20,9 +20,9 @@ use crate::support::{SOON, WARNING_TEXT, now, secs};
 const LONG: &str = "timeout=1h debug";
 const BUDGET: std::time::Duration = secs(10);
 
-fn orders(words: &str) -> Orders {
-    let line = Words::of_line(words.split_whitespace()).unwrap();
-    Orders::new(&Settings::of(&line, None), None, Some("idle_watchdog.conf:3".to_owned()))
+fn settings(words: &str) -> Settings {
+    let line = Options::of_line(words.split_whitespace()).unwrap();
+    Settings { rule: Some("idle_watchdog.conf:3".parse().unwrap()), ..Settings::of(&line, None) }
 }
 
 /// As `reload` wants to know it.
@@ -31,7 +31,7 @@ fn started(helper: &Process) -> i64 {
 }
 
 fn give(helper: &Process, words: &str) -> Result<(), String> {
-    reload::hand_over(helper.pid, started(helper), &orders(words), BUDGET).map(drop)
+    reload::hand_over(helper.pid, started(helper), &settings(words), BUDGET).map(drop)
 }
 
 /// What the administrator's command does for this sshd's sessions and no others: its files are seen in a
@@ -46,7 +46,7 @@ fn reload_sessions(sshd: &Sshd) -> Reloaded {
         };
         assert!(done, "{}", std::io::Error::last_os_error());
         let helpers: Vec<_> =
-            reload::helpers().into_iter().filter(|helper| ours.contains(&helper.pid)).collect();
+            running::helpers().into_iter().filter(|helper| ours.contains(&helper.pid)).collect();
         reload_with(&helpers, &Machine::here())
     };
     std::thread::spawn(call).join().unwrap()
@@ -166,15 +166,15 @@ fn a_call_that_is_broken_changes_nothing() {
     pidfd.queue(RELOAD_SIGNAL, value).unwrap();
     let error = |line: &crate::support::log::Line| line.is("error");
     sshd.log.wait_for_count("failures", 3, error, SOON);
-    let mut broken = reload::message(&orders(LONG));
-    broken.extend_from_slice(b"\0--kill=everybody");
+    let mut broken = reload::message(&settings(LONG));
+    broken.extend_from_slice(b"\0kill=everybody");
     ours.set_read_timeout(Some(SOON)).unwrap();
     ours.send(&broken).unwrap();
     pidfd.queue(RELOAD_SIGNAL, value).unwrap();
     let mut answer = [0; 200];
     let length = ours.recv(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-    assert!(answer.starts_with('R') && answer.contains("--kill=everybody"), "{answer}");
+    assert!(answer.starts_with('R') && answer.contains("kill=everybody"), "{answer}");
     assert_ended_on_time(&sshd, &alice);
     assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
 }
@@ -203,7 +203,7 @@ fn who_is_not_root_cannot_call() {
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
         let error = PidFd::open(helper.pid).unwrap().queue(RELOAD_SIGNAL, 0).unwrap_err();
-        (error.raw_os_error(), reload::hand_over(helper.pid, started(&helper), &orders(OPTIONS), BUDGET))
+        (error.raw_os_error(), give(&helper, OPTIONS))
     };
     let (errno, handed) = std::thread::spawn(call).join().unwrap();
     assert_eq!(errno, Some(Errno::EPERM as i32));
@@ -223,7 +223,7 @@ fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
         let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        ours.send(&reload::message(&orders("timeout=off"))).unwrap();
+        ours.send(&reload::message(&settings("timeout=off"))).unwrap();
         (ours, theirs)
     });
     let (_ours, theirs) = made.join().unwrap();
@@ -238,7 +238,7 @@ fn where_descriptors_cannot_be_taken_the_record_says_so() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
-    let error = reload::hand_over(helper.pid, started(&helper), &orders(LONG), secs(1)).unwrap_err();
+    let error = reload::hand_over(helper.pid, started(&helper), &settings(LONG), secs(1)).unwrap_err();
     assert!(error.contains("no answer"), "{error}");
     let failed = sshd.log.wait_for_event("error", "alice", SOON);
     assert!(failed.text.contains("error=\"cannot take new settings: "), "{}", failed.text);
@@ -250,13 +250,12 @@ fn helpers_are_found_with_what_they_were_told() {
     let sshd = Sshd::with("timeout=1h [message=a b]").start();
     let _alice = sshd.login("alice");
     let helper = sshd.helper();
-    let found = reload::helpers();
+    let found = running::helpers();
     let ours = found.iter().find(|found| found.pid == helper.pid).expect("the helper");
     assert_eq!(ours.started, started(&helper));
     let told = ours.told.as_ref().unwrap();
-    let session = &told.session;
-    assert_eq!((session.user.to_str(), session.leader), (Some("alice"), sshd.leader().pid));
+    assert_eq!((told.login.user_text().as_ref(), told.leader), ("alice", sshd.leader().pid));
     assert_eq!(told.line, ["timeout=1h", "message=a b"]);
     give(&helper, "timeout=2h").unwrap();
-    assert!(reload::helpers().contains(ours));
+    assert!(running::helpers().contains(ours));
 }

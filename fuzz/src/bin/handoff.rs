@@ -1,5 +1,5 @@
-//! The command line between module and helper, and the message of a reload. An argument begins on each
-//! line that begins with `--`; the protocol's number stands before them.
+//! The command line from the module to the helper, and the message of a reload. Each line is an argument, and
+//! a line that starts with a tab continues the argument before it. The protocol's number is added before them.
 #![no_main]
 
 use std::ffi::OsString;
@@ -7,17 +7,17 @@ use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
 use pam_idle_watchdog::protocol::reload;
-use pam_idle_watchdog::protocol::start::{Assignment, Orders, PROTOCOL};
+use pam_idle_watchdog::protocol::start::{self, Assignment, PROTOCOL};
 
-/// The arguments: they may hold line feeds, and be no UTF-8, but hold no NUL.
+/// The arguments. They may contain line feeds and need not be UTF-8, but they contain no NUL.
 fn arguments(data: &[u8]) -> Vec<OsString> {
     let data = data.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut arguments: Vec<Vec<u8>> = Vec::new();
     for line in data.strip_suffix(b"\n").unwrap_or(data).split(|byte| *byte == b'\n') {
         match arguments.last_mut() {
-            Some(last) if !line.starts_with(b"--") => {
+            Some(last) if line.starts_with(b"\t") => {
                 last.push(b'\n');
-                last.extend(line);
+                last.extend(&line[1..]);
             }
             _ => arguments.push(line.to_vec()),
         }
@@ -26,17 +26,17 @@ fn arguments(data: &[u8]) -> Vec<OsString> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let _ = reload::orders(&[format!("--protocol={PROTOCOL}\0").as_bytes(), data].concat());
+    let _ = reload::settings(&[format!("--protocol={PROTOCOL}\0").as_bytes(), data].concat());
     let args = arguments(data);
     let spoken = OsString::from(format!("--protocol={PROTOCOL}"));
     match Assignment::from_args([spoken].into_iter().chain(args.iter().cloned())) {
         Ok(read) => assert_eq!(Assignment::from_args(read.to_args()).expect("its own arguments"), read),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    match Orders::from_args(args) {
+    match start::settings(args) {
         Ok(read) => {
-            assert_eq!(Orders::from_args(read.to_args()).expect("its own arguments"), read);
-            assert_eq!(reload::orders(&reload::message(&read)), Ok(read));
+            assert_eq!(start::settings(start::settings_args(&read)).expect("its own arguments"), read);
+            assert_eq!(reload::settings(&reload::message(&read)), Ok(read));
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

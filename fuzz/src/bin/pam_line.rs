@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pam_idle_watchdog::policy::{Settings, Words};
+use pam_idle_watchdog::policy::{Options, Settings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Reads words, and the words that it makes of them: they must say the same.
-fn read(text: &str) -> Option<Words> {
+fn read(text: &str) -> Option<Options> {
     let line: Vec<&str> = text.lines().collect();
-    match Words::of_line(line.iter().copied()) {
+    match Options::of_line(line.iter().copied()) {
         Ok(words) => {
             let again = words.to_words();
-            assert_eq!(Words::of_line(again.iter().map(String::as_str)).as_ref(), Ok(&words));
+            assert_eq!(Options::of_line(again.iter().map(String::as_str)).as_ref(), Ok(&words));
             Some(words)
         }
         Err(bad) => {

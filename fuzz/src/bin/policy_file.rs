@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pam_idle_watchdog::policy::{Decision, Fault, Login, Place, Policy, Rule, Settings, Words};
+use pam_idle_watchdog::login::Login;
+use pam_idle_watchdog::policy::{Fault, Options, Policy, Rule, RulePlace, Settings};
 
 fn read(text: &str) -> Result<Policy, Vec<Fault>> {
     Policy::parse(PathBuf::from("/f"), text)
@@ -14,7 +15,7 @@ fn read(text: &str) -> Result<Policy, Vec<Fault>> {
 
 /// Rules without their places.
 fn said(policy: &Policy) -> Vec<Rule> {
-    let place = Place { file: Rc::default(), line: 0 };
+    let place = RulePlace { file: Rc::default(), line: 0 };
     policy.rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()
 }
 
@@ -33,20 +34,20 @@ fn unquoted(line: &str) -> String {
 }
 
 /// Logins as the input's second half has them, and of the text's own words: those that rules are about.
-fn logins<'a>(text: &'a str, rows: &'a str) -> Vec<Login<'a>> {
+fn logins(text: &str, rows: &str) -> Vec<Login> {
+    let login = |user: &str, uid, service: &str, tty: &str, from: &str| Login {
+        service: service.into(),
+        user: Some(user.into()),
+        uid,
+        rhost: Some(from.into()),
+        tty: Some(tty.into()),
+    };
     let mut logins: Vec<Login> = rows
         .lines()
         .map(|row| {
             let mut fields = row.split(' ').map(|field| if field == "-" { "" } else { field });
             let mut next = || fields.next().unwrap_or_default();
-            Login {
-                user: next().as_ref(),
-                canonical: None,
-                uid: next().parse().ok(),
-                service: next(),
-                tty: next(),
-                from: next(),
-            }
+            login(next(), next().parse().ok(), next(), next(), next())
         })
         .collect();
     for row in text.lines() {
@@ -56,23 +57,22 @@ fn logins<'a>(text: &'a str, rows: &'a str) -> Vec<Login<'a>> {
         let digits = |c: char| c.is_ascii_digit();
         let uid = user.trim_start_matches(|c| !digits(c)).split(|c| !digits(c)).next().unwrap_or_default();
         let from = from.split('/').next().unwrap_or_default();
-        let of = |user: &'a str| user.as_ref();
-        logins.push(Login { user: of(user), canonical: None, uid: uid.parse().ok(), service, tty, from });
-        let (service, tty, from, user) = (tty, from, user, of(service));
-        logins.push(Login { user, canonical: None, uid: None, service, tty, from });
+        logins.push(login(user, uid.parse().ok(), service, tty, from));
+        logins.push(login(service, None, tty, from, user));
     }
     logins
 }
 
 /// What is decided about a login whose user is in groups as `in_group` says; which groups were asked.
 fn decide(policy: &Policy, login: &Login, in_group: fn(&str, &str) -> bool) -> (Settings, bool, Vec<String>) {
-    let line = Words::of_line(["timeout=7m", "warn=3m,1m", "message=built"]).expect("a good line");
+    let line = Options::of_line(["timeout=7m", "warn=3m,1m", "message=built"]).expect("a good line");
     let mut asked = Vec::new();
-    let decision = policy.decide(&line, login, |group| {
+    let rule = policy.rule_for(login, None, |group| {
         asked.push(group.to_owned());
-        Ok::<_, ()>(in_group(&login.user.to_string_lossy(), group))
+        Ok::<_, ()>(in_group(&login.user_text(), group))
     });
-    let Decision { settings, rule } = decision.expect("name services answer");
+    let rule = rule.expect("name services answer");
+    let settings = Settings::of(&line, rule.map(|rule| &rule.options));
     let exempts = |rule: &Rule| unquoted(&rule.to_string()).split(' ').any(|word| word == "timeout=off");
     assert_eq!(settings.limit.is_none(), rule.is_some_and(exempts), "exempt, unlike what is printed");
     (settings, rule.is_some(), asked)

@@ -1,13 +1,13 @@
 //! `check --user`: whether a login is watched at all. If it is not, its settings have no effect.
 
 use super::verdict::Decided;
-use crate::command::args::Asked;
 use crate::command::installed_helper;
 use crate::command::machine::Machine;
 use crate::command::pam_stack::simulation::{Simulation, joined};
 use crate::command::pam_stack::stack::Entry;
 use crate::command::pam_stack::succeed_if::{self, UserFacts};
 use crate::command::sshd::Sshd;
+use crate::login::Login;
 use crate::policy::{Kill, exceptions};
 use crate::protocol::start::HELPER;
 use crate::sys::logind::Kind;
@@ -39,8 +39,8 @@ pub enum LineSource {
 
 /// Finds the line that runs for a service, or for one login to it.
 #[must_use]
-pub fn line(machine: &Machine, service: &str, login: Option<&Asked>) -> LineSource {
-    let person = Person::named(login.map(|login| login.user.as_os_str()).unwrap_or_default());
+pub fn line(machine: &Machine, service: &str, login: Option<&Login>) -> LineSource {
+    let person = Person::named(login.map(Login::user).unwrap_or_default());
     let user = UserFacts { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
     let known = |entry: &Entry| login.and_then(|login| succeed_if::result(entry, login, &user));
     let simulation = match machine.simulate_service(service, &known) {
@@ -80,23 +80,24 @@ fn when_it_runs(simulation: &Simulation, line: &Entry) -> String {
 #[must_use]
 pub fn judge(
     machine: &Machine,
-    login: &Asked,
+    login: &Login,
     found: &LineSource,
     decided: &Decided,
     origin: &str,
 ) -> LoginVerdict {
-    let service = &login.service;
+    let service = login.service_text();
+    let service = service.as_ref();
     if let Some(exception) = exceptions::exception(service, &Kind::default(), false) {
         return LoginVerdict::no(format!("sessions of {service} are never watched: {}", exception.because));
     }
-    if nss::user_exists(&login.user) == Ok(false) {
+    if nss::user_exists(login.user()) == Ok(false) {
         return LoginVerdict::no("there is no such user on this machine");
     }
     let because = match found {
         LineSource::None(why) => return LoginVerdict::no(why.clone()),
         LineSource::Given => "the PAM line was given with --line, so the stack was not checked".to_owned(),
         LineSource::Stack(_, why) => {
-            let sshd = machine.sshd_for(&login.user.to_string_lossy(), &login.from);
+            let sshd = machine.sshd_for(&login.user_text(), &login.rhost_text());
             match sshd.without_pam() {
                 Some(why) if service == sshd.service() => return LoginVerdict::no(why),
                 _ => {}
@@ -131,17 +132,16 @@ pub fn judge(
 mod tests {
     use super::*;
     use crate::command::test_tree::Tree;
-    use crate::policy::{Settings, Words};
+    use crate::policy::{Options, Settings};
 
     /// What is said about a login to a service, with these options.
     fn said(tree: &Tree, service: &str, words: &str) -> (bool, String) {
         let machine = tree.machine();
-        let read = Words::of_line(words.split_whitespace()).unwrap();
+        let read = Options::of_line(words.split_whitespace()).unwrap();
         let origins = Settings::origins(&read, None);
         let decided = Decided { settings: Settings::of(&read, None), rule: None, origins };
-        let texts = ["root", "ssh", "192.0.2.7"].map(str::to_owned);
-        let [user, tty, from] = texts;
-        let login = Asked { user: user.into(), service: service.to_owned(), tty, from };
+        let [user, rhost, tty] = ["root", "192.0.2.7", "ssh"].map(|item| Some(item.into()));
+        let login = Login { service: service.into(), user, uid: None, rhost, tty };
         let LoginVerdict { watched, because } =
             judge(&machine, &login, &line(&machine, service, Some(&login)), &decided, "LINE");
         (watched, because)

@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::command::args::{Asked, Check};
+use crate::command::args::Check;
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::command::pam_stack::parse;
 use crate::command::pam_stack::stack::{Entry, LineType, Stack};
+use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, Policy, Rule, Settings, Words};
+use crate::policy::{self, Fault, Options, Policy, Rule, Settings};
 use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
@@ -112,14 +113,13 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
         notes.extend(unguarded(machine));
     }
     if let Some(login) = &check.login {
-        if nss::user_exists(&login.user) == Ok(false) {
-            notes.push(format!("{} is not known on this machine", login.user.to_string_lossy()));
+        if nss::user_exists(login.user()) == Ok(false) {
+            notes.push(format!("{} is not known on this machine", login.user_text()));
         }
         notes.extend(
-            check
-                .spelled
-                .as_ref()
-                .map(|spelled| format!("--service {spelled}: libpam uses the service {}", login.service)),
+            check.spelled.as_ref().map(|spelled| {
+                format!("--service {spelled}: libpam uses the service {}", login.service_text())
+            }),
         );
         notes.extend(named_host(&policy, login));
         decide(login, machine, &found, &files, &policy, answer)?;
@@ -150,28 +150,26 @@ fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), 
 }
 
 fn decide(
-    login: &Asked,
+    login: &Login,
     machine: &Machine,
     line: &PamLine,
     files: &Files,
     policy: &Policy,
     answer: &mut Answer,
 ) -> Result<(), Vec<Fault>> {
-    let person = Person::named(&login.user);
-    let Asked { user, service, tty, from } = login;
-    let facts = policy::Login { user, canonical: person.canonical(), uid: person.uid(), service, tty, from };
-    let resolved = policy::resolve(&line.read, policy, files, &facts, &person)?;
-    let rule = policy.rules.iter().find(|rule| Some(&rule.place) == resolved.rule.as_ref());
-    let origins = Settings::origins(&line.read, rule.map(|rule| &rule.words));
-    let settings = resolved.settings.clone();
-    let decided =
-        Decided { settings, rule: resolved.rule.as_ref().map(ToString::to_string), origins: origins.clone() };
+    let person = Person::named(login.user());
+    let known = Login { uid: person.uid(), ..login.clone() };
+    let settings = policy::resolve(&line.read, policy, files, &known, &person)?;
+    let rule = policy.rules.iter().find(|rule| Some(&rule.place) == settings.rule.as_ref());
+    let origins = Settings::origins(&line.read, rule.map(|rule| &rule.options));
+    let rule = settings.rule.as_ref().map(ToString::to_string);
+    let decided = Decided { settings: settings.clone(), rule, origins: origins.clone() };
     let watched = login::judge(machine, login, &line.found, &decided, &line.origin);
     answer.text.push_str(&report::watched(&watched));
-    answer.text.push_str(&report::decision(login, &resolved, &origins, &line.origin));
+    answer.text.push_str(&report::decision(login, &settings, &origins, &line.origin));
     answer.has_findings |= !watched.watched;
     answer.watched = Some(watched);
-    answer.json.append(&mut report::decision_json(login, &resolved, &origins));
+    answer.json.append(&mut report::decision_json(login, &settings, &origins));
     Ok(())
 }
 
@@ -188,7 +186,9 @@ fn unguarded(machine: &Machine) -> Option<String> {
 }
 
 /// Notes about rules for addresses if the host is a name: they do not match it, whatever address it has.
-fn named_host(policy: &Policy, Asked { service, from, .. }: &Asked) -> Vec<String> {
+fn named_host(policy: &Policy, login: &Login) -> Vec<String> {
+    let (service, from) = (login.service_text(), login.rhost_text());
+    let (service, from) = (service.as_ref(), from.as_ref());
     let note = |rule: &Rule, source: &dyn Display| {
         let place = &rule.place;
         format!("{place}: {source} matches addresses only, and {} is a name", from.escape_debug())
@@ -208,14 +208,14 @@ struct PamLine {
     /// Where it comes from, as text.
     origin: String,
     found: login::LineSource,
-    read: Words,
+    read: Options,
 }
 
 impl PamLine {
     /// The line from the command line, or else the one that runs in the service's stack, or else an empty one.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
         let found = check.line.as_ref().map_or_else(
-            || login::line(machine, check.service(), check.login.as_ref()),
+            || login::line(machine, &check.service(), check.login.as_ref()),
             |_| login::LineSource::Given,
         );
         let (origin, words) = match &found {
@@ -225,7 +225,7 @@ impl PamLine {
             login::LineSource::Stack(line, _) => (line.place.clone(), line.words.clone()),
             login::LineSource::None(_) => ("none, treated as empty".to_owned(), Vec::new()),
         };
-        let read = Words::of_line(words.iter().map(String::as_str)).map_err(|bad| {
+        let read = Options::of_line(words.iter().map(String::as_str)).map_err(|bad| {
             vec![Fault { word: Some(bad.word), ..Fault::of_file(format!("PAM line, {origin}"), bad.problem) }]
         })?;
         Ok(Self { origin, found, read })

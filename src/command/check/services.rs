@@ -16,8 +16,9 @@ use crate::command::pam_stack::libpam::unsafe_module;
 use crate::command::pam_stack::simulation::{Simulation, joined};
 use crate::command::pam_stack::stack::{Entry, LineType, MODULE, Stack};
 use crate::command::sshd::Sshd;
+use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{Login, Policy, Rule, Settings, Words, exceptions, message_faults};
+use crate::policy::{Options, Policy, Rule, Settings, exceptions, message_faults};
 use crate::sys::logind;
 
 /// Files that other services include, but that are services themselves.
@@ -85,7 +86,7 @@ impl Policies {
     }
 
     /// The policy that a PAM line names.
-    fn of(&self, line: &Words) -> PolicyOrFault {
+    fn of(&self, line: &Options) -> PolicyOrFault {
         if let Some(policy) = &self.instead {
             return Ok(Rc::clone(policy));
         }
@@ -97,26 +98,27 @@ impl Policies {
     }
 
     /// The decision for a login. If the policy is broken, the PAM line applies alone.
-    fn decide(&self, service: &str, example: &ExampleLogin, line: &Words) -> Decided {
+    fn decide(&self, service: &str, example: &ExampleLogin, line: &Options) -> Decided {
         let ExampleLogin { uid, tty, from } = *example;
-        let login = Login { user: "".as_ref(), canonical: None, uid: Some(uid), service, tty, from };
+        let (rhost, tty) = (Some(from.into()), Some(tty.into()));
+        let login = Login { service: service.into(), user: None, uid: Some(uid), rhost, tty };
         let policy = self.of(line);
-        let decision =
-            policy.as_ref().map(|policy| policy.decide(line, &login, |_| Ok::<_, Infallible>(false)));
-        let rule = match decision {
-            Ok(Ok(decision)) => decision.rule,
-            Err(_) | Ok(Err(_)) => None,
-        };
+        let rule =
+            match policy.as_ref().map(|policy| policy.rule_for(&login, None, |_| Ok::<_, Infallible>(false)))
+            {
+                Ok(Ok(rule)) => rule,
+                Err(_) | Ok(Err(_)) => None,
+            };
         // If the policy is not installed yet, its message files may not be installed either.
         let fault =
             if self.instead.is_none() { rule.and_then(|rule| broken_message(line, rule)) } else { None };
         let rule = if fault.is_none() { rule } else { None };
         self.broken.borrow_mut().extend(fault);
-        let words = rule.map(|rule| &rule.words);
+        let options = rule.map(|rule| &rule.options);
         Decided {
-            settings: Settings::of(line, words),
+            settings: Settings::of(line, options),
             rule: rule.map(|rule| rule.place.to_string()),
-            origins: Settings::origins(line, words),
+            origins: Settings::origins(line, options),
         }
     }
 
@@ -137,12 +139,12 @@ impl Policies {
 }
 
 /// What is wrong with the message file that applies with this rule. If it is broken, the PAM line applies alone.
-fn broken_message(line: &Words, rule: &Rule) -> Option<String> {
-    Settings::of(line, Some(&rule.words)).limit?;
+fn broken_message(line: &Options, rule: &Rule) -> Option<String> {
+    Settings::of(line, Some(&rule.options)).limit?;
     let files = Files::of(line.conf_path());
     let alone = Policy { rules: vec![rule.clone()] };
-    let faults = match rule.words.message {
-        Some(_) => message_faults(&Words::default(), &alone, &files),
+    let faults = match rule.options.word("message") {
+        Some(_) => message_faults(&Options::default(), &alone, &files),
         None => message_faults(line, &Policy::default(), &files),
     };
     let fault = faults.first()?;
@@ -303,7 +305,7 @@ fn unknown_paths(stack: &Stack) -> impl Iterator<Item = String> + '_ {
 
 /// Finds account lines of ours that let nobody log in, or whose options differ from those of the session line.
 fn refusing(stack: &Stack) -> Vec<String> {
-    let words = |line: &Entry| Words::of_line(line.words.iter().map(String::as_str));
+    let words = |line: &Entry| Options::of_line(line.words.iter().map(String::as_str));
     let on_error = |line: &Entry| words(line).ok().map(|words| Settings::of(&words, None).on_error);
     let session = stack.entries.iter().find(|line| line.is_ours() && line.line_type == LineType::Session);
     let entries = stack.of_type(LineType::Account);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::command::pam_stack::control::{Code, ControlAction};
 use crate::command::pam_stack::simulation::{Simulation, joined};
 use crate::command::pam_stack::stack::Entry;
-use crate::policy::{Kill, OnError, Origin, Settings, Words, duration};
+use crate::policy::{Kill, OnError, Options, Origin, Settings, duration};
 
 /// What a service does with the idle sessions of a user whom no rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Decided {
 /// Judges a service by its stack. `decide` returns the decision for a PAM line. `helper` says why the helper cannot
 /// guard any session, if it cannot.
 #[must_use]
-pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Words) -> Decided) -> Judged {
+pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Options) -> Decided) -> Judged {
     let mut warnings = simulation.warnings.clone();
     if simulation.ours().next().is_none() {
         return Judged { verdict: ServiceVerdict::NoLine, warnings };
@@ -100,9 +100,9 @@ struct Seconds {
 }
 
 impl Seconds {
-    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Words) -> Decided) {
+    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Options) -> Decided) {
         let guards = |line: &&&Entry| {
-            let words = Words::of_line(line.words.iter().map(String::as_str));
+            let words = Options::of_line(line.words.iter().map(String::as_str));
             words.is_ok_and(|words| decide(&words).settings.limit.is_some())
         };
         let Some(first) = lines.iter().find(guards) else { return };
@@ -124,13 +124,13 @@ fn guarded(
     simulation: &Simulation,
     lines: &[&Entry],
     helper: Option<&str>,
-    decide: &impl Fn(&Words) -> Decided,
+    decide: &impl Fn(&Options) -> Decided,
     warnings: &mut BTreeSet<String>,
 ) -> Result<End, String> {
     let mut why = None;
     for line in lines {
         let place = &line.place;
-        let words = match Words::of_line(line.words.iter().map(String::as_str)) {
+        let words = match Options::of_line(line.words.iter().map(String::as_str)) {
             Ok(words) => words,
             Err(bad) => {
                 let outcome = match bad.on_error {

@@ -3,7 +3,7 @@
 
 use super::control::Code;
 use super::stack::Entry;
-use crate::command::args::Asked;
+use crate::login::Login;
 
 /// What name services know about a user. `None` if they do not answer.
 pub struct UserFacts<'a> {
@@ -17,7 +17,7 @@ const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audi
 
 /// What the module of a line returns. `None` if the line runs another module, or if we cannot know.
 #[must_use]
-pub fn result(entry: &Entry, login: &Asked, user: &UserFacts<'_>) -> Option<Code> {
+pub fn result(entry: &Entry, login: &Login, user: &UserFacts<'_>) -> Option<Code> {
     if entry.module() != "pam_succeed_if.so" {
         return None;
     }
@@ -32,14 +32,14 @@ pub fn result(entry: &Entry, login: &Asked, user: &UserFacts<'_>) -> Option<Code
     Some(if all { Code::SUCCESS } else { Code::AUTH_ERR })
 }
 
-fn is_true(left: &str, comparison: &str, right: &str, login: &Asked, user: &UserFacts<'_>) -> Option<bool> {
+fn is_true(left: &str, comparison: &str, right: &str, login: &Login, user: &UserFacts<'_>) -> Option<bool> {
     let left = left.to_ascii_lowercase();
     let value = match left.as_str() {
-        "user" => login.user.to_string_lossy().into_owned(),
+        "user" => login.user_text().into_owned(),
         "uid" => (user.uid)()?.to_string(),
-        "rhost" => login.from.clone(),
-        "tty" => login.tty.clone(),
-        "service" => login.service.clone(),
+        "rhost" => login.rhost_text().into_owned(),
+        "tty" => login.tty_text().into_owned(),
+        "service" => login.service_text().into_owned(),
         _ => return None,
     };
     let numbers = || Some((value.parse::<i64>().ok()?, right.parse::<i64>().ok()?));
@@ -73,8 +73,8 @@ mod tests {
         let read =
             |_: &str| Some((PathBuf::from("/f"), format!("session optional pam_succeed_if.so {words}\n")));
         let entry = parse::read("x", true, read).unwrap().of_type(LineType::Session).remove(0);
-        let [user, service, tty, from] = ["root", "sshd", "ssh", "192.0.2.7"].map(str::to_owned);
-        let login = Asked { user: user.into(), service, tty, from };
+        let [user, rhost, tty] = ["root", "192.0.2.7", "ssh"].map(|item| Some(item.into()));
+        let login = Login { service: "sshd".into(), user, uid: None, rhost, tty };
         result(&entry, &login, &UserFacts { uid: &|| Some(0), is_in: &|group| Some(group == "root") })
     }
 

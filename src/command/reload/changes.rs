@@ -1,13 +1,13 @@
 //! Describes what a reload changes for a session.
 
-use crate::policy::duration;
-use crate::protocol::start::Orders;
+use crate::policy::Settings;
+use crate::policy::table::{OPTIONS, Within};
 
 /// Describes the settings that apply now, with the old value of each setting that has changed. `before` is `None` if
 /// the old settings are not known.
 #[must_use]
-pub fn text(before: Option<&Orders>, after: &Orders) -> String {
-    let (now, then) = (settings(after), before.map(settings));
+pub fn text(before: Option<&Settings>, after: &Settings) -> String {
+    let (now, then) = (values(after), before.map(values));
     let mut parts = Vec::new();
     for (at, (name, value)) in now.iter().enumerate() {
         let was = then.as_ref().and_then(|then| then.get(at)).map(|(_, was)| was);
@@ -19,61 +19,45 @@ pub fn text(before: Option<&Orders>, after: &Orders) -> String {
         }
     }
     let mut text = parts.join(" ");
-    if let Some(rule) = &after.rule {
+    let rule = after.rule.as_ref().map(ToString::to_string);
+    if let Some(rule) = &rule {
         text.push_str(&format!(", {}", rule.escape_debug()));
     }
-    if before == Some(after) {
+    let same_rule = |before: &Settings| before.rule.as_ref().map(ToString::to_string) == rule;
+    if before.is_some_and(same_rule) && then.as_ref() == Some(&now) {
         text.push_str(", nothing changed");
     }
     text
 }
 
-/// The settings as an administrator writes them. The place of the rule is not a setting.
-fn settings(orders: &Orders) -> Vec<(&'static str, String)> {
-    let Orders { limit, warn, grace, kill, activity, notty, message, rule: _, quiet, debug } = orders;
-    let or = |value: &Option<std::time::Duration>, none: &str| {
-        value.map_or_else(|| none.to_owned(), duration::print)
-    };
-    let warn = match warn.as_slice() {
-        [] => "off".to_owned(),
-        some => some.iter().copied().map(duration::print).collect::<Vec<_>>().join(","),
-    };
-    let flag = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
-    let message =
-        message.as_ref().map_or_else(|| "built-in".to_owned(), |text| format!("{:?}", text.source()));
-    vec![
-        ("timeout", or(limit, "off")),
-        ("warn", warn),
-        ("grace", duration::print(*grace)),
-        ("kill", kill.word().to_owned()),
-        ("activity", activity.word().to_owned()),
-        ("notty", or(notty, "ignore")),
-        ("message", message),
-        ("quiet", flag(*quiet)),
-        ("debug", flag(*debug)),
-    ]
+/// Every setting that a helper is told, with its value for people.
+fn values(settings: &Settings) -> Vec<(&'static str, String)> {
+    let told = OPTIONS.iter().filter(|option| option.is_allowed(Within::Helper));
+    // A helper is told the text and not the file it came from.
+    let settings = Settings { message_file: None, ..settings.clone() };
+    told.map(|option| (option.name, (option.get)(&settings).text())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Settings, Words};
+    use crate::policy::Options;
 
-    fn orders(words: &str, rule: Option<&str>) -> Orders {
-        let words = Words::of_line(words.split_whitespace()).unwrap();
-        Orders::new(&Settings::of(&words, None), None, rule.map(str::to_owned))
+    fn settings(words: &str, rule: Option<&str>) -> Settings {
+        let options = Options::of_line(words.split_whitespace()).unwrap();
+        Settings { rule: rule.map(|rule| rule.parse().unwrap()), ..Settings::of(&options, None) }
     }
 
     #[test]
     fn changes_are_shown_and_timeout_and_kill_always() {
-        let before = orders("timeout=1h kill=none grace=5s", None);
-        let after = orders("timeout=40s kill=none grace=5s", Some("/f:3"));
+        let before = settings("timeout=1h kill=none grace=5s", None);
+        let after = settings("timeout=40s kill=none grace=5s", Some("/f:3"));
         assert_eq!(text(Some(&before), &after), "timeout=40s (was 1h) warn=20s (was 1m) kill=none, /f:3");
-        let after = orders("timeout=1h grace=5s quiet", None);
+        let after = settings("timeout=1h grace=5s quiet", None);
         assert_eq!(text(Some(&before), &after), "timeout=1h kill=session (was none) quiet=yes (was no)");
         assert_eq!(text(Some(&before), &before), "timeout=1h kill=none, nothing changed");
         assert_eq!(text(None, &after), "timeout=1h kill=session");
-        let after = orders("timeout=off notty=1h", None);
+        let after = settings("timeout=off notty=1h", None);
         assert!(text(Some(&before), &after).starts_with("timeout=off (was 1h) "));
     }
 }

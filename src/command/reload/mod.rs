@@ -13,10 +13,12 @@ use nix::unistd::geteuid;
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::command::pam_stack::stack::{Entry, LineType};
+use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, Policy, Words};
-use crate::protocol::reload::{self, Helper};
-use crate::protocol::start::{Assignment, Orders, Session};
+use crate::policy::{self, Fault, Options, Policy, Settings};
+use crate::protocol::reload;
+use crate::protocol::running::{self, RunningHelper};
+use crate::protocol::start::Assignment;
 use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
@@ -44,7 +46,7 @@ pub fn run() -> (String, u8) {
         complain("idle-watchdog: only root can reload");
         return (String::new(), BROKEN);
     }
-    let Reloaded { text, problems, code } = reload(&reload::helpers(), &Machine::here());
+    let Reloaded { text, problems, code } = reload(&running::helpers(), &Machine::here());
     for problem in problems {
         complain(problem);
     }
@@ -53,8 +55,8 @@ pub fn run() -> (String, u8) {
 
 /// Reloads the settings of these helpers. If the policy or any PAM line of ours is broken, nothing is reloaded.
 #[must_use]
-pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
-    let told: Vec<(&Helper, &Assignment)> =
+pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
+    let told: Vec<(&RunningHelper, &Assignment)> =
         helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
     let mut done = Reloaded { text: String::new(), problems: Vec::new(), code: CLEAN };
     let mut decisions = Decisions { machine, lines: BTreeMap::new(), policies: BTreeMap::new() };
@@ -70,9 +72,9 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
         }
     };
     for ((helper, told), step) in told.iter().zip(steps) {
-        done.take(helper, &told.session, step);
+        done.take(helper, told, step);
     }
-    for Helper { pid, told, .. } in helpers {
+    for RunningHelper { pid, told, .. } in helpers {
         if let Err(why) = told {
             done.failed(&format!("helper {pid}"), &format!("it is another version: {why}"));
         }
@@ -87,22 +89,22 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
 /// What to do for one session.
 enum Step {
     /// Send these settings to its helper. The text says what could not be reloaded.
-    Give(Orders, Option<String>),
+    Give(Settings, Option<String>),
     /// Keep the old settings, for this reason.
     Keep(String),
 }
 
 impl Reloaded {
-    fn take(&mut self, helper: &Helper, session: &Session, step: Step) {
-        let who = name(session);
-        let (orders, kept) = match step {
-            Step::Give(orders, kept) => (orders, kept),
+    fn take(&mut self, helper: &RunningHelper, told: &Assignment, step: Step) {
+        let who = name(told);
+        let (settings, kept) = match step {
+            Step::Give(settings, kept) => (settings, kept),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        let Helper { pid, started, .. } = helper;
-        match reload::hand_over(*pid, *started, &orders, BUDGET) {
+        let RunningHelper { pid, started, .. } = helper;
+        match reload::hand_over(*pid, *started, &settings, BUDGET) {
             Ok(before) => {
-                self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &orders)));
+                self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
             Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended\n")),
@@ -138,7 +140,7 @@ impl Decisions<'_> {
             .filter(Entry::is_ours)
             .map(|entry| (entry.place, entry.words))
             .collect();
-        let mut faults = self.policy(&Words::default()).err().unwrap_or_default();
+        let mut faults = self.policy(&Options::default()).err().unwrap_or_default();
         for (place, words) in &lines {
             let found = read_line(place, words).map_err(|fault| vec![fault]).and_then(|line| {
                 let files = Files::of(line.conf_path());
@@ -155,7 +157,7 @@ impl Decisions<'_> {
     }
 
     /// The policy that a PAM line names.
-    fn policy(&mut self, line: &Words) -> Result<&Policy, Vec<Fault>> {
+    fn policy(&mut self, line: &Options) -> Result<&Policy, Vec<Fault>> {
         Ok(match self.policies.entry(line.conf_path().map(ToOwned::to_owned)) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => slot.insert(Files::of(line.conf_path()).load()?),
@@ -164,7 +166,7 @@ impl Decisions<'_> {
 
     /// What to do for a session.
     fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
-        let service = told.session.service.to_string_lossy();
+        let service = told.login.service_text();
         let machine = self.machine;
         let found = || current_line::line(machine, &service);
         let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
@@ -172,52 +174,41 @@ impl Decisions<'_> {
             CurrentLine::Gone(why) => return Ok(Step::Keep(why)),
             CurrentLine::Known(place, words) => (place, words, None),
             CurrentLine::Unclear(why) => {
-                let place = format!("PAM line of process {}", told.session.leader);
+                let place = format!("PAM line of process {}", told.leader);
                 let kept = format!("keeps the PAM line options from its start, because {why}");
                 (place, told.line.clone(), Some(kept))
             }
         };
-        let orders = self.decide(&told.session, &place, &words)?;
-        Ok(Step::Give(orders, kept))
+        let settings = self.decide(&told.login, &place, &words)?;
+        Ok(Step::Give(settings, kept))
     }
 
     /// The settings for a session with these options on its PAM line.
-    fn decide(&mut self, session: &Session, place: &str, words: &[String]) -> Result<Orders, Vec<Fault>> {
+    fn decide(&mut self, login: &Login, place: &str, words: &[String]) -> Result<Settings, Vec<Fault>> {
         let line = read_line(place, words).map_err(|fault| vec![fault])?;
         let files = Files::of(line.conf_path());
         let policy = self.policy(&line)?;
-        let person = Person::named(&session.user);
-        let facts = policy::Login {
-            user: &session.user,
-            canonical: person.canonical(),
-            uid: session.uid,
-            service: &session.service.to_string_lossy(),
-            tty: &session.tty.as_deref().unwrap_or_default().to_string_lossy(),
-            from: &session.rhost.as_deref().unwrap_or_default().to_string_lossy(),
-        };
-        let resolved = policy::resolve(&line, policy, &files, &facts, &person)?;
-        let rule = resolved.rule.map(|place| place.to_string());
-        Ok(Orders::new(&resolved.settings, resolved.message, rule))
+        let person = Person::named(login.user());
+        policy::resolve(&line, policy, &files, login, &person)
     }
 }
 
 /// Parses the options of the PAM line at this place.
-fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
-    Words::of_line(words.iter().map(String::as_str))
+fn read_line(place: &str, words: &[String]) -> Result<Options, Fault> {
+    Options::of_line(words.iter().map(String::as_str))
         .map_err(|bad| Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) })
 }
 
 /// Names a session as the log does.
-fn name(session: &Session) -> String {
+fn name(Assignment { login, leader, .. }: &Assignment) -> String {
     let proc = Proc::default();
-    let Session { user, service, leader, .. } = session;
     let (places, ses) = (Places::of(&proc, *leader), proc.audit_session(*leader));
     let mut ids: Vec<String> = places.session().map(|id| format!("session={id}")).into_iter().collect();
     ids.extend(ses.map(|id| format!("ses={id}")));
     if ids.is_empty() {
         ids.push(format!("process={leader}"));
     }
-    let (user, service) = (shown(&user.to_string_lossy()), shown(&service.to_string_lossy()));
+    let (user, service) = (shown(&login.user_text()), shown(&login.service_text()));
     format!("{user} by {service}, {}", ids.join(" "))
 }
 

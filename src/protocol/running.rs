@@ -1,0 +1,111 @@
+//! Finds the helpers that run, and what they were told.
+#![forbid(unsafe_code)]
+
+use crate::protocol::start::{Assignment, HELPER};
+use crate::sys::offload;
+use crate::sys::proc::{Proc, Process};
+
+/// A helper that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningHelper {
+    /// Its PID.
+    pub pid: i32,
+    /// When it started, as [`Process::started`].
+    pub started: i64,
+    /// What it was told when it was started, which a reload does not change. The error says why that cannot be
+    /// read: the helper is of another version.
+    pub told: Result<Assignment, String>,
+}
+
+/// The helpers that run, except for those in containers.
+#[must_use]
+pub fn helpers() -> Vec<RunningHelper> {
+    let proc = Proc::default();
+    let mut found = helpers_in(&proc);
+    // A container has its own root and its own policy.
+    let ours = proc.pid_namespace(nix::unistd::getpid().as_raw());
+    found.retain(|helper| proc.pid_namespace(helper.pid) == ours);
+    found
+}
+
+fn helpers_in(proc: &Proc) -> Vec<RunningHelper> {
+    let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
+    // A helper has children that talk to terminals for it and look like it.
+    let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
+    // Such a child outlives its helper if a terminal blocks it.
+    let watches = |process: &&Process| {
+        proc.command_name(process.pid).as_deref().map(str::as_bytes) != Some(offload::NAME.to_bytes())
+    };
+    let told = |process: &Process| {
+        let args = proc.arguments(process.pid)?.into_iter().skip(1);
+        let told = Assignment::from_args(args).map_err(|e| e.to_string());
+        Some(RunningHelper { pid: process.pid, started: process.started, told })
+    };
+    helpers.iter().filter(own).filter(watches).filter_map(told).collect()
+}
+
+/// Whether a process is a helper, even if its program has been replaced since.
+fn is_helper(proc: &Proc, process: &Process) -> bool {
+    let Some(program) = proc.program(process.pid).filter(|_| !process.dead) else { return false };
+    let program = program.to_string_lossy();
+    let ours = program.strip_suffix(" (deleted)").unwrap_or(&program) == HELPER;
+    ours && proc.uids(process.pid) == Some((0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::Login;
+    use crate::policy::{Kill, Settings};
+    use std::ffi::OsString;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// Adds a process to a `/proc` of the test's own.
+    fn process(root: &std::path::Path, pid: i32, parent: i32, program: &str, uid: u32, args: &[OsString]) {
+        let directory = root.join(pid.to_string());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("comm"), "pam_idle_watchd\n").unwrap();
+        let stat = format!("{pid} (x) S {parent} {pid} {pid} 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {pid} 0 0");
+        fs::write(directory.join("stat"), stat).unwrap();
+        fs::write(directory.join("status"), format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")).unwrap();
+        let line: String = args.iter().map(|arg| format!("{}\0", arg.to_str().unwrap())).collect();
+        fs::write(directory.join("cmdline"), format!("{program}\0{line}")).unwrap();
+        symlink(program, directory.join("exe")).unwrap();
+    }
+
+    #[test]
+    fn helpers_are_known_by_their_program_and_told_from_their_children() {
+        let settings = Settings { kill: Kill::Tty, ..Settings::default() };
+        let login = Login {
+            service: "sshd".into(),
+            user: Some("alice".into()),
+            rhost: Some(OsString::new()),
+            ..Login::default()
+        };
+        let told = |leader| Assignment {
+            login: login.clone(),
+            leader,
+            connection: None,
+            line: vec![],
+            settings: settings.clone(),
+        };
+        let args = told(70).to_args();
+        let root = std::env::temp_dir().join(format!("idle-watchdog-reload-{}", std::process::id()));
+        process(&root, 101, 1, HELPER, 0, &args);
+        process(&root, 102, 101, HELPER, 0, &args);
+        process(&root, 103, 1, &format!("{HELPER} (deleted)"), 0, &told(71).to_args());
+        process(&root, 104, 1, HELPER, 1000, &args);
+        process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
+        process(&root, 106, 1, HELPER, 0, &["--from-the-past".into()]);
+        // A writer whose helper has ended, for ever in the kernel.
+        process(&root, 107, 1, HELPER, 0, &args);
+        fs::write(root.join("107/comm"), "idle_wd_aside\n").unwrap();
+        let mut found = helpers_in(&Proc::at(&root));
+        fs::remove_dir_all(&root).unwrap();
+        found.sort_by_key(|helper| helper.pid);
+        let helper = |pid, told| RunningHelper { pid, started: i64::from(pid) * 10_000_000, told };
+        let unread = Err("invalid option '--from-the-past'".to_owned());
+        assert_eq!(found, [helper(101, Ok(told(70))), helper(103, Ok(told(71))), helper(106, unread)]);
+    }
+}
