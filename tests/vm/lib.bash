@@ -100,16 +100,21 @@ login() {
 	ready "$1"
 	flock -u 7
 }
-# logins NAME:USER...: opens several, and presses Enter at each so that none falls idle before the last is open.
+# logins NAME:USER...: opens several. Enter is pressed at those that are open, so that none falls idle meanwhile.
 logins() {
-	local one name names=()
+	local one name names=() presser=
 	next_login
 	for one; do
 		connect "${one%:*}" "${one#*:}"
 		ready "${one%:*}"
+		if [ -n "$presser" ]; then kill "$presser" 2>/dev/null || :; fi
 		names+=("${one%:*}")
 		for name in "${names[@]}"; do keys "$name" '\n'; done
+		while sleep 2; do for name in "${names[@]}"; do keys "$name" '\n'; done; done &
+		presser=$!
 	done
+	kill "$presser" 2>/dev/null || :
+	for name in "${names[@]}"; do keys "$name" '\n'; done
 	flock -u 7
 }
 # One login at a time, whichever case it belongs to. A helper has two seconds to be ready, or else the login fails. An
@@ -230,17 +235,10 @@ warned() {
 # ends_idle NAME...: the session ends. The decision came no earlier than the limit and no later than allowed.
 ends_idle() {
 	local name
-	for name; do read_by_now "$name"; done
 	for name; do
 		ends_between "$name" $LIMIT $SOON
 		decided "$name" ': ending '
 	done
-}
-# read_by_now NAME: what was typed last has been read, because something was shown after it and before the warning.
-read_by_now() {
-	if [ "${ANSWERED[$1]}" != "${LAST[$1]}" ]; then return; fi
-	within $LIMIT shows_since "$1" "${SEEN[$1]}" . || return 0
-	if ! shows_since "$1" "${SEEN[$1]}" 'press Enter'; then ANSWERED[$1]=$(now); fi
 }
 # ends_between NAME SECONDS SECONDS: the client exits that long after the last key, at least and at most.
 ends_between() {
