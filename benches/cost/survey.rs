@@ -112,7 +112,7 @@ impl Drop for Shape {
         let _ = killpg(session, Signal::SIGKILL);
         let _ = self.0.wait();
         wait_until("the shape is gone", || {
-            Proc::default().processes().all(|process| process.session != session.as_raw() || process.dead)
+            Proc::default().processes().all(|process| process.session != session || process.dead)
         });
     }
 }
@@ -141,7 +141,7 @@ impl Leader {
 
     /// The median of some surveys, and how many processes there were.
     fn survey(&self) -> (Duration, usize) {
-        let (proc, pid) = (Proc::default(), self.child.id() as i32);
+        let (proc, pid) = (Proc::default(), Pid::from_raw(self.child.id() as i32));
         let (leader, pidfd) = (proc.process(pid).unwrap(), PidFd::open(pid).unwrap());
         let standing = Standing::of(&proc, &leader, &Places::default(), Owner::default());
         let finder = Finder::new(proc.clone(), &leader, Some("ssh".as_ref()));

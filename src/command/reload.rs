@@ -19,7 +19,7 @@ use crate::protocol::start::{Assignment, Orders, Session};
 use crate::record::shown;
 use crate::sys::cgroup::Places;
 use crate::sys::nss::Person;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, ProcId};
 
 /// How long one helper may take. It answers in microseconds, unless it is just talking to a terminal
 /// that hangs.
@@ -73,9 +73,9 @@ pub fn reload(helpers: &[Helper], machine: &Machine) -> Reloaded {
     for ((helper, told), step) in told.iter().zip(steps) {
         done.take(helper, &told.session, step);
     }
-    for Helper { pid, told, .. } in helpers {
+    for Helper { id, told } in helpers {
         if let Err(why) = told {
-            done.failed(&format!("watchdog {pid}"), &format!("it is of another version: {why}"));
+            done.failed(&format!("watchdog {}", id.pid), &format!("it is of another version: {why}"));
         }
     }
     done.text.push_str(&match helpers.len() {
@@ -100,13 +100,12 @@ impl Reloaded {
             Step::Give(orders, left) => (orders, left),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        let Helper { pid, started, .. } = helper;
-        match reload::hand_over(*pid, *started, &orders, BUDGET) {
+        match reload::hand_over(helper.id, &orders, BUDGET) {
             Ok(before) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &orders)));
                 self.problems.extend(left.map(|left| format!("{who}: {left}")));
             }
-            Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended meanwhile\n")),
+            Err(_) if is_gone(helper.id) => self.text.push_str(&format!("{who}: has ended meanwhile\n")),
             Err(why) => self.failed(&who, &why),
         }
     }
@@ -223,8 +222,8 @@ fn name(session: &Session) -> String {
     format!("{user} by {service}, {}", ids.join(" "))
 }
 
-fn is_gone(pid: i32, started: i64) -> bool {
-    Proc::default().process(pid).is_none_or(|process| process.started != started)
+fn is_gone(helper: ProcId) -> bool {
+    Proc::default().find(helper).is_none()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::poll::poll;
 
-use crate::helper::journal::{limit_text, names, numbers};
+use crate::helper::journal::{limit_text, names, pids};
 use crate::helper::judgement::schedule::Ground;
 use crate::helper::notice::{self, Warning};
 use crate::helper::run::Watchdog;
@@ -62,7 +62,7 @@ impl Watchdog {
         if self.watched.finder.way() != Way::Own {
             let holders = self.watched.standing.connection_holders(&self.watched.proc);
             self.watched.terminals =
-                holders.iter().flat_map(|holder| self.watched.finder.held_by(holder.pid)).collect();
+                holders.iter().flat_map(|holder| self.watched.finder.held_by(holder.id.pid)).collect();
         }
         let record = self.idle_record("orphaned");
         let leave = self.watched.standing.nested()
@@ -90,7 +90,7 @@ impl Watchdog {
 
     fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
         let ladder = Ladder::new(&self.watched, reach);
-        let begin = begin.with("members", ladder.members()).with_some("spared", numbers(ladder.spared()));
+        let begin = begin.with("members", ladder.members()).with_some("spared", pids(ladder.spared()));
         self.journal.notice(&begin);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
         let unwritten = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
@@ -106,7 +106,7 @@ impl Watchdog {
             .with_some("unwritten", unwritten)
             .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
             .with_some("unsettled", unsettled.then_some("yes"))
-            .with("survivors", numbers(&survivors).unwrap_or_else(|| "0".to_owned()))
+            .with("survivors", pids(&survivors).unwrap_or_else(|| "0".to_owned()))
             // The last one, because people choose these names: whoever reads up to a field finds ours.
             .with_some("processes", commands);
         if survivors.is_empty() {
@@ -121,7 +121,7 @@ impl Watchdog {
         let record = self
             .idle_record("would-end")
             .with("members", ladder.members())
-            .with_some("spared", numbers(ladder.spared()))
+            .with_some("spared", pids(ladder.spared()))
             .with_some("processes", ladder.commands());
         self.journal.notice(&record);
     }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::helper::judgement::witness::Witness;
 use crate::sys::clock::{Moment, from_duration};
@@ -48,7 +49,7 @@ impl Asked {
     /// # Errors
     ///
     /// The connection can be asked neither by the leader's descriptor nor by its addresses.
-    pub fn ask(&mut self, proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Witness>> {
+    pub fn ask(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Witness>> {
         match by_descriptor(proc, pid, leader, self.connection.cookie) {
             Ok(Some(silence)) => return Ok(Some(since(silence))),
             // The leader may have closed its descriptor while another process keeps the connection.
@@ -68,7 +69,7 @@ impl Asked {
 }
 
 /// Asks the leader's socket with that cookie.
-fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
+fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
         if socket::cookie(&socket) == Some(cookie) {
@@ -85,7 +86,7 @@ fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Resu
 /// # Errors
 ///
 /// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Result<bool> {
+pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Result<bool> {
     let is_clients = |socket: &OwnedFd| match client {
         Client::Connection(cookie) => socket::cookie(socket) == Some(cookie),
         Client::At(address) => socket::peer(socket) == Some(address),
@@ -105,10 +106,10 @@ pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Resul
 /// The leader's sockets, duplicated one by one as they are asked for.
 fn sockets<'a>(
     proc: &Proc,
-    pid: i32,
+    pid: Pid,
     leader: &'a PidFd,
 ) -> io::Result<impl Iterator<Item = io::Result<OwnedFd>> + use<'a>> {
-    let duplicate = |fd: io::Result<i32>| match fd.and_then(|fd| leader.duplicate(fd)) {
+    let duplicate = |fd: io::Result<RawFd>| match fd.and_then(|fd| leader.duplicate(fd)) {
         // Closed since it was listed.
         Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => None,
         duplicate => Some(duplicate),
@@ -150,12 +151,12 @@ mod tests {
             let mut command = Command::new("sleep");
             command.arg("1000").stdin(OwnedFd::from(other)).stderr(OwnedFd::from(server));
             let child = command.spawn().unwrap();
-            let pidfd = PidFd::open(i32::try_from(child.id()).unwrap()).unwrap();
+            let pidfd = PidFd::open(Pid::from_raw(child.id() as i32)).unwrap();
             Self { child, pidfd, clients, others, connection }
         }
 
-        fn pid(&self) -> i32 {
-            i32::try_from(self.child.id()).unwrap()
+        fn pid(&self) -> Pid {
+            Pid::from_raw(self.child.id() as i32)
         }
 
         fn witness(&self, connection: &Connection) -> Option<Witness> {

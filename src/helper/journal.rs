@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use syslog::Severity;
 
 use crate::helper::terminals::terminal::Terminal;
@@ -9,6 +10,7 @@ use crate::policy::Counted;
 use crate::protocol::start::{Orders, Session};
 use crate::record::{self, Record};
 use crate::sys::log::Log;
+use crate::sys::proc::AuditSession;
 
 /// The session's records on their way to the system log.
 pub struct Journal {
@@ -24,7 +26,7 @@ struct About {
     session: Session,
     /// logind's number of the session.
     id: Option<String>,
-    audit: Option<u32>,
+    audit: Option<AuditSession>,
 }
 
 impl About {
@@ -46,7 +48,7 @@ impl About {
 impl Journal {
     /// `debug` lets [`Journal::debug`] through.
     #[must_use]
-    pub fn new(session: Session, id: Option<String>, audit: Option<u32>, debug: bool) -> Self {
+    pub fn new(session: Session, id: Option<String>, audit: Option<AuditSession>, debug: bool) -> Self {
         let service = session.service.to_string_lossy();
         let service: String = service.chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
@@ -114,9 +116,9 @@ pub fn names(terminals: &[Terminal]) -> Option<String> {
     record::list(terminals.iter().map(|terminal| &terminal.name), record::MOST)
 }
 
-/// Process numbers, as a field shows them.
+/// PIDs, as a field shows them.
 #[must_use]
-pub fn numbers(pids: &[i32]) -> Option<String> {
+pub fn pids(pids: &[Pid]) -> Option<String> {
     record::list(pids, record::MOST)
 }
 
@@ -148,9 +150,9 @@ mod tests {
 
     #[test]
     fn thousands_of_processes_make_no_long_field() {
-        let all: Vec<i32> = (1..=5000).collect();
+        let all: Vec<Pid> = (1..=5000).map(Pid::from_raw).collect();
         let shown = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20 and 4980 more";
-        assert_eq!(numbers(&all).as_deref(), Some(shown));
-        assert_eq!(numbers(&[]), None);
+        assert_eq!(pids(&all).as_deref(), Some(shown));
+        assert_eq!(pids(&[]), None);
     }
 }

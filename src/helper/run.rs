@@ -125,7 +125,7 @@ impl Watchdog {
         let process = process.ok_or("the leader is not to be seen in /proc")?;
         // We were started where the leader is. There the user may be able to have us stopped along
         // with his processes; elsewhere nobody but root acts on control groups.
-        let places = Places::of(&proc, nix::unistd::getpid().as_raw());
+        let places = Places::of(&proc, nix::unistd::getpid());
         let owner = Owner { name: session.user.clone(), uid: session.uid };
         let standing = Standing::of(&proc, &process, &places, owner);
         match cgroup::leave(&proc, &places) {
@@ -135,10 +135,10 @@ impl Watchdog {
             _ => {}
         }
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
-        let audit = proc.audit_session(process.pid);
+        let audit = proc.audit_session(process.id.pid);
         let orders = &assignment.orders;
         let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
-        let opener = proc.program_path(process.pid);
+        let opener = proc.program_path(process.id.pid);
         let client = client(session);
         let now = Moment::now();
         Ok(Self {
@@ -149,7 +149,7 @@ impl Watchdog {
             ground: Ground::Nothing,
             connection: session.connection.map(Asked::new),
             unasked: false,
-            leader: Leader::new(&proc, process),
+            leader: Leader::new(&proc, process.id),
             leader_may_change: true,
             assignment,
             watched: Watched {
@@ -238,7 +238,7 @@ impl Watchdog {
             }
             // Before the leader's exit: it says goodbye first and exits then.
             let came = self.watched.signals.take();
-            let leader_pid = self.assignment.session.leader;
+            let leader_pid = self.assignment.session.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
             if said(CLOSE_SIGNAL) {
                 return Event::Closed;

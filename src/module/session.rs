@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::unistd::{AccessFlags, access, geteuid, getpid};
+use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
@@ -21,9 +21,9 @@ use crate::sys::cgroup::Places;
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::logind;
 use crate::sys::nss::Person;
-use crate::sys::pam::{self as libpam, Ended, Helper, Level, Opened, State};
+use crate::sys::pam::{self as libpam, Ended, Level, Opened, State};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, ProcId};
 
 /// Why a session could not be guarded, and what the administrator wants done about that.
 pub struct Refusal {
@@ -80,7 +80,7 @@ impl Login {
     /// What the helper is told of it.
     fn session(self, user: OsString, uid: Option<u32>) -> Session {
         let Self { service, rhost, tty, .. } = self;
-        let leader = getpid().as_raw();
+        let leader = getpid();
         let descriptors = || Proc::default().descriptors(leader);
         let connection = rhost.as_ref().and_then(|rhost| connection::of_client(descriptors(), rhost));
         Session { leader, service, user, uid, rhost, tty, connection }
@@ -111,7 +111,7 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         libpam::log(pamh, Level::Error, record);
     }
     if decided.resolved.settings.limit.is_none() {
-        let places = Places::of(&Proc::default(), getpid().as_raw());
+        let places = Places::of(&Proc::default(), getpid());
         let record = login
             .record("exempt")
             .with_some("uid", decided.uid)
@@ -148,7 +148,7 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
         goes_on: goes_on(resolved.settings.on_error),
         record: login.record("could-not").with("what", why),
     };
-    if Proc::default().process(getpid().as_raw()).is_none() {
+    if Proc::default().process(getpid()).is_none() {
         return Err(could_not(&"/proc is hidden or not mounted"));
     }
     access(HELPER, AccessFlags::X_OK).map_err(|e| could_not(&format_args!("{HELPER}: {e}")))
@@ -174,7 +174,7 @@ struct Line {
 /// Why a login is none of our business, if so.
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
-    let leader = getpid().as_raw();
+    let leader = getpid();
     let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
     let told = Places::parse(&cgroup).session().map(logind::kind_of);
     let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
@@ -302,7 +302,7 @@ fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, Str
     })?;
     for helper in helpers {
         // One that has left meanwhile need not be told.
-        let _ = tell(helper, SHARED_SIGNAL, getpid().as_raw());
+        let _ = tell(helper, SHARED_SIGNAL, getpid());
     }
     if shared { Err(SHARED.to_owned()) } else { Ok(ticket) }
 }
@@ -314,25 +314,25 @@ fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
     let _ = begin(pamh, &login.service, login.user.as_deref().unwrap_or_default());
 }
 
-fn opened(ticket: u64, helper: Option<Helper>) -> Opened {
-    Opened { ticket, opener: getpid().as_raw(), helper }
+fn opened(ticket: u64, helper: Option<ProcId>) -> Opened {
+    Opened { ticket, opener: getpid(), helper }
 }
 
 /// Tells a helper something about the session that `opener` opened.
-fn tell(helper: Helper, signal: i32, opener: i32) -> Option<PidFd> {
-    find(helper).filter(|helper| helper.queue(signal, opener).is_ok())
+fn tell(helper: ProcId, signal: i32, opener: Pid) -> Option<PidFd> {
+    find(helper).filter(|helper| helper.queue(signal, opener.as_raw()).is_ok())
 }
 
 /// A helper that has not ended.
-fn find(Helper { pid, started }: Helper) -> Option<PidFd> {
-    PidFd::of(&Proc::default(), pid, started).filter(|helper| !helper.has_exited())
+fn find(helper: ProcId) -> Option<PidFd> {
+    PidFd::of(&Proc::default(), helper).filter(|helper| !helper.has_exited())
 }
 
 /// The transaction has ended, and the session was not closed before.
 fn ended(state: State, how: Ended) {
     let Some(Opened { ticket, opener, .. }) = state else { return };
     // A forked child has ended its copy. The session is its parent's.
-    if getpid().as_raw() != opener {
+    if getpid() != opener {
         return;
     }
     match how {
@@ -363,7 +363,7 @@ pub fn close(pamh: &mut PamHandle) {
     match tell(helper, CLOSE_SIGNAL, opener) {
         // The opener does not know that its child has closed the session: it must not find the helper any
         // longer when it opens the next one.
-        Some(told) if getpid().as_raw() != opener => told.wait_for_exit(LEAVING),
+        Some(told) if getpid() != opener => told.wait_for_exit(LEAVING),
         Some(_) => {}
         // The helper leaves when its leader ends, which may be before a child of the leader closes the session.
         None if forgotten && lives(opener) => {
@@ -376,7 +376,7 @@ pub fn close(pamh: &mut PamHandle) {
 }
 
 /// Whether there is such a process, and it has not ended.
-fn lives(pid: i32) -> bool {
+fn lives(pid: Pid) -> bool {
     Proc::default().process(pid).is_some_and(|process| !process.dead)
 }
 

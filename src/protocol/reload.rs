@@ -19,7 +19,7 @@ use crate::protocol::start::{Assignment, HELPER, Orders, PROTOCOL, RELOAD_SIGNAL
 use crate::sys::clock::{Moment, from_duration, timeout};
 use crate::sys::offload;
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::{Proc, Process};
+use crate::sys::proc::{Proc, ProcId, Process};
 
 /// The longest message, in bytes: one packet.
 pub const MESSAGE_MAX: usize = 16 * 1024;
@@ -85,15 +85,10 @@ const UNREADABLE: &str = "an answer that cannot be read";
 /// # Errors
 ///
 /// Why they do not hold, in words: the helper's own, or that it gave none.
-pub fn hand_over(
-    helper: i32,
-    started: i64,
-    orders: &Orders,
-    budget: Duration,
-) -> Result<Option<Orders>, String> {
+pub fn hand_over(helper: ProcId, orders: &Orders, budget: Duration) -> Result<Option<Orders>, String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let due = Moment::now().mono.saturating_add(from_duration(budget));
-    let pidfd = PidFd::of(&Proc::default(), helper, started).ok_or("it has ended")?;
+    let pidfd = PidFd::of(&Proc::default(), helper).ok_or("it has ended")?;
     // The other end is the helper's to take, and must be here until it has.
     let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets"))?;
     ours.set_nonblocking(true).map_err(failed("a socket"))?;
@@ -121,10 +116,7 @@ pub fn hand_over(
 /// A helper that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helper {
-    /// Its process number.
-    pub pid: i32,
-    /// Its start, as [`Process::started`].
-    pub started: i64,
+    pub id: ProcId,
     /// What it was told when it was started. A reload does not change that. Else why that cannot be
     /// read: it is of another version than we are.
     pub told: Result<Assignment, String>,
@@ -136,33 +128,33 @@ pub fn helpers() -> Vec<Helper> {
     let proc = Proc::default();
     let mut found = helpers_in(&proc);
     // A container's sessions are its own root's, and its own policy's.
-    let ours = proc.pid_namespace(nix::unistd::getpid().as_raw());
-    found.retain(|helper| proc.pid_namespace(helper.pid) == ours);
+    let ours = proc.pid_namespace(nix::unistd::getpid());
+    found.retain(|helper| proc.pid_namespace(helper.id.pid) == ours);
     found
 }
 
 fn helpers_in(proc: &Proc) -> Vec<Helper> {
     let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
     // A helper has children that ask terminals for it, and look like it.
-    let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
+    let own = |process: &&Process| helpers.iter().all(|helper| helper.id.pid != process.parent);
     // One of these outlives its helper where a terminal's owner lets it hang.
     let watches = |process: &&Process| {
-        proc.command_name(process.pid).as_deref().map(str::as_bytes) != Some(offload::NAME.to_bytes())
+        proc.command_name(process.id.pid).as_deref().map(str::as_bytes) != Some(offload::NAME.to_bytes())
     };
     let told = |process: &Process| {
-        let args = proc.arguments(process.pid)?.into_iter().skip(1);
+        let args = proc.arguments(process.id.pid)?.into_iter().skip(1);
         let told = Assignment::from_args(args).map_err(|e| e.to_string());
-        Some(Helper { pid: process.pid, started: process.started, told })
+        Some(Helper { id: process.id, told })
     };
     helpers.iter().filter(own).filter(watches).filter_map(told).collect()
 }
 
 /// Whether a process is a helper, be it of a build that was replaced since.
 fn is_helper(proc: &Proc, process: &Process) -> bool {
-    let Some(program) = proc.program(process.pid).filter(|_| !process.dead) else { return false };
+    let Some(program) = proc.program(process.id.pid).filter(|_| !process.dead) else { return false };
     let program = program.to_string_lossy();
     let ours = program.strip_suffix(" (deleted)").unwrap_or(&program) == HELPER;
-    ours && proc.uids(process.pid) == Some((0, 0))
+    ours && proc.uids(process.id.pid) == Some((0, 0))
 }
 
 #[cfg(test)]
@@ -170,9 +162,12 @@ mod tests {
     use super::*;
     use crate::protocol::start::Session;
     use crate::protocol::start::tests::orders as any_orders;
+    use crate::sys::proc::Started;
     use proptest::prelude::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    use nix::unistd::Pid;
 
     proptest! {
         #[test]
@@ -239,7 +234,7 @@ mod tests {
     fn helpers_are_known_by_their_program_and_told_from_their_children() {
         let orders = Orders::from_args(["--grace-ms=0", "--kill=tty", "--activity=input"]).unwrap();
         let session = |leader| Session {
-            leader,
+            leader: Pid::from_raw(leader),
             service: "sshd".into(),
             user: "alice".into(),
             uid: None,
@@ -261,8 +256,11 @@ mod tests {
         fs::write(root.join("107/comm"), "idle_wd_aside\n").unwrap();
         let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
-        found.sort_by_key(|helper| helper.pid);
-        let helper = |pid, told| Helper { pid, started: i64::from(pid) * 10_000_000, told };
+        found.sort_by_key(|helper| helper.id);
+        let helper = |pid, told| {
+            let started = Started(i64::from(pid) * 10_000_000);
+            Helper { id: ProcId { pid: Pid::from_raw(pid), started }, told }
+        };
         let unread = Err("invalid option '--from-the-past'".to_owned());
         assert_eq!(found, [helper(101, Ok(told(70))), helper(103, Ok(told(71))), helper(106, unread)]);
     }

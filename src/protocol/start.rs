@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use lexopt::prelude::*;
+use nix::unistd::Pid;
 
 use crate::policy::{Counted, Kill, Settings, Template};
 use crate::sys::socket::Connection;
@@ -53,7 +54,7 @@ pub const NOT_EXECUTED: u8 = b'E';
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The process that opened the PAM session.
-    pub leader: i32,
+    pub leader: Pid,
     /// PAM_SERVICE. None of what PAM says needs to be UTF-8.
     pub service: OsString,
     /// PAM_USER.
@@ -253,7 +254,7 @@ impl Assignment {
                     }
                     protocol = Some(version);
                 }
-                "leader" => leader = Some(parser.value()?.parse()?),
+                "leader" => leader = Some(Pid::from_raw(parser.value()?.parse()?)),
                 "service" => service = Some(parser.value()?),
                 "user" => user = Some(parser.value()?),
                 "uid" => uid = Some(parser.value()?.parse()?),
@@ -335,7 +336,7 @@ pub(crate) mod tests {
             leader in 1..i32::MAX, service in item(), user in item(), uid: Option<u32>,
             rhost in option::of(item()), tty in option::of(item()), connection in option::of(connections()),
         ) -> Session {
-            Session { leader, service, user, uid, rhost, tty, connection }
+            Session { leader: Pid::from_raw(leader), service, user, uid, rhost, tty, connection }
         }
     }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::poll::poll;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::{Pid, getpid};
 
 use super::clock::{Moment, Nanos, SECOND, timeout};
 use super::proc::Proc;
@@ -70,7 +71,7 @@ pub struct Places(Vec<Place>);
 impl Places {
     /// Reads them; none when the process is gone.
     #[must_use]
-    pub fn of(proc: &Proc, pid: i32) -> Self {
+    pub fn of(proc: &Proc, pid: Pid) -> Self {
         proc.cgroup(pid).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
@@ -175,7 +176,7 @@ pub fn leave(proc: &Proc, from: &Places) -> io::Result<()> {
         let mount = place.mount().ok_or_else(|| io::Error::other("its hierarchy is not mounted"))?;
         enter(&mount.join(OWN))?;
     }
-    if inside(&Places::of(proc, nix::unistd::getpid().as_raw())) {
+    if inside(&Places::of(proc, getpid())) {
         return Err(io::Error::other("still in the session's control group"));
     }
     Ok(())
@@ -226,7 +227,7 @@ fn join(folder: &Path) -> io::Result<()> {
 /// leave at once, each may leave that to the other: an empty group does no harm, and the next one removes it.
 pub fn tidy_up(proc: &Proc) {
     let own = format!("/{OWN}");
-    for place in Places::of(proc, nix::unistd::getpid().as_raw()).0.iter().filter(|place| place.path == own) {
+    for place in Places::of(proc, getpid()).0.iter().filter(|place| place.path == own) {
         if let Some(mount) = place.mount() {
             remove_if_alone(mount, &mount.join(OWN));
         }
@@ -236,7 +237,7 @@ pub fn tidy_up(proc: &Proc) {
 /// Goes from a group to the one above and removes it, unless somebody else is in it.
 pub fn remove_if_alone(above: &Path, folder: &Path) {
     let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let me = nix::unistd::getpid().to_string();
+    let me = getpid().to_string();
     if inside.lines().eq([me.as_str()]) && join(above).is_ok() {
         // It fails if somebody has come meanwhile.
         let _ = fs::remove_dir(folder);

@@ -2,9 +2,11 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
+use nix::unistd::Pid;
 use pam::module::PamHandle;
 
 use crate::record::Record;
+use crate::sys::proc::ProcId;
 
 /// syslog(3) priorities, in the words of the Linux-PAM module writers' guide.
 #[derive(Clone, Copy, Debug)]
@@ -105,25 +107,15 @@ pub fn kept(pamh: &PamHandle) -> Option<State> {
     unsafe { pamh.get_data::<Kept>(STATE.to_str().ok()?) }.ok().map(|kept| kept.state)
 }
 
-/// The helper of an open session, by number and start time: a number alone may be somebody else's
-/// by the time the session closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Helper {
-    /// Its process number.
-    pub pid: i32,
-    /// Its start, as [`crate::sys::proc::Process::started`].
-    pub started: i64,
-}
-
 /// A session that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Its place among the sessions of the process that opened it.
     pub ticket: u64,
     /// That process.
-    pub opener: i32,
-    /// Who guards it, if it is guarded.
-    pub helper: Option<Helper>,
+    pub opener: Pid,
+    /// The helper that guards it, if one does.
+    pub helper: Option<ProcId>,
 }
 
 /// Whether a session is open.

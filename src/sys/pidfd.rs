@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::clock::{Nanos, timeout};
-use super::proc::Proc;
+use super::proc::{Proc, ProcId};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 
 /// A descriptor of one process, alive or dead, whatever becomes of its number.
 #[derive(Debug)]
@@ -16,20 +17,18 @@ impl PidFd {
     ///
     /// `ESRCH` when there is no such process (a zombie still is one), `EINVAL` when the number is a
     /// thread's, `EMFILE`/`ENFILE` when descriptors ran out.
-    pub fn open(pid: i32) -> io::Result<Self> {
+    pub fn open(pid: Pid) -> io::Result<Self> {
         // SAFETY: pidfd_open takes two integers and touches no memory of ours.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
         // SAFETY: a non-negative result is a new descriptor that nobody else owns.
         checked(fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// A descriptor of the very process that was started then
-    /// ([`Process::started`](super::proc::Process::started)); `None` when it is gone, or its number is
-    /// another's.
+    /// A descriptor of that process. `None` if it is gone, also if another process has its PID.
     #[must_use]
-    pub fn of(proc: &Proc, pid: i32, started: i64) -> Option<Self> {
-        let pidfd = Self::open(pid).ok()?;
-        proc.process(pid).is_some_and(|process| process.started == started).then_some(pidfd)
+    pub fn of(proc: &Proc, id: ProcId) -> Option<Self> {
+        let pidfd = Self::open(id.pid).ok()?;
+        proc.find(id).is_some().then_some(pidfd)
     }
 
     /// Another descriptor of the same process.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 
 /// A signal that has come. Of one with a value, sender and user are the sender's word (sigqueue(3)), of
 /// others the kernel's.
@@ -16,7 +17,7 @@ pub struct Received {
     /// Its number.
     pub signal: i32,
     /// Who sent it.
-    pub sender: i32,
+    pub sender: Pid,
     /// The real user id of who did.
     pub uid: u32,
     /// The value that came with it.
@@ -46,7 +47,7 @@ impl Signals {
         while let Ok(Some(info)) = self.0.read_signal() {
             all.push(Received {
                 signal: i32::try_from(info.ssi_signo).unwrap_or_default(),
-                sender: i32::try_from(info.ssi_pid).unwrap_or_default(),
+                sender: Pid::from_raw(i32::try_from(info.ssi_pid).unwrap_or_default()),
                 uid: info.ssi_uid,
                 value: info.ssi_int,
             });

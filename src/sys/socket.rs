@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t, ucred};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 /// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets that no connection goes through.
 const NOT_CONNECTED: [u8; 2] = [7, 10];
@@ -190,7 +191,7 @@ fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Res
 /// Process and effective user who made the other end of a unix socket that is connected; of a pair, both.
 /// `None` if it is no such socket.
 #[must_use]
-pub fn maker(socket: &impl AsRawFd) -> Option<(i32, u32)> {
+pub fn maker(socket: &impl AsRawFd) -> Option<(Pid, u32)> {
     let mut made = ucred { pid: 0, uid: 0, gid: 0 };
     let whole = socklen_t::try_from(size_of::<ucred>()).ok()?;
     let mut size = whole;
@@ -199,7 +200,7 @@ pub fn maker(socket: &impl AsRawFd) -> Option<(i32, u32)> {
     // bytes are a ucred.
     let done = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut size) };
     // A socket without a peer has nobody: process 0.
-    (done == 0 && size == whole && made.pid != 0).then_some((made.pid, made.uid))
+    (done == 0 && size == whole && made.pid != 0).then_some((Pid::from_raw(made.pid), made.uid))
 }
 
 #[cfg(test)]
@@ -276,7 +277,7 @@ mod tests {
     #[test]
     fn a_pair_is_of_who_made_it_and_nothing_else_is_of_anybody() {
         let (one, other) = UnixDatagram::pair().unwrap();
-        let me = (nix::unistd::getpid().as_raw(), nix::unistd::geteuid().as_raw());
+        let me = (nix::unistd::getpid(), nix::unistd::geteuid().as_raw());
         assert_eq!((maker(&one), maker(&other)), (Some(me), Some(me)));
         assert_eq!(maker(&UnixDatagram::unbound().unwrap()), None);
         assert_eq!(maker(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);

@@ -11,6 +11,7 @@ use nix::pty::{grantpt, posix_openpt, unlockpt};
 use nix::sys::stat::futimens;
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
 use super::devnode::{self, DeviceId};
 
@@ -158,12 +159,12 @@ pub fn number(master: &impl AsRawFd) -> io::Result<u32> {
 /// # Errors
 ///
 /// As ioctl(2).
-pub fn session(master: &impl AsRawFd) -> io::Result<Option<i32>> {
+pub fn session(master: &impl AsRawFd) -> io::Result<Option<Pid>> {
     let mut session: libc::pid_t = 0;
     // SAFETY: TIOCGSID stores one pid_t, and the pointer is to one that outlives the call.
     let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGSID, &raw mut session) };
     match (done, io::Error::last_os_error()) {
-        (0.., _) => Ok(Some(session)),
+        (0.., _) => Ok(Some(Pid::from_raw(session))),
         // Of a master, that nobody has its terminal; of another descriptor, that it is none.
         (_, e) if e.raw_os_error() == Some(libc::ENOTTY) => number(master).map(|_| None),
         (_, e) => Err(e),

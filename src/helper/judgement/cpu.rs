@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nix::unistd::Pid;
+
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::devnode::DeviceId;
-use crate::sys::proc::{Process, Usage};
+use crate::sys::proc::{ProcId, Process, Usage};
 
 /// The part of one processor's time that makes a job a busy one. Programs that wait for a person use
 /// less (an editor nothing, `top` 1 to 2), those that compute or compile far more.
@@ -19,20 +21,17 @@ const BUSY_PERCENT: Nanos = 5;
 /// would look busy.
 const SHORTEST: Nanos = SECOND;
 
-/// A process, by its number and when it was started.
-type Key = (i32, i64);
-
 /// What one process has used, and what its children had that it has buried.
 #[derive(Clone, Copy, Debug)]
 struct Spent {
     total: Nanos,
-    parent: i32,
+    parent: Pid,
 }
 
 /// The process that leads the session (setsid(2)) on a terminal; most often a shell with job control.
 #[derive(Clone, Copy, Debug)]
 struct SessionLeader {
-    key: Key,
+    id: ProcId,
     own: Nanos,
     reaped: Nanos,
     /// It is in the foreground.
@@ -45,9 +44,9 @@ struct SessionLeader {
 /// The foreground job of one terminal.
 #[derive(Clone, Debug)]
 struct Job {
-    group: i32,
+    group: Pid,
     /// All but the session's leader.
-    spent: BTreeMap<Key, Spent>,
+    spent: BTreeMap<ProcId, Spent>,
     leader: Option<SessionLeader>,
 }
 
@@ -74,19 +73,20 @@ impl Job {
         let mut numbered = usages.iter().filter(|usage| usage.process.tty == id.device);
         let session = numbered.find(|usage| sits(&usage.process))?.process.session;
         let on_terminal = |usage: &Usage| usage.process.tty == id.device && usage.process.session == session;
-        let group = usages.iter().find(|usage| on_terminal(usage) && usage.foreground > 0)?.foreground;
+        let group =
+            usages.iter().find(|usage| on_terminal(usage) && usage.foreground.is_some())?.foreground?;
         let members: Vec<&Usage> =
             usages.iter().filter(|usage| on_terminal(usage) && usage.group == group).collect();
-        let leads = |usage: &&Usage| usage.process.pid == session;
+        let leads = |usage: &&Usage| usage.process.id.pid == session;
         let foreground = members.iter().any(leads);
         let leader = usages.iter().find(leads).map(|usage| SessionLeader {
-            key: (usage.process.pid, usage.process.started),
+            id: usage.process.id,
             own: usage.own,
             reaped: usage.reaped,
             foreground,
             alone: members.len() == 1,
         });
-        let mut children: BTreeMap<i32, Vec<&Usage>> = BTreeMap::new();
+        let mut children: BTreeMap<Pid, Vec<&Usage>> = BTreeMap::new();
         for usage in usages.iter().filter(|usage| !foreground && !on_terminal(usage)) {
             children.entry(usage.process.parent).or_default().push(usage);
         }
@@ -94,10 +94,9 @@ impl Job {
         let mut waiting: Vec<&Usage> = members.into_iter().filter(|usage| !leads(usage)).collect();
         while let Some(usage) = waiting.pop() {
             let total = usage.own.saturating_add(usage.reaped);
-            let key = (usage.process.pid, usage.process.started);
-            spent.insert(key, Spent { total, parent: usage.process.parent });
+            spent.insert(usage.process.id, Spent { total, parent: usage.process.parent });
             // Each once: whoever comes again, in a table of numbers used twice, has none left.
-            waiting.extend(children.remove(&usage.process.pid).unwrap_or_default());
+            waiting.extend(children.remove(&usage.process.id.pid).unwrap_or_default());
         }
         Some(Self { group, spent, leader })
     }
@@ -106,9 +105,9 @@ impl Job {
         let now = self.spent.values().map(|spent| spent.total).fold(0, Nanos::saturating_add);
         // What a process used that has ended since is in the count of who buried it, if that is one of
         // the job's.
-        let parents: BTreeSet<i32> = self.spent.keys().map(|(pid, _)| *pid).collect();
+        let parents: BTreeSet<Pid> = self.spent.keys().map(|id| id.pid).collect();
         let counts =
-            |(key, spent): &(&Key, &Spent)| self.spent.contains_key(key) || parents.contains(&spent.parent);
+            |(id, spent): &(&ProcId, &Spent)| self.spent.contains_key(id) || parents.contains(&spent.parent);
         let same = before.filter(|before| before.group == self.group);
         let then = same.into_iter().flat_map(|before| &before.spent).filter(counts);
         let then = then.map(|(_, spent)| spent.total).fold(0, Nanos::saturating_add);
@@ -118,7 +117,7 @@ impl Job {
 
     fn used_by_leader(&self, before: Option<SessionLeader>) -> Nanos {
         let Some(leader) = self.leader.filter(|leader| leader.foreground) else { return 0 };
-        let Some(before) = before.filter(|before| before.key == leader.key) else { return leader.own };
+        let Some(before) = before.filter(|before| before.id == leader.id) else { return leader.own };
         let own = leader.own.saturating_sub(before.own);
         // `ssh -t host make` is no shell: its children are of its own group.
         let buries = !leader.alone && before.foreground && !before.alone;
@@ -158,21 +157,24 @@ fn is_busy(used: Nanos, passed: Nanos) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::Started;
 
     const TTY: DeviceId = DeviceId { filesystem: 25, device: 34820 };
     const ELSEWHERE: u64 = 34900;
-    const SHELL: i32 = 100;
+    const SHELL: Pid = Pid::from_raw(100);
     const TICK: Nanos = SECOND / 100;
 
     /// A process of the session that the shell leads on the terminal, with `foreground` in front.
     fn at(pid: i32, parent: i32, group: i32, foreground: i32, own: i64, reaped: i64) -> Usage {
-        let process =
-            Process { pid, parent, session: SHELL, tty: TTY.device, started: pid.into(), dead: false };
+        let [pid, parent, group] = [pid, parent, group].map(Pid::from_raw);
+        let id = ProcId { pid, started: Started(pid.as_raw().into()) };
+        let process = Process { id, parent, session: SHELL, tty: TTY.device, dead: false };
+        let foreground = (foreground > 0).then_some(Pid::from_raw(foreground));
         Usage { process, group, foreground, own: own * TICK, reaped: reaped * TICK }
     }
 
     fn on(tty: u64, session: i32, usage: Usage) -> Usage {
-        Usage { process: Process { tty, session, ..usage.process }, ..usage }
+        Usage { process: Process { tty, session: Pid::from_raw(session), ..usage.process }, ..usage }
     }
 
     /// Ticks that were used between two tables.
@@ -260,7 +262,8 @@ mod tests {
     fn another_terminal_of_the_same_number_is_none_of_ours() {
         let theirs = |used| [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, used, 0)];
         let ours = |own| on(TTY.device, 900, at(900, 1, 900, 900, own, 0));
-        let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |process| process.session == 900);
+        let snapshot =
+            |usages: &[Usage]| Snapshot::of(usages, &[TTY], |process| process.session.as_raw() == 900);
         let before = snapshot(&[&theirs(0)[..], &[ours(3)]].concat());
         let now = snapshot(&[&theirs(900)[..], &[ours(5)]].concat());
         assert_eq!(now.used_since(&before) / TICK, 2);

@@ -6,19 +6,22 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+
+use nix::unistd::Pid;
 
 use crate::helper::members::descendants::Lineage;
 use crate::sys::devnode;
 use crate::sys::offload::{self, Aside};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::{Proc, Process};
+use crate::sys::proc::{Proc, ProcId, Process, Started};
 use crate::sys::tty;
 
 /// What tells who sits on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sitter {
-    /// The session that the kernel named, and when the process was started that leads it.
-    Session { id: i32, started: i64 },
+    /// The session that the kernel named, by the process that leads it.
+    Session(ProcId),
     /// Nobody else has a terminal of this number.
     Number,
     /// Nobody can be asked: the leader's own session, and those that its descendants lead.
@@ -51,10 +54,10 @@ impl<'a> Seats<'a> {
         pidfd: &'a PidFd,
         holders: &[Process],
     ) -> Self {
-        let alive = if pidfd.has_exited() { None } else { Some(leader.pid) };
+        let alive = if pidfd.has_exited() { None } else { Some(leader.id.pid) };
         let lineages = alive
             .into_iter()
-            .chain(holders.iter().map(|holder| holder.pid))
+            .chain(holders.iter().map(|holder| holder.id.pid))
             .map(|pid| Lineage::of(proc, pid));
         Self { proc, leader, pidfd, seats: Vec::new(), lineages: RefCell::new(lineages.collect()) }
     }
@@ -72,7 +75,7 @@ impl<'a> Seats<'a> {
             let device = master.device;
             let sitter = match told.get(&n) {
                 Some(None) => continue,
-                Some(Some((id, started))) => Sitter::Session { id: *id, started: *started },
+                Some(Some(leads)) => Sitter::Session(*leads),
                 None => Sitter::Kin,
             };
             self.seats.push(Seat { device, sitter });
@@ -87,9 +90,7 @@ impl<'a> Seats<'a> {
         self.seats.iter().filter(|seat| seat.device == process.tty).any(|seat| match seat.sitter {
             // The number of a session is not used again before its leader is gone, and with that everybody in
             // the session loses the terminal.
-            Sitter::Session { id, started } => {
-                process.session == id && self.proc.process(id).is_some_and(|leads| leads.started == started)
-            }
+            Sitter::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
             Sitter::Number => known || !self.pidfd.has_exited(),
             Sitter::Kin => (known && self.pidfd.has_exited()) || self.are_kin(process),
         })
@@ -98,7 +99,7 @@ impl<'a> Seats<'a> {
     /// Whether the session that a process is in is the leader's, or is led by a descendant.
     fn are_kin(&self, process: &Process) -> bool {
         // 0 is any session outside our pid namespace.
-        if process.session == 0 {
+        if process.session.as_raw() == 0 {
             return false;
         }
         if process.session == self.leader.session && !self.pidfd.has_exited() {
@@ -114,7 +115,7 @@ impl<'a> Seats<'a> {
 /// process of sshd's.
 pub(in crate::helper) struct Master<'a> {
     pub holder: &'a PidFd,
-    pub fd: i32,
+    pub fd: RawFd,
     /// The pty's number.
     pub number: u32,
     /// The device number of its terminal.
@@ -122,7 +123,7 @@ pub(in crate::helper) struct Master<'a> {
 }
 
 /// Whether somebody sits there, and which session it is.
-type Told = Option<(i32, i64)>;
+type Told = Option<ProcId>;
 
 /// Asks each master for the session on its terminal. A master that does not answer in time is left out.
 ///
@@ -135,20 +136,25 @@ fn sessions(proc: &Proc, masters: &[Master<'_>], aside: &mut Aside) -> BTreeMap<
     let answer = aside.run(|pipe| {
         for (n, master) in masters.iter().enumerate() {
             if let Some(told) = session(proc, master) {
-                let (id, started) = told.unwrap_or_default();
-                offload::answer(pipe, format!("{n} {id} {started}\n").as_bytes());
+                offload::answer(pipe, line(n, told).as_bytes());
             }
         }
     });
     String::from_utf8_lossy(&answer).split_inclusive('\n').filter_map(read).collect()
 }
 
-/// One line of the answer, if it has come whole. The session 0 is none.
+/// One line of the answer. The session 0 means that nobody has the terminal.
+fn line(n: usize, told: Told) -> String {
+    let (pid, started) = told.map_or((0, 0), |leads| (leads.pid.as_raw(), leads.started.0));
+    format!("{n} {pid} {started}\n")
+}
+
+/// Reads what [`line()`] wrote, if the line is complete.
 fn read(line: &str) -> Option<(usize, Told)> {
     let mut fields = line.strip_suffix('\n')?.split(' ');
-    let (n, id) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let started = fields.next()?.parse().ok()?;
-    Some((n, (id != 0).then_some((id, started))))
+    let (n, pid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let started = Started(fields.next()?.parse().ok()?);
+    Some((n, (pid != 0).then_some(ProcId { pid: Pid::from_raw(pid), started })))
 }
 
 /// The session on a terminal; `None` when the master cannot be asked.
@@ -162,11 +168,13 @@ fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
         return None;
     }
     for _ in 0..TIMES {
-        let Some(id) = tty::session(&master).ok()? else { return Some(None) };
-        let leads = proc.process(id);
+        let Some(pid) = tty::session(&master).ok()? else { return Some(None) };
+        let leads = proc.process(pid);
         // Asked again, because the session may have ended before its leader was read.
-        if let Some(leads) = leads.filter(|_| tty::session(&master).is_ok_and(|now| now == Some(id))) {
-            return Some(Some((id, leads.started)));
+        if tty::session(&master).is_ok_and(|now| now == Some(pid)) {
+            if let Some(leads) = leads {
+                return Some(Some(leads.id));
+            }
         }
     }
     None
@@ -188,6 +196,14 @@ mod tests {
     const OTHER: u64 = 136 << 8 | 5;
     const CONSOLE: u64 = 4 << 8 | 1;
     const LEADER: i32 = 100;
+
+    fn id(pid: i32, started: i64) -> ProcId {
+        ProcId { pid: Pid::from_raw(pid), started: Started(started) }
+    }
+
+    fn find(proc: &Proc, pid: i32) -> Process {
+        proc.process(Pid::from_raw(pid)).unwrap()
+    }
 
     /// A `/proc` with processes in it: number, parent, session and terminal.
     struct Table(PathBuf);
@@ -225,9 +241,9 @@ mod tests {
     /// This process, which lives, and one that does not.
     fn alive_and_dead() -> [PidFd; 2] {
         let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
-        let dead = PidFd::open(child.id() as i32).unwrap();
+        let dead = PidFd::open(Pid::from_raw(child.id() as i32)).unwrap();
         child.wait().unwrap();
-        [PidFd::open(std::process::id() as i32).unwrap(), dead]
+        [PidFd::open(Pid::this()).unwrap(), dead]
     }
 
     /// login(1) on a terminal, its shell in a session of its own, a job there that left the tree, the leader's
@@ -245,11 +261,11 @@ mod tests {
     fn where_nobody_can_be_asked_the_sessions_of_the_leaders_descendants_sit() {
         let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
-        let leader = proc.process(LEADER).unwrap();
+        let leader = find(&proc, LEADER);
         let sitting = |pidfd: &PidFd, known| -> Vec<i32> {
             let mut seats = Seats::new(&proc, leader, pidfd, &[]);
             seats.add(PTY);
-            let sits = |pid: &i32| seats.hold(&proc.process(*pid).unwrap(), known);
+            let sits = |pid: &i32| seats.hold(&find(&proc, *pid), known);
             LOGIN.iter().map(|process| process.0).filter(sits).collect()
         };
         assert_eq!(sitting(&alive, false), [LEADER, 110, 111, 112]);
@@ -262,7 +278,7 @@ mod tests {
     fn a_number_that_only_one_terminal_has_is_enough_while_the_leader_lives() {
         let (table, [alive, dead]) = (Table::of(&[(200, 1, 200, CONSOLE)]), alive_and_dead());
         let proc = table.proc();
-        let process = proc.process(200).unwrap();
+        let process = find(&proc, 200);
         for (pidfd, known, expected) in
             [(&alive, false, true), (&alive, true, true), (&dead, false, false), (&dead, true, true)]
         {
@@ -277,12 +293,12 @@ mod tests {
         let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
         for pidfd in [&alive, &dead] {
-            let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), pidfd, &[]);
-            seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
-            let holds = |pid| seats.hold(&proc.process(pid).unwrap(), true);
+            let mut seats = Seats::new(&proc, find(&proc, LEADER), pidfd, &[]);
+            seats.seats.push(Seat { device: PTY, sitter: Sitter::Session(id(110, 0)) });
+            let holds = |pid| seats.hold(&find(&proc, pid), true);
             assert!(holds(110) && holds(111));
             assert!(!holds(LEADER) && !holds(112) && !holds(200) && !holds(201));
-            let elsewhere = Process { tty: OTHER, ..proc.process(111).unwrap() };
+            let elsewhere = Process { tty: OTHER, ..find(&proc, 111) };
             assert!(!seats.hold(&elsewhere, true));
         }
     }
@@ -291,9 +307,9 @@ mod tests {
     fn a_session_whose_number_was_used_again_is_another_one() {
         let (table, [alive, _]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
-        let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), &alive, &[]);
-        seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
-        let job = proc.process(111).unwrap();
+        let mut seats = Seats::new(&proc, find(&proc, LEADER), &alive, &[]);
+        seats.seats.push(Seat { device: PTY, sitter: Sitter::Session(id(110, 0)) });
+        let job = find(&proc, 111);
         assert!(seats.hold(&job, false));
         table.add((110, 1, 110, PTY), 7);
         assert!(!seats.hold(&job, false));
@@ -310,10 +326,10 @@ mod tests {
     #[test]
     fn a_master_names_the_session_on_its_terminal() {
         let (mut child, pty) = on_terminal();
-        let (proc, holder) = (Proc::default(), PidFd::open(std::process::id() as i32).unwrap());
+        let (proc, holder) = (Proc::default(), PidFd::open(Pid::this()).unwrap());
         let number = tty::number(&pty.master).unwrap();
         let master = Master { holder: &holder, fd: pty.master.as_raw_fd(), number, device: 0 };
-        let pid = child.id() as i32;
+        let pid = Pid::from_raw(child.id() as i32);
         let told = loop {
             // setsid(1) may take a moment.
             match session(&proc, &master).expect("it can be asked") {
@@ -321,7 +337,7 @@ mod tests {
                 None => std::thread::yield_now(),
             }
         };
-        assert_eq!(told, (pid, proc.process(pid).unwrap().started));
+        assert_eq!(told, proc.process(pid).unwrap().id);
         // The descriptor is another pty's by now, or no pty's.
         assert_eq!(session(&proc, &Master { number: number + 1, ..master }), None);
         assert_eq!(session(&proc, &Master { fd: 0, ..master }), None);
@@ -334,13 +350,14 @@ mod tests {
     #[test]
     fn what_is_passed_on_is_read_if_it_came_whole() {
         for (line, expected) in [
-            ("3 110 40200\n", Some((3, Some((110, 40200))))),
+            ("3 110 40200\n", Some((3, Some(id(110, 40200))))),
             ("0 0 0\n", Some((0, None))),
             ("3 110 402", None),
             ("3 110\n", None),
             ("\n", None),
         ] {
             assert_eq!(read(line), expected, "{line:?}");
+            assert!(expected.is_none_or(|(n, told)| super::line(n, told) == line));
         }
     }
 }

@@ -9,10 +9,12 @@ pub mod descendants;
 use std::cell::OnceCell;
 use std::ffi::OsString;
 
+use nix::unistd::{Pid, getpid};
+
 use crate::helper::members::controlling::Seats;
 use crate::helper::members::descendants::Lineage;
 use crate::sys::cgroup::{Frozen, Places, Scope};
-use crate::sys::proc::{Proc, Process};
+use crate::sys::proc::{AuditSession, Proc, ProcId, Process};
 use crate::sys::subuid::Subuids;
 
 /// Whose session it is.
@@ -35,7 +37,7 @@ pub struct Standing {
     /// The scope systemd made for this session.
     scope: Option<Scope>,
     /// The leader's audit session id.
-    audit: Option<u32>,
+    audit: Option<AuditSession>,
     /// pam_loginuid made that id for this session.
     own_audit: bool,
 }
@@ -113,7 +115,7 @@ pub struct Survey {
     /// Those the end applies to.
     pub members: Vec<Member>,
     /// Those that look like it and are left alone.
-    pub spared: Vec<i32>,
+    pub spared: Vec<Pid>,
     /// Processes were started or vanished while we looked: somebody may have been missed.
     pub unsettled: bool,
 }
@@ -124,7 +126,7 @@ impl Standing {
     #[must_use]
     pub fn of(proc: &Proc, leader: &Process, places: &Places, owner: Owner) -> Self {
         let parent = leader.parent;
-        let audit = proc.audit_session(leader.pid);
+        let audit = proc.audit_session(leader.id.pid);
         let own_audit = audit.is_some() && proc.audit_session(parent) != audit;
         let same_audit = audit.is_some() && !own_audit;
         let same_scope = places.in_scope() && Places::of(proc, parent) == *places;
@@ -134,7 +136,7 @@ impl Standing {
             proc.process(parent).is_some_and(|parent| parent.session == leader.session && parent.tty != 0);
         // Of a program such as su that a person runs through setsid(1) nothing else may tell. A
         // program that lets people in from outside is run by root.
-        let called = proc.uids(leader.pid).is_some_and(|(real, _)| real != 0);
+        let called = proc.uids(leader.id.pid).is_some_and(|(real, _)| real != 0);
         let nested = at_terminal || same_audit || called || (same_scope && !own_audit);
         let scope = places.scope().filter(|_| !same_scope);
         Self { leader: *leader, owner, nested, scope, audit, own_audit }
@@ -180,16 +182,17 @@ impl Standing {
     pub fn survey_of(
         &self,
         proc: &Proc,
-        pids: Vec<i32>,
+        pids: Vec<Pid>,
         seats: &Seats<'_>,
         mut visit: impl FnMut(&Member),
     ) -> Survey {
         let mut lineage = self.lineage(proc);
         // The leader's number may be somebody else's by now.
-        let leader_lives = lineage.get(self.leader.pid).is_some_and(|p| p.started == self.leader.started);
+        let leader_lives =
+            lineage.get(self.leader.id.pid).is_some_and(|process| process.id == self.leader.id);
         let mut survey = Survey::default();
         let strangers = Strangers::new(proc, &self.owner);
-        let me = nix::unistd::getpid().as_raw();
+        let me = getpid();
         for (age, pid) in pids.into_iter().enumerate() {
             let Some(process) = lineage.get(pid) else {
                 survey.unsettled |= age < NEWEST;
@@ -198,7 +201,7 @@ impl Standing {
             if process.dead || pid == me {
                 continue;
             }
-            let leader = leader_lives && pid == self.leader.pid;
+            let leader = leader_lives && pid == self.leader.id.pid;
             let descendant = leader_lives && !leader && lineage.confirms(&process);
             let kin = Traits { leader, descendant, ..Traits::default() };
             let traits = self.traits(proc, &process, kin, seats, &strangers);
@@ -230,23 +233,23 @@ impl Standing {
     /// Whether a process is sshd's own child: it stays in the session (setsid(2)) that the leader is in. sshd
     /// puts whatever it starts for the user into another, and there is no way back.
     fn is_connection(&self, proc: &Proc, process: &Process) -> bool {
-        let Process { pid, session, started, tty, .. } = self.leader;
-        let inside = process.session == session && process.pid != pid && process.started >= started;
+        let Process { id: ProcId { pid, started }, session, tty, .. } = self.leader;
+        let inside = process.session == session && process.id.pid != pid && process.id.started >= started;
         if self.nested || tty != 0 || process.tty != 0 || !inside {
             return false;
         }
         let leader = proc.process(pid);
-        let same = leader.is_some_and(|leader| leader.started == started);
+        let same = leader.is_some_and(|leader| leader.id == self.leader.id);
         if session == pid {
             // The number of a leader long dead may have become another's.
             return same || leader.is_none();
         }
         // The leader's session is a superserver's, whose other children are in it, too.
-        (same && process.parent == pid) || self.known(proc, process.pid)
+        (same && process.parent == pid) || self.known(proc, process.id.pid)
     }
 
     /// Whether the scope or the audit id says that a process is the session's.
-    fn known(&self, proc: &Proc, pid: i32) -> bool {
+    fn known(&self, proc: &Proc, pid: Pid) -> bool {
         match &self.scope {
             Some(scope) => scope.holds(&Places::of(proc, pid)),
             None => self.own_audit && proc.audit_session(pid) == self.audit,
@@ -256,7 +259,7 @@ impl Standing {
     /// For reading anew who descends from the leader.
     #[must_use]
     pub fn lineage<'a>(&self, proc: &'a Proc) -> Lineage<'a> {
-        Lineage::of(proc, self.leader.pid)
+        Lineage::of(proc, self.leader.id.pid)
     }
 
     /// All traits, where those of kinship are known. What cannot change the verdict is not read.
@@ -268,7 +271,7 @@ impl Standing {
         seats: &Seats<'_>,
         strangers: &Strangers<'_>,
     ) -> Traits {
-        let pid = process.pid;
+        let pid = process.id.pid;
         let in_scope = self.scope.as_ref().is_some_and(|scope| scope.holds(&Places::of(proc, pid)));
         let asked = self.by_audit() || kin.descendant || in_scope;
         let audit = if asked { proc.audit_session(pid) } else { None };
@@ -301,7 +304,7 @@ impl<'a> Strangers<'a> {
 
     /// Whether a process runs as somebody else. In a root session, or in one whose user is not known, root's
     /// processes pass for somebody else's.
-    fn include(&self, pid: i32) -> bool {
+    fn include(&self, pid: Pid) -> bool {
         let Some(ids) = self.proc.all_uids(pid) else { return false };
         match self.owner.uid {
             None => ids.first() == Some(&0),

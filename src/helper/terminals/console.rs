@@ -23,7 +23,7 @@ impl Console {
     #[must_use]
     pub fn of(proc: &Proc, leader: &Process, own: &[Terminal]) -> Option<Self> {
         let terminal = own.first()?;
-        let real = proc.uids(leader.pid).map(|(real, _)| real);
+        let real = proc.uids(leader.id.pid).map(|(real, _)| real);
         let managed = is_managed(real, leader.tty, terminal.id.device);
         managed.then(|| Self { terminal: terminal.clone(), graphical: false })
     }

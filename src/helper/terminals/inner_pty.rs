@@ -82,27 +82,28 @@ fn kernel_version() -> Option<(u32, u32)> {
 
 /// Whether a process can only pass on what was typed at one of the terminals.
 fn relays(proc: &Proc, process: &Process, terminals: &[Terminal], seats: &Seats<'_>) -> bool {
-    let reads =
-        |terminal: &Terminal| process.tty == terminal.id.device && proc.reads_from(process.pid, terminal.id);
+    let reads = |terminal: &Terminal| {
+        process.tty == terminal.id.device && proc.reads_from(process.id.pid, terminal.id)
+    };
     process.tty != 0
         && seats.hold(process, false)
-        && proc.uids(process.pid).is_some_and(|(_, effective)| effective == 0)
+        && proc.uids(process.id.pid).is_some_and(|(_, effective)| effective == 0)
         && terminals.iter().any(reads)
 }
 
 /// The terminals behind the masters a process holds, by the masters themselves: their numbers may be
 /// another devpts instance's.
 fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
-    let Some(pidfd) = PidFd::of(proc, holder.pid, holder.started) else {
+    let Some(pidfd) = PidFd::of(proc, holder.id) else {
         return Vec::new();
     };
-    let masters = proc.pty_masters(holder.pid).unwrap_or_default();
+    let masters = proc.pty_masters(holder.id.pid).unwrap_or_default();
     let slave =
         |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
     let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
     // A master that was opened before the program became setuid is its caller's to feed: su would
     // inherit it. The terminal behind it belongs to the caller; sudo's, to whom sudo runs as.
-    let caller = proc.uids(holder.pid).map(|(real, _)| real);
+    let caller = proc.uids(holder.id.pid).map(|(real, _)| real);
     slaves
         .filter(|(_, stamps)| stamps.owner == 0 || caller.is_some_and(|caller| stamps.owner != caller))
         .collect()

@@ -15,6 +15,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
 use crate::helper::judgement::activity::Sample;
 use crate::helper::members::controlling::{Master, Seats};
 use crate::helper::terminals::terminal::Terminal;
@@ -73,7 +75,7 @@ impl Finder {
     #[must_use]
     pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
         let mut own: Vec<Terminal> = own_path(leader, tty)
-            .and_then(|path| Terminal::at(&proc, leader.pid, &path))
+            .and_then(|path| Terminal::at(&proc, leader.id.pid, &path))
             .into_iter()
             .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
             .collect();
@@ -91,7 +93,7 @@ impl Finder {
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
     pub fn choose_way(&mut self) {
-        let masters = self.proc.pty_masters(self.leader.pid);
+        let masters = self.proc.pty_masters(self.leader.id.pid);
         if self.way == Way::Masters && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
             self.way = Way::Sessions;
         }
@@ -114,14 +116,14 @@ impl Finder {
     pub fn find(&self) -> Vec<Terminal> {
         match self.way {
             Way::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
-            Way::Masters => self.held_by(self.leader.pid),
+            Way::Masters => self.held_by(self.leader.id.pid),
             Way::Sessions => self.of_started_sessions(),
         }
     }
 
     /// The terminals whose masters a process holds.
     #[must_use]
-    pub fn held_by(&self, holder: i32) -> Vec<Terminal> {
+    pub fn held_by(&self, holder: Pid) -> Vec<Terminal> {
         let masters = self.proc.pty_masters(holder).unwrap_or_default();
         self.unique(masters.into_iter().map(|(_, number)| pts(number)))
     }
@@ -138,10 +140,10 @@ impl Finder {
             }
             return seats;
         }
-        let opened = |holder: &Process| PidFd::of(&self.proc, holder.pid, holder.started);
-        let others: Vec<(i32, PidFd)> =
-            holders.iter().filter_map(|holder| Some((holder.pid, opened(holder)?))).collect();
-        let leader = Some((self.leader.pid, pidfd)).filter(|(_, pidfd)| !pidfd.has_exited());
+        let opened = |holder: &Process| PidFd::of(&self.proc, holder.id);
+        let others: Vec<(Pid, PidFd)> =
+            holders.iter().filter_map(|holder| Some((holder.id.pid, opened(holder)?))).collect();
+        let leader = Some((self.leader.id.pid, pidfd)).filter(|(_, pidfd)| !pidfd.has_exited());
         let holders = leader.into_iter().chain(others.iter().map(|(pid, pidfd)| (*pid, pidfd)));
         let masters: Vec<Master<'_>> =
             holders.flat_map(|(pid, holder)| self.masters_of(terminals, pid, holder)).collect();
@@ -150,13 +152,13 @@ impl Finder {
     }
 
     /// Those masters in a process's hands that are some terminals' ones.
-    fn masters_of<'a>(&self, terminals: &[Terminal], pid: i32, holder: &'a PidFd) -> Vec<Master<'a>> {
+    fn masters_of<'a>(&self, terminals: &[Terminal], pid: Pid, holder: &'a PidFd) -> Vec<Master<'a>> {
         let mut masters = self.proc.pty_masters(pid).unwrap_or_default();
         // A master may be open several times.
         masters.sort_by_key(|(_, number)| *number);
         masters.dedup_by_key(|(_, number)| *number);
         let master = |(fd, number)| {
-            let found = Terminal::at(&self.proc, self.leader.pid, &pts(number))?.id;
+            let found = Terminal::at(&self.proc, self.leader.id.pid, &pts(number))?.id;
             let ours = terminals.iter().any(|terminal| terminal.id == found);
             ours.then_some(Master { holder, fd, number, device: found.device })
         };
@@ -165,13 +167,13 @@ impl Finder {
 
     fn of_started_sessions(&self) -> Vec<Terminal> {
         let table: Vec<Process> = self.proc.processes().collect();
-        let started = started_by_host(&table, self.leader.pid);
+        let started = started_by_host(&table, self.leader.id.pid);
         self.unique(started.filter_map(|process| devnode::path_of(process.tty)))
     }
 
     fn unique(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<Terminal> {
         let mut found: BTreeMap<DeviceId, Terminal> = BTreeMap::new();
-        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader.pid, &path)) {
+        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader.id.pid, &path)) {
             found.entry(terminal.id).or_insert(terminal);
         }
         found.into_values().collect()
@@ -260,10 +262,10 @@ fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
 /// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
 /// children, or children of a child that has no terminal itself, as sshd's unprivileged one. (A shell
 /// that this one started can put another process there, by CLONE_PARENT: see SECURITY.md.)
-fn started_by_host(table: &[Process], leader: i32) -> impl Iterator<Item = &Process> {
-    let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.pid);
-    let hosts: BTreeSet<i32> = children.chain([leader]).collect();
-    table.iter().filter(move |p| p.tty != 0 && p.session == p.pid && !p.dead && hosts.contains(&p.parent))
+fn started_by_host(table: &[Process], leader: Pid) -> impl Iterator<Item = &Process> {
+    let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.id.pid);
+    let hosts: BTreeSet<Pid> = children.chain([leader]).collect();
+    table.iter().filter(move |p| p.tty != 0 && p.session == p.id.pid && !p.dead && hosts.contains(&p.parent))
 }
 
 /// Where a pty is, by its number.
@@ -274,9 +276,11 @@ fn pts(number: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::{ProcId, Started};
 
     fn process(pid: i32, parent: i32, session: i32, tty: u64) -> Process {
-        Process { pid, parent, session, tty, started: 0, dead: false }
+        let [pid, parent, session] = [pid, parent, session].map(Pid::from_raw);
+        Process { id: ProcId { pid, started: Started(0) }, parent, session, tty, dead: false }
     }
 
     #[test]
@@ -291,7 +295,8 @@ mod tests {
             process(130, 100, 130, 34819), // a root shell of an old sshd's leader
             process(131, 130, 131, 34820), // a pty that one made
         ];
-        let found: Vec<i32> = started_by_host(&table, 100).map(|p| p.pid).collect();
+        let found: Vec<i32> =
+            started_by_host(&table, Pid::from_raw(100)).map(|p| p.id.pid.as_raw()).collect();
         assert_eq!(found, [110, 130]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
 use crate::sys::devnode::{self, DeviceId};
 use crate::sys::proc::Proc;
 
@@ -19,7 +21,7 @@ pub struct Terminal {
 impl Terminal {
     /// The terminal at a path of the leader's, if there is one.
     #[must_use]
-    pub fn at(proc: &Proc, leader: i32, path: &Path) -> Option<Self> {
+    pub fn at(proc: &Proc, leader: Pid, path: &Path) -> Option<Self> {
         // The leader may have a devpts of its own. Where its root may not be looked into, or it is
         // gone, ours is the one it had when it started us.
         let theirs = proc.seen_by(leader, path);

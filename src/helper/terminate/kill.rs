@@ -14,9 +14,10 @@ use nix::libc::SIGKILL;
 
 use crate::helper::members::{Member, Survey};
 use crate::helper::terminate::bounds::{Bounds, Next};
-use crate::helper::terminate::targets::{Held, hold, is_there, key, wait_for_exit};
+use crate::helper::terminate::targets::{Held, hold, is_there, wait_for_exit};
 use crate::helper::terminate::{Ladder, Reach, after};
 use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::proc::ProcId;
 
 /// How long killed processes are waited for before the next survey looks for what they had started.
 const ROUND: Nanos = SECOND / 20;
@@ -38,7 +39,7 @@ const CLOSER: Nanos = 2 * SECOND;
 
 /// Who got SIGKILL so far.
 #[derive(Debug, Default)]
-pub(in crate::helper) struct Killed(BTreeMap<(i32, i64), Try>);
+pub(in crate::helper) struct Killed(BTreeMap<ProcId, Try>);
 
 #[derive(Debug)]
 struct Try {
@@ -54,12 +55,12 @@ impl Killed {
     }
 
     fn note(&mut self, member: &Member, sent: bool, at: Nanos) {
-        self.0.entry(key(member)).or_insert(Try { at, sent }).sent |= sent;
+        self.0.entry(member.process.id).or_insert(Try { at, sent }).sent |= sent;
     }
 
     /// Whether a process would be dead by now if SIGKILL could end it.
     fn outlives(&self, member: &Member, now: Nanos) -> bool {
-        self.0.get(&key(member)).is_some_and(|one| now >= one.at.saturating_add(DYING))
+        self.0.get(&member.process.id).is_some_and(|one| now >= one.at.saturating_add(DYING))
     }
 }
 
@@ -144,7 +145,7 @@ impl Ladder<'_> {
 
     fn note_survivors(&mut self, survey: &Survey) {
         let left = survey.members.iter().filter(|member| is_there(self.session, member));
-        self.outcome.survivors = left.map(|member| member.process.pid).collect();
+        self.outcome.survivors = left.map(|member| member.process.id.pid).collect();
     }
 
     /// One survey. Everybody found is killed at once, because a process that forks and exits all the
@@ -201,10 +202,14 @@ impl Ladder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::proc::Process;
+    use nix::unistd::Pid;
+
+    use crate::sys::proc::{Process, Started};
 
     fn member(pid: i32, started: i64) -> Member {
-        let process = Process { pid, parent: 1, session: pid, tty: 0, started, dead: false };
+        let pid = Pid::from_raw(pid);
+        let id = ProcId { pid, started: Started(started) };
+        let process = Process { id, parent: Pid::from_raw(1), session: pid, tty: 0, dead: false };
         Member { process, leader: false, by_descent: false, connection: false, on_terminal: false }
     }
 

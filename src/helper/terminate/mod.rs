@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use nix::libc::{SIGCONT, SIGHUP, SIGTERM};
 use nix::poll::poll;
+use nix::unistd::Pid;
 
 use crate::helper::connection;
 use crate::helper::members::{Member, Survey};
 use crate::helper::session::Watched;
 use crate::helper::terminate::bounds::EMPTY;
 use crate::helper::terminate::kill::Killed;
-use crate::helper::terminate::targets::{Held, hold, key, wait_for_exit};
+use crate::helper::terminate::targets::{Held, hold, wait_for_exit};
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, timeout};
-use crate::sys::proc::Process;
+use crate::sys::proc::{ProcId, Process};
 
 /// How long sshd, however busy the machine, has to pass the reason on to the person's screen, and the
 /// connection to end with the shells, before the connection is cut. Most have left long before.
@@ -75,7 +76,7 @@ pub struct Outcome {
     /// How many signals were forbidden.
     pub forbidden: usize,
     /// Who is still there.
-    pub survivors: Vec<i32>,
+    pub survivors: Vec<Pid>,
     /// Processes came and went so fast that one may have been missed.
     pub unsettled: bool,
 }
@@ -87,10 +88,10 @@ pub struct Ladder<'a> {
     /// The leader is the person's shell: it took the place of the program that opened the session.
     pub(in crate::helper) shell_leads: bool,
     /// A child of such a leader, which closes the session when its parent is gone.
-    closer: Option<(i32, i64)>,
+    closer: Option<ProcId>,
     held: Vec<Held>,
     members: usize,
-    spared: Vec<i32>,
+    spared: Vec<Pid>,
     pub(in crate::helper) killed: Killed,
     pub(in crate::helper) outcome: Outcome,
 }
@@ -127,16 +128,19 @@ impl<'a> Ladder<'a> {
         let Watched { proc, opener, .. } = self.session;
         let Some(opener) = opener else { return };
         let leader = self.held.iter().map(|one| one.member).find(|member| member.leader);
-        let Some(Process { pid, session, tty, .. }) = leader.map(|leader| leader.process) else { return };
+        let Some(Process { id: ProcId { pid, .. }, session, tty, .. }) = leader.map(|leader| leader.process)
+        else {
+            return;
+        };
         // One that opens sessions runs with root's effective id as long as it serves them.
         let is_the_persons = || proc.uids(pid).is_none_or(|(_, effective)| effective != 0);
         let has_become_another = || proc.program_path(pid).is_some_and(|path| path != *opener);
         self.shell_leads = tty != 0 && session == pid && (is_the_persons() || has_become_another());
         if self.shell_leads {
             let children = self.held.iter().map(|one| &one.member).filter(|m| m.process.parent == pid);
-            let closers = children.filter(|m| proc.program_path(m.process.pid).as_ref() == Some(opener));
+            let closers = children.filter(|m| proc.program_path(m.process.id.pid).as_ref() == Some(opener));
             // It was there before anything that the shell has started.
-            self.closer = closers.map(key).min_by_key(|(_, started)| *started);
+            self.closer = closers.map(|m| m.process.id).min_by_key(|id| id.started);
         }
     }
 
@@ -149,13 +153,13 @@ impl<'a> Ladder<'a> {
     /// The command names of those it applies to, the oldest first.
     #[must_use]
     pub fn commands(&self) -> Option<String> {
-        let pids = self.held.iter().rev().map(|one| one.member.process.pid);
+        let pids = self.held.iter().rev().map(|one| one.member.process.id.pid);
         commands::field(pids.filter_map(|pid| self.session.proc.command_name(pid)))
     }
 
     /// Who looks like a member and is left alone.
     #[must_use]
-    pub fn spared(&self) -> &[i32] {
+    pub fn spared(&self) -> &[Pid] {
         &self.spared
     }
 
@@ -163,7 +167,7 @@ impl<'a> Ladder<'a> {
     #[must_use]
     pub fn climb(mut self, grace: Duration) -> Outcome {
         let mut held = std::mem::take(&mut self.held);
-        let leader = held.iter().find(|one| one.member.leader).map(|one| one.member.process.pid);
+        let leader = held.iter().find(|one| one.member.leader).map(|one| one.member.process.id.pid);
         let of_leader = |one: &Held| leader == Some(one.member.process.parent);
         let had_children = held.iter().any(of_leader);
         let (hup, forbidden) = self.ask(SIGHUP, held.iter().filter(|one| self.hangs_up(&one.member)));
@@ -227,7 +231,7 @@ impl<'a> Ladder<'a> {
     /// part of it that serves the client, also if sshd itself passed that on.
     fn disconnects(&self, leader: &Held) -> bool {
         let Watched { proc, standing, leader: pidfd, .. } = self.session;
-        let Process { pid, session, tty, .. } = leader.member.process;
+        let Process { id: ProcId { pid, .. }, session, tty, .. } = leader.member.process;
         // Whoever closes the last descriptor of a socket waits for as long as its owner has set (SO_LINGER). So
         // these must be root's sockets, and not those of a person whose program has taken the leader's place.
         let is_roots = || proc.all_uids(pid) == Some([0; 4]);
@@ -237,7 +241,7 @@ impl<'a> Ladder<'a> {
 
     fn request_end(&mut self, whom: &[Held]) {
         // The closer leaves with its leader, and closes the session only if that has left before.
-        let asked = whom.iter().filter(|one| Some(one.key()) != self.closer);
+        let asked = whom.iter().filter(|one| Some(one.id()) != self.closer);
         let (term, forbidden) = self.ask(SIGTERM, asked);
         self.outcome.term += term;
         self.outcome.forbidden += forbidden;
@@ -253,7 +257,7 @@ impl<'a> Ladder<'a> {
     /// Whether SIGHUP is what makes a process leave: it has a terminal to lose, and does not ignore the
     /// signal.
     fn hangs_up(&self, member: &Member) -> bool {
-        let Process { pid, tty, .. } = member.process;
+        let Process { id, tty, .. } = member.process;
         // Interactive shells ignore SIGTERM, and hang up at SIGHUP. sshd and login(1) do not close
         // their sessions at SIGHUP.
         if member.leader {
@@ -261,14 +265,14 @@ impl<'a> Ladder<'a> {
         }
         tty != 0
             && self.reach != Reach::Connection
-            && Some(key(member)) != self.closer
-            && !self.session.proc.ignores(pid, SIGHUP)
+            && Some(id) != self.closer
+            && !self.session.proc.ignores(id.pid, SIGHUP)
     }
 
     /// Whether a member is killed only when all the others are gone. Without the leader sshd's child
     /// stays connected, and without the closer nobody closes the session.
     pub(in crate::helper) fn leaves_last(&self, member: &Member) -> bool {
-        if self.shell_leads { Some(key(member)) == self.closer } else { member.leader }
+        if self.shell_leads { Some(member.process.id) == self.closer } else { member.leader }
     }
 
     /// Waits until everybody is gone, those included who were started on the way out, say by a
@@ -303,7 +307,7 @@ impl<'a> Ladder<'a> {
     ///
     /// Whoever is a member by descent alone comes last: the survey may have followed numbers to the
     /// leader that were given to others meanwhile, so their descent is read once more.
-    pub(in crate::helper) fn find(&self, pids: Option<Vec<i32>>, mut visit: impl FnMut(Held)) -> Survey {
+    pub(in crate::helper) fn find(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(Held)) -> Survey {
         let mut by_descent = Vec::new();
         let mut survey = self.survey(pids, |member| {
             if member.by_descent {
@@ -319,15 +323,15 @@ impl<'a> Ladder<'a> {
             visit(one);
         }
         if by_descent.len() < met {
-            let confirmed: BTreeSet<_> = by_descent.iter().map(key).collect();
-            survey.members.retain(|member| !member.by_descent || confirmed.contains(&key(member)));
+            let confirmed: BTreeSet<_> = by_descent.iter().map(|member| member.process.id).collect();
+            survey.members.retain(|member| !member.by_descent || confirmed.contains(&member.process.id));
             survey.unsettled = true;
         }
         survey
     }
 
     /// A survey of those within reach.
-    fn survey(&self, pids: Option<Vec<i32>>, mut visit: impl FnMut(&Member)) -> Survey {
+    fn survey(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(&Member)) -> Survey {
         let Watched { proc, standing, finder, leader, terminals, .. } = self.session;
         let holders = match self.reach {
             Reach::Orphans if pids.is_none() => standing.connection_holders(proc),
@@ -344,8 +348,8 @@ impl<'a> Ladder<'a> {
             Some(pids) => standing.survey_of(proc, pids, &seats, &mut reached),
         };
         survey.members.retain(|member| self.reaches(member));
-        let met: BTreeSet<i32> = survey.members.iter().map(|member| member.process.pid).collect();
-        for process in holders.into_iter().filter(|process| !met.contains(&process.pid)) {
+        let met: BTreeSet<Pid> = survey.members.iter().map(|member| member.process.id.pid).collect();
+        for process in holders.into_iter().filter(|process| !met.contains(&process.id.pid)) {
             let member =
                 Member { process, leader: false, by_descent: false, connection: true, on_terminal: false };
             visit(&member);
@@ -361,7 +365,7 @@ impl<'a> Ladder<'a> {
             Reach::Orphans => member.connection || member.on_terminal,
             Reach::Tty => {
                 // `nohup` and its like ask to be left alone.
-                let sits = member.on_terminal && !self.session.proc.ignores(member.process.pid, SIGHUP);
+                let sits = member.on_terminal && !self.session.proc.ignores(member.process.id.pid, SIGHUP);
                 member.leader || member.connection || sits
             }
         }

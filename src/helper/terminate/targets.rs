@@ -11,7 +11,7 @@ use crate::helper::session::Watched;
 use crate::protocol::caller;
 use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Process;
+use crate::sys::proc::{ProcId, Process};
 use crate::sys::signals;
 
 /// How many pidfds are open at a time, at most. Only those that are waited for need one that stays open.
@@ -49,9 +49,8 @@ impl Held {
         self
     }
 
-    /// The number and the start time: no two processes have both.
-    pub fn key(&self) -> (i32, i64) {
-        key(&self.member)
+    pub fn id(&self) -> ProcId {
+        self.member.process.id
     }
 
     /// Sends a signal, and tells whether it was sent. One that is forbidden is counted.
@@ -102,20 +101,15 @@ fn send(pidfd: &PidFd, signal: i32, forbidden: &mut usize) -> bool {
 }
 
 fn open(session: &Watched, process: &Process) -> Option<PidFd> {
-    PidFd::of(&session.proc, process.pid, process.started)
-}
-
-pub(in crate::helper) fn key(member: &Member) -> (i32, i64) {
-    (member.process.pid, member.process.started)
+    PidFd::of(&session.proc, process.id)
 }
 
 /// Whether a member is still there, and not dead.
 pub(in crate::helper) fn is_there(session: &Watched, member: &Member) -> bool {
-    let Process { pid, started, .. } = member.process;
     if member.leader {
         return !session.leader.has_exited();
     }
-    session.proc.process(pid).is_some_and(|process| process.started == started && !process.dead)
+    session.proc.find(member.process.id).is_some_and(|process| !process.dead)
 }
 
 /// Drops everybody who has exited, until nobody is left or time is up (of the monotonic clock). New
