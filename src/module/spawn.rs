@@ -24,7 +24,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::{Pid, getpid, pipe2};
 
 use crate::protocol::start::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
-use crate::sys::clock::{Moment, Nanos, from_duration, timeout};
+use crate::sys::clock::{Moment, Nanos, from_duration, poll_until};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
@@ -112,16 +112,7 @@ struct StatusPipe(OwnedFd);
 impl StatusPipe {
     /// Waits until there is something to read, or the other end is closed.
     fn wait(&self, due: Nanos) -> Result<bool, Errno> {
-        loop {
-            let left = due.saturating_sub(Moment::now().mono);
-            if left <= 0 {
-                return Ok(false);
-            }
-            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout(left)) {
-                Err(Errno::EINTR) | Ok(0) => {}
-                other => return other.map(|_| true),
-            }
-        }
+        poll_until(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], due)
     }
 
     /// Kills the helper that hangs at the other end. While it holds that end its number is its own:

@@ -12,11 +12,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::protocol::start::{Assignment, HELPER, Orders, PROTOCOL, RELOAD_SIGNAL};
-use crate::sys::clock::{Moment, from_duration, timeout};
+use crate::sys::clock::{Moment, from_duration, poll_until};
 use crate::sys::offload;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId, Process};
@@ -94,22 +93,15 @@ pub fn hand_over(helper: ProcId, orders: &Orders, budget: Duration) -> Result<Op
     ours.set_nonblocking(true).map_err(failed("a socket"))?;
     ours.send(&message(orders)).map_err(failed("the message"))?;
     pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal"))?;
-    loop {
-        let left = due.saturating_sub(Moment::now().mono);
-        let mut fds =
-            [PollFd::new(ours.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout(left)) {
-            Err(Errno::EINTR) => continue,
-            Err(e) => return Err(format!("poll: {e}")),
-            Ok(0) => return Err("it gave no answer in time; its records may say why".to_owned()),
-            Ok(_) => {}
-        }
-        let mut answer = [0; MESSAGE_MAX];
-        // An answer goes before an end that came right after it.
-        return match ours.recv(&mut answer) {
-            Ok(length) => heard(answer.get(..length).unwrap_or_default()),
-            Err(_) => Err("it has ended".to_owned()),
-        };
+    let mut fds = [ours.as_fd(), pidfd.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    if !poll_until(&mut fds, due).map_err(|e| format!("poll: {e}"))? {
+        return Err("it gave no answer in time; its records may say why".to_owned());
+    }
+    let mut answer = [0; MESSAGE_MAX];
+    // The helper may have answered and ended. The answer counts.
+    match ours.recv(&mut answer) {
+        Ok(length) => heard(answer.get(..length).unwrap_or_default()),
+        Err(_) => Err("it has ended".to_owned()),
     }
 }
 
@@ -151,7 +143,10 @@ fn helpers_in(proc: &Proc) -> Vec<Helper> {
 
 /// Whether a process is a helper, be it of a build that was replaced since.
 fn is_helper(proc: &Proc, process: &Process) -> bool {
-    let Some(program) = proc.program(process.id.pid).filter(|_| !process.dead) else { return false };
+    if process.dead {
+        return false;
+    }
+    let Some(program) = proc.program(process.id.pid) else { return false };
     let program = program.to_string_lossy();
     let ours = program.strip_suffix(" (deleted)").unwrap_or(&program) == HELPER;
     ours && proc.uids(process.id.pid) == Some((0, 0))

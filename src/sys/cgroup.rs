@@ -10,11 +10,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::poll::poll;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{Pid, getpid};
 
-use super::clock::{Moment, Nanos, SECOND, timeout};
+use super::clock::{Moment, Nanos, SECOND, pause};
 use super::proc::Proc;
 
 /// Where a hierarchy may be mounted. systemd uses no other places (file-hierarchy(7)).
@@ -135,7 +134,10 @@ impl Scope {
     #[must_use]
     pub fn freeze(&self) -> Option<Frozen> {
         let Self(place) = self;
-        let folder = place.mount().filter(|_| place.unified)?.join(place.path.trim_start_matches('/'));
+        if !place.unified {
+            return None;
+        }
+        let folder = place.mount()?.join(place.path.trim_start_matches('/'));
         fs::write(folder.join("cgroup.freeze"), "1").ok()?;
         let mut frozen = Frozen { folder, whole: false };
         let due = Moment::now().mono.saturating_add(FREEZING);
@@ -145,7 +147,7 @@ impl Scope {
             if frozen.whole {
                 break;
             }
-            let _ = poll(&mut [], timeout(SECOND / 1000));
+            pause(SECOND / 1000);
         }
         Some(frozen)
     }

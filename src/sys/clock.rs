@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
@@ -80,6 +80,29 @@ fn read(clock: Clock) -> Nanos {
 #[must_use]
 pub fn timeout(left: Nanos) -> PollTimeout {
     PollTimeout::try_from(left.max(0).saturating_add(999_999) / 1_000_000).unwrap_or(PollTimeout::MAX)
+}
+
+/// Sleeps for a while.
+pub fn pause(time: Nanos) {
+    let _ = poll(&mut [], timeout(time));
+}
+
+/// Waits until one of the descriptors is ready. Returns `false` if the monotonic clock reaches `due` first.
+///
+/// # Errors
+///
+/// As poll(2). A signal does not end the wait.
+pub fn poll_until(fds: &mut [PollFd<'_>], due: Nanos) -> Result<bool, Errno> {
+    loop {
+        let left = due.saturating_sub(Moment::now().mono);
+        if left <= 0 {
+            return Ok(false);
+        }
+        match poll(fds, timeout(left)) {
+            Err(Errno::EINTR) | Ok(0) => {}
+            other => return other.map(|_| true),
+        }
+    }
 }
 
 /// Ends a sleep at a time of the boot clock.

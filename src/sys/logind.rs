@@ -46,7 +46,10 @@ fn elogind_sessions(cgroup: &str) -> impl Iterator<Item = &str> {
     cgroup.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        path.strip_prefix('/').filter(|_| controllers.is_empty() || controllers == "name=elogind")
+        if !matches!(controllers, "" | "name=elogind") {
+            return None;
+        }
+        path.strip_prefix('/')
     })
 }
 

@@ -1,10 +1,12 @@
 //! pidfd: a process that cannot turn into another one (pidfd_open(2), Linux 5.3).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::clock::{Nanos, timeout};
 use super::proc::{Proc, ProcId};
+use super::syscall::new_descriptor;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
@@ -19,9 +21,9 @@ impl PidFd {
     /// thread's, `EMFILE`/`ENFILE` when descriptors ran out.
     pub fn open(pid: Pid) -> io::Result<Self> {
         // SAFETY: pidfd_open takes two integers and touches no memory of ours.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-        // SAFETY: a non-negative result is a new descriptor that nobody else owns.
-        checked(fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        // SAFETY: pidfd_open(2) returns a new descriptor.
+        unsafe { new_descriptor(result) }.map(Self)
     }
 
     /// A descriptor of that process. `None` if it is gone, also if another process has its PID.
@@ -51,7 +53,8 @@ impl PidFd {
         let done = unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
         };
-        checked(done).map(drop)
+        Errno::result(done)?;
+        Ok(())
     }
 
     /// Sends a signal with a value, as sigqueue(3) does.
@@ -79,7 +82,8 @@ impl PidFd {
         let fd = self.0.as_raw_fd();
         // SAFETY: the descriptor is open, and `info` outlives the call.
         let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, &raw const info, 0) };
-        checked(done).map(drop)
+        Errno::result(done)?;
+        Ok(())
     }
 
     /// Whether the process has ended, reaped or not.
@@ -101,17 +105,10 @@ impl PidFd {
     /// `EPERM` without the right to trace the process, `EBADF` when it has no such descriptor.
     pub fn duplicate(&self, target: RawFd) -> io::Result<OwnedFd> {
         // SAFETY: pidfd_getfd takes three integers and touches no memory of ours.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), target, 0) };
-        // SAFETY: a non-negative result is a new descriptor that nobody else owns.
-        checked(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), target, 0) };
+        // SAFETY: pidfd_getfd(2) returns a new descriptor.
+        unsafe { new_descriptor(result) }
     }
-}
-
-fn checked(result: libc::c_long) -> io::Result<RawFd> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    RawFd::try_from(result).map_err(io::Error::other)
 }
 
 impl From<OwnedFd> for PidFd {

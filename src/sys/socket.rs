@@ -184,8 +184,8 @@ fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Res
     let place = (&raw mut value).cast::<c_void>();
     // SAFETY: the kernel writes at most `size` bytes to the place, which is ours and so large, and
     // whatever bytes these are, they are a value of a plain type.
-    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut size) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    Errno::result(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut size) })?;
+    Ok(value)
 }
 
 /// Process and effective user who made the other end of a unix socket that is connected; of a pair, both.

@@ -129,10 +129,10 @@ impl Activity {
             .map(|(id, _)| (*id, look.gone()))
             .collect();
         for (&id, sample) in samples {
-            let (known, evidence) = match before.get(&id).filter(|_| !sample.anew) {
-                Some(known) => look.again(known, sample),
+            let (known, evidence) = match before.get(&id) {
+                Some(known) if !sample.anew => look.again(known, sample),
                 // The first one comes with the session. A program that opens others at the client could type as well.
-                None => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
+                _ => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
             };
             self.terminals.insert(id, known);
             found.push((id, evidence));

@@ -88,7 +88,10 @@ impl Known {
     pub(in crate::helper) fn decide(&mut self, believed: bool) {
         let marks = [&mut self.input, &mut self.output];
         for mark in marks.into_iter().filter(|mark| mark.origin == Origin::Unknown) {
-            *mark = Mark { blind: mark.blind.filter(|_| believed), origin: Origin::Decided, ..*mark };
+            mark.origin = Origin::Decided;
+            if !believed {
+                mark.blind = None;
+            }
         }
     }
 }

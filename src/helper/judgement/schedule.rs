@@ -151,7 +151,7 @@ impl Schedule {
         }
         // On a connection there is nothing to write a warning on.
         let unwarned = self.report_only || self.warn.is_empty() || shown.ground == Ground::Connection;
-        if let Some(until) = shown.undecided.filter(|_| unwarned) {
+        if let (true, Some(until)) = (unwarned, shown.undecided) {
             return (None, until);
         }
         if self.report_only {

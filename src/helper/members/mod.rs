@@ -138,7 +138,7 @@ impl Standing {
         // program that lets people in from outside is run by root.
         let called = proc.uids(leader.id.pid).is_some_and(|(real, _)| real != 0);
         let nested = at_terminal || same_audit || called || (same_scope && !own_audit);
-        let scope = places.scope().filter(|_| !same_scope);
+        let scope = if same_scope { None } else { places.scope() };
         Self { leader: *leader, owner, nested, scope, audit, own_audit }
     }
 

@@ -99,7 +99,9 @@ impl Ladder<'_> {
                     }
                     wait_for_exit(self.session, &mut killed, now.saturating_add(ROUND));
                     // It leaves last also if the others' end takes long.
-                    due = due.filter(|_| self.shell_leads);
+                    if !self.shell_leads {
+                        due = None;
+                    }
                     restless = true;
                 }
                 Next::Unsure => {

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nix::libc::{SIGCONT, SIGHUP, SIGTERM};
-use nix::poll::poll;
 use nix::unistd::Pid;
 
 use crate::helper::connection;
@@ -19,7 +18,7 @@ use crate::helper::terminate::bounds::EMPTY;
 use crate::helper::terminate::kill::Killed;
 use crate::helper::terminate::targets::{Held, hold, wait_for_exit};
 use crate::policy::Kill;
-use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, timeout};
+use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, pause};
 use crate::sys::proc::{ProcId, Process};
 
 /// How long sshd, however busy the machine, has to pass the reason on to the person's screen, and the
@@ -297,7 +296,7 @@ impl<'a> Ladder<'a> {
                 break;
             }
             if held.is_empty() {
-                let _ = poll(&mut [], timeout(PAUSE));
+                pause(PAUSE);
             }
         }
         held

@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc::SIGCONT;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::helper::members::Member;
 use crate::helper::session::Watched;
 use crate::protocol::caller;
-use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
+use crate::sys::clock::{Moment, Nanos, SECOND, poll_until};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{ProcId, Process};
 use crate::sys::signals;
@@ -117,8 +117,8 @@ pub(in crate::helper) fn is_there(session: &Watched, member: &Member) -> bool {
 pub(in crate::helper) fn wait_for_exit(session: &Watched, held: &mut Vec<Held>, until: Nanos) {
     loop {
         open_some(session, held);
-        let left = until.saturating_sub(Moment::now().mono);
-        if held.is_empty() || left <= 0 {
+        let now = Moment::now().mono;
+        if held.is_empty() || now >= until {
             return;
         }
         let mut fds: Vec<PollFd> = held
@@ -126,9 +126,9 @@ pub(in crate::helper) fn wait_for_exit(session: &Watched, held: &mut Vec<Held>, 
             .filter_map(|one| one.fd(session))
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let longest = if fds.is_empty() { left.min(AGAIN) } else { left };
+        let due = if fds.is_empty() { until.min(now.saturating_add(AGAIN)) } else { until };
         fds.push(PollFd::new(session.signals.as_fd(), PollFlags::POLLIN));
-        if poll(&mut fds, timeout(longest)).is_err() {
+        if poll_until(&mut fds, due).is_err() {
             return;
         }
         if fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
