@@ -25,27 +25,232 @@ pub fn list<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> Opti
     }
 }
 
+/// How much a record matters, as syslog(3) has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Something failed, and an administrator must act.
+    Error,
+    /// An administrator may have meant something else.
+    Warning,
+    /// A session is ended, or something is odd.
+    Notice,
+    /// Every other decision.
+    Info,
+    /// Only the option `debug` asks for it.
+    Debug,
+}
+
+/// Defines an enum whose variants have a name in the log, so that the list of all cannot miss one.
+macro_rules! named {
+    ($(#[$doc:meta])* $kind:ident { $($(#[$about:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $kind { $($(#[$about])* $variant,)* }
+
+        impl $kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// As the log has it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// What a record is about: its first word.
+    Event {
+        /// The session is watched from now on.
+        Armed = "armed",
+        /// Another line of the stack guards the session already.
+        Ignored = "ignored",
+        /// The user was warned.
+        Warned = "warned",
+        /// Somebody was active after a warning.
+        Resumed = "resumed",
+        /// New settings apply.
+        Reloaded = "reloaded",
+        /// The end starts.
+        Ending = "ending",
+        /// The end is finished.
+        Ended = "ended",
+        /// The limit is reached, and `kill=none` ends nothing.
+        WouldEnd = "would-end",
+        /// The leader vanished without closing the session.
+        Orphaned = "orphaned",
+        /// A terminal's time stamp was forged.
+        Tampering = "tampering",
+        /// Something failed.
+        Error = "error",
+        /// The login goes on although it cannot be guarded.
+        Unguarded = "unguarded",
+        /// A display server took the session's console, or left it.
+        Console = "console",
+        /// The session has no limit.
+        Exempt = "exempt",
+        /// The session is of a kind that is never watched.
+        Skipped = "skipped",
+        /// One look.
+        Look = "look",
+        /// The session was closed as usual.
+        Closed = "closed",
+    }
+}
+
+impl Event {
+    /// How much it matters, unless its record says otherwise by [`Record::at`].
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Error | Self::Unguarded => Severity::Error,
+            Self::Ignored => Severity::Warning,
+            Self::Ending | Self::Ended | Self::WouldEnd | Self::Orphaned | Self::Tampering => {
+                Severity::Notice
+            }
+            Self::Armed | Self::Warned | Self::Resumed | Self::Reloaded => Severity::Info,
+            Self::Console | Self::Exempt | Self::Skipped => Severity::Info,
+            Self::Look | Self::Closed => Severity::Debug,
+        }
+    }
+}
+
+named! {
+    /// What a record says of its event: the key of `key=value`.
+    Key {
+        /// The user, as PAM names them.
+        User = "user",
+        /// The user's id.
+        Uid = "uid",
+        /// The client.
+        Rhost = "rhost",
+        /// logind's id of the session.
+        Session = "session",
+        /// The kernel's audit id of the session, under auditd's name for it.
+        Ses = "ses",
+        /// The terminals.
+        Tty = "tty",
+        /// For how many seconds nobody was active.
+        Idle = "idle",
+        /// The limit that applies, in seconds, or `off`.
+        Limit = "limit",
+        /// What `idle=` is measured by: `terminal` or `connection`.
+        By = "by",
+        /// The rule of the policy that applies: `file:line`.
+        Rule = "rule",
+        /// The setting `warn=`, in seconds.
+        Warn = "warn",
+        /// The setting `grace=`, in seconds.
+        Grace = "grace",
+        /// The setting `kill=`.
+        Kill = "kill",
+        /// The setting `activity=`.
+        Activity = "activity",
+        /// The setting `notty=`, in seconds.
+        Notty = "notty",
+        /// How the session's terminals are found.
+        TerminalsBy = "terminals-by",
+        /// How the session's processes are found.
+        MembersBy = "members-by",
+        /// Whether the client's connection tells when the client was last heard.
+        Witness = "witness",
+        /// How many seconds remain until the end.
+        Remaining = "remaining",
+        /// The setting `quiet`: nothing was written on the terminals.
+        Quiet = "quiet",
+        /// The terminals that did not take the text.
+        NotShown = "not-shown",
+        /// How many processes are ended.
+        Members = "members",
+        /// The PIDs that are left alone.
+        Spared = "spared",
+        /// How many processes got SIGHUP.
+        Sighup = "sighup",
+        /// How many processes got SIGTERM.
+        Sigterm = "sigterm",
+        /// How many processes got SIGKILL.
+        Sigkill = "sigkill",
+        /// How many signals a security module denied.
+        Denied = "denied",
+        /// How many forged time stamps were not believed.
+        Disbelieved = "disbelieved",
+        /// A process may have been missed.
+        Incomplete = "incomplete",
+        /// The PIDs that outlived SIGKILL, or 0.
+        Survivors = "survivors",
+        /// The command names of the processes that are ended.
+        Processes = "processes",
+        /// `none`: what the leader left is not ended.
+        Action = "action",
+        /// What is wrong with a terminal's time stamp.
+        Stamp = "stamp",
+        /// Whether a doubtful stamp counts as activity.
+        Believed = "believed",
+        /// How many doubtful stamps will still be believed.
+        Credits = "credits",
+        /// Whether a display server has the console.
+        Graphical = "graphical",
+        /// What failed, and why.
+        Error = "error",
+        /// The word that cannot be read.
+        Argument = "argument",
+        /// The file with the mistake.
+        File = "file",
+        /// The line with the mistake.
+        Line = "line",
+        /// The column with the mistake.
+        Column = "column",
+        /// How many mistakes there are, of which this is the first.
+        Faults = "faults",
+        /// What guards the session while the policy is broken.
+        Fallback = "fallback",
+        /// The PID of a helper.
+        Helper = "helper",
+        /// Why the session is not watched.
+        Reason = "reason",
+        /// In how many seconds the next look comes.
+        Next = "next",
+    }
+}
+
 /// A record being written: `event key=value key="two words"`.
 #[derive(Clone, Debug)]
-pub struct Record(String);
+pub struct Record {
+    severity: Severity,
+    text: String,
+}
 
 impl Record {
     /// A record of an event, without fields yet.
     #[must_use]
-    pub fn new(event: &str) -> Self {
-        Self(event.to_owned())
+    pub fn new(event: Event) -> Self {
+        Self { severity: event.severity(), text: event.name().to_owned() }
     }
 
-    /// Adds a field. What is not plain is quoted and escaped: a user's name or a remote host's may
-    /// hold anything. What is too long ends in `...`.
+    /// The same record where it matters more or less than others of its event.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Display) -> Self {
-        let value = value.to_string();
+    pub fn at(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// How much it matters.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// Adds a field. A value that is not plain is quoted and escaped, because the name of a user or of a
+    /// remote host may contain anything. A value that is too long ends in `...`.
+    #[must_use]
+    pub fn with(mut self, key: Key, value: impl Display) -> Self {
+        let (key, value) = (key.name(), value.to_string());
         let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
         let result = if !value.is_empty() && value.chars().all(plain) && value.len() <= LONGEST {
-            write!(self.0, " {key}={value}")
+            write!(self.text, " {key}={value}")
         } else {
-            write!(self.0, " {key}=\"{}\"", escaped(&value))
+            write!(self.text, " {key}=\"{}\"", escaped(&value))
         };
         // Writing to a String does not fail.
         debug_assert!(result.is_ok());
@@ -54,7 +259,7 @@ impl Record {
 
     /// Adds a field if there is a value.
     #[must_use]
-    pub fn with_some(self, key: &str, value: Option<impl Display>) -> Self {
+    pub fn with_some(self, key: Key, value: Option<impl Display>) -> Self {
         match value {
             Some(value) => self.with(key, value),
             None => self,
@@ -92,27 +297,49 @@ fn escaped(value: &str) -> String {
 
 impl Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     #[test]
+    fn every_event_and_every_key_has_a_name_of_its_own() {
+        let events: BTreeSet<&str> = Event::ALL.iter().map(|event| event.name()).collect();
+        let keys: BTreeSet<&str> = Key::ALL.iter().map(|key| key.name()).collect();
+        assert_eq!((events.len(), keys.len()), (Event::ALL.len(), Key::ALL.len()));
+        let plain = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        assert!(events.iter().chain(&keys).all(plain), "{events:?} {keys:?}");
+    }
+
+    #[test]
+    fn a_record_matters_as_its_event_does_unless_it_says_otherwise() {
+        let record = Record::new(Event::Ended);
+        assert_eq!(record.severity(), Severity::Notice);
+        let record = record.at(Severity::Error).with(Key::Survivors, 7);
+        assert_eq!((record.severity(), record.to_string().as_str()), (Severity::Error, "ended survivors=7"));
+    }
+
+    #[test]
     fn plain_values_stay_plain() {
-        let record = Record::new("armed")
-            .with("user", "alice")
-            .with("tty", "pts/0,pts/1")
-            .with_some("rhost", None::<u8>);
+        let record = Record::new(Event::Armed)
+            .with(Key::User, "alice")
+            .with(Key::Tty, "pts/0,pts/1")
+            .with_some(Key::Rhost, None::<u8>);
         assert_eq!(record.to_string(), "armed user=alice tty=pts/0,pts/1");
     }
 
     #[test]
     fn no_value_passes_for_a_field_or_a_line() {
-        let record = Record::new("armed").with("user", "x uid=0").with("rhost", "a\nb\"").with("tty", "");
+        let record = Record::new(Event::Armed)
+            .with(Key::User, "x uid=0")
+            .with(Key::Rhost, "a\nb\"")
+            .with(Key::Tty, "");
         assert_eq!(record.to_string(), r#"armed user="x uid=0" rhost="a\nb\"" tty="""#);
     }
 
@@ -131,13 +358,13 @@ mod tests {
         assert_eq!(list(1..=3, 3).as_deref(), Some("1,2,3"));
         assert_eq!(list(1..=5000, 3).as_deref(), Some("1,2,3 and 4997 more"));
         let longest = list((0..5000).map(|_| i32::MAX), MOST).unwrap();
-        assert!(Record::new("ended").with("survivors", longest).to_string().len() < 300);
+        assert!(Record::new(Event::Ended).with(Key::Survivors, longest).to_string().len() < 300);
     }
 
     #[test]
     fn a_long_value_is_cut_and_says_so() {
         let long = "x".repeat(LONGEST);
-        let field = |value: &str| Record::new("armed").with("rhost", value).to_string();
+        let field = |value: &str| Record::new(Event::Armed).with(Key::Rhost, value).to_string();
         assert_eq!(field(&long), format!("armed rhost={long}"));
         assert_eq!(field(&(long.clone() + "y")), format!("armed rhost=\"{long}...\""));
         // An escape is whole or not there.
@@ -156,7 +383,7 @@ mod tests {
 
         #[test]
         fn a_record_is_one_printable_line(value in ".*\n?.*") {
-            let text = Record::new("armed").with("user", value).to_string();
+            let text = Record::new(Event::Armed).with(Key::User, value).to_string();
             prop_assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()));
         }
     }

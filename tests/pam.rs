@@ -173,7 +173,10 @@ fn a_line_that_cannot_be_read_fails_and_the_log_names_the_word() {
         let [(priority, text)] = logged.as_slice() else { panic!("{line}: {logged:?}") };
         assert_eq!(*priority, libc::LOG_ERR, "{line}: {text}");
         assert!(
-            text.starts_with(&format!("could-not user=nobody {} what=", argument(word))),
+            text.starts_with(&format!(
+                "error user=nobody {} error=\"cannot use the PAM line: ",
+                argument(word)
+            )),
             "{line}: {text}"
         );
     }
@@ -228,7 +231,7 @@ fn jobs_are_ignored() {
     for service in ["cron", "crond", "atd", "systemd-user"] {
         assert_ignored(service, "timeout=15m", &[], None);
     }
-    let because = "not-ours user=nobody because=\"service cron\"";
+    let because = "skipped user=nobody reason=\"service cron\"";
     assert_ignored("cron", "timeout=15m debug", &[], Some((libc::LOG_DEBUG, because)));
 }
 
@@ -248,7 +251,7 @@ fn a_session_that_cannot_be_guarded_fails() {
     let (code, logged) = stack.open();
     assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
     let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
-    assert_eq!(text, "could-not what=\"no user is named\"");
+    assert_eq!(text, "error error=\"no user is named\"");
 
     let stack = Stack::new("sshd", None, &format!("{line} onerr=succeed"));
     let (code, logged) = stack.open();
@@ -295,7 +298,7 @@ fn without_root_there_is_no_watchdog_and_the_session_fails() {
     let (code, logged) = open_unprivileged("timeout=15m");
     assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
     let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
-    assert!(text.starts_with("could-not user=nobody what=") && text.contains("cannot be started"), "{text}");
+    assert!(text.starts_with("error user=nobody error=") && text.contains("cannot be started"), "{text}");
 
     let (code, logged) = open_unprivileged("timeout=15m onerr=succeed");
     assert_eq!(code, PAM_SUCCESS, "{logged:?}");
@@ -398,8 +401,8 @@ fn policy_record(logged: &[(c_int, String)]) -> &str {
     let of_policy = |(_, text): &&(c_int, String)| text.contains(&format!("file={CONF}"));
     let found: Vec<_> = logged.iter().filter(of_policy).collect();
     let [(libc::LOG_ERR, text)] = found[..] else { panic!("{logged:?}") };
-    assert!(text.starts_with("could-not user="), "{text}");
-    assert!(text.contains(&format!("file={CONF} what=\"No such file")), "{text}");
+    assert!(text.starts_with("error user="), "{text}");
+    assert!(text.contains(&format!("file={CONF} error=\"cannot use the policy: No such file")), "{text}");
     text
 }
 
@@ -409,7 +412,7 @@ fn while_the_policy_is_broken_the_line_guards_everybody() {
     let (code, logged) = open_unprivileged("timeout=15m conf=/nonexistent/idle.conf");
     assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
     let text = policy_record(&logged);
-    assert!(text.ends_with("instead=\"the PAM line alone\""), "{text}");
+    assert!(text.ends_with("fallback=\"the PAM line alone\""), "{text}");
     assert!(logged.len() == 2 && logged[1].1.contains("cannot be started"), "{logged:?}");
     // The account line leaves the record to the session's.
     let (_, logged) = without_policy(pam_acct_mgmt, "account", "nobody", "timeout=15m onerr=succeed");
@@ -422,12 +425,12 @@ fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
         let (code, logged) = without_policy(call, kind, "nobody", "timeout=off");
         assert_eq!(code, PAM_SERVICE_ERR, "{logged:?}");
         let text = policy_record(&logged);
-        assert!(logged.len() == 1 && !text.contains("instead="), "{logged:?}");
+        assert!(logged.len() == 1 && !text.contains("fallback="), "{logged:?}");
     }
     // Root can mend it, and so comes in.
     for (user, words, because) in [
-        ("nobody", "timeout=off onerr=succeed", "because=onerr=succeed"),
-        ("root", "timeout=off", "because=\"root can mend the policy\""),
+        ("nobody", "timeout=off onerr=succeed", "reason=onerr=succeed"),
+        ("root", "timeout=off", "reason=\"root can mend the policy\""),
     ] {
         let (code, logged) = without_policy(pam_open_session, "session", user, words);
         assert_eq!(code, PAM_SUCCESS, "{logged:?}");

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use pam_idle_watchdog::command::stack;
 use pam_idle_watchdog::policy::{Policy, Template, Who, Words};
+use pam_idle_watchdog::record::{Event, Key, Severity};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -101,10 +102,8 @@ fn every_option_has_a_row_in_the_readme_and_every_row_an_option() {
 
 /// What a section of a man page defines, one term or several in a line that is not indented: each as
 /// far as its `=`, where it has one.
-fn defined(page: &str, section: &str) -> BTreeSet<String> {
-    let page = text(page);
-    let (_, rest) = page.split_once(&format!("\n# {section}\n")).unwrap_or_else(|| panic!("no {section}"));
-    let section = rest.split("\n# ").next().unwrap();
+fn defined(page: &str, heading: &str) -> BTreeSet<String> {
+    let section = section(page, heading);
     let lines = section.lines().filter(|line| line.starts_with('*'));
     let terms = lines.flat_map(|line| line.split(", ")).filter_map(|term| term.strip_prefix('*'));
     let terms = terms.filter_map(|term| term.split('*').next());
@@ -215,27 +214,66 @@ fn every_policy_the_documents_show_can_be_read() {
     }
 }
 
-/// The product's part of a source file.
-fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap()
+/// A section of a man page, without its heading.
+fn section(page: &str, section: &str) -> String {
+    let page = text(page);
+    let (_, rest) = page.split_once(&format!("\n# {section}\n")).unwrap_or_else(|| panic!("no {section}"));
+    rest.split("\n# ").next().unwrap().to_owned()
+}
+
+/// The severities as the man page names them.
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "err",
+        Severity::Warning => "warning",
+        Severity::Notice => "notice",
+        Severity::Info => "info",
+        Severity::Debug => "debug",
+    }
 }
 
 #[test]
-fn every_record_is_explained() {
-    let readme = text("README.md");
-    let cells = first_cells(&readme);
-    let page = defined("man/pam_idle_watchdog.8.scd", "RECORDS");
-    let mut events = BTreeSet::new();
-    for (_, text) in rust_files("src") {
-        for begin in ["Record::new(\"", "record(\""] {
-            let found = without_tests(&text).split(begin).skip(1).filter_map(|rest| rest.split('"').next());
-            events.extend(found.map(str::to_owned));
-        }
+fn every_event_is_in_the_man_page_with_its_severity_and_nothing_else_is() {
+    let page = section("man/pam_idle_watchdog.8.scd", "RECORDS");
+    // *ended* (notice; err if a process survives)
+    let terms = page.lines().filter_map(|line| line.strip_prefix('*')?.split_once("* ("));
+    let severity = |rest: &str| rest.split([')', ';']).next().unwrap().to_owned();
+    let explained: BTreeMap<String, String> =
+        terms.map(|(event, rest)| (event.to_owned(), severity(rest))).collect();
+    let events = Event::ALL.iter().map(|event| (event.name().to_owned(), word(event.severity()).to_owned()));
+    assert_eq!(explained, events.collect());
+}
+
+#[test]
+fn every_field_of_the_records_is_in_the_man_page_and_nothing_else_is() {
+    // *idle=*, or *believed=yes*
+    let page = section("man/pam_idle_watchdog.8.scd", "RECORDS");
+    let bold = page.split('*').skip(1).step_by(2);
+    let explained: BTreeSet<&str> = bold.filter_map(|term| Some(term.split_once('=')?.0)).collect();
+    let options = option_words();
+    let is_option = |key: &str| options.iter().any(|option| option.strip_suffix('=') == Some(key));
+    for key in Key::ALL {
+        assert!(explained.contains(key.name()), "{}= is not in the man page", key.name());
     }
-    assert!(events.len() >= 10, "{events:?}");
-    for event in events {
-        assert!(cells.contains(event.as_str()), "{event} is in no table of the README");
-        assert!(page.contains(&event), "{event} is not in the man page");
+    for key in explained {
+        let known = Key::ALL.iter().any(|known| known.name() == key);
+        assert!(known || is_option(key), "{key}= is not a field");
+    }
+}
+
+/// One that nothing writes would be explained in vain.
+#[test]
+fn every_event_and_every_field_is_written_somewhere() {
+    let sources = rust_files("src");
+    let product: String = sources.values().map(|text| text.split("#[cfg(test)]").next().unwrap()).collect();
+    let mut words = BTreeSet::new();
+    for kind in ["Event::", "Key::"] {
+        let variants = product.split(kind).skip(1);
+        words.extend(variants.map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap()));
+    }
+    let names = Event::ALL.iter().map(|event| format!("{event:?}"));
+    for name in names.chain(Key::ALL.iter().map(|key| format!("{key:?}"))) {
+        assert!(words.contains(name.as_str()), "{name} is never written");
     }
 }
 

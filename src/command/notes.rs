@@ -85,14 +85,14 @@ fn mistaken(glob: &str, services: &[String]) -> Option<(String, String)> {
     (meant != glob).then(|| (glob.to_owned(), meant))
 }
 
-/// Rules that match nobody, because of their own ours or an earlier rule.
+/// Rules that match nobody, because of their own exceptions or an earlier rule.
 fn unreached(rules: &[Rule]) -> Vec<String> {
     let users = Users::default();
     let known = |user: &str, who: &Who| users.is(user, who);
     let mut notes = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
         if let Some(column) = rule.empty_column(&known) {
-            notes.push(format!("{}: never matches: the ours in {column} leave nothing", rule.place));
+            notes.push(format!("{}: never matches: the exceptions in {column} leave nothing", rule.place));
             continue;
         }
         let Some(earlier) = rules.iter().take(at).find(|earlier| earlier.covers(rule, &known)) else {

@@ -212,9 +212,9 @@ fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
 fn name(session: &Session) -> String {
     let proc = Proc::default();
     let Session { user, service, leader, .. } = session;
-    let (places, audit) = (Places::of(&proc, *leader), proc.audit_session(*leader));
+    let (places, ses) = (Places::of(&proc, *leader), proc.audit_session(*leader));
     let mut ids: Vec<String> = places.session().map(|id| format!("session={id}")).into_iter().collect();
-    ids.extend(audit.map(|id| format!("audit={id}")));
+    ids.extend(ses.map(|id| format!("ses={id}")));
     if ids.is_empty() {
         ids.push(format!("process={leader}"));
     }

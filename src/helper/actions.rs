@@ -13,7 +13,7 @@ use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::{Ladder, Outcome, Reach};
 use crate::policy::Kill;
 use crate::protocol::start::Orders;
-use crate::record::Record;
+use crate::record::{Event, Key, Record, Severity};
 use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::devnode;
 use crate::sys::offload::Aside;
@@ -23,16 +23,17 @@ impl Watchdog {
         let Orders { limit, message, rule, quiet, .. } = &self.assignment.orders;
         let (limit, rule, quiet) = (limit.unwrap_or_default(), rule.as_deref(), *quiet);
         let user = &self.assignment.session.user.to_string_lossy();
-        let warning = Warning { user, idle: self.idle(), limit, left, rule };
+        let idle = self.idle();
+        let warning = Warning { user, idle, limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
-        let unwritten = tell(quiet, &self.watched.terminals, text, &mut self.aside);
+        let not_shown = tell(quiet, &self.watched.terminals, text, &mut self.aside);
         if self.assignment.orders.activity.output && !quiet {
             self.disown();
         }
-        let record = self.idle_record("warned").with("left", left.as_secs());
+        let record = self.idle_record(Event::Warned, idle).with(Key::Remaining, left.as_secs());
         let record =
-            if quiet { record.with("quiet", "yes") } else { record.with_some("unwritten", unwritten) };
-        self.journal.info(&record);
+            if quiet { record.with(Key::Quiet, "yes") } else { record.with_some(Key::NotShown, not_shown) };
+        self.journal.write(&record);
     }
 
     /// What we have just written on the terminals is not the session's activity.
@@ -49,9 +50,9 @@ impl Watchdog {
         let Some(reach) = Reach::of(self.assignment.orders.kill, nested) else {
             return;
         };
-        let idle = self.idle_record("ending");
-        let reason = notice::reason(self.idle(), self.assignment.orders.limit.unwrap_or_default());
-        self.climb(reach, idle, &reason);
+        let idle = self.idle();
+        let reason = notice::reason(idle, self.assignment.orders.limit.unwrap_or_default());
+        self.climb(reach, Event::Ending, idle, &reason);
     }
 
     /// The leader is gone without a word: sshd's child and a shell may be left, connected and in no
@@ -64,15 +65,16 @@ impl Watchdog {
             self.watched.terminals =
                 holders.iter().flat_map(|holder| self.watched.finder.held_by(holder.id.pid)).collect();
         }
-        let record = self.idle_record("orphaned");
+        let idle = self.idle();
         let leave = self.watched.standing.nested()
             || self.watched.terminals.is_empty()
             || self.assignment.orders.kill == Kill::None
             || self.assignment.orders.limit.is_none();
         if leave {
-            return self.journal.notice(&record.with("ended", "no"));
+            let record = self.idle_record(Event::Orphaned, idle).with(Key::Action, "none");
+            return self.journal.write(&record);
         }
-        self.climb(Reach::Orphans, record, notice::ORPHANED);
+        self.climb(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED);
     }
 
     /// A leader that became the person's program has ended. That is how such a session ends. A process that still
@@ -85,56 +87,61 @@ impl Watchdog {
         if ends && Ladder::new(&self.watched, Reach::Orphans).members() > 0 {
             return self.take_over();
         }
-        self.journal.debug(|journal| journal.record("closed"));
+        self.journal.write(&self.record(Event::Closed));
     }
 
-    fn climb(&mut self, reach: Reach, begin: Record, reason: &str) {
+    /// Ends the session, as decided when nobody had been active for `idle`.
+    fn climb(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
         let ladder = Ladder::new(&self.watched, reach);
-        let begin = begin.with("members", ladder.members()).with_some("spared", pids(ladder.spared()));
-        self.journal.notice(&begin);
+        let ending = self
+            .idle_record(event, idle)
+            .with(Key::Members, ladder.members())
+            .with_some(Key::Spared, pids(ladder.spared()));
+        self.journal.write(&ending);
         let quiet = self.assignment.orders.quiet || ladder.members() == 0;
-        let unwritten = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
+        let not_shown = tell(quiet, &self.watched.terminals, |_| reason.to_owned(), &mut self.aside);
         let commands = ladder.commands();
         let Outcome { hup, term, kill, forbidden, survivors, unsettled } =
             ladder.climb(self.assignment.orders.grace);
         let record = self
-            .idle_record("ended")
-            .with("sighup", hup)
-            .with("sigterm", term)
-            .with("sigkill", kill)
-            .with_some("forbidden", (forbidden > 0).then_some(forbidden))
-            .with_some("unwritten", unwritten)
-            .with_some("disbelieved", (self.disbelieved > 0).then_some(self.disbelieved))
-            .with_some("unsettled", unsettled.then_some("yes"))
-            .with("survivors", pids(&survivors).unwrap_or_else(|| "0".to_owned()))
+            .idle_record(Event::Ended, idle)
+            .with(Key::Sighup, hup)
+            .with(Key::Sigterm, term)
+            .with(Key::Sigkill, kill)
+            .with_some(Key::Denied, (forbidden > 0).then_some(forbidden))
+            .with_some(Key::NotShown, not_shown)
+            .with_some(Key::Disbelieved, (self.disbelieved > 0).then_some(self.disbelieved))
+            .with_some(Key::Incomplete, unsettled.then_some("yes"))
+            .with(Key::Survivors, pids(&survivors).unwrap_or_else(|| "0".to_owned()))
             // The last one, because people choose these names: whoever reads up to a field finds ours.
-            .with_some("processes", commands);
-        if survivors.is_empty() {
-            self.journal.notice(&record);
-        } else {
-            self.journal.error(&record);
-        }
+            .with_some(Key::Processes, commands);
+        let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
+        self.journal.write(&record);
     }
 
     pub(super) fn report(&mut self) {
         let ladder = Ladder::new(&self.watched, Reach::Session);
         let record = self
-            .idle_record("would-end")
-            .with("members", ladder.members())
-            .with_some("spared", pids(ladder.spared()))
-            .with_some("processes", ladder.commands());
-        self.journal.notice(&record);
+            .idle_record(Event::WouldEnd, self.idle())
+            .with(Key::Members, ladder.members())
+            .with_some(Key::Spared, pids(ladder.spared()))
+            .with_some(Key::Processes, ladder.commands());
+        self.journal.write(&record);
     }
 
-    /// A record with the terminals, the idle time and the limit that holds.
-    pub(super) fn idle_record(&self, event: &str) -> Record {
+    /// A record with the terminals, the idle time, the limit that applies, and what the idle time is of.
+    pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
         let Orders { limit, notty, .. } = &self.assignment.orders;
-        let (name, limit) =
-            if self.ground == Ground::Connection { ("notty", *notty) } else { ("limit", *limit) };
+        let (limit, by) = match self.ground {
+            Ground::Connection => (*notty, Some("connection")),
+            Ground::Terminals => (*limit, Some("terminal")),
+            Ground::Nothing => (*limit, None),
+        };
         self.record(event)
-            .with_some("tty", names(&self.watched.terminals))
-            .with("idle", self.idle().as_secs())
-            .with(name, limit_text(limit))
+            .with_some(Key::Tty, names(&self.watched.terminals))
+            .with(Key::Idle, idle.as_secs())
+            .with(Key::Limit, limit_text(limit))
+            .with_some(Key::By, by)
     }
 
     pub(super) fn idle(&self) -> Duration {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use syslog::Severity;
 
 use crate::helper::terminals::terminal::Terminal;
 use crate::policy::Counted;
 use crate::protocol::start::{Orders, Session};
-use crate::record::{self, Record};
+use crate::record::{self, Event, Key, Record, Severity};
 use crate::sys::log::Log;
 use crate::sys::proc::AuditSession;
 
@@ -26,18 +25,19 @@ struct About {
     session: Session,
     /// logind's number of the session.
     id: Option<String>,
-    audit: Option<AuditSession>,
+    /// The kernel's audit id of the session.
+    ses: Option<AuditSession>,
 }
 
 impl About {
-    fn record(&self, event: &str) -> Record {
+    fn record(&self, event: Event) -> Record {
         let Session { user, uid, rhost, .. } = &self.session;
         Record::new(event)
-            .with("user", user.to_string_lossy())
-            .with_some("uid", *uid)
-            .with_some("rhost", rhost.as_ref().map(|host| host.to_string_lossy()))
-            .with_some("session", self.id.as_ref())
-            .with_some("audit", self.audit)
+            .with(Key::User, user.to_string_lossy())
+            .with_some(Key::Uid, *uid)
+            .with_some(Key::Rhost, rhost.as_ref().map(|host| host.to_string_lossy()))
+            .with_some(Key::Session, self.id.as_ref())
+            .with_some(Key::Ses, self.ses)
     }
 
     fn line(&self, record: &Record) -> String {
@@ -46,60 +46,41 @@ impl About {
 }
 
 impl Journal {
-    /// `debug` lets [`Journal::debug`] through.
+    /// `debug` lets records of that severity through.
     #[must_use]
-    pub fn new(session: Session, id: Option<String>, audit: Option<AuditSession>, debug: bool) -> Self {
+    pub fn new(session: Session, id: Option<String>, ses: Option<AuditSession>, debug: bool) -> Self {
         let service = session.service.to_string_lossy();
         let service: String = service.chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
-        Self { log: Log::default(), about: About { prefix, session, id, audit }, debug }
+        Self { log: Log::default(), about: About { prefix, session, id, ses }, debug }
     }
 
-    /// A record of an event in this session, to be completed and given to one of the others.
+    /// A record of an event in this session, to be completed and given to [`Journal::write`].
     #[must_use]
-    pub fn record(&self, event: &str) -> Record {
+    pub fn record(&self, event: Event) -> Record {
         self.about.record(event)
     }
 
-    /// A decision.
-    pub fn info(&mut self, record: &Record) {
-        self.send(Severity::LOG_INFO, record);
-    }
-
-    /// A decision that ends something, or something odd.
-    pub fn notice(&mut self, record: &Record) {
-        self.send(Severity::LOG_NOTICE, record);
-    }
-
-    /// Something that could not be done.
-    pub fn error(&mut self, record: &Record) {
-        self.send(Severity::LOG_ERR, record);
-    }
-
-    /// What only `debug` asks for.
-    pub fn debug(&mut self, record: impl FnOnce(&Self) -> Record) {
-        if self.debug {
-            let record = record(self);
-            self.send(Severity::LOG_DEBUG, &record);
+    /// Sends a record. One of the severity debug is sent only where the settings ask for it.
+    pub fn write(&mut self, record: &Record) {
+        if record.severity() == Severity::Debug && !self.debug {
+            return;
         }
+        self.log.push(record.severity(), self.about.line(record));
+        self.flush();
     }
 
-    /// Lets [`Journal::debug`] through, or not.
+    /// Lets records of the severity debug through, or not.
     pub fn set_debug(&mut self, debug: bool) {
         self.debug = debug;
-    }
-
-    fn send(&mut self, severity: Severity, record: &Record) {
-        self.log.push(severity, self.about.line(record));
-        self.flush();
     }
 
     /// Sends what the log daemon did not take yet.
     pub fn flush(&mut self) {
         let about = &self.about;
         self.log.flush(|lost| {
-            let what = format!("keep {lost} records: the log daemon did not take them");
-            about.line(&about.record("could-not").with("what", what))
+            let error = format!("{lost} records are lost: the log daemon did not take them");
+            about.line(&about.record(Event::Error).with(Key::Error, error))
         });
     }
 
@@ -135,13 +116,13 @@ pub fn ordered(record: Record, orders: &Orders) -> Record {
     let seconds = |time: &Duration| time.as_secs().to_string();
     let warn: Vec<String> = warn.iter().map(seconds).collect();
     record
-        .with("limit", limit_text(*limit))
-        .with("warn", if warn.is_empty() { "0".to_owned() } else { warn.join(",") })
-        .with("grace", grace.as_secs())
-        .with("kill", kill.word())
-        .with_some("activity", (*activity != Counted::default()).then(|| activity.word()))
-        .with_some("notty", notty.as_ref().map(seconds))
-        .with_some("rule", rule.as_ref())
+        .with(Key::Limit, limit_text(*limit))
+        .with(Key::Warn, if warn.is_empty() { "0".to_owned() } else { warn.join(",") })
+        .with(Key::Grace, grace.as_secs())
+        .with(Key::Kill, kill.word())
+        .with_some(Key::Activity, (*activity != Counted::default()).then(|| activity.word()))
+        .with_some(Key::Notty, notty.as_ref().map(seconds))
+        .with_some(Key::Rule, rule.as_ref())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::helper::terminals::Way;
 use crate::helper::terminals::console::Console;
 use crate::policy;
 use crate::protocol::start::Orders;
+use crate::record::{Event, Key};
 use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
 use crate::sys::proc::Usage;
@@ -40,23 +41,20 @@ impl Watchdog {
         match action {
             Some(Action::Warn { left }) => self.warn(left),
             Some(Action::Resume) => {
-                let record = self.idle_record("resumed");
-                self.journal.info(&record);
+                let record = self.idle_record(Event::Resumed, self.idle());
+                self.journal.write(&record);
             }
             Some(Action::Report) => self.report(),
             Some(Action::End) | None => {}
         }
         let wake = self.activity.looks_again().map_or(wake, |again| again.min(wake));
-        self.alarm.set(wake).map_err(|e| format!("set the alarm: {e}"))?;
-        let idle = self.idle();
-        let tty = names(&self.watched.terminals);
-        self.journal.debug(|journal| {
-            journal
-                .record("look")
-                .with_some("tty", tty)
-                .with("idle", idle.as_secs())
-                .with_some("next", (wake != NEVER).then(|| wake.saturating_sub(now.boot) / SECOND))
-        });
+        self.alarm.set(wake).map_err(|e| format!("cannot set the alarm: {e}"))?;
+        let record = self
+            .record(Event::Look)
+            .with_some(Key::Tty, names(&self.watched.terminals))
+            .with(Key::Idle, self.idle().as_secs())
+            .with_some(Key::Next, (wake != NEVER).then(|| wake.saturating_sub(now.boot) / SECOND));
+        self.journal.write(&record);
         Ok(action)
     }
 
@@ -73,7 +71,7 @@ impl Watchdog {
             return None;
         }
         self.ask_connection().unwrap_or_else(|e| {
-            self.note_unasked(&format!("ask the client's connection: {e}"));
+            self.note_unasked(&format!("cannot ask the client's connection: {e}"));
             None
         })
     }
@@ -87,10 +85,10 @@ impl Watchdog {
     }
 
     /// Puts on record, once, that the connection could not be asked. A leader that is gone is another matter.
-    fn note_unasked(&mut self, what: &str) {
+    fn note_unasked(&mut self, error: &str) {
         if !self.unasked && !self.watched.leader.has_exited() {
             self.unasked = true;
-            self.could_not(what);
+            self.error(error);
         }
     }
 
@@ -116,7 +114,7 @@ impl Watchdog {
             }
             Ok(None) => Ground::Nothing,
             Err(e) => {
-                self.note_unasked(&format!("ask the connection, which notty= needs: {e}"));
+                self.note_unasked(&format!("cannot ask the connection, which notty= needs: {e}"));
                 Ground::Nothing
             }
         }
@@ -144,9 +142,9 @@ impl Watchdog {
             self.activity.note(now.boot);
         }
         let tty = console.name().to_owned();
-        let record = self.record("console").with("tty", tty);
-        let record = record.with("graphical", if graphical { "yes" } else { "no" });
-        self.journal.info(&record);
+        let record = self.record(Event::Console).with(Key::Tty, tty);
+        let record = record.with(Key::Graphical, if graphical { "yes" } else { "no" });
+        self.journal.write(&record);
     }
 
     fn record_doubt(&mut self, id: DeviceId, doubt: Doubt) {
@@ -156,10 +154,10 @@ impl Watchdog {
             .iter()
             .find(|terminal| terminal.id == id)
             .map(|terminal| terminal.name.clone());
-        let record = self.record("tampering").with_some("tty", tty);
+        let record = self.record(Event::Tampering).with_some(Key::Tty, tty);
         let record = match doubt {
             Doubt::Credited { left } => {
-                record.with("stamp", "doubtful").with("believed", "yes").with("credits", left)
+                record.with(Key::Stamp, "doubtful").with(Key::Believed, "yes").with(Key::Credits, left)
             }
             Doubt::Disbelieved | Doubt::Refuted | Doubt::Future => {
                 self.disbelieved += 1;
@@ -171,9 +169,9 @@ impl Watchdog {
                     Doubt::Refuted => "refuted",
                     _ => "doubtful",
                 };
-                record.with("stamp", stamp).with("believed", "no")
+                record.with(Key::Stamp, stamp).with(Key::Believed, "no")
             }
         };
-        self.journal.notice(&record);
+        self.journal.write(&record);
     }
 }

@@ -23,7 +23,7 @@ use crate::protocol::caller::Caller;
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD, Session,
 };
-use crate::record::Record;
+use crate::record::{Event, Key, Record};
 use crate::sys::cgroup::{self, Places};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::heap;
@@ -73,7 +73,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 }
 
 /// Why the helper woke up.
-enum Event {
+enum Wake {
     /// It is time to look, or somebody stepped the clock.
     Look,
     /// The PAM session was closed, or has come to nothing.
@@ -135,9 +135,9 @@ impl Watchdog {
             _ => {}
         }
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
-        let audit = proc.audit_session(process.id.pid);
+        let ses = proc.audit_session(process.id.pid);
         let orders = &assignment.orders;
-        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), audit, orders.debug);
+        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), ses, orders.debug);
         let opener = proc.program_path(process.id.pid);
         let client = client(session);
         let now = Moment::now();
@@ -180,39 +180,39 @@ impl Watchdog {
             self.connection = None;
         }
         let witness = if self.witness().is_some() { "connection" } else { "none" };
-        let record = ordered(self.record("armed"), &self.assignment.orders)
-            .with("terminals", self.watched.finder.way().word())
-            .with("known-by", self.watched.standing.word())
-            .with("witness", witness);
-        self.journal.info(&record);
+        let record = ordered(self.record(Event::Armed), &self.assignment.orders)
+            .with(Key::TerminalsBy, self.watched.finder.way().word())
+            .with(Key::MembersBy, self.watched.standing.word())
+            .with(Key::Witness, witness);
+        self.journal.write(&record);
     }
 
     /// From *armed* to the end of the session, by whoever.
     fn watch(&mut self) {
         // The first look is due at once.
         if let Err(e) = self.alarm.set(0) {
-            self.could_not(&format!("set the alarm: {e}"));
+            self.error(&format!("cannot set the alarm: {e}"));
         }
         loop {
             match self.sleep() {
-                Event::Closed => return self.journal.debug(|journal| journal.record("closed")),
-                Event::Shared => {
-                    let what = "guard this session any longer: its process has opened another";
-                    return self.could_not(what);
+                Wake::Closed => return self.journal.write(&self.record(Event::Closed)),
+                Wake::Shared => {
+                    let shared = "cannot guard this session any longer: its process has opened another";
+                    return self.error(shared);
                 }
-                Event::LeaderGone => return self.take_over(),
-                Event::ProgramEnded => return self.leave_or_take_over(),
-                Event::Look => match self.look() {
+                Wake::LeaderGone => return self.take_over(),
+                Wake::ProgramEnded => return self.leave_or_take_over(),
+                Wake::Look => match self.look() {
                     Ok(Some(Action::End)) => return self.end(),
                     Ok(_) => {}
-                    Err(why) => self.could_not(&why),
+                    Err(why) => self.error(&why),
                 },
             }
         }
     }
 
     /// Sleeps until something is to be done.
-    fn sleep(&mut self) -> Event {
+    fn sleep(&mut self) -> Wake {
         heap::trim();
         loop {
             let mut fds = [
@@ -241,28 +241,28 @@ impl Watchdog {
             let leader_pid = self.assignment.session.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
             if said(CLOSE_SIGNAL) {
-                return Event::Closed;
+                return Wake::Closed;
             }
             if said(SHARED_SIGNAL) {
-                return Event::Shared;
+                return Wake::Shared;
             }
             let replaced = self.leader.is_replaced(&self.watched.proc);
             for came in &came {
                 self.hear(came);
             }
             if leader {
-                return if replaced { Event::ProgramEnded } else { Event::LeaderGone };
+                return if replaced { Wake::ProgramEnded } else { Wake::LeaderGone };
             }
             if step {
                 if let Err(e) = self.steps.arm() {
-                    self.could_not(&format!("watch for steps of the clock: {e}"));
+                    self.error(&format!("cannot watch for steps of the clock: {e}"));
                 }
             }
             if alarm {
                 self.alarm.silence();
             }
             if alarm || step {
-                return Event::Look;
+                return Wake::Look;
             }
         }
     }
@@ -273,7 +273,7 @@ impl Watchdog {
         let caller = match Caller::of(&self.watched.proc, came) {
             None => return,
             Some(Ok(caller)) => caller,
-            Some(Err(why)) => return self.could_not(&format!("take new orders: {why}")),
+            Some(Err(why)) => return self.error(&format!("cannot take new settings: {why}")),
         };
         match &caller.orders {
             Ok(orders) => {
@@ -282,7 +282,7 @@ impl Watchdog {
                 caller.answer(Ok(&before));
             }
             Err(why) => {
-                self.could_not(&format!("take new orders: {why}"));
+                self.error(&format!("cannot take new settings: {why}"));
                 caller.answer(Err(why));
             }
         }
@@ -301,20 +301,21 @@ impl Watchdog {
         self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
         self.schedule = schedule(&orders);
         self.journal.set_debug(orders.debug);
-        let record = ordered(self.record("reloaded"), &orders);
+        let record = ordered(self.record(Event::Reloaded), &orders);
         self.assignment.orders = orders;
-        self.journal.info(&record);
+        self.journal.write(&record);
         if let Err(e) = self.alarm.set(0) {
-            self.could_not(&format!("set the alarm: {e}"));
+            self.error(&format!("cannot set the alarm: {e}"));
         }
     }
 
-    pub(super) fn could_not(&mut self, what: &str) {
-        let record = self.record("could-not").with("what", what);
-        self.journal.error(&record);
+    /// Puts on record what failed, and why: a whole phrase.
+    pub(super) fn error(&mut self, error: &str) {
+        let record = self.record(Event::Error).with(Key::Error, error);
+        self.journal.write(&record);
     }
 
-    pub(super) fn record(&self, event: &str) -> Record {
+    pub(super) fn record(&self, event: Event) -> Record {
         self.journal.record(event)
     }
 

@@ -7,7 +7,8 @@ use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
 use super::session::{self, Login, Refusal};
-use crate::sys::pam::{Level, log};
+use crate::record::{Event, Key};
+use crate::sys::pam::log;
 
 struct IdleWatchdog;
 
@@ -51,15 +52,15 @@ impl PamHooks for IdleWatchdog {
 /// What libpam gets for a login that cannot be guarded: `unguarded`, where it goes on all the same. Either
 /// is on record.
 fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamResultCode {
-    log(pamh, Level::Error, &refusal.record);
-    let Some(because) = refusal.goes_on else { return refusal.code };
-    log(pamh, Level::Error, &Login::of(pamh).record("unguarded").with("because", because));
+    log(pamh, &refusal.record);
+    let Some(reason) = refusal.goes_on else { return refusal.code };
+    log(pamh, &Login::of(pamh).record(Event::Unguarded).with(Key::Reason, reason));
     unguarded
 }
 
 /// A line of another type is a mistake. Ignoring it could let somebody in: it fails.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
-    let what = format!("a line of type {kind} is a mistake: this is a module for session and account");
-    log(pamh, Level::Error, &Login::of(pamh).record("could-not").with("what", what));
+    let error = format!("a line of type {kind} is a mistake: this module is for session and account lines");
+    log(pamh, &Login::of(pamh).record(Event::Error).with(Key::Error, error));
     PamResultCode::PAM_SERVICE_ERR
 }

@@ -16,12 +16,12 @@ use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
-use crate::record::Record;
+use crate::record::{Event, Key, Record, Severity};
 use crate::sys::cgroup::Places;
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::logind;
 use crate::sys::nss::Person;
-use crate::sys::pam::{self as libpam, Ended, Level, Opened, State};
+use crate::sys::pam::{self as libpam, Ended, Opened, State};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
@@ -72,9 +72,9 @@ impl Login {
     }
 
     /// A record of an event in this login.
-    pub fn record(&self, event: &str) -> Record {
+    pub fn record(&self, event: Event) -> Record {
         let text = |item: &Option<OsString>| item.as_ref().map(|item| item.to_string_lossy().into_owned());
-        Record::new(event).with_some("user", text(&self.user)).with_some("rhost", text(&self.rhost))
+        Record::new(event).with_some(Key::User, text(&self.user)).with_some(Key::Rhost, text(&self.rhost))
     }
 
     /// What the helper is told of it.
@@ -93,32 +93,34 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let line = line(&login, args)?;
     let earlier = libpam::kept(pamh).flatten();
     if earlier.is_some_and(|earlier| earlier.helper.is_some()) {
-        let record =
-            login.record("ignored").with("what", "another line of this stack guards the session already");
-        libpam::log(pamh, Level::Warning, &record);
+        let reason = "another line of this stack guards the session already";
+        libpam::log(pamh, &login.record(Event::Ignored).with(Key::Reason, reason));
         return Ok(false);
     }
     if let Some(Exception { because, routine }) = exception(&login) {
-        let level = if routine { Level::Debug } else { Level::Info };
-        if Settings::of(&line.read, None).debug || !routine {
-            libpam::log(pamh, level, &login.record("not-ours").with("because", because));
+        let record = login.record(Event::Skipped).with(Key::Reason, because);
+        // Jobs come by the hundred, so their records are for debug alone.
+        if !routine {
+            libpam::log(pamh, &record);
+        } else if Settings::of(&line.read, None).debug {
+            libpam::log(pamh, &record.at(Severity::Debug));
         }
         note_unguarded(pamh, &login);
         return Ok(false);
     }
     let decided = decide(&login, &line.read)?;
     if let Some(record) = &decided.broken {
-        libpam::log(pamh, Level::Error, record);
+        libpam::log(pamh, record);
     }
     if decided.resolved.settings.limit.is_none() {
         let places = Places::of(&Proc::default(), getpid());
         let record = login
-            .record("exempt")
-            .with_some("uid", decided.uid)
-            .with_some("session", places.session())
-            .with("limit", "off")
-            .with_some("rule", decided.resolved.rule);
-        libpam::log(pamh, Level::Info, &record);
+            .record(Event::Exempt)
+            .with_some(Key::Uid, decided.uid)
+            .with_some(Key::Session, places.session())
+            .with(Key::Limit, "off")
+            .with_some(Key::Rule, decided.resolved.rule);
+        libpam::log(pamh, &record);
         note_unguarded(pamh, &login);
         return Ok(false);
     }
@@ -143,15 +145,15 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
     if resolved.settings.limit.is_none() {
         return Ok(());
     }
-    let could_not = |why: &dyn Display| Refusal {
+    let refusal = |error: &dyn Display| Refusal {
         code: PamResultCode::PAM_PERM_DENIED,
         goes_on: goes_on(resolved.settings.on_error),
-        record: login.record("could-not").with("what", why),
+        record: login.record(Event::Error).with(Key::Error, error),
     };
     if Proc::default().process(getpid()).is_none() {
-        return Err(could_not(&"/proc is hidden or not mounted"));
+        return Err(refusal(&"/proc is hidden or not mounted"));
     }
-    access(HELPER, AccessFlags::X_OK).map_err(|e| could_not(&format_args!("{HELPER}: {e}")))
+    access(HELPER, AccessFlags::X_OK).map_err(|e| refusal(&format_args!("{HELPER} cannot be started: {e}")))
 }
 
 /// Reads the words of the PAM line.
@@ -161,7 +163,10 @@ fn line(login: &Login, args: &[&CStr]) -> Result<Line, Refusal> {
     read.map(|read| Line { words, read }).map_err(|bad| Refusal {
         code: PamResultCode::PAM_SERVICE_ERR,
         goes_on: goes_on(bad.on_error),
-        record: login.record("could-not").with("argument", bad.word).with("what", bad.problem),
+        record: login
+            .record(Event::Error)
+            .with(Key::Argument, bad.word)
+            .with(Key::Error, format_args!("cannot use the PAM line: {}", bad.problem)),
     })
 }
 
@@ -215,7 +220,7 @@ fn decide(login: &Login, line: &Words) -> Result<Decided, Refusal> {
 fn by_the_line(line: &Words, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
     let resolved = Resolved::of_line(line, files);
     if resolved.settings.limit.is_some() {
-        let broken = Some(record.with("instead", "the PAM line alone"));
+        let broken = Some(record.with(Key::Fallback, "the PAM line alone"));
         return Ok(Decided { uid, resolved, broken });
     }
     let root = (uid == Some(0)).then_some("root can mend the policy");
@@ -228,29 +233,29 @@ fn by_the_line(line: &Words, files: &Files, uid: Option<u32>, record: Record) ->
 
 /// The record of a broken policy: its first fault, and how many there are.
 fn broken(login: &Login, faults: &[Fault]) -> Record {
-    let record = login.record("could-not");
+    let record = login.record(Event::Error);
     let Some(Fault { file, at, word, problem }) = faults.first() else { return record };
     let (line, column) = at.unzip();
     record
-        .with("file", file.display())
-        .with_some("line", line)
-        .with_some("column", column)
-        .with_some("argument", word.as_ref())
-        .with("what", problem)
-        .with_some("faults", Some(faults.len()).filter(|count| *count > 1))
+        .with(Key::File, file.display())
+        .with_some(Key::Line, line)
+        .with_some(Key::Column, column)
+        .with_some(Key::Argument, word.as_ref())
+        .with(Key::Error, format_args!("cannot use the policy: {problem}"))
+        .with_some(Key::Faults, Some(faults.len()).filter(|count| *count > 1))
 }
 
 /// Starts the helper for a session that is ours, and keeps its number until the session closes.
 fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
     let Decided { uid, resolved, .. } = decided;
-    let record = login.record("could-not");
+    let record = login.record(Event::Error);
     let goes_on = goes_on(resolved.settings.on_error);
-    let could_not = |why: &dyn Display| Refusal {
+    let refusal = |error: &dyn Display| Refusal {
         code: PamResultCode::PAM_SESSION_ERR,
         goes_on,
-        record: record.clone().with("what", why),
+        record: record.clone().with(Key::Error, error),
     };
-    let user = login.user.clone().ok_or_else(|| could_not(&"no user is named"))?;
+    let user = login.user.clone().ok_or_else(|| refusal(&"no user is named"))?;
     let service = login.service.clone();
     let rule = resolved.rule.map(|place| place.to_string());
     let orders = Orders::new(&resolved.settings, resolved.message, rule);
@@ -263,7 +268,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
             registry::end(ticket);
             let _ = libpam::keep(pamh, None, ended);
         }
-        could_not(&why)
+        refusal(&why)
     })
 }
 
@@ -278,7 +283,7 @@ fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(
     libpam::keep(pamh, Some(opened(ticket, Some(helper))), ended).map_err(|code| {
         // Unknown to close_session it would take the session's end for the leader's death.
         spawn::discard(helper);
-        format!("pam_set_data: {code}")
+        format!("pam_set_data failed with code {code}")
     })
 }
 
@@ -298,7 +303,7 @@ fn begin(pamh: &mut PamHandle, service: &OsStr, user: &OsStr) -> Result<u64, Str
     // Kept now: also a session that is not guarded is one that this process serves.
     libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
         registry::end(ticket);
-        format!("pam_set_data: {code}")
+        format!("pam_set_data failed with code {code}")
     })?;
     for helper in helpers {
         // One that has left meanwhile need not be told.
@@ -367,9 +372,9 @@ pub fn close(pamh: &mut PamHandle) {
         Some(_) => {}
         // The helper leaves when its leader ends, which may be before a child of the leader closes the session.
         None if forgotten && lives(opener) => {
-            let record = Login::of(pamh).record("could-not").with("helper", helper.pid);
-            let what = "the watchdog was gone before the session closed";
-            libpam::log(pamh, Level::Error, &record.with("what", what));
+            let record = Login::of(pamh).record(Event::Error).with(Key::Helper, helper.pid);
+            let error = "the watchdog was gone before the session closed";
+            libpam::log(pamh, &record.with(Key::Error, error));
         }
         None => {}
     }

@@ -7,9 +7,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use once_cell::unsync::OnceCell;
-use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend, Severity};
+use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend};
 
 use super::devlog;
+use crate::record::Severity;
 
 /// Where the log daemon listens, for syslog(3) and for us.
 const PATH: &str = "/dev/log";
@@ -27,9 +28,21 @@ const TRIES: u32 = 60;
 struct Line;
 
 impl LogFormat<&str> for Line {
-    fn format<W: Write>(&self, w: &mut W, severity: Severity, text: &str) -> Result<(), Error> {
+    fn format<W: Write>(&self, w: &mut W, severity: syslog::Severity, text: &str) -> Result<(), Error> {
         let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
         write!(w, "<{priority}>{IDENT}[{}]: {text}", std::process::id()).map_err(Error::Write)
+    }
+}
+
+impl From<Severity> for syslog::Severity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Error => Self::LOG_ERR,
+            Severity::Warning => Self::LOG_WARNING,
+            Severity::Notice => Self::LOG_NOTICE,
+            Severity::Info => Self::LOG_INFO,
+            Severity::Debug => Self::LOG_DEBUG,
+        }
     }
 }
 
@@ -98,7 +111,7 @@ impl Log {
     /// records were lost, if some were.
     pub fn flush(&mut self, lost: impl Fn(usize) -> String) {
         loop {
-            let note = (self.lost > 0).then(|| (Severity::LOG_ERR, lost(self.lost)));
+            let note = (self.lost > 0).then(|| (Severity::Error, lost(self.lost)));
             let is_note = note.is_some();
             let Some((severity, text)) = note.or_else(|| self.waiting.pop_front()) else { return };
             match (self.deliver(severity, &text), is_note) {
@@ -138,7 +151,7 @@ impl Log {
             if !fits(&socket.backend, text) {
                 return Delivery::Refused;
             }
-            match socket.formatter.format(&mut socket.backend, severity, text) {
+            match socket.formatter.format(&mut socket.backend, severity.into(), text) {
                 Ok(()) => return Delivery::Taken,
                 Err(Error::Write(e)) if e.raw_os_error() == Some(libc::EMSGSIZE) => return Delivery::Refused,
                 Err(_) => self.socket.take().into_iter().for_each(give_up),
@@ -191,7 +204,7 @@ mod tests {
     fn log_at(place: &Place, texts: impl IntoIterator<Item = String>) -> Log {
         let mut log = Log::at(&place.0);
         for text in texts {
-            log.push(Severity::LOG_INFO, text);
+            log.push(Severity::Info, text);
             log.flush(note);
         }
         log

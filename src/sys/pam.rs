@@ -5,21 +5,18 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use nix::unistd::Pid;
 use pam::module::PamHandle;
 
-use crate::record::Record;
+use crate::record::{Record, Severity};
 use crate::sys::proc::ProcId;
 
-/// syslog(3) priorities, in the words of the Linux-PAM module writers' guide.
-#[derive(Clone, Copy, Debug)]
-#[repr(i32)]
-pub enum Level {
-    /// Something is wrong and an administrator must act.
-    Error = libc::LOG_ERR,
-    /// Something an administrator may have meant otherwise.
-    Warning = libc::LOG_WARNING,
-    /// A decision.
-    Info = libc::LOG_INFO,
-    /// Asked for by `debug`.
-    Debug = libc::LOG_DEBUG,
+/// A severity as syslog(3) numbers it.
+const fn priority(severity: Severity) -> c_int {
+    match severity {
+        Severity::Error => libc::LOG_ERR,
+        Severity::Warning => libc::LOG_WARNING,
+        Severity::Notice => libc::LOG_NOTICE,
+        Severity::Info => libc::LOG_INFO,
+        Severity::Debug => libc::LOG_DEBUG,
+    }
 }
 
 // _pam_types.h
@@ -38,13 +35,14 @@ unsafe extern "C" {
 
 /// Logs under the host's ident, as `pam_idle_watchdog(SERVICE:TYPE): record`, to the facility
 /// AUTHPRIV.
-pub fn log(pamh: &PamHandle, level: Level, record: &Record) {
+pub fn log(pamh: &PamHandle, record: &Record) {
     // No record holds a NUL: it is printable.
     let Ok(text) = CString::new(record.to_string()) else {
         return;
     };
+    let priority = priority(record.severity());
     // SAFETY: the handle is libpam's own, borrowed for the call; the format takes one string.
-    unsafe { pam_syslog(pamh, level as c_int, c"%s".as_ptr(), text.as_ptr()) }
+    unsafe { pam_syslog(pamh, priority, c"%s".as_ptr(), text.as_ptr()) }
 }
 
 /// The key of what [`keep`] stores. pam_get_data(3) knows no types, so the name must be ours alone.

@@ -147,11 +147,11 @@ fn a_crowd_hides_nobody() {
     let typist = other.keep_typing(secs(2));
     town.alice.run(&format!("for s in 0 1; do {} $s 9 80; done", hop.display()));
     let armed = &town.sshd.log.events("armed", "alice")[0];
-    let audit = armed.field("audit").expect("an audit session").to_owned();
+    let audit = armed.field("ses").expect("an audit session").to_owned();
 
     let ended = town.sshd.log.wait_for_event("ended", "alice", secs(75));
     println!("{}", ended.text);
-    assert_eq!(ended.field("audit"), Some(&*audit), "{}", ended.text);
+    assert_eq!(ended.field("ses"), Some(&*audit), "{}", ended.text);
     assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
     // Whoever is there now would be there later, too.
     let left = town.sshd.processes_of("alice").into_iter().filter(|process| {

@@ -10,8 +10,8 @@ fn an_idle_console_login_is_ended() {
     let alice = sshd.console("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", secs(5));
     assert!(armed.text.contains("(login:session)"), "{}", armed.text);
-    assert_eq!(armed.field("terminals"), Some("own"), "{}", armed.text);
-    assert_eq!(armed.field("known-by"), Some("audit"), "{}", armed.text);
+    assert_eq!(armed.field("terminals-by"), Some("own"), "{}", armed.text);
+    assert_eq!(armed.field("members-by"), Some("audit"), "{}", armed.text);
     alice.run("(setsid sleep 1000 &)");
 
     assert_ended_by_stamps(&sshd, &alice);

@@ -47,6 +47,8 @@ fn every_decision_is_on_record_once() {
         assert_eq!(record.field("uid"), Some(&*uid), "{}", record.text);
         assert_eq!(record.field("rhost"), Some("127.0.0.1"), "{}", record.text);
         assert_eq!(record.field("limit"), Some("10"), "{}", record.text);
+        let by = (event != "armed").then_some("terminal");
+        assert_eq!(record.field("by"), by, "{}", record.text);
         assert!(record.text.contains("pam_idle_watchdog(sshd:session): "), "{}", record.text);
         assert_eq!(record.priority.map(|(facility, _)| facility), Some(LOG_AUTHPRIV));
     }
@@ -55,6 +57,19 @@ fn every_decision_is_on_record_once() {
     assert!(alice.shows(terminal), "{terminal} is not what tty said:\n{}", alice.screen());
     let idle: u64 = ending.field("idle").unwrap().parse().unwrap();
     assert!((10..=19).contains(&idle), "{}", ending.text);
+}
+
+/// The end takes the whole grace here, and that is not idle time.
+#[test]
+fn ending_and_ended_tell_the_same_idle_time() {
+    let sshd = Sshd::with(OPTIONS).start();
+    let alice = sshd.login("alice");
+    alice.run("trap '' HUP TERM; sleep 1000 &");
+    let ending = sshd.log.wait_for_event("ending", "alice", PAST_THE_PROMISE);
+    let ended = sshd.log.wait_for_event("ended", "alice", GRACE + SOON);
+    assert_ne!(ended.field("sigkill"), Some("0"), "{}", ended.text);
+    assert!(ended.at - ending.at + LOG_DELAY >= GRACE, "the log:\n{}", sshd.log);
+    assert_eq!(ended.field("idle"), ending.field("idle"), "the log:\n{}", sshd.log);
 }
 
 #[test]

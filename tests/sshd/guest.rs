@@ -133,8 +133,8 @@ fn a_process_that_picks_an_audit_id_is_not_spared() {
 /// The record that a session of this user's is none of ours.
 fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
     move |line| {
-        let text = format!("because=\"{because}\"");
-        line.is("not-ours") && line.field("user") == Some(user) && line.text.contains(&text)
+        let text = format!("reason=\"{because}\"");
+        line.is("skipped") && line.field("user") == Some(user) && line.text.contains(&text)
     }
 }
 
@@ -168,7 +168,7 @@ fn who_comes_from_a_remote_host_is_watched_whatever_logind_calls_the_session() {
         sshd.log.wait_for_event("armed", "root", SOON);
         root.type_line("su bob");
         sshd.log.wait_for_event("armed", "bob", SOON);
-        assert_eq!(sshd.log.all(|line| line.is("not-ours")).len(), 0, "the log:\n{}", sshd.log);
+        assert_eq!(sshd.log.all(|line| line.is("skipped")).len(), 0, "the log:\n{}", sshd.log);
         assert_ended_on_time(&sshd, &root);
     }
 }
@@ -229,7 +229,7 @@ fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
-    assert_eq!(armed.field("terminals"), Some("sessions"), "{}", armed.text);
+    assert_eq!(armed.field("terminals-by"), Some("sessions"), "{}", armed.text);
     assert_ended_on_time(&sshd, &alice);
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }

@@ -108,7 +108,7 @@ fn a_signal_that_is_forbidden_means_the_next_rung() {
     let sshd = Sshd::with(OPTIONS).helper(Helper::Script(unarmed)).start();
     let alice = sshd.login("alice");
     let (ended, _) = wait_for_the_end(&sshd, &alice);
-    let forbidden: usize = ended.field("forbidden").expect("on record").parse().unwrap();
+    let forbidden: usize = ended.field("denied").expect("on record").parse().unwrap();
     assert!(forbidden > 0, "{}", ended.text);
     assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));

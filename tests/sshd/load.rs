@@ -14,7 +14,7 @@ const SESSIONS: usize = 50;
 /// The audit sessions of the records of `event`, each of which must have its own.
 fn audit_sessions(sshd: &Sshd, event: &str) -> HashSet<String> {
     let records = sshd.log.events(event, "alice");
-    let of = |line: &Line| line.field("audit").expect("an audit session").to_owned();
+    let of = |line: &Line| line.field("ses").expect("an audit session").to_owned();
     let sessions: HashSet<_> = records.iter().map(of).collect();
     assert_eq!(records.len(), SESSIONS, "{event}; the log:\n{}", sshd.log);
     assert_eq!(sessions.len(), SESSIONS, "{event}; the log:\n{}", sshd.log);

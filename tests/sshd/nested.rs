@@ -36,7 +36,7 @@ fn an_idle_sudo_shell_ends_alone() {
     let root = sshd.login("root");
     root.type_line("sudo -i");
     let armed = sshd.log.wait_for("sudo's watchdog", |l| l.is("armed") && l.text.contains("(sudo"), SOON);
-    assert_eq!(armed.field("known-by"), Some("descendants"), "{}", armed.text);
+    assert_eq!(armed.field("members-by"), Some("descendants"), "{}", armed.text);
     root.run("echo inside");
 
     let ended =
@@ -83,12 +83,12 @@ fn a_su_that_was_run_through_setsid_is_inside_a_session_all_the_same() {
     let alice = sshd.login("alice");
     alice.type_line("setsid -w su bob");
     let armed = sshd.log.wait_for_event("armed", "bob", SOON);
-    assert_eq!(armed.field("known-by"), Some("descendants"), "{}", armed.text);
+    assert_eq!(armed.field("members-by"), Some("descendants"), "{}", armed.text);
     alice.wait_for_shell();
     let su = || sshd.processes().into_iter().find(|process| process.comm == "su");
     su().expect("su").kill(Signal::SIGKILL);
     let orphaned = sshd.log.wait_for_event("orphaned", "bob", SOON);
-    assert_eq!(orphaned.field("ended"), Some("no"), "{}", orphaned.text);
+    assert_eq!(orphaned.field("action"), Some("none"), "{}", orphaned.text);
     // What it leaves on alice's terminal is for her own watchdog.
     for user in ["alice", "bob"] {
         assert_untouched(&sshd, user);

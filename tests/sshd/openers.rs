@@ -214,7 +214,7 @@ fn a_transaction_that_ends_well_leaves_its_session_guarded() {
         opener.assert_leaves(&helper);
         assert_eq!(opener.ask("end 1 0"), OK);
     }
-    opener.assert_never("could-not");
+    opener.assert_never("error");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_forked_child_may_close_the_session() {
         assert_eq!(opener.ask("end 0 0"), OK);
     }
     opener.assert_never("orphaned");
-    opener.assert_never("could-not");
+    opener.assert_never("error");
     // Now it is told twice, by a child and by the opener itself.
     assert_eq!(opener.ask("open 0 alice"), OK, "{}", opener.sshd.log);
     let helper = opener.armed("alice");
@@ -244,7 +244,7 @@ fn a_child_that_may_not_signal_the_helper_is_no_failure() {
     assert_eq!(opener.ask("open 0 alice"), OK);
     let uid = opener.sshd.uid("alice");
     assert_eq!(opener.ask(&format!("childclose 0 {uid}")), OK);
-    opener.assert_never("could-not");
+    opener.assert_never("error");
     // Nobody whom the helper believes has said that it is over.
     opener.sshd.log.wait_for_event("ended", "alice", PAST_THE_PROMISE);
 }
@@ -262,7 +262,7 @@ fn assert_ordinary_end_of_a_leader_that_became_a_shell(uid: u32) {
     assert!(opener.process.wait_gone(now() + SOON).is_some());
     opener.assert_leaves(&helper);
     opener.assert_never("orphaned");
-    opener.assert_never("could-not");
+    opener.assert_never("error");
     opener.sshd.log.wait_for_event("closed", "alice", SOON);
 }
 
@@ -295,9 +295,9 @@ fn a_process_of_several_sessions_is_not_ended() {
     assert_eq!(opener.ask("open 1 bob"), SESSION_ERR, "{}", opener.sshd.log);
     let begun = opener.terminal.last_key();
     opener.assert_leaves(&helper);
-    let error = opener.sshd.log.wait_for_event("could-not", "alice", SOON);
+    let error = opener.sshd.log.wait_for_event("error", "alice", SOON);
     assert!(error.text.contains("has opened another"), "{}", error.text);
-    let error = opener.sshd.log.wait_for_event("could-not", "bob", SOON);
+    let error = opener.sshd.log.wait_for_event("error", "bob", SOON);
     assert!(error.text.contains("cannot be ended alone"), "{}", error.text);
     assert!(opener.process.wait_gone(begun + PAST_THE_PROMISE).is_none(), "the log:\n{}", opener.sshd.log);
     opener.assert_never("ending");
@@ -350,7 +350,7 @@ fn a_session_that_is_exempt_is_not_ended_because_of_another_one() {
     let helper = opener.armed("alice");
     assert_eq!(opener.ask("open 1 bob"), OK);
     opener.assert_leaves(&helper);
-    opener.sshd.log.wait_for_event("could-not", "alice", SOON);
+    opener.sshd.log.wait_for_event("error", "alice", SOON);
     assert_eq!(opener.ask("close 1"), OK);
     assert_eq!(opener.ask("close 0"), OK);
     // And the process is one session's again.

@@ -16,7 +16,7 @@ use crate::support::tree::write;
 const FILE: &str = "/etc/security/idle_watchdog.conf";
 /// A policy with one mistake, and what its record has about it.
 pub const BROKEN: &str = "* * * * timeout=11m\nalice * * * \\\n  timeot=5m\n";
-const FAULT: &str = "file=/etc/security/idle_watchdog.conf line=3 column=3 argument=timeot=5m what=";
+const FAULT: &str = "file=/etc/security/idle_watchdog.conf line=3 column=3 argument=timeot=5m error=";
 
 /// The errors about a user, from a stack: so many.
 #[track_caller]
@@ -123,8 +123,8 @@ pub fn assert_guarded_by_the_line(sshd: &Sshd, user: &str, limit: &str, says: &s
     let armed = sshd.log.wait_for_event("armed", user, SOON);
     assert_eq!((armed.field("limit"), armed.field("rule")), (Some(limit), None), "{}", armed.text);
     let error = error(sshd, "session", user);
-    assert!(error.is("could-not") && error.text.contains(says), "{}", error.text);
-    assert!(error.text.contains("instead=\"the PAM line alone\""), "{}", error.text);
+    assert!(error.is("error") && error.text.contains(says), "{}", error.text);
+    assert!(error.text.contains("fallback=\"the PAM line alone\""), "{}", error.text);
     client
 }
 
@@ -166,7 +166,7 @@ fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
     let (client, exit) = refused(&sshd, "alice");
     assert_eq!(exit.code(), 254, "{}\nthe log:\n{}", client.screen(), sshd.log);
     let of_alice = error(&sshd, "session", "alice");
-    assert!(of_alice.is("could-not") && of_alice.text.contains(FAULT), "{}", of_alice.text);
+    assert!(of_alice.is("error") && of_alice.text.contains(FAULT), "{}", of_alice.text);
     // Root can mend it.
     let root = sshd.login("root");
     let of_root = errors(&sshd, "session", "root", 2);
@@ -195,7 +195,7 @@ fn a_policy_that_somebody_else_may_have_written_does_not_count() {
     sshd.policy("* * * * timeout=off\n");
     let path = sshd.dir.join("etc/security/idle_watchdog.conf");
     chown(&path, Some(sshd.uid("alice")), None).unwrap();
-    let says = format!("file={FILE} what=\"is not owned by root\"");
+    let says = format!("file={FILE} error=\"cannot use the policy: is not owned by root\"");
     log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));
 }
 
@@ -209,7 +209,7 @@ fn the_text_of_the_warning_must_be_roots() {
         text.display()
     ));
     chown(&text, Some(sshd.uid("alice")), None).unwrap();
-    let says = format!("file={} what=\"is not owned by root\"", text.display());
+    let says = format!("file={} error=\"cannot use the policy: is not owned by root\"", text.display());
     log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));
     assert_no_helper_left(&sshd, SOON);
     // An exempt session shows no text.
@@ -236,7 +236,7 @@ fn a_policy_that_the_line_names_takes_the_place_of_the_systems() {
     let sshd = Sshd::with(&format!("timeout=20m conf={}", conf.display())).start();
     // The system's own is not even read.
     sshd.policy(BROKEN);
-    let says = format!("file={} what=\"No such file", conf.display());
+    let says = format!("file={} error=\"cannot use the policy: No such file", conf.display());
     log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));
     write(&conf, "* * * * timeout=13m\n", 0o644);
     let bob = sshd.login("bob");

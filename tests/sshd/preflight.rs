@@ -20,7 +20,7 @@ fn assert_denied(sshd: &Sshd, user: &str, reason: &str) {
     let denied = format!("Access denied for user {user} by PAM account configuration");
     sshd.log.wait_for(&denied, |line| line.text.contains(&denied), SOON);
     let error = error(sshd, "account", user);
-    assert!(error.is("could-not") && error.text.contains(reason), "{}", error.text);
+    assert!(error.is("error") && error.text.contains(reason), "{}", error.text);
     let session = |line: &crate::support::log::Line| line.text.contains("(sshd:session)");
     assert!(sshd.log.all(session).is_empty(), "the log:\n{}", sshd.log);
 }
@@ -64,7 +64,7 @@ fn a_broken_policy_and_no_limit_are_a_login_that_is_not_allowed() {
 fn a_helper_that_cannot_be_started_is_found_out_before() {
     for (helper, why) in [(Helper::Missing, "ENOENT"), (Helper::NotExecutable, "EACCES")] {
         let sshd = with("timeout=20m").helper(helper).start();
-        assert_denied(&sshd, "alice", &format!("pam_idle_watchdog_helper: {why}"));
+        assert_denied(&sshd, "alice", &format!("pam_idle_watchdog_helper cannot be started: {why}: "));
         // Who needs none is let in.
         sshd.policy("bob * * * timeout=off\n");
         let bob = sshd.login("bob");
@@ -78,8 +78,8 @@ fn with_onerr_succeed_it_lets_in_on_record() {
     let sshd = with("timeout=20m onerr=succeed").helper(Helper::Missing).start();
     let alice = sshd.login("alice");
     let errors = errors(&sshd, "account", "alice", 2);
-    let [could_not, unguarded] = &errors[..] else { panic!("{errors:?}") };
-    assert!(could_not.is("could-not") && unguarded.is("unguarded"), "{errors:?}");
+    let [error, unguarded] = &errors[..] else { panic!("{errors:?}") };
+    assert!(error.is("error") && unguarded.is("unguarded"), "{errors:?}");
     log_out(&alice);
 }
 
@@ -89,5 +89,5 @@ fn a_hidden_proc_is_found_out_before() {
     let hide = "account required pam_exec.so quiet @DIR@/hide";
     let sshd = Sshd::with("timeout=20m").account(&[hide, &ours]).start();
     sshd.script("hide", "#!/bin/sh\nexec mount -t tmpfs hidden /proc\n");
-    assert_denied(&sshd, "alice", "what=\"/proc is hidden or not mounted\"");
+    assert_denied(&sshd, "alice", "error=\"/proc is hidden or not mounted\"");
 }

@@ -71,7 +71,7 @@ fn a_changed_pam_line_holds_for_sessions_that_are_open() {
     assert_eq!((problems, code), (vec![], 0));
     // As its records name it.
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
-    let ids = ["session", "audit"].map(|key| armed.field(key).map(|id| format!("{key}={id}")));
+    let ids = ["session", "ses"].map(|key| armed.field(key).map(|id| format!("{key}={id}")));
     let name = format!("alice by sshd, {}: ", ids.into_iter().flatten().collect::<Vec<_>>().join(" "));
     assert!(text.starts_with(&format!("{name}timeout=10s (was 1h) ")), "{text}");
     assert!(text.contains(" kill=session (was none)"), "{text}");
@@ -160,14 +160,14 @@ fn a_call_that_is_broken_changes_nothing() {
     let pidfd = PidFd::open(Pid::from_raw(helper.pid)).unwrap();
     // No such descriptor, one that is no socket, one that brings nothing, one that brings nonsense.
     pidfd.queue(RELOAD_SIGNAL, 100_000).unwrap();
-    sshd.log.wait_for_event("could-not", "alice", SOON);
+    sshd.log.wait_for_event("error", "alice", SOON);
     let null = std::fs::File::open("/dev/null").unwrap();
     pidfd.queue(RELOAD_SIGNAL, null.as_raw_fd()).unwrap();
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
     let value = theirs.as_raw_fd();
     pidfd.queue(RELOAD_SIGNAL, value).unwrap();
-    let could_not = |line: &crate::support::log::Line| line.is("could-not");
-    sshd.log.wait_for_count("failures", 3, could_not, SOON);
+    let error = |line: &crate::support::log::Line| line.is("error");
+    sshd.log.wait_for_count("failures", 3, error, SOON);
     let mut broken = reload::message(&orders(LONG));
     broken.extend_from_slice(b"\0--kill=everybody");
     ours.set_read_timeout(Some(SOON)).unwrap();
@@ -230,7 +230,7 @@ fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
     });
     let (_ours, theirs) = made.join().unwrap();
     PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(RELOAD_SIGNAL, theirs.as_raw_fd()).unwrap();
-    let failed = sshd.log.wait_for_event("could-not", "alice", SOON);
+    let failed = sshd.log.wait_for_event("error", "alice", SOON);
     assert!(failed.text.contains("is not its own"), "{}", failed.text);
     assert_ended_on_time(&sshd, &alice);
 }
@@ -242,8 +242,8 @@ fn where_descriptors_cannot_be_taken_the_record_says_so() {
     let helper = sshd.helper();
     let error = reload::hand_over(id(&helper), &orders(LONG), secs(1)).unwrap_err();
     assert!(error.contains("no answer"), "{error}");
-    let failed = sshd.log.wait_for_event("could-not", "alice", SOON);
-    assert!(failed.text.contains("take new orders"), "{}", failed.text);
+    let failed = sshd.log.wait_for_event("error", "alice", SOON);
+    assert!(failed.text.contains("error=\"cannot take new settings: "), "{}", failed.text);
     assert_ended_on_time(&sshd, &alice);
 }
 

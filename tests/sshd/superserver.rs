@@ -94,7 +94,7 @@ fn behind_a_superserver_a_session_ends_in_whole_and_alone() {
     let leader = || sshd.processes().into_iter().find(|p| p.ppid == superserver.process().pid);
     assert_eq!(leader().expect("a leader").sid, superserver.process().sid, "no session of its own");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
-    assert_eq!(armed.field("known-by"), Some("audit"), "{}", armed.text);
+    assert_eq!(armed.field("members-by"), Some("audit"), "{}", armed.text);
     alice.run("setsid -f sleep 1000 </dev/null >/dev/null 2>&1");
 
     assert_ended_on_time(&sshd, &alice);
@@ -137,7 +137,7 @@ fn a_session_within_a_session_is_known_by_an_audit_id_of_its_own() {
          -o ProxyCommand='/usr/sbin/sshd -i -f {here}/sshd_config' -tt bob@proxied"
     ));
     let armed = sshd.log.wait_for_event("armed", "bob", SOON);
-    assert_eq!(armed.field("known-by"), Some("audit"), "{}", armed.text);
+    assert_eq!(armed.field("members-by"), Some("audit"), "{}", armed.text);
     root.wait_for_first_shell();
     root.run("setsid -f sleep 1000 </dev/null >/dev/null 2>&1");
     let left = || sshd.processes_of("bob").into_iter().find(|p| p.comm == "sleep" && p.ppid == 1);

@@ -17,7 +17,7 @@ fn every_warning_comes_when_so_much_is_left() {
     let warned = sshd.log.events("warned", "alice");
     let [first, second] = warned.as_slice() else { panic!("the log:\n{}", sshd.log) };
     for (record, left) in [(first, 6), (second, 2)] {
-        assert_eq!(record.field("left"), Some(&*left.to_string()), "{}", record.text);
+        assert_eq!(record.field("remaining"), Some(&*left.to_string()), "{}", record.text);
         let before = exit.at - record.at;
         assert!((secs(left) - secs(1)..secs(left + 2)).contains(&before), "{before:?} before the end");
     }
@@ -27,7 +27,7 @@ fn every_warning_comes_when_so_much_is_left() {
 fn a_key_after_the_second_warning_cancels_both() {
     let sshd = Sshd::with(TWICE).start();
     let alice = sshd.login("alice");
-    let second = |line: &crate::support::log::Line| line.is("warned") && line.field("left") == Some("2");
+    let second = |line: &crate::support::log::Line| line.is("warned") && line.field("remaining") == Some("2");
     sshd.log.wait_for("the second warning", second, PAST_THE_PROMISE);
     alice.type_keys("\r");
     sshd.log.wait_for_event("resumed", "alice", secs(3));

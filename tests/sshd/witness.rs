@@ -62,7 +62,7 @@ fn sshd_on_a_pipe_has_none() {
     assert_witness(&sshd, "alice", "none");
     assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
     // It comes from no remote host.
-    assert!(sshd.log.events("could-not", "alice").is_empty(), "the log:\n{}", sshd.log);
+    assert!(sshd.log.events("error", "alice").is_empty(), "the log:\n{}", sshd.log);
     assert_untouched(&sshd, "alice");
 }
 
@@ -71,7 +71,7 @@ fn a_session_has_one_even_without_the_right_to_trace() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
-    assert_eq!(armed.field("terminals"), Some("sessions"), "{}", armed.text);
+    assert_eq!(armed.field("terminals-by"), Some("sessions"), "{}", armed.text);
     assert_witness(&sshd, "alice", "connection");
     assert_forger_ends_on_time(&sshd, &alice, "alice");
 }
@@ -115,10 +115,10 @@ fn assert_unasked(sshd: &Sshd, superserver: &Superserver) {
     command.arg("-N");
     let alice = Client::on_pipes(command);
     assert_witness(sshd, "alice", "none");
-    let could_not = sshd.log.wait_for_event("could-not", "alice", SOON);
-    assert!(could_not.text.contains("ask the connection, which notty= needs"), "{}", could_not.text);
+    let error = sshd.log.wait_for_event("error", "alice", SOON);
+    assert!(error.text.contains("error=\"cannot ask the connection, which notty= needs: "), "{}", error.text);
     assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
-    assert_eq!(sshd.log.events("could-not", "alice").len(), 1, "the log:\n{}", sshd.log);
+    assert_eq!(sshd.log.events("error", "alice").len(), 1, "the log:\n{}", sshd.log);
     assert_untouched(sshd, "alice");
 }
 
@@ -191,5 +191,6 @@ fn data_for_a_port_that_the_session_forwards_is_not_the_clients() {
     let root = Forwarding::start(&sshd, "root", "-N", Client::on_pipes);
     assert!(root.client.exit(PAST_THE_PROMISE).is_some(), "the log:\n{}", sshd.log);
     let ending = sshd.log.wait_for_event("ending", "root", SOON);
-    assert_eq!(ending.field("notty"), Some("10"), "{}", ending.text);
+    let limit = (ending.field("limit"), ending.field("by"));
+    assert_eq!(limit, (Some("10"), Some("connection")), "{}", ending.text);
 }

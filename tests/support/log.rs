@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pam_idle_watchdog::record::{Event, Key};
+
 use super::{now, until};
 
 /// syslog's severity of errors.
@@ -30,11 +32,14 @@ pub struct Line {
 impl Line {
     /// Whether this is the record of `event`, e.g. `ended`.
     pub fn is(&self, event: &str) -> bool {
+        // Otherwise a test that waits for no record of a misspelt event would pass.
+        assert!(Event::ALL.iter().any(|known| known.name() == event), "{event} is not an event");
         self.record().and_then(|r| r.split(' ').next()) == Some(event)
     }
 
     /// The value of `key` in a record.
     pub fn field(&self, key: &str) -> Option<&str> {
+        assert!(Key::ALL.iter().any(|known| known.name() == key), "{key} is not a field");
         self.record()?.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 

@@ -230,7 +230,7 @@ decided() {
 }
 
 # All records of a session and of those inside it, which have its audit id (here the same number).
-records() { logged "pam_idle_watchdog.* (session|audit)=${ID[$1]}( |$)"; }
+records() { logged "pam_idle_watchdog.* (session|ses)=${ID[$1]}( |$)"; }
 # logged REGEX: since the case began.
 logged() { tail -c "+$FROM" "$RUN/records" | grep -E "$1"; }
 # record NAME REGEX: there is such a record; fields in the order of the log.
@@ -263,7 +263,7 @@ helper_lives() {
 # of it went wrong.
 gone() {
 	vanished "$1"
-	no_record "$1" ': could-not'
+	no_record "$1" ': error'
 }
 vanished() {
 	# loginctl last: each call is work for the guest.

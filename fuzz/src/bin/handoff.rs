@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
-use pam_idle_watchdog::protocol::start::{Assignment, Orders, PROTOCOL};
 use pam_idle_watchdog::protocol::reload;
+use pam_idle_watchdog::protocol::start::{Assignment, Orders, PROTOCOL};
 
 /// The arguments: they may hold line feeds, and be no UTF-8, but hold no NUL.
 fn arguments(data: &[u8]) -> Vec<OsString> {

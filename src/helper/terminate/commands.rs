@@ -28,7 +28,7 @@ pub fn field(names: impl IntoIterator<Item = String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
+    use crate::record::{Event, Key, Record};
     use proptest::prelude::*;
 
     fn of(names: &[&str]) -> Option<String> {
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_name_passes_for_no_other() {
         assert_eq!(of(&["a,b", "c\n"]).as_deref(), Some("a\\u{2c}b,c\\n"));
-        let record = Record::new("ended").with_some("processes", of(&["x\" survivors=0"]));
+        let record = Record::new(Event::Ended).with_some(Key::Processes, of(&["x\" survivors=0"]));
         assert_eq!(record.to_string(), r#"ended processes="x\\\" survivors=0""#);
     }
 

@@ -189,7 +189,7 @@ fn own_ptys_that_are_taken_for_the_sessions_gain_nothing_while_the_client_is_sil
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
-    assert_eq!(armed.field("terminals"), Some("sessions"), "{}", armed.text);
+    assert_eq!(armed.field("terminals-by"), Some("sessions"), "{}", armed.text);
     let program = sshd.program("born", BORN);
     alice.type_line(&format!("exec {}", program.display()));
     alice.expect("one was born", SOON);

@@ -202,8 +202,7 @@ fn a_limit_that_would_end_the_helper_is_raised_or_the_session_refused() {
             alice.type_line("exit");
             assert!(inner.wait_gone(now() + SOON).is_some(), "the log:\n{}", sshd.log);
         } else {
-            let refused =
-                |line: &Line| line.is("could-not") && line.text.contains(&format!("refuses: {name}"));
+            let refused = |line: &Line| line.is("error") && line.text.contains(&format!("refuses: {name}"));
             sshd.log.wait_for(name, refused, SOON);
             alice.wait_for_shell();
             assert_eq!(sshd.helpers(), std::slice::from_ref(&outer), "the log:\n{}", sshd.log);

@@ -42,7 +42,7 @@ fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
     let log = town.sshd.log.clone();
     town.assert_promise();
     let warned = &log.events("warned", "alice")[0];
-    assert!(warned.field("unwritten").is_some(), "{}", warned.text);
+    assert!(warned.field("not-shown").is_some(), "{}", warned.text);
 }
 
 /// Has sshd's own child, the shell's parent, be the parent of ever new leaders of the session's terminal, each of which

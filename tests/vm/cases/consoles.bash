@@ -12,7 +12,7 @@ case_graphical_console() {
 	afterwards 'systemctl stop manager-6; rm /etc/pam.d/manager-6'
 	guest 'systemd-run -q --unit=manager-6 -p PAMName=manager-6 -p User=alice -p TTYPath=/dev/tty6 sleep 1116'
 	mode 6 1
-	within "$SOON" logged 'manager-6:session.*: armed user=alice .*terminals=own' || fail 'not armed'
+	within "$SOON" logged 'manager-6:session.*: armed user=alice .*terminals-by=own' || fail 'not armed'
 	within "$SOON" logged 'manager-6:session.*: console user=alice .*tty=tty6 graphical=yes' || fail 'not noticed'
 	sleep $((LIMIT + BY_STAMPS + SLACK))
 	runs '/usr/bin/sleep 1116'
@@ -28,7 +28,7 @@ case_graphics_claimed() {
 	guest systemctl start getty@tty8
 	afterwards 'systemctl stop getty@tty8'
 	vt_login 8
-	armed tty 'terminals=own known-by=scope witness=none'
+	armed tty 'terminals-by=own members-by=scope witness=none'
 	vt_answers "perl -e 'ioctl(STDIN, 0x4b3a, 1) and print qq(taken\\\\n)'\n" 'taken$|[$] *$'
 	guest "perl -e 'open my \$tty, \"<\", \"/dev/tty8\" or die; my \$mode = pack \"i\", 0; ioctl(\$tty, 0x4b3b, \$mode) or die; exit 1 - unpack \"i\", \$mode'" ||
 		fail 'it is no graphics mode'

@@ -12,11 +12,11 @@ sits() {
 # process group, and the kernel hangs that up when the shell exits.
 hung_up() {
 	local prefix="pam_idle_watchdog\\($2:session\\): "
-	within "$SOON" logged "${prefix}armed .*terminals=own" || fail 'not armed'
+	within "$SOON" logged "${prefix}armed .*terminals-by=own" || fail 'not armed'
 	does "$1" "sleep $3 &" "trap 'echo left >/tmp/left-$2' EXIT"
 	ends_between "$1" "$LIMIT" "$SOON"
 	within "$SOON" logged "${prefix}ended .*sigkill=0 .*survivors=0" || fail 'no such end'
-	! logged "${prefix}(could-not|orphaned)" || fail 'something went wrong'
+	! logged "${prefix}(error|orphaned)" || fail 'something went wrong'
 	# The shell had the time to do what it does when it leaves.
 	guest "cat /tmp/left-$2; rm /tmp/left-$2" | grep -q left || fail 'the shell was not asked'
 	not_runs "sleep $3"
@@ -53,7 +53,7 @@ case_quiet_end() {
 	ssh -F "$RUN/ssh_config" -N -J backdoor -p 2231 -l alice guest </dev/null >a.screen 2>&1 &
 	within "$SOON" logged ': armed .*notty=12' || fail 'not armed'
 	ID[a]=$(logged ': armed .*notty=12' | sed -n 's/.* session=\([a-z0-9]*\) .*/\1/p' | tail -n 1)
-	record a ': ended .*notty=12 .*survivors=0'
+	record a ': ended .*limit=12 by=connection .*survivors=0'
 	within "$SOON" logged 'pam_unix\(sshd:session\): session closed for user alice' || fail 'PAM did not close it'
 	guest "journalctl -q _SYSTEMD_UNIT=session-${ID[a]}.scope" | tee sshd.log
 	! grep -E 'sshd(-session)?\[[0-9]*\]: (error|fatal): ' sshd.log || fail 'sshd logged an error'

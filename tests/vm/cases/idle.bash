@@ -3,7 +3,7 @@
 
 case_idle_user() {
 	login a alice
-	armed a 'terminals=masters known-by=scope witness=connection'
+	armed a 'terminals-by=masters members-by=scope witness=connection'
 	local manager
 	manager=$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
 	# The group goes with the last helper.
@@ -13,21 +13,21 @@ case_idle_user() {
 	[ "$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')" = "$manager" ] || fail 'user@.service was disturbed'
 	screen_says a 'press Enter'
 	screen_says a 'has been idle for 1[2-9]s .* and has been ended'
-	record a ': warned .* tty=pts/[0-9]+ .*left=4'
-	record a ': ending .* tty=pts/[0-9]+ .*limit=12 members=[1-9]'
+	record a ': warned .* tty=pts/[0-9]+ .*limit=12 by=terminal remaining=4'
+	record a ': ending .* tty=pts/[0-9]+ .*limit=12 by=terminal members=[1-9]'
 	record a ': ended .* survivors=0'
-	no_record a 'could-not|orphaned|tampering'
+	no_record a 'error|orphaned|tampering'
 	gone a
 }
 
 case_idle_root() {
 	login a root
-	armed a 'terminals=masters known-by=scope witness=connection'
+	armed a 'terminals-by=masters members-by=scope witness=connection'
 	does a 'true'
 	ends_idle a
 	screen_says a 'press Enter'
 	record a ': ended .* survivors=0'
-	no_record a 'could-not|orphaned|tampering'
+	no_record a 'error|orphaned|tampering'
 	gone a
 }
 
@@ -61,7 +61,7 @@ case_logout() {
 	[ "${more#-}" -lt 1000 ] || fail "gone $more ms later where it is watched"
 	for n in 1 2 3; do
 		record "d$n" ': closed '
-		no_record "d$n" 'ending|orphaned|could-not'
+		no_record "d$n" 'ending|orphaned|error'
 	done
 }
 leaving() {

@@ -30,7 +30,7 @@ alone_load() {
 	done
 	# The record comes after the client's end.
 	within "$SOON" are_on_record "$many" "ended .* limit=$limit .*survivors=0" || fail 'not all were ended for being idle'
-	[ "$(count could-not)" = 0 ] || fail 'something went wrong'
+	[ "$(count error)" = 0 ] || fail 'something went wrong'
 	within "$SOON" guest '! pgrep -x pam_idle_watchd && ! loginctl --no-legend list-sessions | grep alice | grep -v manager' || fail 'something is left'
 }
 # are_in NUMBER: so many have answered.

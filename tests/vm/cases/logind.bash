@@ -72,7 +72,7 @@ case_desktop_claimed_nested() {
 	does d 'perl /run/desktop.pl $XDG_SESSION_ID /tmp/claimed.$$ & until [ -e /tmp/claimed.$$ ]; do sleep 0.1; done'
 	guest grep -qx TYPE=x11 "/run/systemd/sessions/${ID[d]}" || fail 'logind was not told'
 	answers d 'su - nest' 'nest@.*[$] '
-	record d ': armed user=nest .*known-by=descendants'
+	record d ': armed user=nest .*members-by=descendants'
 	keys d 'exit\nkill %1; exit\n'
 	ends_between d 0 "$SOON"
 	gone d

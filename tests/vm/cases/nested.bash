@@ -37,7 +37,7 @@ inner_ends() {
 	login d dave
 	armed d limit=600
 	answers d "$1" 'nest@.*[$] '
-	record d ': armed user=nest .*known-by=descendants'
+	record d ': armed user=nest .*members-by=descendants'
 	does d true
 	sleep $((LIMIT - 1))
 	alive d
@@ -81,12 +81,12 @@ outer_ends() {
 	armed a
 	local outer=${HELPER[a]}
 	answers a "$1" 'dave@.*[$] '
-	armed a 'limit=600 .*known-by=descendants'
+	armed a 'limit=600 .*members-by=descendants'
 	does a true
 	ends_idle a
 	record a ': ended user=alice .*survivors=0'
 	record a ': (closed|orphaned) user=dave'
-	no_record a '(ending|ended) user=dave|could-not'
+	no_record a '(ending|ended) user=dave|error'
 	gone a
 	! guest test -d "/proc/$outer" || fail 'the helper is still there'
 }

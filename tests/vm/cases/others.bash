@@ -21,9 +21,9 @@ case_service() {
 	guest systemd-run -q -p PAMName=sshd -p User=alice sleep 1103
 	sleep $((LIMIT + BY_STAMPS + SLACK))
 	serves 1102
-	no_record service ': (armed|could-not)'
+	no_record service ': (armed|error)'
 	serves 1103
-	no_record service ': (warned|ending|could-not)'
+	no_record service ': (warned|ending|error)'
 }
 # serves SECONDS: that sleep still runs. It is ended then, and its session is called `service`.
 serves() {
@@ -77,7 +77,7 @@ case_console() {
 	answers_tty 'alice\n' '[$] '
 	answers_tty 'echo "id=$XDG_SESSION_ID."\n' 'id=[a-z0-9]*\.'
 	ID[tty]=$(grep -ao 'id=[a-z0-9]*\.' "$RUN/tty" | tail -n 1 | tr -cd '0-9')
-	armed tty 'terminals=own known-by=scope'
+	armed tty 'terminals-by=own members-by=scope'
 	tty_keys 'true\n'
 	local before
 	before=$(stat -c %s "$RUN/tty")
@@ -103,7 +103,7 @@ answers_tty() {
 # The same on a virtual terminal. What is typed is put there by root; what it shows, the kernel tells.
 case_virtual_terminal() {
 	vt_login 1
-	armed tty 'terminals=own known-by=scope'
+	armed tty 'terminals-by=own members-by=scope'
 	vt_answers 'true\n' '[$] *$'
 	sleep $((LIMIT - 1))
 	! vt_shows 'login: *$' || fail 'ended too early'
@@ -149,7 +149,7 @@ case_unkillable() {
 	guest 'mkdir /run/hung; mount -o loop /run/hung.img /run/hung; chmod 1777 /run/hung; systemctl start getty@tty2'
 	afterwards 'fsfreeze -u /run/hung; umount /run/hung; rm -r /run/hung*; systemctl stop getty@tty2'
 	vt_login 2
-	armed tty 'terminals=own known-by=scope'
+	armed tty 'terminals-by=own members-by=scope'
 	guest fsfreeze -f /run/hung
 	vt_answers 'exec 3>/run/hung/file\n' 'hung/file$'
 	STEP=$BY_STAMPS decided tty ': ending '
@@ -172,7 +172,7 @@ case_at() {
 }
 # not_ours SERVICE WHY: on record.
 not_ours() {
-	logged "pam_idle_watchdog\($1:session.*not-ours user=alice because=\"$2\"" || fail "no record of $1"
+	logged "pam_idle_watchdog\($1:session.*skipped user=alice reason=\"$2\"" || fail "no record of $1"
 }
 
 # Greeters and desktops: each has a terminal, on which a login would be ended.
@@ -202,7 +202,7 @@ case_sshd_by_hand() {
 	local typist=$!
 	login a alice -J backdoor -p 2215
 	by_audit a
-	armed a 'known-by=audit'
+	armed a 'members-by=audit'
 	kill $typist
 	typist a
 	does r true

@@ -58,7 +58,7 @@ case_kill_none() {
 	login a alice -J backdoor -p 2218
 	armed a kill=none
 	does a true
-	decided a ': would-end .*limit=12 members=[1-9]'
+	decided a ': would-end .*limit=12 by=terminal members=[1-9]'
 	does a true
 	no_record a ': (warned|ending|ended) '
 	keys a 'exit\n'
@@ -88,7 +88,7 @@ case_restless() {
 	record a ': ended .*sigkill=[1-9][0-9]* survivors=0'
 	gone a
 	not_runs 'perl -e .* restless'
-	no_record a 'unsettled'
+	no_record a 'incomplete'
 }
 
 # A user may send any signal to all of his session through logind. The helper hears none, and no login

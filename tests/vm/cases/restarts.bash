@@ -54,7 +54,7 @@ alone_rsyslog() {
 			[ "$(grep -c ": $event .* session=${ID[$name]} " auth.log)" = 1 ] || fail "$name: not once in the file: $event"
 		done
 	done
-	! grep could-not auth.log || fail 'something went wrong'
+	! grep 'session): error ' auth.log || fail 'something went wrong'
 	vanished a
 	vanished b
 }

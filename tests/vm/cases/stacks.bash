@@ -21,7 +21,7 @@ ends_whole() {
 	screen_says a 'press Enter'
 	screen_says a 'has been ended'
 	record a ': ended .* survivors=0'
-	no_record a 'could-not|orphaned|tampering|spared'
+	no_record a 'error|orphaned|tampering|spared'
 	gone a
 	not_runs "sleep $1\\.."
 }
@@ -31,7 +31,7 @@ case_stack_without_systemd() {
 	stack 2210 pam_loginuid.so "$OURS"
 	login a alice -J backdoor -p 2210
 	by_audit a
-	armed a 'terminals=masters known-by=audit'
+	armed a 'terminals-by=masters members-by=audit'
 	ends_whole 1010
 	guest pidof sshd >/dev/null || fail 'no sshd is left'
 }
@@ -40,7 +40,7 @@ case_stack_without_systemd() {
 case_stack_before_systemd() {
 	stack 2211 pam_loginuid.so "$OURS" pam_systemd.so
 	login a alice -J backdoor -p 2211
-	armed a 'terminals=masters known-by=audit'
+	armed a 'terminals-by=masters members-by=audit'
 	ends_whole 1011
 }
 
@@ -48,8 +48,8 @@ case_stack_before_systemd() {
 case_stack_without_loginuid() {
 	stack 2212 pam_systemd.so "$OURS"
 	login a alice -J backdoor -p 2212
-	armed a 'terminals=masters known-by=scope'
-	no_record a audit=
+	armed a 'terminals-by=masters members-by=scope'
+	no_record a ' ses='
 	ends_whole 1012
 }
 
@@ -57,7 +57,7 @@ case_stack_without_loginuid() {
 case_stack_selinux() {
 	stack 2213 pam_loginuid.so pam_systemd.so 'pam_selinux.so open' "$OURS"
 	login a alice -J backdoor -p 2213
-	armed a 'terminals=masters known-by=scope'
+	armed a 'terminals-by=masters members-by=scope'
 	local contexts
 	contexts=$(guest "cat /proc/${HELPER[a]}/attr/current /proc/\$(systemctl show -P MainPID sshd-2213)/attr/current | uniq")
 	[ "$(echo "$contexts" | wc -l)" = 1 ] || fail "not sshd's context: $contexts"
@@ -84,13 +84,13 @@ greeter_ends() {
 	guest "systemd-run -q --unit=greeter-$1 -p BindPaths=/run/greeter.pam:/etc/pam.d/login \
 		-p BindPaths=/run/greeter.pam:/etc/pam.d/remote -p StandardInput=tty -p StandardOutput=tty -p StandardError=tty \
 		-p TTYPath=/dev/tty1$1 -p TTYReset=yes -p TTYVHangup=yes login $3 -f erin"
-	within "$SOON" logged "pam_idle_watchdog.*: (armed|not-ours) user=erin (uid=[0-9]* )?$4(session|because)=" >judged ||
+	within "$SOON" logged "pam_idle_watchdog.*: (armed|skipped) user=erin (uid=[0-9]* )?$4(session|reason)=" >judged ||
 		fail "$2: no session"
 	guest grep -qx CLASS=greeter "/run/greeter.$2" || fail "$2: logind keeps it as of another class"
 	guest grep -qx TYPE=wayland "/run/greeter.$2" || fail "$2: logind keeps it as of another type"
 	ID[g]=$(sed -n 's/.*: armed .* session=\([a-z0-9]*\) .*/\1/p' judged)
 	[ -n "${ID[g]}" ] || fail "$2: not watched: $(cat judged)"
-	record g ': armed .*terminals=own '
+	record g ': armed .*terminals-by=own '
 	record g ": ended .*tty=tty1$1 .*survivors=0"
 	HELPER[g]=
 	gone g
@@ -115,6 +115,6 @@ case_unit_with_a_session() {
 		guest systemctl stop "pamunit-$user"
 		within "$SOON" said "closed user=$user" || fail "$user: the helper did not hear of an ordinary end"
 	done
-	if said 'orphaned|could-not'; then fail 'an ordinary end is told as something else'; fi
+	if said 'orphaned|error'; then fail 'an ordinary end is told as something else'; fi
 	not_runs 'sleep 1014'
 }
