@@ -16,9 +16,9 @@ use std::thread;
 
 use nix::libc::{self, SIGHUP, SIGPIPE, SIGTERM};
 use nix::unistd::{Pid, Uid, setfsuid};
-use pam_idle_watchdog::helper::members::{Owner, Standing};
+use pam_idle_watchdog::helper::members::{Owner, SessionIdentity};
 use pam_idle_watchdog::helper::terminals::Finder;
-use pam_idle_watchdog::sys::cgroup::Places;
+use pam_idle_watchdog::sys::cgroup::Cgroups;
 use pam_idle_watchdog::sys::devnode::{self, DeviceId};
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::{AuditSession, Proc, ProcId, Process, Started, Usage};
@@ -301,58 +301,58 @@ fn a_path_is_seen_from_the_processes_root() {
 
 #[test]
 fn scopes_are_told_in_both_kinds_of_hierarchy() {
-    let places = |pid| Places::of(&fixtures(), pid);
+    let cgroups = |pid| Cgroups::of(&fixtures(), pid);
     for (pid, in_scope) in [(LEADER, true), (SHELL, true), (DAEMON, false), (OLD, false), (NOBODY, false)] {
-        assert_eq!(places(pid).in_scope(), in_scope, "{pid}");
+        assert_eq!(cgroups(pid).in_scope(), in_scope, "{pid}");
     }
-    assert_eq!(places(LEADER), places(SU));
-    assert_ne!(places(LEADER), places(DAEMON));
-    assert_eq!(places(LEADER).session(), Some("3"));
-    assert!(places(DAEMON).scope().is_none() && places(NOBODY).scope().is_none());
-    let scope = places(LEADER).scope().unwrap();
-    assert!(scope.holds(&places(SU)) && !scope.holds(&places(DAEMON)));
-    assert!(places(SHELL).scope().unwrap().holds(&places(SHELL)), "by the named hierarchy");
+    assert_eq!(cgroups(LEADER), cgroups(SU));
+    assert_ne!(cgroups(LEADER), cgroups(DAEMON));
+    assert_eq!(cgroups(LEADER).session(), Some("3"));
+    assert!(cgroups(DAEMON).scope().is_none() && cgroups(NOBODY).scope().is_none());
+    let scope = cgroups(LEADER).scope().unwrap();
+    assert!(scope.holds(&cgroups(SU)) && !scope.holds(&cgroups(DAEMON)));
+    assert!(cgroups(SHELL).scope().unwrap().holds(&cgroups(SHELL)), "by the named hierarchy");
 }
 
 /// Without a scope; alice's.
-fn standing(pid: Pid) -> Standing {
-    standing_of(pid, Some(1000))
+fn identity(pid: Pid) -> SessionIdentity {
+    identity_of(pid, Some(1000))
 }
 
-fn standing_of(pid: Pid, uid: Option<u32>) -> Standing {
+fn identity_of(pid: Pid, uid: Option<u32>) -> SessionIdentity {
     let leader = fixtures().process(pid).unwrap();
     let owner = Owner { name: "idle-watchdog-nobody".into(), uid };
-    Standing::of(&fixtures(), &leader, &Places::default(), owner)
+    SessionIdentity::of(&fixtures(), &leader, &Cgroups::default(), owner)
 }
 
 #[test]
 fn a_session_is_nested_if_its_leader_was_in_one() {
-    assert!(!standing(LEADER).nested());
-    assert_eq!(standing(LEADER).word(), "audit");
-    assert!(standing(SU).nested());
-    assert_eq!(standing(SU).word(), "descendants");
+    assert!(!identity(LEADER).nested());
+    assert_eq!(identity(LEADER).word(), "audit");
+    assert!(identity(SU).nested());
+    assert_eq!(identity(SU).word(), "descendants");
     // By the audit id alone, and by the process session alone.
-    assert!(standing(SUDO).nested());
-    assert!(standing(SU_OF_UNSET).nested());
+    assert!(identity(SUDO).nested());
+    assert!(identity(SU_OF_UNSET).nested());
     // By the real user id alone.
-    assert!(standing(SU_BY_SETSID).nested());
-    assert!(!standing(UNSET).nested());
-    assert_eq!(standing(UNSET).word(), "descendants,terminals");
+    assert!(identity(SU_BY_SETSID).nested());
+    assert!(!identity(UNSET).nested());
+    assert_eq!(identity(UNSET).word(), "descendants,terminals");
 }
 
 #[test]
 fn a_superservers_session_is_no_login() {
-    assert!(!standing(INETD_SSHD).nested());
-    assert_eq!(standing(INETD_SSHD).word(), "audit");
+    assert!(!identity(INETD_SSHD).nested());
+    assert_eq!(identity(INETD_SSHD).word(), "audit");
 }
 
 /// Members and spared of a session, sorted.
-fn survey_of(standing: &Standing, leader: Pid) -> (Vec<Pid>, Vec<Pid>) {
+fn survey_of(identity: &SessionIdentity, leader: Pid) -> (Vec<Pid>, Vec<Pid>) {
     let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(leader).unwrap(), None);
-    let seats = finder.seats(&[], &pidfd, &[]);
+    let controlling = finder.controlling_sessions(&[], &pidfd, &[]);
     let mut visited = Vec::new();
-    let survey = standing.survey(&proc, &seats, |member| visited.push(member.process.id.pid));
+    let survey = identity.survey(&proc, &controlling, |member| visited.push(member.process.id.pid));
     let mut members: Vec<Pid> = survey.members.iter().map(|member| member.process.id.pid).collect();
     assert_eq!(visited, members);
     let mut spared = survey.spared;
@@ -362,14 +362,14 @@ fn survey_of(standing: &Standing, leader: Pid) -> (Vec<Pid>, Vec<Pid>) {
 }
 
 fn survey(pid: Pid) -> (Vec<Pid>, Vec<Pid>) {
-    survey_of(&standing(pid), pid)
+    survey_of(&identity(pid), pid)
 }
 
 #[test]
 fn what_vanishes_during_a_survey_unsettles_it() {
     let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(LEADER).unwrap(), None);
-    assert!(standing(LEADER).survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {}).unsettled);
+    assert!(identity(LEADER).survey(&proc, &finder.controlling_sessions(&[], &pidfd, &[]), |_| {}).unsettled);
 }
 
 /// In alice's session in any case.
@@ -386,18 +386,18 @@ fn the_end_of_a_session_applies_to_its_own() {
 #[test]
 fn who_is_somebody_else_depends_on_whose_session_it_is() {
     // Where the user's id is not known, only root's daemons are known not to be theirs.
-    let (members, spared) = survey_of(&standing_of(LEADER, None), LEADER);
+    let (members, spared) = survey_of(&identity_of(LEADER, None), LEADER);
     assert!(members.contains(&OTHERS_DAEMON));
     assert_eq!(spared, [ROOTS_DAEMON, LOGIN_BELOW]);
     // In a session of root's anything may be a daemon that root has started.
-    let (members, spared) = survey_of(&standing_of(LEADER, Some(0)), LEADER);
+    let (members, spared) = survey_of(&identity_of(LEADER, Some(0)), LEADER);
     assert_eq!(members, [LEADER, CHILD, SHELL, PROGRAM, SUDO, SU]);
     assert_eq!(spared, [DAEMON, ROOTS_DAEMON, OTHERS_DAEMON, TAKEN_ON, LOGIN_BELOW, SAVED]);
 }
 
 #[test]
 fn behind_a_superserver_a_session_is_its_own() {
-    let carols = standing_of(INETD_SSHD, Some(1003));
+    let carols = identity_of(INETD_SSHD, Some(1003));
     let members = vec![INETD_SSHD, INETD_CHILD, INETD_SHELL, INETD_DAEMON];
     assert_eq!(survey_of(&carols, INETD_SSHD), (members, vec![]));
     let holders: Vec<Pid> = carols.connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
@@ -407,18 +407,19 @@ fn behind_a_superserver_a_session_is_its_own() {
 #[test]
 fn sshds_own_child_is_known_by_the_session_it_stays_in() {
     let holders: Vec<Pid> =
-        standing(LEADER).connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
+        identity(LEADER).connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
     assert_eq!(holders, [CHILD]);
     // su shares the session of the shell that it was started from.
-    assert_eq!(standing(SU_OF_UNSET).connection_holders(&fixtures()).len(), 0);
+    assert_eq!(identity(SU_OF_UNSET).connection_holders(&fixtures()).len(), 0);
 }
 
 #[test]
 fn an_audit_id_of_ones_own_choice_spares_nobody() {
     // Where the leader's is unset, any process may set its own, once.
     let leader = fixtures().process(UNSET).unwrap();
-    let standing = Standing::of(&fixtures(), &leader, &Places::of(&fixtures(), SHELL), Owner::default());
-    let (members, spared) = survey_of(&standing, UNSET);
+    let identity =
+        SessionIdentity::of(&fixtures(), &leader, &Cgroups::of(&fixtures(), SHELL), Owner::default());
+    let (members, spared) = survey_of(&identity, UNSET);
     assert_eq!(spared, []);
     assert!(members.contains(&SHELL));
 }
@@ -457,12 +458,12 @@ fn of_a_stranger_two_files_are_read() {
     for (serial, by_scope, expected) in [(0, false, ["stat", "sessionid"]), (1, true, ["stat", "cgroup"])] {
         let opened = files_opened(STRANGER, serial, |proc| {
             let leader = proc.process(LEADER).unwrap();
-            let places = if by_scope { Places::of(&proc, LEADER) } else { Places::default() };
-            let standing = Standing::of(&proc, &leader, &places, Owner::default());
-            assert_eq!(standing.word(), if by_scope { "scope" } else { "audit" });
+            let cgroups = if by_scope { Cgroups::of(&proc, LEADER) } else { Cgroups::default() };
+            let identity = SessionIdentity::of(&proc, &leader, &cgroups, Owner::default());
+            assert_eq!(identity.word(), if by_scope { "scope" } else { "audit" });
             let pidfd = PidFd::open(Pid::this()).unwrap();
             let finder = Finder::new(proc.clone(), &leader, None);
-            standing.survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {});
+            identity.survey(&proc, &finder.controlling_sessions(&[], &pidfd, &[]), |_| {});
         });
         assert_eq!(opened, expected, "by_scope={by_scope}");
     }

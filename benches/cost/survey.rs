@@ -10,9 +10,9 @@ use std::time::Duration;
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use pam_idle_watchdog::helper::members::{Owner, Standing};
+use pam_idle_watchdog::helper::members::{Owner, SessionIdentity};
 use pam_idle_watchdog::helper::terminals::Finder;
-use pam_idle_watchdog::sys::cgroup::Places;
+use pam_idle_watchdog::sys::cgroup::Cgroups;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::Proc;
 
@@ -143,15 +143,15 @@ impl Leader {
     fn survey(&self) -> (Duration, usize) {
         let (proc, pid) = (Proc::default(), Pid::from_raw(self.child.id() as i32));
         let (leader, pidfd) = (proc.process(pid).unwrap(), PidFd::open(pid).unwrap());
-        let standing = Standing::of(&proc, &leader, &Places::default(), Owner::default());
+        let identity = SessionIdentity::of(&proc, &leader, &Cgroups::default(), Owner::default());
         let finder = Finder::new(proc.clone(), &leader, Some("ssh".as_ref()));
         let terminals = finder.find();
         assert_eq!(terminals.len(), 1);
         let mut times: Vec<Duration> = (0..SURVEYS)
             .map(|_| {
                 let begin = clock();
-                let seats = finder.seats(&terminals, &pidfd, &[]);
-                let survey = standing.survey(&proc, &seats, |_| {});
+                let controlling = finder.controlling_sessions(&terminals, &pidfd, &[]);
+                let survey = identity.survey(&proc, &controlling, |_| {});
                 assert_eq!(survey.members.len(), 2);
                 begin.elapsed()
             })

@@ -17,7 +17,7 @@ use crate::policy::{self, Fault, Policy, Words};
 use crate::protocol::reload::{self, Helper};
 use crate::protocol::start::{Assignment, Orders, Session};
 use crate::record::shown;
-use crate::sys::cgroup::Places;
+use crate::sys::cgroup::Cgroups;
 use crate::sys::nss::Person;
 use crate::sys::proc::{Proc, ProcId};
 
@@ -212,7 +212,7 @@ fn read_line(place: &str, words: &[String]) -> Result<Words, Fault> {
 fn name(session: &Session) -> String {
     let proc = Proc::default();
     let Session { user, service, leader, .. } = session;
-    let (places, ses) = (Places::of(&proc, *leader), proc.audit_session(*leader));
+    let (places, ses) = (Cgroups::of(&proc, *leader), proc.audit_session(*leader));
     let mut ids: Vec<String> = places.session().map(|id| format!("session={id}")).into_iter().collect();
     ids.extend(ses.map(|id| format!("ses={id}")));
     if ids.is_empty() {

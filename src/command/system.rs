@@ -19,7 +19,7 @@ use crate::helper::terminals::inner_pty;
 use crate::protocol::start::{BY_HAND, HELPER, LEADER_FD, STATUS_FD};
 use crate::sys::clock::{Nanos, SECOND, timeout};
 use crate::sys::inherit::keep_from_children;
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 
 /// What was found out about a machine.
 #[derive(Debug, Default)]
@@ -116,7 +116,7 @@ fn tiocsti(sysctl: Option<&str>) -> Option<String> {
 
 /// Tried out in a child: it takes a session of its own.
 fn dev_tty() -> Option<String> {
-    let answer = Aside::default().run(|pipe| {
+    let answer = Offload::default().run(|pipe| {
         let alone = SigSet::all().thread_block().and_then(|()| setsid());
         let needs = alone.is_ok() && inner_pty::kernel_needs_it();
         offload::answer(pipe, &[u8::from(needs)]);

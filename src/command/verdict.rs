@@ -98,9 +98,9 @@ pub fn judge(course: &Course, helper: Option<&str>, decide: &impl Fn(&Words) -> 
 /// in another session.
 #[derive(Default)]
 struct Seconds {
-    /// Places of lines that guard in some way.
+    /// Cgroups of lines that guard in some way.
     guards: BTreeSet<String>,
-    /// Places of lines that run behind one that guards, each with the latter's.
+    /// Cgroups of lines that run behind one that guards, each with the latter's.
     behind: BTreeMap<String, String>,
 }
 

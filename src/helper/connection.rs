@@ -28,7 +28,7 @@ pub enum Client {
 
 /// The client's connection as something to ask.
 #[derive(Debug)]
-pub struct Asked {
+pub struct ClientConnection {
     connection: Connection,
     /// `sock_diag` has found it once, so that what it no longer finds is gone.
     found: bool,
@@ -36,7 +36,7 @@ pub struct Asked {
     gone: Option<Witness>,
 }
 
-impl Asked {
+impl ClientConnection {
     /// Nothing has been asked yet.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
@@ -134,7 +134,7 @@ mod tests {
     const TICK: Nanos = SECOND / 100;
 
     /// A process with sockets of its own, because the tests share the sockets of this process.
-    struct Leader {
+    struct LeaderProcess {
         child: Child,
         pidfd: PidFd,
         clients: TcpStream,
@@ -142,7 +142,7 @@ mod tests {
         connection: Connection,
     }
 
-    impl Leader {
+    impl LeaderProcess {
         fn start() -> Self {
             let [mut server, clients] = connected();
             server.write_all(b"unread").unwrap();
@@ -160,11 +160,11 @@ mod tests {
         }
 
         fn witness(&self, connection: &Connection) -> Option<Witness> {
-            Asked::new(*connection).ask(&Proc::default(), self.pid(), &self.pidfd).unwrap()
+            ClientConnection::new(*connection).ask(&Proc::default(), self.pid(), &self.pidfd).unwrap()
         }
     }
 
-    impl Drop for Leader {
+    impl Drop for LeaderProcess {
         fn drop(&mut self) {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_the_clients_connection_is_asked() {
-        let mut leader = Leader::start();
+        let mut leader = LeaderProcess::start();
         let before = Moment::now().boot;
         // Longer than any kernel's tick.
         nix::poll::poll(&mut [], 60u16).unwrap();
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_client_that_has_reset_the_connection_was_heard_before_that() {
-        let mut leader = Leader::start();
+        let mut leader = LeaderProcess::start();
         let heard = leader.witness(&leader.connection).unwrap();
         // It has not read what was sent to it.
         drop(std::mem::replace(&mut leader.clients, connected()[0].try_clone().unwrap()));
@@ -217,8 +217,8 @@ mod tests {
     fn a_connection_that_is_gone_was_heard_when_it_was_missed_at_the_latest() {
         let [server, client] = connected();
         // The leader has no descriptor of it any longer, but another process has.
-        let leader = Leader::start();
-        let mut asked = Asked::new(Connection::of(&server).unwrap());
+        let leader = LeaderProcess::start();
+        let mut asked = ClientConnection::new(Connection::of(&server).unwrap());
         let mut ask = || asked.ask(&Proc::default(), leader.pid(), &leader.pidfd).unwrap();
         assert!(ask().is_some());
         let before = Moment::now().boot;
@@ -236,8 +236,8 @@ mod tests {
     fn the_clients_connection_is_closed_and_others_stay() {
         let local = "127.0.0.1".parse().unwrap();
         let elsewhere = "192.0.2.7".parse().unwrap();
-        let close = |client: &dyn Fn(&Leader) -> Client| {
-            let leader = Leader::start();
+        let close = |client: &dyn Fn(&LeaderProcess) -> Client| {
+            let leader = LeaderProcess::start();
             let closed = close(&Proc::default(), leader.pid(), &leader.pidfd, client(&leader)).unwrap();
             (closed, is_closed(&leader.clients), is_closed(&leader.others))
         };

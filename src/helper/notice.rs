@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::helper::terminals::terminal::Terminal;
 use crate::policy::{Field, Template, duration};
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::tty;
 
 /// What a warning tells.
@@ -63,18 +63,22 @@ pub const ORPHANED: &str =
 
 /// Writes on each of the terminals the text for it; answers those that took none.
 #[must_use]
-pub fn write(terminals: &[Terminal], text: impl Fn(&Terminal) -> String, aside: &mut Aside) -> Vec<Terminal> {
-    const TAKEN: u8 = 1;
+pub fn write(
+    terminals: &[Terminal],
+    text: impl Fn(&Terminal) -> String,
+    offload: &mut Offload,
+) -> Vec<Terminal> {
+    const WRITTEN: u8 = 1;
     if terminals.is_empty() {
         return Vec::new();
     }
-    let answer = aside.run(|pipe| {
+    let answer = offload.run(|pipe| {
         for terminal in terminals {
             let taken = tty::write(&terminal.path, terminal.id, &text(terminal)).is_ok();
             offload::answer(pipe, &[u8::from(taken)]);
         }
     });
-    let taken = answer.into_iter().map(|byte| byte == TAKEN).chain(std::iter::repeat(false));
+    let taken = answer.into_iter().map(|byte| byte == WRITTEN).chain(std::iter::repeat(false));
     terminals.iter().zip(taken).filter(|(_, taken)| !taken).map(|(terminal, _)| terminal.clone()).collect()
 }
 

@@ -8,27 +8,25 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::helper::connection::{Asked, Client};
+use crate::helper::connection::Client;
 use crate::helper::journal::{Journal, ordered};
-use crate::helper::judgement::activity::Activity;
-use crate::helper::judgement::cpu::Jobs;
-use crate::helper::judgement::schedule::{Action, Ground, Schedule};
+use crate::helper::judge::Judge;
+use crate::helper::judgement::schedule::Due;
 use crate::helper::leader::Leader;
-use crate::helper::members::{Owner, Standing};
-use crate::helper::session::Watched;
+use crate::helper::members::{Owner, SessionIdentity};
+use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
-use crate::helper::terminals::console::Console;
-use crate::policy::{self, Kill};
+use crate::policy;
 use crate::protocol::caller::Caller;
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, Orders, REFUSED, SHARED_SIGNAL, STATUS_FD, Session,
 };
 use crate::record::{Event, Key, Record};
-use crate::sys::cgroup::{self, Places};
-use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
+use crate::sys::cgroup::{self, Cgroups};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, pause, timeout};
 use crate::sys::heap;
 use crate::sys::inherit;
-use crate::sys::offload::Aside;
+use crate::sys::offload::Offload;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::{self, Received, Signals};
@@ -62,7 +60,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
             watchdog.note_arming();
             watchdog.watch();
             watchdog.linger();
-            cgroup::tidy_up(&watchdog.watched.proc);
+            cgroup::tidy_up(&watchdog.session.proc);
             Ok(())
         }
         Err(why) => {
@@ -89,28 +87,15 @@ enum Wake {
 /// The helper at work. [`crate::helper::look`] and [`crate::helper::actions`] have what it does when it wakes up.
 pub(super) struct Watchdog {
     pub(super) assignment: Assignment,
-    pub(super) watched: Watched,
+    pub(super) session: WatchedSession,
+    pub(super) judge: Judge,
     pub(super) journal: Journal,
-    pub(super) activity: Activity,
-    /// The jobs in the foreground, where their processor time counts.
-    pub(super) jobs: Option<Jobs>,
-    pub(super) schedule: Schedule,
-    /// The virtual console, where a display server may have it.
-    pub(super) console: Option<Console>,
-    /// What the session was judged by at the last look.
-    pub(super) ground: Ground,
-    /// The client's connection, where it is known.
-    pub(super) connection: Option<Asked>,
-    /// It could not be asked, and that is on record.
-    pub(super) unasked: bool,
-    /// Forgeries not believed so far; the first of a session is on record.
-    pub(super) disbelieved: usize,
     leader: Leader,
-    /// The leader has opened the session so lately that it may be about to execute another program.
+    /// The leader opened the session a moment ago, so it may be about to execute another program.
     leader_may_change: bool,
-    pub(super) alarm: Alarm,
-    pub(super) steps: StepWatch,
-    pub(super) aside: Aside,
+    alarm: Alarm,
+    steps: StepWatch,
+    pub(super) offload: Offload,
 }
 
 impl Watchdog {
@@ -121,15 +106,16 @@ impl Watchdog {
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
         let session = &assignment.session;
-        let process = proc.process(session.leader).filter(|_| !leader.has_exited());
+        let process = proc.process(session.leader);
+        let process = if leader.has_exited() { None } else { process };
         let process = process.ok_or("the leader is not to be seen in /proc")?;
         // We were started where the leader is. There the user may be able to have us stopped along
         // with his processes; elsewhere nobody but root acts on control groups.
-        let places = Places::of(&proc, nix::unistd::getpid());
+        let cgroups = Cgroups::of(&proc, nix::unistd::getpid());
         let owner = Owner { name: session.user.clone(), uid: session.uid };
-        let standing = Standing::of(&proc, &process, &places, owner);
-        match cgroup::leave(&proc, &places) {
-            Err(e) if places.are_a_users() => {
+        let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
+        match cgroup::leave(&proc, &cgroups) {
+            Err(e) if cgroups.are_a_users() => {
                 return Err(format!("cannot leave the user's control group: {e}"));
             }
             _ => {}
@@ -137,36 +123,21 @@ impl Watchdog {
         let finder = Finder::new(proc.clone(), &process, session.tty.as_deref());
         let ses = proc.audit_session(process.id.pid);
         let orders = &assignment.orders;
-        let journal = Journal::new(session.clone(), places.session().map(str::to_owned), ses, orders.debug);
+        let journal = Journal::new(session.clone(), cgroups.session().map(str::to_owned), ses, orders.debug);
         let opener = proc.program_path(process.id.pid);
         let client = client(session);
-        let now = Moment::now();
+        let watched =
+            WatchedSession { proc, identity, finder, leader, opener, client, signals, terminals: Vec::new() };
         Ok(Self {
-            activity: Activity::new(now, orders.activity.output),
-            jobs: orders.activity.cpu.then(Jobs::default),
-            schedule: schedule(orders),
-            console: Console::of(&proc, &process, finder.own()),
-            ground: Ground::Nothing,
-            connection: session.connection.map(Asked::new),
-            unasked: false,
-            leader: Leader::new(&proc, process.id),
+            judge: Judge::new(Moment::now(), &assignment, &watched, &process),
+            leader: Leader::new(&watched.proc, process.id),
             leader_may_change: true,
+            session: watched,
             assignment,
-            watched: Watched {
-                proc,
-                standing,
-                finder,
-                leader,
-                opener,
-                client,
-                signals,
-                terminals: Vec::new(),
-            },
             journal,
-            disbelieved: 0,
             alarm,
             steps,
-            aside: Aside::default(),
+            offload: Offload::default(),
         })
     }
 
@@ -174,27 +145,23 @@ impl Watchdog {
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
-        self.watched.finder.choose_way();
-        // A kernel that cannot look for connections says that there is none.
-        if matches!(self.ask_connection(), Ok(None)) {
-            self.connection = None;
-        }
-        let witness = if self.witness().is_some() { "connection" } else { "none" };
+        self.session.finder.choose_how_to_find();
+        let has_witness = self.judge.choose_witness(&self.session, &self.assignment);
+        self.write_notes();
+        let witness = if has_witness { "connection" } else { "none" };
         let record = ordered(self.record(Event::Armed), &self.assignment.orders)
-            .with(Key::TerminalsBy, self.watched.finder.way().word())
-            .with(Key::MembersBy, self.watched.standing.word())
+            .with(Key::TerminalsBy, self.session.finder.found_by().word())
+            .with(Key::MembersBy, self.session.identity.word())
             .with(Key::Witness, witness);
         self.journal.write(&record);
     }
 
-    /// From *armed* to the end of the session, by whoever.
+    /// Watches the session until it has ended.
     fn watch(&mut self) {
-        // The first look is due at once.
-        if let Err(e) = self.alarm.set(0) {
-            self.error(&format!("cannot set the alarm: {e}"));
-        }
+        self.look_soon();
         loop {
-            match self.sleep() {
+            let due = match self.sleep() {
+                Wake::Look => self.look(),
                 Wake::Closed => return self.journal.write(&self.record(Event::Closed)),
                 Wake::Shared => {
                     let shared = "cannot guard this session any longer: its process has opened another";
@@ -202,11 +169,13 @@ impl Watchdog {
                 }
                 Wake::LeaderGone => return self.take_over(),
                 Wake::ProgramEnded => return self.leave_or_take_over(),
-                Wake::Look => match self.look() {
-                    Ok(Some(Action::End)) => return self.end(),
-                    Ok(_) => {}
-                    Err(why) => self.error(&why),
-                },
+            };
+            match due {
+                None => {}
+                Some(Due::Warn { left }) => self.warn(left),
+                Some(Due::Resume) => self.resume(),
+                Some(Due::Report) => self.report(),
+                Some(Due::End) => return self.end(),
             }
         }
     }
@@ -216,8 +185,8 @@ impl Watchdog {
         heap::trim();
         loop {
             let mut fds = [
-                PollFd::new(self.watched.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.watched.leader.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.session.leader.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
@@ -237,7 +206,7 @@ impl Watchdog {
                 continue;
             }
             // Before the leader's exit: it says goodbye first and exits then.
-            let came = self.watched.signals.take();
+            let came = self.session.signals.take();
             let leader_pid = self.assignment.session.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
             if said(CLOSE_SIGNAL) {
@@ -246,9 +215,9 @@ impl Watchdog {
             if said(SHARED_SIGNAL) {
                 return Wake::Shared;
             }
-            let replaced = self.leader.is_replaced(&self.watched.proc);
+            let replaced = self.leader.is_replaced(&self.session.proc);
             for came in &came {
-                self.hear(came);
+                self.reload(came);
             }
             if leader {
                 return if replaced { Wake::ProgramEnded } else { Wake::LeaderGone };
@@ -267,10 +236,9 @@ impl Watchdog {
         }
     }
 
-    /// Somebody calls, if it is that. New orders hold from now on, and are looked at at once; what is
-    /// wrong with one leaves the old ones.
-    fn hear(&mut self, came: &Received) {
-        let caller = match Caller::of(&self.watched.proc, came) {
+    /// Applies new settings if the signal brings some. Settings that cannot be read change nothing.
+    fn reload(&mut self, came: &Received) {
+        let caller = match Caller::of(&self.session.proc, came) {
             None => return,
             Some(Ok(caller)) => caller,
             Some(Err(why)) => return self.error(&format!("cannot take new settings: {why}")),
@@ -278,7 +246,7 @@ impl Watchdog {
         match &caller.orders {
             Ok(orders) => {
                 let before = self.assignment.orders.clone();
-                self.obey(orders.clone());
+                self.change_settings(orders.clone());
                 caller.answer(Ok(&before));
             }
             Err(why) => {
@@ -288,23 +256,26 @@ impl Watchdog {
         }
     }
 
-    fn obey(&mut self, orders: Orders) {
-        // Who has been warned is not to begin anew because somebody else's rule was changed.
+    fn change_settings(&mut self, orders: Orders) {
+        // A reload for somebody else's rule must not take a warning back.
         if orders == self.assignment.orders {
             return;
         }
-        self.activity.count_output(orders.activity.output);
-        if orders.activity.cpu && self.jobs.is_none() {
-            // What was busy before nobody asked is not known: it has the benefit of the doubt.
-            self.activity.note(Moment::now().boot);
-        }
-        self.jobs = orders.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
-        self.schedule = schedule(&orders);
+        self.judge.change_settings(Moment::now(), &orders);
         self.journal.set_debug(orders.debug);
         let record = ordered(self.record(Event::Reloaded), &orders);
         self.assignment.orders = orders;
         self.journal.write(&record);
-        if let Err(e) = self.alarm.set(0) {
+        self.look_soon();
+    }
+
+    fn look_soon(&mut self) {
+        // A time that has passed rings at once.
+        self.set_alarm(0);
+    }
+
+    pub(super) fn set_alarm(&mut self, boot: Nanos) {
+        if let Err(e) = self.alarm.set(boot) {
             self.error(&format!("cannot set the alarm: {e}"));
         }
     }
@@ -322,7 +293,7 @@ impl Watchdog {
     /// A log daemon that is just being restarted still gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
-            let _ = poll(&mut [], timeout(RETRY));
+            pause(RETRY);
             self.journal.flush();
         }
     }
@@ -335,8 +306,4 @@ fn client(session: &Session) -> Client {
         Some(connection) => Client::Connection(connection.cookie),
         None => address().map_or(Client::Unknown, Client::At),
     }
-}
-
-fn schedule(orders: &Orders) -> Schedule {
-    Schedule::new(orders.limit, orders.notty, &orders.warn, orders.kill == Kill::None)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::helper::connection::Client;
-use crate::helper::members::Standing;
+use crate::helper::members::SessionIdentity;
 use crate::helper::terminals::Finder;
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::pidfd::PidFd;
@@ -12,11 +12,11 @@ use crate::sys::signals::Signals;
 
 /// The session, as far as the end has to know it.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchedSession {
     /// Where processes are looked up.
     pub proc: Proc,
     /// What tells its processes from others.
-    pub standing: Standing,
+    pub identity: SessionIdentity,
     /// What tells its terminals from others.
     pub finder: Finder,
     /// The leader, dead or alive.

@@ -35,8 +35,8 @@ static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 /// The list. `None` where it cannot be had: a thread that held it may have been lost in a fork.
 fn list() -> Option<MutexGuard<'static, Vec<Open>>> {
     // It is held for microseconds.
-    const TRIES: usize = 1000;
-    for _ in 0..TRIES {
+    const LOCK_TRIES: usize = 1000;
+    for _ in 0..LOCK_TRIES {
         match OPEN.try_lock() {
             Ok(list) => return Some(list),
             Err(TryLockError::Poisoned(list)) => return Some(list.into_inner()),

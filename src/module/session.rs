@@ -17,7 +17,7 @@ use crate::policy::files::Files;
 use crate::policy::{self, Fault, OnError, Resolved, Settings, Words};
 use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, Orders, SHARED_SIGNAL, Session};
 use crate::record::{Event, Key, Record, Severity};
-use crate::sys::cgroup::Places;
+use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::logind;
 use crate::sys::nss::Person;
@@ -113,7 +113,7 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         libpam::log(pamh, record);
     }
     if decided.resolved.settings.limit.is_none() {
-        let places = Places::of(&Proc::default(), getpid());
+        let places = Cgroups::of(&Proc::default(), getpid());
         let record = login
             .record(Event::Exempt)
             .with_some(Key::Uid, decided.uid)
@@ -181,7 +181,7 @@ fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
     let leader = getpid();
     let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
-    let told = Places::parse(&cgroup).session().map(logind::kind_of);
+    let told = Cgroups::parse(&cgroup).session().map(logind::kind_of);
     let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
     exceptions::exception(&login.service.to_string_lossy(), &session, login.rhost.is_some())
 }

@@ -322,8 +322,8 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
 unsafe fn reset_limits() {
     const URGENT: c_int = -20;
     const DESCRIPTORS: libc::rlim_t = 4096;
-    const STACK: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
-    const NONE: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    const STACK_LIMIT: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
+    const ZERO: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     const FREE: libc::rlimit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     let limits = [
         (libc::RLIMIT_CPU, &FREE),
@@ -335,8 +335,8 @@ unsafe fn reset_limits() {
         (libc::RLIMIT_MEMLOCK, &FREE),
         (libc::RLIMIT_SIGPENDING, &FREE),
         (libc::RLIMIT_RTTIME, &FREE),
-        (libc::RLIMIT_STACK, &STACK),
-        (libc::RLIMIT_CORE, &NONE),
+        (libc::RLIMIT_STACK, &STACK_LIMIT),
+        (libc::RLIMIT_CORE, &ZERO),
         // For the pidfds of an end, and then some.
         (libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: DESCRIPTORS, rlim_max: DESCRIPTORS }),
     ];
@@ -346,7 +346,7 @@ unsafe fn reset_limits() {
         for (resource, limit) in limits {
             if libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(limit), none) < 0 {
                 // Up to the hard limit is always allowed.
-                let mut own = NONE;
+                let mut own = ZERO;
                 libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit>(), &raw mut own);
                 own.rlim_cur = own.rlim_max;
                 libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const own, none);

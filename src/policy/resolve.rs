@@ -90,14 +90,14 @@ mod tests {
     use nix::sys::resource::{Resource, setrlimit};
 
     use super::*;
-    use crate::sys::offload::{self, Aside};
+    use crate::sys::offload::{self, Offload};
 
     #[test]
     fn a_question_that_name_services_do_not_answer_is_a_fault_of_the_rule_that_asks() {
         for rule in ["@adm * * * timeout=off", "*,!uid:1000- * * * timeout=off"] {
             let policy = Policy::parse(PathBuf::from("/f"), &format!("\n{rule}\n")).unwrap();
             // Without a descriptor nothing can be asked. In a child, because the limit is the whole process's.
-            let answer = Aside::default().run(|pipe| {
+            let answer = Offload::default().run(|pipe| {
                 let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
                 let person = Person::named("root");
                 let (user, service) = ("root", "sshd");

@@ -46,11 +46,11 @@ impl Moment {
     /// being scheduled away there must not look like a step of the wall clock.
     #[must_use]
     pub fn now() -> Self {
-        const TRIES: usize = 8;
+        const READ_TRIES: usize = 8;
         const TOGETHER: Nanos = SECOND / 1000;
         let read = || (read(Clock::CLOCK_BOOTTIME), read(Clock::CLOCK_REALTIME), read(Clock::CLOCK_BOOTTIME));
         let mut best = read();
-        for _ in 1..TRIES {
+        for _ in 1..READ_TRIES {
             if best.2 - best.0 < TOGETHER {
                 break;
             }

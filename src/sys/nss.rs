@@ -229,14 +229,14 @@ fn is_failure(errno: Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::offload::{self, Aside};
+    use crate::sys::offload::{self, Offload};
     use nix::sys::resource::{Resource, setrlimit};
 
     #[test]
     fn silence_of_name_services_is_no_answer() {
         assert!(Person::named("root").is_told().is_ok());
         // Without a descriptor nothing can be asked. In a child, because that is the whole process's.
-        let answer = Aside::default().run(|pipe| {
+        let answer = Offload::default().run(|pipe| {
             let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
             let person = Person::named("root");
             let silent = person.is_told().is_err() && person.uid().is_none();
@@ -249,7 +249,7 @@ mod tests {
     fn groups_that_may_be_incomplete_are_no_proof_against_membership() {
         // The user and both groups are known already when the descriptors run out: only the list of the
         // user's groups fails then.
-        let answer = Aside::default().run(|pipe| {
+        let answer = Offload::default().run(|pipe| {
             let person = Person::named("root");
             let id = |group| matches!(person.id_of(group), Ok(Some(_)));
             let known = person.is_told().is_ok() && id("root") && id("daemon");
@@ -264,7 +264,7 @@ mod tests {
     fn a_name_that_nobody_can_have_is_not_known() {
         // In a child, because services that are asked here for the first time would answer in the other
         // tests, too.
-        let answer = Aside::default().run(|pipe| {
+        let answer = Offload::default().run(|pipe| {
             let unknown = [&b"no-such-name"[..], b"\xff\xfe", b"a\0b", b""].iter().all(|name| {
                 let name = OsStr::from_bytes(name);
                 user_exists(name) == Ok(false) && Person::named(name).uid().is_none()

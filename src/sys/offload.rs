@@ -29,13 +29,13 @@ const SLICES: usize = 10;
 
 /// Runs work in children, one at a time.
 #[derive(Debug, Default)]
-pub struct Aside {
+pub struct Offload {
     /// A child that gave no answer in time and is not buried: nothing more is asked until it is, or
     /// there would soon be many.
     stuck: Option<Pid>,
 }
 
-impl Aside {
+impl Offload {
     /// Runs `work` in a child and answers what that has written: all of it, or what came in time.
     ///
     /// The process must have one thread.
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_child_is_known_by_its_name() {
-        let name =
-            Aside::default().run(|pipe| answer(pipe, &std::fs::read("/proc/self/comm").unwrap_or_default()));
+        let name = Offload::default()
+            .run(|pipe| answer(pipe, &std::fs::read("/proc/self/comm").unwrap_or_default()));
         assert_eq!(name, [NAME.to_bytes(), b"\n"].concat());
     }
 }

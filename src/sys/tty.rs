@@ -51,10 +51,10 @@ impl Unread {
 /// changes just now.
 pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
     /// Who switches modes all the time may do so between mode and count, and back, but not so often.
-    const TIMES: usize = 16;
+    const COUNTS: usize = 16;
     let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
     let found = count(&tty)?;
-    for _ in 1..TIMES {
+    for _ in 1..COUNTS {
         if count(&tty)? != found {
             return Err(io::Error::other("the queue changes just now"));
         }
@@ -72,7 +72,7 @@ fn count(tty: &File) -> io::Result<Unread> {
     Ok(Unread { count: u32::try_from(count).map_err(io::Error::other)?, mode: mode.bits() })
 }
 
-/// Writes a text, if the terminal takes it at once. May hang as [`unread`] may: to be run aside.
+/// Writes a text, if the terminal takes it at once. May hang as [`unread`] may: to be run in [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub fn is_virtual_console(device: u64) -> bool {
 }
 
 /// Whether a virtual console is in graphics mode, as a display server sets it (`KDGETMODE`,
-/// ioctl_console(2)). May hang as [`unread`] may: to be run aside.
+/// ioctl_console(2)). May hang as [`unread`] may: to be run in [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///

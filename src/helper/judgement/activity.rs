@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::helper::judgement::credits::{Claim, Doubt, Doubts};
 pub use crate::helper::judgement::evidence::Sample;
-use crate::helper::judgement::evidence::{Evidence, Known, Look, SETTLED, Times};
+use crate::helper::judgement::evidence::{Evidence, KnownTerminal, Look, SETTLED, Times};
 use crate::helper::judgement::witness::Witness;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::{DeviceId, Stamps};
@@ -20,7 +20,7 @@ const DELAY: Nanos = SECOND;
 /// The session's terminals and the last activity on any of them.
 #[derive(Clone, Debug)]
 pub struct Activity {
-    terminals: BTreeMap<DeviceId, Known>,
+    terminals: BTreeMap<DeviceId, KnownTerminal>,
     /// Output counts.
     output: bool,
     last: Nanos,

@@ -10,43 +10,43 @@ use std::os::fd::RawFd;
 
 use nix::unistd::Pid;
 
-use crate::helper::members::descendants::Lineage;
+use crate::helper::members::descendants::Descendants;
 use crate::sys::devnode;
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId, Process, Started};
 use crate::sys::tty;
 
 /// What tells who sits on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sitter {
+enum Controller {
     /// The session that the kernel named, by the process that leads it.
     Session(ProcId),
     /// Nobody else has a terminal of this number.
-    Number,
+    Anybody,
     /// Nobody can be asked: the leader's own session, and those that its descendants lead.
-    Kin,
+    Descendants,
 }
 
 /// One terminal.
 #[derive(Clone, Copy, Debug)]
-struct Seat {
+struct Entry {
     device: u64,
-    sitter: Sitter,
+    controller: Controller,
 }
 
 /// The terminals of the session, as they are during one survey.
-pub struct Seats<'a> {
+pub struct ControllingSessions<'a> {
     proc: &'a Proc,
     /// As it was when it opened the session.
     leader: Process,
     pidfd: &'a PidFd,
-    seats: Vec<Seat>,
+    controlling: Vec<Entry>,
     /// The descendants of the leader or, when that is gone, of those that hold its masters.
-    lineages: RefCell<Vec<Lineage<'a>>>,
+    descendants: RefCell<Vec<Descendants<'a>>>,
 }
 
-impl<'a> Seats<'a> {
+impl<'a> ControllingSessions<'a> {
     /// No terminals yet. `pidfd` is the leader's, and `holders` hold its masters when it is gone.
     pub(in crate::helper) fn new(
         proc: &'a Proc,
@@ -55,30 +55,36 @@ impl<'a> Seats<'a> {
         holders: &[Process],
     ) -> Self {
         let alive = if pidfd.has_exited() { None } else { Some(leader.id.pid) };
-        let lineages = alive
+        let descendants = alive
             .into_iter()
             .chain(holders.iter().map(|holder| holder.id.pid))
-            .map(|pid| Lineage::of(proc, pid));
-        Self { proc, leader, pidfd, seats: Vec::new(), lineages: RefCell::new(lineages.collect()) }
+            .map(|pid| Descendants::of(proc, pid));
+        Self {
+            proc,
+            leader,
+            pidfd,
+            controlling: Vec::new(),
+            descendants: RefCell::new(descendants.collect()),
+        }
     }
 
     /// Adds a terminal whose master nobody holds for the session, or that cannot be asked.
     pub(in crate::helper) fn add(&mut self, device: u64) {
-        let sitter = if devnode::is_pty(device) { Sitter::Kin } else { Sitter::Number };
-        self.seats.push(Seat { device, sitter });
+        let controller = if devnode::is_pty(device) { Controller::Descendants } else { Controller::Anybody };
+        self.controlling.push(Entry { device, controller });
     }
 
     /// Adds the terminals behind masters.
-    pub(in crate::helper) fn ask(&mut self, masters: &[Master<'_>], aside: &mut Aside) {
-        let told = sessions(self.proc, masters, aside);
+    pub(in crate::helper) fn ask(&mut self, masters: &[Master<'_>], offload: &mut Offload) {
+        let told = sessions(self.proc, masters, offload);
         for (n, master) in masters.iter().enumerate() {
             let device = master.device;
-            let sitter = match told.get(&n) {
+            let controller = match told.get(&n) {
                 Some(None) => continue,
-                Some(Some(leads)) => Sitter::Session(*leads),
-                None => Sitter::Kin,
+                Some(Some(leads)) => Controller::Session(*leads),
+                None => Controller::Descendants,
             };
-            self.seats.push(Seat { device, sitter });
+            self.controlling.push(Entry { device, controller });
         }
     }
 
@@ -86,13 +92,15 @@ impl<'a> Seats<'a> {
     /// says that it is one of the session's by its scope or audit id: that decides where the leader is gone
     /// and cannot vouch for the terminal.
     #[must_use]
-    pub fn hold(&self, process: &Process, known: bool) -> bool {
-        self.seats.iter().filter(|seat| seat.device == process.tty).any(|seat| match seat.sitter {
-            // The number of a session is not used again before its leader is gone, and with that everybody in
-            // the session loses the terminal.
-            Sitter::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
-            Sitter::Number => known || !self.pidfd.has_exited(),
-            Sitter::Kin => (known && self.pidfd.has_exited()) || self.are_kin(process),
+    pub fn include(&self, process: &Process, known: bool) -> bool {
+        self.controlling.iter().filter(|entry| entry.device == process.tty).any(|entry| {
+            match entry.controller {
+                // The number of a session is not used again before its leader is gone, and with that everybody in
+                // the session loses the terminal.
+                Controller::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
+                Controller::Anybody => known || !self.pidfd.has_exited(),
+                Controller::Descendants => (known && self.pidfd.has_exited()) || self.are_kin(process),
+            }
         })
     }
 
@@ -107,7 +115,7 @@ impl<'a> Seats<'a> {
         }
         let leads = self.proc.process(process.session);
         let leads = leads.filter(|leads| leads.session == process.session && leads.tty == process.tty);
-        leads.is_some_and(|leads| self.lineages.borrow_mut().iter_mut().any(|kin| kin.confirms(&leads)))
+        leads.is_some_and(|leads| self.descendants.borrow_mut().iter_mut().any(|kin| kin.include(&leads)))
     }
 }
 
@@ -129,11 +137,11 @@ type Told = Option<ProcId>;
 ///
 /// Done aside, because a copy of the master may turn out to be the last one. Closing the last one hangs the
 /// terminal up, and the terminal's owner can make that take long.
-fn sessions(proc: &Proc, masters: &[Master<'_>], aside: &mut Aside) -> BTreeMap<usize, Told> {
+fn sessions(proc: &Proc, masters: &[Master<'_>], offload: &mut Offload) -> BTreeMap<usize, Told> {
     if masters.is_empty() {
         return BTreeMap::new();
     }
-    let answer = aside.run(|pipe| {
+    let answer = offload.run(|pipe| {
         for (n, master) in masters.iter().enumerate() {
             if let Some(told) = session(proc, master) {
                 offload::answer(pipe, line(n, told).as_bytes());
@@ -160,17 +168,17 @@ fn read(line: &str) -> Option<(usize, Told)> {
 /// The session on a terminal; `None` when the master cannot be asked.
 fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
     /// A terminal may be given from session to session, but hardly so often while we ask.
-    const TIMES: usize = 16;
+    const ASK_TRIES: usize = 16;
     let Master { holder, fd, number, .. } = *master;
     let master = holder.duplicate(fd).ok()?;
     // The descriptor may have become another pty's.
     if tty::number(&master).ok()? != number {
         return None;
     }
-    for _ in 0..TIMES {
+    for _ in 0..ASK_TRIES {
         let Some(pid) = tty::session(&master).ok()? else { return Some(None) };
         let leads = proc.process(pid);
-        // Asked again, because the session may have ended before its leader was read.
+        // ClientConnection again, because the session may have ended before its leader was read.
         if tty::session(&master).is_ok_and(|now| now == Some(pid)) {
             if let Some(leads) = leads {
                 return Some(Some(leads.id));
@@ -212,7 +220,8 @@ mod tests {
         fn of(processes: &[(i32, i32, i32, u64)]) -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let (process, serial) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let table = Self(std::env::temp_dir().join(format!("idle-watchdog-seats-{process}-{serial}")));
+            let table =
+                Self(std::env::temp_dir().join(format!("idle-watchdog-controlling-{process}-{serial}")));
             processes.iter().for_each(|process| table.add(*process, 0));
             table
         }
@@ -263,9 +272,9 @@ mod tests {
         let proc = table.proc();
         let leader = find(&proc, LEADER);
         let sitting = |pidfd: &PidFd, known| -> Vec<i32> {
-            let mut seats = Seats::new(&proc, leader, pidfd, &[]);
-            seats.add(PTY);
-            let sits = |pid: &i32| seats.hold(&find(&proc, *pid), known);
+            let mut controlling = ControllingSessions::new(&proc, leader, pidfd, &[]);
+            controlling.add(PTY);
+            let sits = |pid: &i32| controlling.include(&find(&proc, *pid), known);
             LOGIN.iter().map(|process| process.0).filter(sits).collect()
         };
         assert_eq!(sitting(&alive, false), [LEADER, 110, 111, 112]);
@@ -282,9 +291,9 @@ mod tests {
         for (pidfd, known, expected) in
             [(&alive, false, true), (&alive, true, true), (&dead, false, false), (&dead, true, true)]
         {
-            let mut seats = Seats::new(&proc, process, pidfd, &[]);
-            seats.add(CONSOLE);
-            assert_eq!(seats.hold(&process, known), expected);
+            let mut controlling = ControllingSessions::new(&proc, process, pidfd, &[]);
+            controlling.add(CONSOLE);
+            assert_eq!(controlling.include(&process, known), expected);
         }
     }
 
@@ -293,13 +302,13 @@ mod tests {
         let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
         for pidfd in [&alive, &dead] {
-            let mut seats = Seats::new(&proc, find(&proc, LEADER), pidfd, &[]);
-            seats.seats.push(Seat { device: PTY, sitter: Sitter::Session(id(110, 0)) });
-            let holds = |pid| seats.hold(&find(&proc, pid), true);
+            let mut controlling = ControllingSessions::new(&proc, find(&proc, LEADER), pidfd, &[]);
+            controlling.controlling.push(Entry { device: PTY, controller: Controller::Session(id(110, 0)) });
+            let holds = |pid| controlling.include(&find(&proc, pid), true);
             assert!(holds(110) && holds(111));
             assert!(!holds(LEADER) && !holds(112) && !holds(200) && !holds(201));
             let elsewhere = Process { tty: OTHER, ..find(&proc, 111) };
-            assert!(!seats.hold(&elsewhere, true));
+            assert!(!controlling.include(&elsewhere, true));
         }
     }
 
@@ -307,12 +316,12 @@ mod tests {
     fn a_session_whose_number_was_used_again_is_another_one() {
         let (table, [alive, _]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
-        let mut seats = Seats::new(&proc, find(&proc, LEADER), &alive, &[]);
-        seats.seats.push(Seat { device: PTY, sitter: Sitter::Session(id(110, 0)) });
+        let mut controlling = ControllingSessions::new(&proc, find(&proc, LEADER), &alive, &[]);
+        controlling.controlling.push(Entry { device: PTY, controller: Controller::Session(id(110, 0)) });
         let job = find(&proc, 111);
-        assert!(seats.hold(&job, false));
+        assert!(controlling.include(&job, false));
         table.add((110, 1, 110, PTY), 7);
-        assert!(!seats.hold(&job, false));
+        assert!(!controlling.include(&job, false));
     }
 
     /// A process that leads a session on a new terminal, and the master.

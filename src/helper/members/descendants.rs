@@ -12,12 +12,12 @@ use crate::sys::proc::{Proc, Process};
 const INIT: Pid = Pid::from_raw(1);
 
 /// What is known of the descendants of one process.
-struct Kinship {
+struct Ancestry {
     ancestor: Pid,
     known: BTreeMap<Pid, bool>,
 }
 
-impl Kinship {
+impl Ancestry {
     fn of(ancestor: Pid) -> Self {
         Self { ancestor, known: BTreeMap::new() }
     }
@@ -51,17 +51,17 @@ impl Kinship {
 }
 
 /// The processes of one survey, each read once, and who of them descends from the leader.
-pub struct Lineage<'a> {
+pub struct Descendants<'a> {
     proc: &'a Proc,
     read: BTreeMap<Pid, Option<Process>>,
-    kinship: Kinship,
+    ancestry: Ancestry,
 }
 
-impl<'a> Lineage<'a> {
+impl<'a> Descendants<'a> {
     /// Nothing is read yet.
     #[must_use]
     pub fn of(proc: &'a Proc, leader: Pid) -> Self {
-        Self { proc, read: BTreeMap::new(), kinship: Kinship::of(leader) }
+        Self { proc, read: BTreeMap::new(), ancestry: Ancestry::of(leader) }
     }
 
     /// A process, as it was when it was read first.
@@ -70,10 +70,10 @@ impl<'a> Lineage<'a> {
     }
 
     /// Whether the leader is among a process's ancestors.
-    pub fn confirms(&mut self, process: &Process) -> bool {
-        let Self { proc, read, kinship } = self;
+    pub fn include(&mut self, process: &Process) -> bool {
+        let Self { proc, read, ancestry } = self;
         let mut get = |pid| *read.entry(pid).or_insert_with(|| proc.process(pid));
-        kinship.includes_child_of(process.parent, |pid| get(pid).map(|process| process.parent))
+        ancestry.includes_child_of(process.parent, |pid| get(pid).map(|process| process.parent))
     }
 }
 
@@ -85,14 +85,14 @@ mod tests {
 
     /// Asks for the children of `parents`; the answers, and how often a parent was looked up.
     fn ask(table: &BTreeMap<i32, i32>, parents: impl IntoIterator<Item = i32>) -> (Vec<bool>, usize) {
-        let (mut kinship, mut count) = (Kinship::of(Pid::from_raw(LEADER)), 0);
+        let (mut ancestry, mut count) = (Ancestry::of(Pid::from_raw(LEADER)), 0);
         let mut lookup = |pid: Pid| {
             count += 1;
             table.get(&pid.as_raw()).copied().map(Pid::from_raw)
         };
         let answers = parents
             .into_iter()
-            .map(|parent| kinship.includes_child_of(Pid::from_raw(parent), &mut lookup))
+            .map(|parent| ancestry.includes_child_of(Pid::from_raw(parent), &mut lookup))
             .collect();
         (answers, count)
     }

@@ -1,7 +1,7 @@
 //! Whom the end applies to.
 //!
-//! [`judge`] is the rule, pure; [`Standing`] is what the session is known by, found when the
-//! watchdog is armed; [`Standing::survey`] applies the one to the other and to all processes.
+//! [`judge`] is the rule, pure; [`SessionIdentity`] is what the session is known by, found when the
+//! watchdog is armed; [`SessionIdentity::survey`] applies the one to the other and to all processes.
 
 pub mod controlling;
 pub mod descendants;
@@ -11,9 +11,9 @@ use std::ffi::OsString;
 
 use nix::unistd::{Pid, getpid};
 
-use crate::helper::members::controlling::Seats;
-use crate::helper::members::descendants::Lineage;
-use crate::sys::cgroup::{Frozen, Places, Scope};
+use crate::helper::members::controlling::ControllingSessions;
+use crate::helper::members::descendants::Descendants;
+use crate::sys::cgroup::{Cgroups, Frozen, SessionScope};
 use crate::sys::proc::{AuditSession, Proc, ProcId, Process};
 use crate::sys::subuid::Subuids;
 
@@ -28,14 +28,14 @@ pub struct Owner {
 
 /// What sets the session apart from all others.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct SessionIdentity {
     leader: Process,
     owner: Owner,
     /// The leader was already inside a login session (su, sudo, login run from a shell): what sits on its
     /// terminal may be the outer session's.
     nested: bool,
     /// The scope systemd made for this session.
-    scope: Option<Scope>,
+    scope: Option<SessionScope>,
     /// The leader's audit session id.
     audit: Option<AuditSession>,
     /// pam_loginuid made that id for this session.
@@ -63,7 +63,7 @@ pub struct Traits {
 
 /// What the rule says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Membership {
     /// The end applies to it.
     Member,
     /// It looks like a member, and is left alone: somebody else's login, or a daemon.
@@ -74,24 +74,24 @@ pub enum Verdict {
 
 /// The rule.
 #[must_use]
-pub fn judge(nested: bool, t: Traits) -> Verdict {
+pub fn judge(nested: bool, t: Traits) -> Membership {
     if t.leader {
-        return Verdict::Member;
+        return Membership::Member;
     }
     // In a nested session the shell that it was started from sits on the same terminal.
     if t.on_terminal && (!nested || t.descendant || t.in_scope || t.same_audit) {
-        return Verdict::Member;
+        return Membership::Member;
     }
     if t.descendant || t.in_scope {
         // A login through an sshd that was started from this session sits in the same scope, and descends from
         // the leader where somebody adopts orphans (PR_SET_CHILD_SUBREAPER).
-        return if t.other_audit { Verdict::Spared } else { Verdict::Member };
+        return if t.other_audit { Membership::Spared } else { Membership::Member };
     }
     if t.same_audit {
         // A service that is restarted from the session keeps the id.
-        return if t.other_user { Verdict::Spared } else { Verdict::Member };
+        return if t.other_user { Membership::Spared } else { Membership::Member };
     }
-    Verdict::Stranger
+    Membership::Stranger
 }
 
 /// A process of the session's.
@@ -120,16 +120,16 @@ pub struct Survey {
     pub unsettled: bool,
 }
 
-impl Standing {
-    /// Found when the watchdog is armed, right after the leader's stack set the session up. `places`
+impl SessionIdentity {
+    /// Found when the watchdog is armed, right after the leader's stack set the session up. `cgroups`
     /// are the leader's.
     #[must_use]
-    pub fn of(proc: &Proc, leader: &Process, places: &Places, owner: Owner) -> Self {
+    pub fn of(proc: &Proc, leader: &Process, cgroups: &Cgroups, owner: Owner) -> Self {
         let parent = leader.parent;
         let audit = proc.audit_session(leader.id.pid);
         let own_audit = audit.is_some() && proc.audit_session(parent) != audit;
         let same_audit = audit.is_some() && !own_audit;
-        let same_scope = places.in_scope() && Places::of(proc, parent) == *places;
+        let same_scope = cgroups.in_scope() && Cgroups::of(proc, parent) == *cgroups;
         // A superserver that starts `sshd -i` may share its session (setsid(2)) as a shell does, but has no
         // terminal.
         let at_terminal =
@@ -138,7 +138,7 @@ impl Standing {
         // program that lets people in from outside is run by root.
         let called = proc.uids(leader.id.pid).is_some_and(|(real, _)| real != 0);
         let nested = at_terminal || same_audit || called || (same_scope && !own_audit);
-        let scope = if same_scope { None } else { places.scope() };
+        let scope = if same_scope { None } else { cgroups.scope() };
         Self { leader: *leader, owner, nested, scope, audit, own_audit }
     }
 
@@ -151,7 +151,7 @@ impl Standing {
     /// Stops everything in the session's own scope, where it has one, until what is answered is dropped.
     #[must_use]
     pub fn freeze(&self) -> Option<Frozen> {
-        self.scope.as_ref().and_then(Scope::freeze)
+        self.scope.as_ref().and_then(SessionScope::freeze)
     }
 
     /// The session's processes are known by the audit id.
@@ -174,8 +174,13 @@ impl Standing {
     ///
     /// The newest first: one that forks and exits all the time is met while it still is the one
     /// listed. `visit` is told of each member at once. Of most processes two small files are read.
-    pub fn survey(&self, proc: &Proc, seats: &Seats<'_>, visit: impl FnMut(&Member)) -> Survey {
-        self.survey_of(proc, proc.newest_first(), seats, visit)
+    pub fn survey(
+        &self,
+        proc: &Proc,
+        controlling: &ControllingSessions<'_>,
+        visit: impl FnMut(&Member),
+    ) -> Survey {
+        self.survey_of(proc, proc.newest_first(), controlling, visit)
     }
 
     /// Looks at the processes with these numbers only, in this order.
@@ -183,30 +188,30 @@ impl Standing {
         &self,
         proc: &Proc,
         pids: Vec<Pid>,
-        seats: &Seats<'_>,
+        controlling: &ControllingSessions<'_>,
         mut visit: impl FnMut(&Member),
     ) -> Survey {
-        let mut lineage = self.lineage(proc);
+        let mut descendants = self.descendants(proc);
         // The leader's number may be somebody else's by now.
         let leader_lives =
-            lineage.get(self.leader.id.pid).is_some_and(|process| process.id == self.leader.id);
+            descendants.get(self.leader.id.pid).is_some_and(|process| process.id == self.leader.id);
         let mut survey = Survey::default();
         let strangers = Strangers::new(proc, &self.owner);
         let me = getpid();
         for (age, pid) in pids.into_iter().enumerate() {
-            let Some(process) = lineage.get(pid) else {
-                survey.unsettled |= age < NEWEST;
+            let Some(process) = descendants.get(pid) else {
+                survey.unsettled |= age < NEWEST_STAY;
                 continue;
             };
             if process.dead || pid == me {
                 continue;
             }
             let leader = leader_lives && pid == self.leader.id.pid;
-            let descendant = leader_lives && !leader && lineage.confirms(&process);
+            let descendant = leader_lives && !leader && descendants.include(&process);
             let kin = Traits { leader, descendant, ..Traits::default() };
-            let traits = self.traits(proc, &process, kin, seats, &strangers);
+            let traits = self.traits(proc, &process, kin, controlling, &strangers);
             match judge(self.nested, traits) {
-                Verdict::Member => {
+                Membership::Member => {
                     let member = Member {
                         process,
                         leader,
@@ -217,8 +222,8 @@ impl Standing {
                     visit(&member);
                     survey.members.push(member);
                 }
-                Verdict::Spared => survey.spared.push(pid),
-                Verdict::Stranger => {}
+                Membership::Spared => survey.spared.push(pid),
+                Membership::Stranger => {}
             }
         }
         survey
@@ -251,35 +256,35 @@ impl Standing {
     /// Whether the scope or the audit id says that a process is the session's.
     fn known(&self, proc: &Proc, pid: Pid) -> bool {
         match &self.scope {
-            Some(scope) => scope.holds(&Places::of(proc, pid)),
+            Some(scope) => scope.holds(&Cgroups::of(proc, pid)),
             None => self.own_audit && proc.audit_session(pid) == self.audit,
         }
     }
 
     /// For reading anew who descends from the leader.
     #[must_use]
-    pub fn lineage<'a>(&self, proc: &'a Proc) -> Lineage<'a> {
-        Lineage::of(proc, self.leader.id.pid)
+    pub fn descendants<'a>(&self, proc: &'a Proc) -> Descendants<'a> {
+        Descendants::of(proc, self.leader.id.pid)
     }
 
-    /// All traits, where those of kinship are known. What cannot change the verdict is not read.
+    /// All traits, where those of ancestry are known. What cannot change the verdict is not read.
     fn traits(
         &self,
         proc: &Proc,
         process: &Process,
         kin: Traits,
-        seats: &Seats<'_>,
+        controlling: &ControllingSessions<'_>,
         strangers: &Strangers<'_>,
     ) -> Traits {
         let pid = process.id.pid;
-        let in_scope = self.scope.as_ref().is_some_and(|scope| scope.holds(&Places::of(proc, pid)));
+        let in_scope = self.scope.as_ref().is_some_and(|scope| scope.holds(&Cgroups::of(proc, pid)));
         let asked = self.by_audit() || kin.descendant || in_scope;
         let audit = if asked { proc.audit_session(pid) } else { None };
         let same_audit = self.by_audit() && audit == self.audit;
         // Where the leader has no id its processes may take any, once.
         let other_audit = self.audit.is_some() && audit.is_some() && audit != self.audit;
         let known = (in_scope || same_audit) && !other_audit;
-        let on_terminal = process.tty != 0 && seats.hold(process, known);
+        let on_terminal = process.tty != 0 && controlling.include(process, known);
         let asked = same_audit && !kin.leader && !kin.descendant && !on_terminal;
         let other_user = asked && strangers.include(pid);
         Traits { in_scope, same_audit, other_audit, on_terminal, other_user, ..kin }
@@ -287,7 +292,7 @@ impl Standing {
 }
 
 /// How many of the newest processes must not vanish under a survey that is to be believed.
-const NEWEST: usize = 64;
+const NEWEST_STAY: usize = 64;
 
 /// Those who are not the session's user, and cannot be them under another id.
 struct Strangers<'a> {
@@ -355,7 +360,7 @@ mod tests {
     fn the_leader_and_what_descends_of_its_login_are_members_always() {
         for t in all().filter(|t| t.leader || (t.descendant && !t.other_audit)) {
             for nested in [false, true] {
-                assert_eq!(judge(nested, t), Verdict::Member, "{t:?}");
+                assert_eq!(judge(nested, t), Membership::Member, "{t:?}");
             }
         }
     }
@@ -363,7 +368,7 @@ mod tests {
     #[test]
     fn somebody_elses_login_is_spared_unless_it_sits_on_our_terminal() {
         for t in all().filter(|t| !t.leader && t.other_audit && (t.descendant || t.in_scope)) {
-            let expected = if t.on_terminal { Verdict::Member } else { Verdict::Spared };
+            let expected = if t.on_terminal { Membership::Member } else { Membership::Spared };
             for nested in [false, true] {
                 assert_eq!(judge(nested, t), expected, "nested={nested} {t:?}");
             }
@@ -373,33 +378,33 @@ mod tests {
     #[test]
     fn a_nested_session_never_touches_the_outer_one() {
         for t in all().filter(|t| !t.leader && !t.descendant && !t.in_scope && !t.same_audit) {
-            assert_eq!(judge(true, t), Verdict::Stranger, "{t:?}");
+            assert_eq!(judge(true, t), Membership::Stranger, "{t:?}");
         }
     }
 
     #[test]
     fn the_scope_holds_all_but_other_peoples_logins() {
         for t in all().filter(|t| t.in_scope && !t.other_audit) {
-            assert_eq!(judge(false, t), Verdict::Member, "{t:?}");
+            assert_eq!(judge(false, t), Membership::Member, "{t:?}");
         }
     }
 
     #[test]
     fn without_a_scope_a_daemon_of_somebody_elses_is_spared() {
-        assert_eq!(judge(false, Traits { same_audit: true, ..NONE }), Verdict::Member);
+        assert_eq!(judge(false, Traits { same_audit: true, ..NONE }), Membership::Member);
         let daemon = Traits { same_audit: true, other_user: true, ..NONE };
         for nested in [false, true] {
-            assert_eq!(judge(nested, daemon), Verdict::Spared);
-            assert_eq!(judge(nested, Traits { on_terminal: true, ..daemon }), Verdict::Member);
-            assert_eq!(judge(nested, Traits { descendant: true, ..daemon }), Verdict::Member);
+            assert_eq!(judge(nested, daemon), Membership::Spared);
+            assert_eq!(judge(nested, Traits { on_terminal: true, ..daemon }), Membership::Member);
+            assert_eq!(judge(nested, Traits { descendant: true, ..daemon }), Membership::Member);
         }
     }
 
     #[test]
     fn who_sits_on_a_terminal_is_a_member_and_nobody_else_without_a_reason() {
-        assert_eq!(judge(false, Traits { on_terminal: true, ..NONE }), Verdict::Member);
+        assert_eq!(judge(false, Traits { on_terminal: true, ..NONE }), Membership::Member);
         for t in [NONE, Traits { other_audit: true, ..NONE }, Traits { other_user: true, ..NONE }] {
-            assert_eq!(judge(false, t), Verdict::Stranger, "{t:?}");
+            assert_eq!(judge(false, t), Membership::Stranger, "{t:?}");
         }
     }
 }

@@ -7,7 +7,7 @@
 //! names a virtual console to PAM. login(1) has one, and so have su and sudo.
 
 use crate::helper::terminals::terminal::Terminal;
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty;
 
@@ -35,10 +35,10 @@ impl Console {
     }
 
     /// Asks again: the new answer, if it has changed.
-    pub fn look(&mut self, aside: &mut Aside) -> Option<bool> {
+    pub fn look(&mut self, offload: &mut Offload) -> Option<bool> {
         const GRAPHICAL: u8 = 1;
         let Terminal { path, id, .. } = &self.terminal;
-        let answer = aside.run(|pipe| {
+        let answer = offload.run(|pipe| {
             if let Ok(graphical) = tty::is_graphical(path, *id) {
                 offload::answer(pipe, &[u8::from(graphical)]);
             }
@@ -90,7 +90,7 @@ mod tests {
         let terminal = Terminal { name: "tty7".into(), path: "/nonexistent".into(), id };
         for graphical in [false, true] {
             let mut console = Console { terminal: terminal.clone(), graphical };
-            assert_eq!(console.look(&mut Aside::default()), None);
+            assert_eq!(console.look(&mut Offload::default()), None);
             assert_eq!(console.is_graphical(), graphical);
         }
     }

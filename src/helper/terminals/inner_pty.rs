@@ -10,10 +10,10 @@ use std::io;
 
 use once_cell::sync::OnceCell;
 
-use crate::helper::members::controlling::Seats;
+use crate::helper::members::controlling::ControllingSessions;
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty;
@@ -23,16 +23,16 @@ use crate::sys::tty;
 pub fn stamps<'a>(
     proc: &Proc,
     terminals: &[Terminal],
-    seats: impl FnOnce() -> Seats<'a>,
-    aside: &mut Aside,
+    controlling: impl FnOnce() -> ControllingSessions<'a>,
+    offload: &mut Offload,
 ) -> Vec<(DeviceId, Stamps)> {
     if terminals.is_empty() || !kernel_needs_it() {
         return Vec::new();
     }
-    let seats = seats();
+    let controlling = controlling();
     // To open the terminal behind a master may hang, if somebody else has its lock.
-    let answer = aside.run(|pipe| {
-        let holders = proc.processes().filter(|process| relays(proc, process, terminals, &seats));
+    let answer = offload.run(|pipe| {
+        let holders = proc.processes().filter(|process| relays(proc, process, terminals, &controlling));
         for (id, stamps) in holders.flat_map(|holder| slaves(proc, &holder)) {
             offload::answer(pipe, line(id, stamps).as_bytes());
         }
@@ -81,12 +81,17 @@ fn kernel_version() -> Option<(u32, u32)> {
 }
 
 /// Whether a process can only pass on what was typed at one of the terminals.
-fn relays(proc: &Proc, process: &Process, terminals: &[Terminal], seats: &Seats<'_>) -> bool {
+fn relays(
+    proc: &Proc,
+    process: &Process,
+    terminals: &[Terminal],
+    controlling: &ControllingSessions<'_>,
+) -> bool {
     let reads = |terminal: &Terminal| {
         process.tty == terminal.id.device && proc.reads_from(process.id.pid, terminal.id)
     };
     process.tty != 0
-        && seats.hold(process, false)
+        && controlling.include(process, false)
         && proc.uids(process.id.pid).is_some_and(|(_, effective)| effective == 0)
         && terminals.iter().any(reads)
 }

@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 
 use crate::helper::judgement::activity::Sample;
-use crate::helper::members::controlling::{Master, Seats};
+use crate::helper::members::controlling::{ControllingSessions, Master};
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Node};
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty::{self, Unread};
@@ -31,7 +31,7 @@ const SSH: &str = "/dev/ssh";
 
 /// How a leader's terminals are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum FoundBy {
     /// They are the leader's own, noted when it opened the session.
     Own,
     /// Those whose masters the leader holds.
@@ -41,7 +41,7 @@ pub enum Way {
     Sessions,
 }
 
-impl Way {
+impl FoundBy {
     /// The word in the record of arming.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -59,14 +59,14 @@ pub struct Finder {
     proc: Proc,
     /// As it was when it opened the session.
     leader: Process,
-    way: Way,
+    found_by: FoundBy,
     own: Vec<Terminal>,
     /// Their nodes. The leader may become a program of the person's, and hide `/dev` from itself.
     _own_nodes: Vec<Node>,
     /// Those of the last look.
     nodes: BTreeMap<DeviceId, Node>,
     /// Where masters are asked.
-    asked: RefCell<Aside>,
+    asked: RefCell<Offload>,
 }
 
 impl Finder {
@@ -86,23 +86,25 @@ impl Finder {
                 nodes.push(node);
             }
         }
-        let way = if own.is_empty() { Way::Masters } else { Way::Own };
+        let found_by = if own.is_empty() { FoundBy::Masters } else { FoundBy::Own };
         let asked = RefCell::default();
-        Self { proc, leader: *leader, way, own, _own_nodes: nodes, nodes: BTreeMap::new(), asked }
+        Self { proc, leader: *leader, found_by, own, _own_nodes: nodes, nodes: BTreeMap::new(), asked }
     }
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
-    pub fn choose_way(&mut self) {
+    pub fn choose_how_to_find(&mut self) {
         let masters = self.proc.pty_masters(self.leader.id.pid);
-        if self.way == Way::Masters && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
-            self.way = Way::Sessions;
+        if self.found_by == FoundBy::Masters
+            && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+        {
+            self.found_by = FoundBy::Sessions;
         }
     }
 
     /// How the terminals are found.
     #[must_use]
-    pub fn way(&self) -> Way {
-        self.way
+    pub fn found_by(&self) -> FoundBy {
+        self.found_by
     }
 
     /// The leader's own terminals, noted when it opened the session.
@@ -114,10 +116,10 @@ impl Finder {
     /// The terminals there are now.
     #[must_use]
     pub fn find(&self) -> Vec<Terminal> {
-        match self.way {
-            Way::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
-            Way::Masters => self.held_by(self.leader.id.pid),
-            Way::Sessions => self.of_started_sessions(),
+        match self.found_by {
+            FoundBy::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
+            FoundBy::Masters => self.held_by(self.leader.id.pid),
+            FoundBy::Sessions => self.of_started_sessions(),
         }
     }
 
@@ -132,13 +134,18 @@ impl Finder {
     /// and longer for whoever is known to be of the session; the others while their masters are held, by the
     /// leader (`pidfd`) or, when that has died, by `holders`.
     #[must_use]
-    pub fn seats<'a>(&'a self, terminals: &[Terminal], pidfd: &'a PidFd, holders: &[Process]) -> Seats<'a> {
-        let mut seats = Seats::new(&self.proc, self.leader, pidfd, holders);
-        if self.way != Way::Masters && !(self.way == Way::Sessions && pidfd.has_exited()) {
+    pub fn controlling_sessions<'a>(
+        &'a self,
+        terminals: &[Terminal],
+        pidfd: &'a PidFd,
+        holders: &[Process],
+    ) -> ControllingSessions<'a> {
+        let mut controlling = ControllingSessions::new(&self.proc, self.leader, pidfd, holders);
+        if self.found_by != FoundBy::Masters && !(self.found_by == FoundBy::Sessions && pidfd.has_exited()) {
             for terminal in terminals.iter().filter(|terminal| terminal.is_there()) {
-                seats.add(terminal.id.device);
+                controlling.add(terminal.id.device);
             }
-            return seats;
+            return controlling;
         }
         let opened = |holder: &Process| PidFd::of(&self.proc, holder.id);
         let others: Vec<(Pid, PidFd)> =
@@ -147,8 +154,8 @@ impl Finder {
         let holders = leader.into_iter().chain(others.iter().map(|(pid, pidfd)| (*pid, pidfd)));
         let masters: Vec<Master<'_>> =
             holders.flat_map(|(pid, holder)| self.masters_of(terminals, pid, holder)).collect();
-        seats.ask(&masters, &mut self.asked.borrow_mut());
-        seats
+        controlling.ask(&masters, &mut self.asked.borrow_mut());
+        controlling
     }
 
     /// Those masters in a process's hands that are some terminals' ones.
@@ -185,11 +192,11 @@ impl Finder {
         &mut self,
         terminals: &[Terminal],
         pidfd: &PidFd,
-        aside: &mut Aside,
+        offload: &mut Offload,
     ) -> BTreeMap<DeviceId, Sample> {
         let mut samples = BTreeMap::new();
         let mut nodes = BTreeMap::new();
-        for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, aside)) {
+        for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, offload)) {
             // A number may have been freed and used again since the last look. The node is held before its
             // stamps are read: they are this one's, or a later one's that is found out at the next look.
             let before = self.nodes.remove(id);
@@ -199,13 +206,16 @@ impl Finder {
             let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
                 continue;
             };
-            let by_client = self.way == Way::Masters;
+            let by_client = self.found_by == FoundBy::Masters;
             samples.insert(*id, Sample { stamps, unread, inner: false, anew, by_client });
         }
         self.nodes = nodes;
-        for (id, stamps) in
-            inner_pty::stamps(&self.proc, terminals, || self.seats(terminals, pidfd, &[]), aside)
-        {
+        for (id, stamps) in inner_pty::stamps(
+            &self.proc,
+            terminals,
+            || self.controlling_sessions(terminals, pidfd, &[]),
+            offload,
+        ) {
             samples.entry(id).or_insert(Sample {
                 stamps,
                 unread: None,
@@ -219,13 +229,13 @@ impl Finder {
 }
 
 /// What waits in each terminal's queue, for all terminals, in order.
-fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
+fn unread(terminals: &[Terminal], offload: &mut Offload) -> Vec<Option<Unread>> {
     const TOLD: u8 = 1;
     // Nine bytes a terminal: whether it told, and what.
     let answer = if terminals.is_empty() {
         Vec::new()
     } else {
-        aside.run(|pipe| {
+        offload.run(|pipe| {
             for Terminal { path, id, .. } in terminals {
                 let (told, bytes) = match tty::unread(path, *id) {
                     Ok(unread) => (TOLD, unread.to_bytes()),

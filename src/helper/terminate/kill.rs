@@ -14,8 +14,8 @@ use nix::libc::SIGKILL;
 
 use crate::helper::members::{Member, Survey};
 use crate::helper::terminate::bounds::{Bounds, Next};
-use crate::helper::terminate::targets::{Held, hold, is_there, wait_for_exit};
-use crate::helper::terminate::{Ladder, Reach, after};
+use crate::helper::terminate::targets::{Target, is_there, room_for_pidfds, wait_for_exit};
+use crate::helper::terminate::{Reach, Termination, after};
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::proc::ProcId;
 
@@ -26,16 +26,16 @@ const ROUND: Nanos = SECOND / 20;
 const GLANCE: Nanos = ROUND / 10;
 /// How many of the newest processes are looked at between two surveys. A process that starts others
 /// all the time stays among so few for longer than the look takes.
-const NEWEST: usize = 8;
+const CHASED: usize = 8;
 /// How long a process has to die when SIGKILL was sent, on a machine with a lot to do. It starts
 /// nothing any more meanwhile. One that takes longer hangs in the kernel, and is a survivor.
 const DYING: Nanos = 10 * SECOND;
 /// How long the leader has to leave by itself after everybody else has. The others' end makes sshd
 /// leave, and it closes its PAM session then.
-const LEADER: Nanos = SECOND / 2;
+const LEADER_LEAVES: Nanos = SECOND / 2;
 /// How long the process that closes the session for its leader has when everybody else has left.
 /// Nothing makes it hurry, and it asks other services.
-const CLOSER: Nanos = 2 * SECOND;
+const CLOSER_LEAVES: Nanos = 2 * SECOND;
 
 /// Who got SIGKILL so far.
 #[derive(Debug, Default)]
@@ -65,18 +65,18 @@ impl Killed {
 }
 
 /// What one survey has found.
-struct Found {
+struct KilledNow {
     /// Some of those who were killed, to wait for.
-    killed: Vec<Held>,
+    killed: Vec<Target>,
     /// Whoever is to leave last, not killed yet.
-    last: Option<Held>,
+    last: Option<Target>,
     survey: Survey,
 }
 
-impl Ladder<'_> {
+impl Termination<'_> {
     /// Kills whoever is left and whoever is found anew, until nobody is. The last one is killed only if
     /// the end of all the others did not make it leave.
-    pub(in crate::helper) fn kill_all(&mut self, left: Vec<Held>) {
+    pub(in crate::helper) fn kill_all(&mut self, left: Vec<Target>) {
         // Whoever sat on a terminal that is gone by now is not found again.
         for one in &left {
             if !self.leaves_last(&one.member) {
@@ -86,7 +86,7 @@ impl Ladder<'_> {
         let mut bounds = Bounds::new(Moment::now().mono);
         let (mut due, mut restless) = (None, false);
         loop {
-            let Found { mut killed, last, survey } = self.kill_found(restless);
+            let KilledNow { mut killed, last, survey } = self.kill_found(restless);
             let now = Moment::now().mono;
             let fresh = |m: &&Member| !self.leaves_last(m) && !self.killed.outlives(m, now);
             let found = survey.members.iter().any(|member| fresh(&member));
@@ -121,9 +121,9 @@ impl Ladder<'_> {
     }
 
     /// Waits for the last one, and kills it when its time is over.
-    fn urge(&mut self, last: Held, due: &mut Option<Nanos>) {
+    fn urge(&mut self, last: Target, due: &mut Option<Nanos>) {
         let now = Moment::now().mono;
-        let patience = if self.shell_leads { CLOSER } else { LEADER };
+        let patience = if self.shell_leads { CLOSER_LEAVES } else { LEADER_LEAVES };
         let mut until = *due.get_or_insert(now.saturating_add(patience));
         if now >= until {
             self.kill(&last);
@@ -133,13 +133,13 @@ impl Ladder<'_> {
     }
 
     /// They multiply too fast. Everybody found now is killed, too, and has the time to die.
-    fn give_up(&mut self, mut killed: Vec<Held>, last: Option<Held>) {
+    fn give_up(&mut self, mut killed: Vec<Target>, last: Option<Target>) {
         if let Some(last) = last {
             self.kill(&last);
             killed.push(last);
         }
         wait_for_exit(self.session, &mut killed, after(Moment::now(), DYING));
-        let Found { mut killed, survey, .. } = self.kill_found(true);
+        let KilledNow { mut killed, survey, .. } = self.kill_found(true);
         wait_for_exit(self.session, &mut killed, after(Moment::now(), DYING));
         self.outcome.unsettled = true;
         self.note_survivors(&survey);
@@ -153,12 +153,12 @@ impl Ladder<'_> {
     /// One survey. Everybody found is killed at once, because a process that forks and exits all the
     /// time is not there for long; the last one is only held. Where all go and some are restless, they
     /// are frozen meanwhile. (Not always: the leader may be closing the session just then.)
-    fn kill_found(&mut self, restless: bool) -> Found {
+    fn kill_found(&mut self, restless: bool) -> KilledNow {
         let freeze = restless && self.reach == Reach::Session;
-        let frozen = if freeze { self.session.standing.freeze() } else { None };
+        let frozen = if freeze { self.session.identity.freeze() } else { None };
         let (mut killed, mut last) = (Vec::new(), None);
         let (mut tried, mut forbidden) = (std::mem::take(&mut self.killed), 0);
-        let hold = hold();
+        let hold = room_for_pidfds();
         let mut survey = self.find(None, |one| {
             if self.leaves_last(&one.member) {
                 last = Some(one);
@@ -172,7 +172,7 @@ impl Ladder<'_> {
         });
         survey.unsettled &= !frozen.is_some_and(|frozen| frozen.whole);
         (self.killed, self.outcome.forbidden) = (tried, self.outcome.forbidden + forbidden);
-        Found { killed, last, survey }
+        KilledNow { killed, last, survey }
     }
 
     /// Kills whoever is among the newest processes, again and again for a while.
@@ -180,7 +180,7 @@ impl Ladder<'_> {
         let until = after(Moment::now(), time);
         while Moment::now().mono < until {
             let mut found = Vec::new();
-            let newest = self.session.proc.newest(NEWEST);
+            let newest = self.session.proc.newest(CHASED);
             self.find(Some(newest), |one| {
                 if !self.leaves_last(&one.member) {
                     let mut forbidden = 0;
@@ -195,7 +195,7 @@ impl Ladder<'_> {
         }
     }
 
-    fn kill(&mut self, one: &Held) {
+    fn kill(&mut self, one: &Target) {
         let sent = one.send(self.session, SIGKILL, &mut self.outcome.forbidden);
         self.killed.note(&one.member, sent, Moment::now().mono);
     }

@@ -1,4 +1,4 @@
-//! The end: a ladder of requests, each rung bounded. `kill` ends the processes that are left.
+//! The end: a termination of requests, each rung bounded. `kill` ends the processes that are left.
 
 pub mod bounds;
 pub mod commands;
@@ -13,10 +13,10 @@ use nix::unistd::Pid;
 
 use crate::helper::connection;
 use crate::helper::members::{Member, Survey};
-use crate::helper::session::Watched;
+use crate::helper::session::WatchedSession;
 use crate::helper::terminate::bounds::EMPTY;
 use crate::helper::terminate::kill::Killed;
-use crate::helper::terminate::targets::{Held, hold, wait_for_exit};
+use crate::helper::terminate::targets::{Target, room_for_pidfds, wait_for_exit};
 use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, pause};
 use crate::sys::proc::{ProcId, Process};
@@ -81,25 +81,25 @@ pub struct Outcome {
 }
 
 /// An end in preparation: who it applies to is known, and mostly held.
-pub struct Ladder<'a> {
-    pub(in crate::helper) session: &'a Watched,
+pub struct Termination<'a> {
+    pub(in crate::helper) session: &'a WatchedSession,
     pub(in crate::helper) reach: Reach,
     /// The leader is the person's shell: it took the place of the program that opened the session.
     pub(in crate::helper) shell_leads: bool,
     /// A child of such a leader, which closes the session when its parent is gone.
     closer: Option<ProcId>,
-    held: Vec<Held>,
+    held: Vec<Target>,
     members: usize,
     spared: Vec<Pid>,
     pub(in crate::helper) killed: Killed,
     pub(in crate::helper) outcome: Outcome,
 }
 
-impl<'a> Ladder<'a> {
+impl<'a> Termination<'a> {
     /// Finds and holds whom the end applies to. Nobody is touched yet.
     #[must_use]
-    pub fn new(session: &'a Watched, reach: Reach) -> Self {
-        let mut ladder = Self {
+    pub fn new(session: &'a WatchedSession, reach: Reach) -> Self {
+        let mut termination = Self {
             session,
             reach,
             shell_leads: false,
@@ -110,21 +110,22 @@ impl<'a> Ladder<'a> {
             killed: Killed::default(),
             outcome: Outcome::default(),
         };
-        let (mut held, mut room) = (Vec::new(), hold());
-        let found = ladder.find(None, |one| {
+        let (mut held, mut room) = (Vec::new(), room_for_pidfds());
+        let found = termination.find(None, |one| {
             // All of them are asked. Those that are held are also waited for, and the others after them.
             held.push(if room > 0 || one.member.leader { one } else { one.by_number() });
             room = room.saturating_sub(1);
         });
-        (ladder.held, ladder.members, ladder.spared) = (held, found.members.len(), found.spared);
-        ladder.know_the_shell();
-        ladder
+        (termination.held, termination.members, termination.spared) =
+            (held, found.members.len(), found.spared);
+        termination.know_the_shell();
+        termination
     }
 
     /// systemd's executor opens a session and becomes the shell (`run0`, `PAMName=`). A child of it,
     /// `(sd-pam)`, which still is the program that opened the session, closes it.
     fn know_the_shell(&mut self) {
-        let Watched { proc, opener, .. } = self.session;
+        let WatchedSession { proc, opener, .. } = self.session;
         let Some(opener) = opener else { return };
         let leader = self.held.iter().map(|one| one.member).find(|member| member.leader);
         let Some(Process { id: ProcId { pid, .. }, session, tty, .. }) = leader.map(|leader| leader.process)
@@ -167,7 +168,7 @@ impl<'a> Ladder<'a> {
     pub fn climb(mut self, grace: Duration) -> Outcome {
         let mut held = std::mem::take(&mut self.held);
         let leader = held.iter().find(|one| one.member.leader).map(|one| one.member.process.id.pid);
-        let of_leader = |one: &Held| leader == Some(one.member.process.parent);
+        let of_leader = |one: &Target| leader == Some(one.member.process.parent);
         let had_children = held.iter().any(of_leader);
         let (hup, forbidden) = self.ask(SIGHUP, held.iter().filter(|one| self.hangs_up(&one.member)));
         (self.outcome.hup, self.outcome.forbidden) = (hup, forbidden);
@@ -175,7 +176,7 @@ impl<'a> Ladder<'a> {
         // connection, it leaves in its own way.
         wait_for_exit(self.session, &mut held, after(Moment::now(), HEARING));
         let until = after(Moment::now(), from_duration(grace));
-        let is_closing = |left: &[Held]| had_children && !left.iter().any(of_leader);
+        let is_closing = |left: &[Target]| had_children && !left.iter().any(of_leader);
         let held = self.terminate(held, is_closing, until);
         let left = self.wait_for_all(held, until);
         self.kill_all(left);
@@ -190,15 +191,15 @@ impl<'a> Ladder<'a> {
     /// those that are left.
     fn terminate(
         &mut self,
-        held: Vec<Held>,
-        is_closing: impl Fn(&[Held]) -> bool,
+        held: Vec<Target>,
+        is_closing: impl Fn(&[Target]) -> bool,
         until: Nanos,
-    ) -> Vec<Held> {
+    ) -> Vec<Target> {
         let session = self.session;
         let at_most = |time| until.min(after(Moment::now(), time));
-        let (mut leader, others): (Vec<Held>, Vec<Held>) =
+        let (mut leader, others): (Vec<Target>, Vec<Target>) =
             held.into_iter().partition(|one| one.member.leader);
-        let (mut connection, mut others): (Vec<Held>, Vec<Held>) =
+        let (mut connection, mut others): (Vec<Target>, Vec<Target>) =
             others.into_iter().partition(|one| one.member.connection);
         self.request_end(&others);
         let closes_already = is_closing(&others) && is_closing(&connection);
@@ -228,17 +229,17 @@ impl<'a> Ladder<'a> {
     /// Closes the connection of sshd, where it is one, and returns whether it did. sshd then leaves as
     /// it does when a client disconnects. From version 9.8 on it logs an error when SIGTERM ends the
     /// part of it that serves the client, also if sshd itself passed that on.
-    fn disconnects(&self, leader: &Held) -> bool {
-        let Watched { proc, standing, leader: pidfd, .. } = self.session;
+    fn disconnects(&self, leader: &Target) -> bool {
+        let WatchedSession { proc, identity, leader: pidfd, .. } = self.session;
         let Process { id: ProcId { pid, .. }, session, tty, .. } = leader.member.process;
         // Whoever closes the last descriptor of a socket waits for as long as its owner has set (SO_LINGER). So
         // these must be root's sockets, and not those of a person whose program has taken the leader's place.
         let is_roots = || proc.all_uids(pid) == Some([0; 4]);
-        let is_sshd = !standing.nested() && session == pid && tty == 0 && is_roots();
+        let is_sshd = !identity.nested() && session == pid && tty == 0 && is_roots();
         is_sshd && connection::close(proc, pid, pidfd, self.session.client).unwrap_or(false)
     }
 
-    fn request_end(&mut self, whom: &[Held]) {
+    fn request_end(&mut self, whom: &[Target]) {
         // The closer leaves with its leader, and closes the session only if that has left before.
         let asked = whom.iter().filter(|one| Some(one.id()) != self.closer);
         let (term, forbidden) = self.ask(SIGTERM, asked);
@@ -247,7 +248,7 @@ impl<'a> Ladder<'a> {
     }
 
     /// How many were asked, and how many requests were forbidden.
-    fn ask<'b>(&self, signal: i32, whom: impl Iterator<Item = &'b Held>) -> (usize, usize) {
+    fn ask<'b>(&self, signal: i32, whom: impl Iterator<Item = &'b Target>) -> (usize, usize) {
         let mut forbidden = 0;
         let asked = whom.filter(|one| one.ask(self.session, signal, &mut forbidden)).count();
         (asked, forbidden)
@@ -276,9 +277,9 @@ impl<'a> Ladder<'a> {
 
     /// Waits until everybody is gone, those included who were started on the way out, say by a
     /// shell's exit trap. Answers who is left.
-    fn wait_for_all(&self, mut held: Vec<Held>, until: Nanos) -> Vec<Held> {
+    fn wait_for_all(&self, mut held: Vec<Target>, until: Nanos) -> Vec<Target> {
         let mut empty = 0;
-        let hold = hold();
+        let hold = room_for_pidfds();
         while Moment::now().mono < until {
             wait_for_exit(self.session, &mut held, until);
             if !held.is_empty() {
@@ -306,19 +307,19 @@ impl<'a> Ladder<'a> {
     ///
     /// Whoever is a member by descent alone comes last: the survey may have followed numbers to the
     /// leader that were given to others meanwhile, so their descent is read once more.
-    pub(in crate::helper) fn find(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(Held)) -> Survey {
+    pub(in crate::helper) fn find(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(Target)) -> Survey {
         let mut by_descent = Vec::new();
         let mut survey = self.survey(pids, |member| {
             if member.by_descent {
                 by_descent.push(*member);
-            } else if let Some(one) = Held::new(self.session, member) {
+            } else if let Some(one) = Target::new(self.session, member) {
                 visit(one);
             }
         });
-        let mut lineage = self.session.standing.lineage(&self.session.proc);
+        let mut descendants = self.session.identity.descendants(&self.session.proc);
         let met = by_descent.len();
-        by_descent.retain(|member| lineage.confirms(&member.process));
-        for one in by_descent.iter().filter_map(|member| Held::new(self.session, member)) {
+        by_descent.retain(|member| descendants.include(&member.process));
+        for one in by_descent.iter().filter_map(|member| Target::new(self.session, member)) {
             visit(one);
         }
         if by_descent.len() < met {
@@ -331,20 +332,20 @@ impl<'a> Ladder<'a> {
 
     /// A survey of those within reach.
     fn survey(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(&Member)) -> Survey {
-        let Watched { proc, standing, finder, leader, terminals, .. } = self.session;
+        let WatchedSession { proc, identity, finder, leader, terminals, .. } = self.session;
         let holders = match self.reach {
-            Reach::Orphans if pids.is_none() => standing.connection_holders(proc),
+            Reach::Orphans if pids.is_none() => identity.connection_holders(proc),
             _ => Vec::new(),
         };
-        let seats = finder.seats(terminals, leader, &holders);
+        let controlling = finder.controlling_sessions(terminals, leader, &holders);
         let mut reached = |member: &Member| {
             if self.reaches(member) {
                 visit(member);
             }
         };
         let mut survey = match pids {
-            None => standing.survey(proc, &seats, &mut reached),
-            Some(pids) => standing.survey_of(proc, pids, &seats, &mut reached),
+            None => identity.survey(proc, &controlling, &mut reached),
+            Some(pids) => identity.survey_of(proc, pids, &controlling, &mut reached),
         };
         survey.members.retain(|member| self.reaches(member));
         let met: BTreeSet<Pid> = survey.members.iter().map(|member| member.process.id.pid).collect();

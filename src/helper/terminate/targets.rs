@@ -7,7 +7,7 @@ use nix::libc::SIGCONT;
 use nix::poll::{PollFd, PollFlags};
 
 use crate::helper::members::Member;
-use crate::helper::session::Watched;
+use crate::helper::session::WatchedSession;
 use crate::protocol::caller;
 use crate::sys::clock::{Moment, Nanos, SECOND, poll_until};
 use crate::sys::pidfd::PidFd;
@@ -20,7 +20,7 @@ const HOLD: usize = 512;
 const AGAIN: Nanos = SECOND / 20;
 
 /// A member that no other process can take the place of.
-pub(in crate::helper) struct Held {
+pub(in crate::helper) struct Target {
     pub member: Member,
     handle: Handle,
 }
@@ -33,9 +33,9 @@ enum Handle {
     Number,
 }
 
-impl Held {
+impl Target {
     /// `None` when the process is gone, or its number is another one's by now.
-    pub fn new(session: &Watched, member: &Member) -> Option<Self> {
+    pub fn new(session: &WatchedSession, member: &Member) -> Option<Self> {
         let handle =
             if member.leader { Handle::Leader } else { Handle::Open(open(session, &member.process)?) };
         Some(Self { member: *member, handle })
@@ -54,12 +54,12 @@ impl Held {
     }
 
     /// Sends a signal, and tells whether it was sent. One that is forbidden is counted.
-    pub fn send(&self, session: &Watched, signal: i32, forbidden: &mut usize) -> bool {
+    pub fn send(&self, session: &WatchedSession, signal: i32, forbidden: &mut usize) -> bool {
         self.with(session, |pidfd| send(pidfd, signal, forbidden)).unwrap_or(false)
     }
 
     /// Asks it to leave. SIGCONT follows, because a stopped process does not hear the request.
-    pub fn ask(&self, session: &Watched, signal: i32, forbidden: &mut usize) -> bool {
+    pub fn ask(&self, session: &WatchedSession, signal: i32, forbidden: &mut usize) -> bool {
         let asked = self.with(session, |pidfd| {
             let asked = send(pidfd, signal, forbidden);
             let _ = pidfd.send(SIGCONT);
@@ -68,7 +68,7 @@ impl Held {
         asked.unwrap_or(false)
     }
 
-    fn with<T>(&self, session: &Watched, act: impl FnOnce(&PidFd) -> T) -> Option<T> {
+    fn with<T>(&self, session: &WatchedSession, act: impl FnOnce(&PidFd) -> T) -> Option<T> {
         match &self.handle {
             Handle::Leader => Some(act(&session.leader)),
             Handle::Open(pidfd) => Some(act(pidfd)),
@@ -76,7 +76,7 @@ impl Held {
         }
     }
 
-    fn fd<'a>(&'a self, session: &'a Watched) -> Option<BorrowedFd<'a>> {
+    fn fd<'a>(&'a self, session: &'a WatchedSession) -> Option<BorrowedFd<'a>> {
         match &self.handle {
             Handle::Leader => Some(session.leader.as_fd()),
             Handle::Open(pidfd) => Some(pidfd.as_fd()),
@@ -85,7 +85,7 @@ impl Held {
     }
 
     /// Whether its descriptor says that it has exited.
-    pub fn has_exited(&self, session: &Watched) -> bool {
+    pub fn has_exited(&self, session: &WatchedSession) -> bool {
         match &self.handle {
             Handle::Leader => session.leader.has_exited(),
             Handle::Open(pidfd) => pidfd.has_exited(),
@@ -100,12 +100,12 @@ fn send(pidfd: &PidFd, signal: i32, forbidden: &mut usize) -> bool {
     sent.is_ok()
 }
 
-fn open(session: &Watched, process: &Process) -> Option<PidFd> {
+fn open(session: &WatchedSession, process: &Process) -> Option<PidFd> {
     PidFd::of(&session.proc, process.id)
 }
 
 /// Whether a member is still there, and not dead.
-pub(in crate::helper) fn is_there(session: &Watched, member: &Member) -> bool {
+pub(in crate::helper) fn is_there(session: &WatchedSession, member: &Member) -> bool {
     if member.leader {
         return !session.leader.has_exited();
     }
@@ -114,7 +114,7 @@ pub(in crate::helper) fn is_there(session: &Watched, member: &Member) -> bool {
 
 /// Drops everybody who has exited, until nobody is left or time is up (of the monotonic clock). New
 /// orders are refused meanwhile.
-pub(in crate::helper) fn wait_for_exit(session: &Watched, held: &mut Vec<Held>, until: Nanos) {
+pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, held: &mut Vec<Target>, until: Nanos) {
     loop {
         open_some(session, held);
         let now = Moment::now().mono;
@@ -139,12 +139,12 @@ pub(in crate::helper) fn wait_for_exit(session: &Watched, held: &mut Vec<Held>, 
 }
 
 /// Opens as many as may be open, and drops those that turn out to be gone.
-fn open_some(session: &Watched, held: &mut Vec<Held>) {
+fn open_some(session: &WatchedSession, held: &mut Vec<Target>) {
     if !held.iter().any(|one| matches!(one.handle, Handle::Number)) {
         return;
     }
     let open_now = held.iter().filter(|one| matches!(one.handle, Handle::Open(_))).count();
-    let mut room = hold().min(HOLD.saturating_sub(open_now));
+    let mut room = room_for_pidfds().min(HOLD.saturating_sub(open_now));
     held.retain_mut(|one| {
         if room == 0 || !matches!(one.handle, Handle::Number) {
             return true;
@@ -160,6 +160,6 @@ fn open_some(session: &Watched, held: &mut Vec<Held>) {
 }
 
 /// How many more pidfds may be open: the survey needs some descriptors, too.
-pub(in crate::helper) fn hold() -> usize {
+pub(in crate::helper) fn room_for_pidfds() -> usize {
     (signals::free_descriptors() / 2).min(HOLD)
 }
