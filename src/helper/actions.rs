@@ -1,4 +1,4 @@
-//! What is done to a session: warned, ended, or only reported; and the records of it.
+//! What the helper does to a session, with the records: it warns, ends, or reports.
 
 use std::time::Duration;
 
@@ -46,14 +46,14 @@ impl Watchdog {
         };
         let idle = self.judge.idle();
         let reason = notice::reason(idle, self.assignment.orders.limit.unwrap_or_default());
-        self.climb(reach, Event::Ending, idle, &reason);
+        self.terminate(reach, Event::Ending, idle, &reason);
     }
 
-    /// The leader is gone without a word: sshd's child and a shell may be left, connected and in no
-    /// PAM session. A nested leader leaves nothing that the outer watchdog does not guard.
+    /// The leader has vanished and the session was not closed. sshd's child and a shell may be left, connected and in no
+    /// PAM session. If the session was nested, the outer session's watchdog guards what is left.
     pub(super) fn take_over(&mut self) {
-        // Only who still holds a master vouches for a terminal: those of the last look may be
-        // somebody else's by now.
+        // A terminal of the last look may belong to another session by now, unless a process of the connection still
+        // has its master open.
         if self.session.finder.found_by() != FoundBy::Own {
             let holders = self.session.identity.connection_holders(&self.session.proc);
             self.session.terminals =
@@ -68,11 +68,11 @@ impl Watchdog {
             let record = self.idle_record(Event::Orphaned, idle).with(Key::Action, "none");
             return self.journal.write(&record);
         }
-        self.climb(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED);
+        self.terminate(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED);
     }
 
-    /// A leader that became the person's program has ended. That is how such a session ends. A process that still
-    /// sits on the terminal after the hang-up is ended, as after a crash of the leader.
+    /// The leader had become the person's program, and that has ended, so the session has. If a process is still on the
+    /// terminal after the hang-up, it is ended as after a crash of the leader.
     pub(super) fn leave_or_take_over(&mut self) {
         const HANGING_UP: Nanos = 2 * SECOND;
         pause(HANGING_UP);
@@ -85,7 +85,7 @@ impl Watchdog {
     }
 
     /// Ends the session, as decided when nobody had been active for `idle`.
-    fn climb(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
+    fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
         let termination = Termination::new(&self.session, reach);
         let ending = self
             .idle_record(event, idle)
@@ -96,19 +96,19 @@ impl Watchdog {
         let not_shown = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.offload);
         let commands = termination.commands();
         let disbelieved = self.judge.disbelieved();
-        let Outcome { hup, term, kill, forbidden, survivors, unsettled } =
-            termination.climb(self.assignment.orders.grace);
+        let Outcome { hup, term, kill, denied, survivors, incomplete } =
+            termination.run(self.assignment.orders.grace);
         let record = self
             .idle_record(Event::Ended, idle)
             .with(Key::Sighup, hup)
             .with(Key::Sigterm, term)
             .with(Key::Sigkill, kill)
-            .with_some(Key::Denied, (forbidden > 0).then_some(forbidden))
+            .with_some(Key::Denied, (denied > 0).then_some(denied))
             .with_some(Key::NotShown, not_shown)
             .with_some(Key::Disbelieved, (disbelieved > 0).then_some(disbelieved))
-            .with_some(Key::Incomplete, unsettled.then_some("yes"))
+            .with_some(Key::Incomplete, incomplete.then_some("yes"))
             .with(Key::Survivors, pids(&survivors).unwrap_or_else(|| "0".to_owned()))
-            // The last one, because people choose these names: whoever reads up to a field finds ours.
+            // The last field, because users choose these names. A reader that takes the first field of a name gets ours.
             .with_some(Key::Processes, commands);
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
@@ -124,7 +124,7 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    /// A record with the terminals, the idle time, the limit that applies, and what the idle time is of.
+    /// A record with the terminals, the idle time, the limit that applies, and by what the session is judged.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
         let Orders { limit, notty, .. } = &self.assignment.orders;
         let (limit, by) = match self.judge.judged_by() {
