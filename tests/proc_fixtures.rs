@@ -369,7 +369,9 @@ fn survey(pid: Pid) -> (Vec<Pid>, Vec<Pid>) {
 fn what_vanishes_during_a_survey_unsettles_it() {
     let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(LEADER).unwrap(), None);
-    assert!(identity(LEADER).survey(&proc, &finder.controlling_sessions(&[], &pidfd, &[]), |_| {}).unsettled);
+    assert!(
+        identity(LEADER).survey(&proc, &finder.controlling_sessions(&[], &pidfd, &[]), |_| {}).incomplete
+    );
 }
 
 /// In alice's session in any case.

@@ -1,8 +1,8 @@
-//! Who sits on the session's terminals.
+//! Which processes have one of the session's terminals as controlling terminal.
 //!
-//! A controlling terminal belongs to exactly one session (setsid(2)), and the master names it to whoever asks. The
-//! number in `/proc/PID/stat` alone proves nothing: anybody's devpts has the same ones. No descriptor of a
-//! process is read to find out, because a hostile user can have as many as they like.
+//! A terminal controls exactly one session (setsid(2)), and its master tells which. The device number in
+//! `/proc/PID/stat` alone proves nothing, because each devpts instance has the same numbers. The descriptors of a
+//! process are not read, because a hostile user can open as many as they like.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,14 +17,14 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId, Process, Started};
 use crate::sys::tty;
 
-/// What tells who sits on a terminal.
+/// Which sessions have a terminal as controlling terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Controller {
     /// The session that the kernel named, by the process that leads it.
     Session(ProcId),
-    /// Nobody else has a terminal of this number.
+    /// Every session that shows this device number, because only one terminal has it.
     Anybody,
-    /// Nobody can be asked: the leader's own session, and those that its descendants lead.
+    /// The master cannot be asked. The leader's own session, and the sessions that its descendants lead.
     Descendants,
 }
 
@@ -35,19 +35,19 @@ struct Entry {
     controller: Controller,
 }
 
-/// The terminals of the session, as they are during one survey.
+/// The session's terminals during one survey, each with the sessions that it controls.
 pub struct ControllingSessions<'a> {
     proc: &'a Proc,
     /// As it was when it opened the session.
     leader: Process,
     pidfd: &'a PidFd,
     controlling: Vec<Entry>,
-    /// The descendants of the leader or, when that is gone, of those that hold its masters.
+    /// The descendants of the leader. If it is gone, those of the processes that have its masters open.
     descendants: RefCell<Vec<Descendants<'a>>>,
 }
 
 impl<'a> ControllingSessions<'a> {
-    /// No terminals yet. `pidfd` is the leader's, and `holders` hold its masters when it is gone.
+    /// No terminals yet. `pidfd` is the leader's. `holders` have its masters open after it is gone.
     pub(in crate::helper) fn new(
         proc: &'a Proc,
         leader: Process,
@@ -68,7 +68,7 @@ impl<'a> ControllingSessions<'a> {
         }
     }
 
-    /// Adds a terminal whose master nobody holds for the session, or that cannot be asked.
+    /// Adds a terminal that has no master, or whose master cannot be asked.
     pub(in crate::helper) fn add(&mut self, device: u64) {
         let controller = if devnode::is_pty(device) { Controller::Descendants } else { Controller::Anybody };
         self.controlling.push(Entry { device, controller });
@@ -88,9 +88,9 @@ impl<'a> ControllingSessions<'a> {
         }
     }
 
-    /// Whether a process, as it was read since, has one of the terminals as its controlling terminal. `known`
-    /// says that it is one of the session's by its scope or audit id: that decides where the leader is gone
-    /// and cannot vouch for the terminal.
+    /// Whether a process has one of the terminals as its controlling terminal. It must have been read after the
+    /// terminals were added. `known` says that its scope or audit session id shows that it belongs to the session.
+    /// That decides if the leader is gone, because then the device number may be another terminal's.
     #[must_use]
     pub fn include(&self, process: &Process, known: bool) -> bool {
         self.controlling.iter().filter(|entry| entry.device == process.tty).any(|entry| {
@@ -99,14 +99,16 @@ impl<'a> ControllingSessions<'a> {
                 // the session loses the terminal.
                 Controller::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
                 Controller::Anybody => known || !self.pidfd.has_exited(),
-                Controller::Descendants => (known && self.pidfd.has_exited()) || self.are_kin(process),
+                Controller::Descendants => {
+                    (known && self.pidfd.has_exited()) || self.is_led_by_a_descendant(process)
+                }
             }
         })
     }
 
     /// Whether the session that a process is in is the leader's, or is led by a descendant.
-    fn are_kin(&self, process: &Process) -> bool {
-        // 0 is any session outside our pid namespace.
+    fn is_led_by_a_descendant(&self, process: &Process) -> bool {
+        // 0 is every session outside of our PID namespace.
         if process.session.as_raw() == 0 {
             return false;
         }
@@ -115,12 +117,11 @@ impl<'a> ControllingSessions<'a> {
         }
         let leads = self.proc.process(process.session);
         let leads = leads.filter(|leads| leads.session == process.session && leads.tty == process.tty);
-        leads.is_some_and(|leads| self.descendants.borrow_mut().iter_mut().any(|kin| kin.include(&leads)))
+        leads.is_some_and(|leads| self.descendants.borrow_mut().iter_mut().any(|known| known.include(&leads)))
     }
 }
 
-/// A master of one of the session's terminals, in the hands of the leader or, when that is gone, of another
-/// process of sshd's.
+/// A master of one of the session's terminals. The leader has it open or, if that is gone, another sshd process.
 pub(in crate::helper) struct Master<'a> {
     pub holder: &'a PidFd,
     pub fd: RawFd,
@@ -130,13 +131,13 @@ pub(in crate::helper) struct Master<'a> {
     pub device: u64,
 }
 
-/// Whether somebody sits there, and which session it is.
+/// The process that leads the session on a terminal, if there is one.
 type Told = Option<ProcId>;
 
 /// Asks each master for the session on its terminal. A master that does not answer in time is left out.
 ///
-/// Done aside, because a copy of the master may turn out to be the last one. Closing the last one hangs the
-/// terminal up, and the terminal's owner can make that take long.
+/// Done in a child, because our copy of the master may be the last one. Closing the last one hangs the terminal up,
+/// and the terminal's owner can make that take long.
 fn sessions(proc: &Proc, masters: &[Master<'_>], offload: &mut Offload) -> BTreeMap<usize, Told> {
     if masters.is_empty() {
         return BTreeMap::new();
@@ -165,13 +166,13 @@ fn read(line: &str) -> Option<(usize, Told)> {
     Some((n, (pid != 0).then_some(ProcId { pid: Pid::from_raw(pid), started })))
 }
 
-/// The session on a terminal; `None` when the master cannot be asked.
+/// The session on a terminal. `None` if the master cannot be asked.
 fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
-    /// A terminal may be given from session to session, but hardly so often while we ask.
+    /// A terminal may move from session to session, but hardly so often while we ask.
     const ASK_TRIES: usize = 16;
     let Master { holder, fd, number, .. } = *master;
     let master = holder.duplicate(fd).ok()?;
-    // The descriptor may have become another pty's.
+    // The descriptor may be another pty's by now.
     if tty::number(&master).ok()? != number {
         return None;
     }

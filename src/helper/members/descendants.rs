@@ -1,6 +1,6 @@
-//! Who descends from the leader.
+//! Which processes descend from the leader.
 //!
-//! Each process is classified once, so a chain of parents costs its length once, whoever hangs below it.
+//! Each process is looked up once, so a chain of parents is walked once however many processes are below it.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl Ancestry {
             if let Some(known) = self.known.get(&next) {
                 break *known;
             }
-            // Numbers are used again while we read, so the chain may be a circle. This mark ends it.
+            // PIDs are used again while we read, so the chain may be a circle. This entry ends it.
             self.known.insert(next, false);
             path.push(next);
             match parent_of(next) {
@@ -50,7 +50,7 @@ impl Ancestry {
     }
 }
 
-/// The processes of one survey, each read once, and who of them descends from the leader.
+/// The processes of one survey, each read once, and which of them descend from the leader.
 pub struct Descendants<'a> {
     proc: &'a Proc,
     read: BTreeMap<Pid, Option<Process>>,

@@ -267,7 +267,7 @@ impl SessionIdentity {
         Descendants::of(proc, self.leader.id.pid)
     }
 
-    /// All traits, where those of ancestry are known. What cannot change the verdict is not read.
+    /// Adds the other traits to those that depend on ancestry. What cannot change the result is not read.
     fn traits(
         &self,
         proc: &Proc,

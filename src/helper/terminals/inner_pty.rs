@@ -1,10 +1,10 @@
-//! A stopgap for kernels that do not note reads through `/dev/tty` (before 6.5): there a person
-//! typing inside `sudo -i` moves only the stamp of the pty that sudo made.
+//! A workaround for kernels before 6.5, which do not note reads through `/dev/tty`. There a person who types inside
+//! `sudo -i` moves only the stamp of the pty that sudo made.
 //!
-//! Such an *inner* pty counts only if the kernel was probed to need it, and only if nobody but sudo
-//! can have fed it: its master's holder has effective uid 0, and controlling terminal and standard
-//! input that are one of the session's terminals, and the pty does not belong to who called it.
-//! `su --pty` fed by a loop through a pipe, and sudo inside a detached tmux, fail that.
+//! Such an *inner* pty counts only if the kernel needs that, and if only sudo can have written to its master. So the
+//! process that has the master open must have effective uid 0. Its controlling terminal and its standard input must be
+//! one of the session's terminals. The pty must not belong to the user who called it. `su --pty` that reads from a
+//! pipe fails that, and sudo inside a detached tmux does.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty;
 
-/// The stamps of the inner ptys that count; none where the kernel does not need them.
+/// The stamps of the inner ptys that count. None if the kernel does not need them.
 #[must_use]
 pub fn stamps<'a>(
     proc: &Proc,
@@ -30,7 +30,7 @@ pub fn stamps<'a>(
         return Vec::new();
     }
     let controlling = controlling();
-    // To open the terminal behind a master may hang, if somebody else has its lock.
+    // Opening the terminal of a master may hang while another process has its lock.
     let answer = offload.run(|pipe| {
         let holders = proc.processes().filter(|process| relays(proc, process, terminals, &controlling));
         for (id, stamps) in holders.flat_map(|holder| slaves(proc, &holder)) {
@@ -47,7 +47,7 @@ fn line(id: DeviceId, stamps: Stamps) -> String {
     format!("{filesystem} {device} {atime} {mtime} {ctime} {owner}\n")
 }
 
-/// What [`line()`] wrote, if it has come whole.
+/// Reads what [`line()`] wrote, if the line is complete.
 fn read(line: &str) -> Option<(DeviceId, Stamps)> {
     let mut fields = line.strip_suffix('\n')?.split(' ');
     let id = DeviceId { filesystem: fields.next()?.parse().ok()?, device: fields.next()?.parse().ok()? };
@@ -58,9 +58,9 @@ fn read(line: &str) -> Option<(DeviceId, Stamps)> {
 
 /// Whether reads through `/dev/tty` leave no trace on the terminal itself.
 ///
-/// Told by the kernel's version, or else tried out: the change was backported. Tried once, and again
-/// at the next look where that failed (no descriptor left, say). As [`tty::notes_reads_through_dev_tty`] it
-/// wants a session leader without a terminal.
+/// The kernel's version tells. An older version is probed, because distributions have backported the change. If the
+/// probe fails, for example because no descriptor is free, the next look tries again. Like
+/// [`tty::notes_reads_through_dev_tty`] this needs a session leader without a terminal.
 #[must_use]
 pub fn kernel_needs_it() -> bool {
     static NOTED: OnceCell<bool> = OnceCell::new();
@@ -106,8 +106,8 @@ fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
     let slave =
         |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
     let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
-    // A master that was opened before the program became setuid is its caller's to feed: su would
-    // inherit it. The terminal behind it belongs to the caller; sudo's, to whom sudo runs as.
+    // A setuid program such as su may have inherited the master from its caller, who can write to it. Then the terminal
+    // belongs to the caller. A terminal that sudo made belongs to the user that sudo runs as.
     let caller = proc.uids(holder.id.pid).map(|(real, _)| real);
     slaves
         .filter(|(_, stamps)| stamps.owner == 0 || caller.is_some_and(|caller| stamps.owner != caller))

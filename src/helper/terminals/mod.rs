@@ -1,9 +1,8 @@
-//! Which terminals belong to the session, found anew at each look.
+//! Which terminals belong to the session. They are found again at each look.
 //!
-//! Neither utmp nor logind knows them all, and `PAM_TTY` under sshd is the word `ssh`. The leader
-//! knows: sshd's keeps the master of each pty it made open, login's and su's has a controlling
-//! terminal. A pty whose master some other process holds (tmux, script, a loop of the user's) is no
-//! terminal of the session: input there is the user's to make up.
+//! utmp and logind do not know all of them, and sshd sets `PAM_TTY` to `ssh`. The leader knows them. sshd keeps the
+//! master of each pty that it made open. login(1) and su have a controlling terminal. A pty whose master another
+//! process has open, such as tmux or script(1), does not count, because the user can make up its input.
 
 pub mod console;
 pub mod inner_pty;
@@ -32,17 +31,17 @@ const SSH: &str = "/dev/ssh";
 /// How a leader's terminals are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoundBy {
-    /// They are the leader's own, noted when it opened the session.
+    /// They are the leader's own, as it had them when it opened the session.
     Own,
-    /// Those whose masters the leader holds.
+    /// The leader has their masters open.
     Masters,
-    /// Those of the sessions that the leader's own processes started: where its descriptors may not
-    /// be read, as in a container without `CAP_SYS_PTRACE`.
+    /// The leader's own processes started sessions on them. Used if the leader's descriptors may not be read, as in a
+    /// container without `CAP_SYS_PTRACE`.
     Sessions,
 }
 
 impl FoundBy {
-    /// The word in the record of arming.
+    /// The value of `terminals-by=` in the record of arming.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -61,17 +60,17 @@ pub struct Finder {
     leader: Process,
     found_by: FoundBy,
     own: Vec<Terminal>,
-    /// Their nodes. The leader may become a program of the person's, and hide `/dev` from itself.
+    /// Their nodes. The leader may become the person's program, and hide `/dev` from itself.
     _own_nodes: Vec<Node>,
     /// Those of the last look.
     nodes: BTreeMap<DeviceId, Node>,
-    /// Where masters are asked.
-    asked: RefCell<Offload>,
+    /// Asks masters.
+    offload: RefCell<Offload>,
 }
 
 impl Finder {
-    /// At open_session: the leader's own terminals are noted now, for util-linux login gives its
-    /// controlling terminal up once the session runs.
+    /// Notes the leader's own terminals at open_session, because the login(1) of util-linux gives its controlling
+    /// terminal up later.
     #[must_use]
     pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
         let mut own: Vec<Terminal> = own_path(leader, tty)
@@ -87,8 +86,8 @@ impl Finder {
             }
         }
         let found_by = if own.is_empty() { FoundBy::Masters } else { FoundBy::Own };
-        let asked = RefCell::default();
-        Self { proc, leader: *leader, found_by, own, _own_nodes: nodes, nodes: BTreeMap::new(), asked }
+        let offload = RefCell::default();
+        Self { proc, leader: *leader, found_by, own, _own_nodes: nodes, nodes: BTreeMap::new(), offload }
     }
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
@@ -107,7 +106,7 @@ impl Finder {
         self.found_by
     }
 
-    /// The leader's own terminals, noted when it opened the session.
+    /// The leader's own terminals, as it had them when it opened the session.
     #[must_use]
     pub fn own(&self) -> &[Terminal] {
         &self.own
@@ -123,16 +122,16 @@ impl Finder {
         }
     }
 
-    /// The terminals whose masters a process holds.
+    /// The terminals whose masters a process has open.
     #[must_use]
     pub fn held_by(&self, holder: Pid) -> Vec<Terminal> {
         let masters = self.proc.pty_masters(holder).unwrap_or_default();
         self.unique(masters.into_iter().map(|(_, number)| pts(number)))
     }
 
-    /// Who sits on those of some terminals that still are the session's. The leader's own are while it lives,
-    /// and longer for whoever is known to be of the session; the others while their masters are held, by the
-    /// leader (`pidfd`) or, when that has died, by `holders`.
+    /// Which sessions these terminals control, as far as they still belong to our session. The leader's own terminals do
+    /// as long as it lives. Those of sshd do as long as the leader (`pidfd`) or, if it is gone, one of `holders` has
+    /// their masters open.
     #[must_use]
     pub fn controlling_sessions<'a>(
         &'a self,
@@ -154,11 +153,11 @@ impl Finder {
         let holders = leader.into_iter().chain(others.iter().map(|(pid, pidfd)| (*pid, pidfd)));
         let masters: Vec<Master<'_>> =
             holders.flat_map(|(pid, holder)| self.masters_of(terminals, pid, holder)).collect();
-        controlling.ask(&masters, &mut self.asked.borrow_mut());
+        controlling.ask(&masters, &mut self.offload.borrow_mut());
         controlling
     }
 
-    /// Those masters in a process's hands that are some terminals' ones.
+    /// The masters of these terminals that a process has open.
     fn masters_of<'a>(&self, terminals: &[Terminal], pid: Pid, holder: &'a PidFd) -> Vec<Master<'a>> {
         let mut masters = self.proc.pty_masters(pid).unwrap_or_default();
         // A master may be open several times.
@@ -197,8 +196,8 @@ impl Finder {
         let mut samples = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, offload)) {
-            // A number may have been freed and used again since the last look. The node is held before its
-            // stamps are read: they are this one's, or a later one's that is found out at the next look.
+            // A pty's number may have been used again since the last look. We hold the node before we read its stamps, so
+            // they are this node's. If they are a later node's, the next look finds out.
             let before = self.nodes.remove(id);
             let anew = before.as_ref().is_some_and(Node::is_gone);
             let node = if anew { None } else { before }.or_else(|| Node::hold(path, *id).ok());
@@ -228,10 +227,10 @@ impl Finder {
     }
 }
 
-/// What waits in each terminal's queue, for all terminals, in order.
+/// The unread bytes in the queue of each terminal, in order.
 fn unread(terminals: &[Terminal], offload: &mut Offload) -> Vec<Option<Unread>> {
     const TOLD: u8 = 1;
-    // Nine bytes a terminal: whether it told, and what.
+    // Nine bytes for each terminal: whether it told, and what.
     let answer = if terminals.is_empty() {
         Vec::new()
     } else {
@@ -249,13 +248,13 @@ fn unread(terminals: &[Terminal], offload: &mut Offload) -> Vec<Option<Unread>> 
         [TOLD, bytes @ ..] => bytes.try_into().ok().map(Unread::from_bytes),
         _ => None,
     });
-    // Who holds up one answer gets none of those behind it.
+    // If one terminal hangs, there is no answer about those after it.
     told.chain(std::iter::repeat(None)).take(terminals.len()).collect()
 }
 
-/// Where the terminal is that the leader was started on, if it was started on one: its controlling
-/// terminal, or else what `PAM_TTY` names. Not both: su takes `PAM_TTY` from its standard input, which
-/// the user may have put on a terminal that he feeds himself.
+/// The path of the terminal that the leader was started on, if there is one: its controlling terminal or, if it has
+/// none, the one in `PAM_TTY`. Not both, because su takes `PAM_TTY` from its standard input. A user may put that on a
+/// terminal whose input they make up.
 fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
     // An absolute path stays as it is.
     let named = pam_tty.map(|name| Path::new("/dev").join(name));
@@ -269,16 +268,16 @@ fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
     named.filter(same).or_else(|| devnode::path_of(leader.tty))
 }
 
-/// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
-/// children, or children of a child that has no terminal itself, as sshd's unprivileged one. (A shell
-/// that this one started can put another process there, by CLONE_PARENT: see SECURITY.md.)
+/// The session leaders (setsid(2)) with a terminal that sshd's own processes started. They are children of the leader,
+/// or of a child of it that has no terminal, such as sshd's unprivileged process. (A shell that this one started can
+/// put another process there with CLONE_PARENT, see SECURITY.md.)
 fn started_by_host(table: &[Process], leader: Pid) -> impl Iterator<Item = &Process> {
     let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.id.pid);
     let hosts: BTreeSet<Pid> = children.chain([leader]).collect();
     table.iter().filter(move |p| p.tty != 0 && p.session == p.id.pid && !p.dead && hosts.contains(&p.parent))
 }
 
-/// Where a pty is, by its number.
+/// The path of a pty.
 fn pts(number: u32) -> PathBuf {
     PathBuf::from(format!("/dev/pts/{number}"))
 }
