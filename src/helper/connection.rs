@@ -26,13 +26,13 @@ pub enum Client {
     Unknown,
 }
 
-/// The client's connection as something to ask.
+/// The client's connection.
 #[derive(Debug)]
 pub struct ClientConnection {
     connection: Connection,
-    /// `sock_diag` has found it once, so that what it no longer finds is gone.
+    /// `sock_diag` has found it once. If it does not find it later, the connection is gone.
     found: bool,
-    /// It is gone. This is the look that showed it first, and no key can have come later.
+    /// When it was first found to be gone. No key can have come later.
     gone: Option<Witness>,
 }
 
@@ -43,8 +43,8 @@ impl ClientConnection {
         Self { connection, found: false, gone: None }
     }
 
-    /// When the client was last heard. The session may outlive its connection, and then that stays the answer.
-    /// `None` where neither the leader's descriptors nor the kernel's list of connections have ever had it.
+    /// When the client was last heard. After the connection is gone the answer does not change any more. `None` if it was
+    /// never among the leader's descriptors or in the kernel's list of connections.
     ///
     /// # Errors
     ///
@@ -79,9 +79,9 @@ fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Resu
     Ok(None)
 }
 
-/// Closes the client's connection for both sides, whoever else has it open. To sshd that is a client that has
-/// disconnected. Returns whether there was one. Other connections stay if it is known which one that is:
-/// a PAM module may need its own to close the session.
+/// Closes the client's connection for both sides, also if other processes have it open. To sshd it looks as if the client
+/// had disconnected. Returns whether there was one. If it is known which connection is the client's, the others stay open,
+/// because a PAM module may need its own to close the session.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Resul
     let mut closed = false;
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
-        // The others are no connections: a socket that listens is shared with sshd itself.
+        // A socket that listens is shared with sshd's daemon, and must stay.
         if socket::silence(&socket).is_some() && is_clients(&socket) {
             closed |= socket::close(&socket);
         }
@@ -117,7 +117,7 @@ fn sockets<'a>(
     Ok(proc.sockets(pid)?.filter_map(duplicate))
 }
 
-/// When the data came in that a connection has been silent since.
+/// When the last data came in on a connection that has been silent for so long.
 fn since(silence: Duration) -> Witness {
     let (now, silence) = (Moment::now(), from_duration(silence));
     Witness { heard: now.boot.saturating_sub(silence), awake: now.mono.saturating_sub(silence) }

@@ -17,11 +17,11 @@ impl Leader {
         Self { id, name: proc.command_name(id.pid), replaced: false }
     }
 
-    /// Whether it has executed another program since, which sshd, login and su never do. systemd opens a
-    /// session that way: it then becomes the person's program, and a child of it closes the session.
+    /// Whether it has executed another program since. sshd, login and su never do. systemd does: after it has opened the
+    /// session it becomes the person's program, and a child of it closes the session.
     ///
-    /// Told by the command name, because a process keeps that when it ends, until it is buried. It may be buried
-    /// fast, so this is asked at every opportunity.
+    /// The command name tells, because a process keeps it after it has ended, until it is reaped. That may be soon, so
+    /// this is asked at every opportunity.
     pub fn is_replaced(&mut self, proc: &Proc) -> bool {
         let name = proc.command_name(self.id.pid);
         // Read after the name, so that the name is not of a process that got the PID since.

@@ -1,4 +1,4 @@
-//! The helper from start to end: arm, then sleep and look, then leave.
+//! The helper's main loop: arm, then sleep and look until the session ends.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -31,10 +31,10 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::{self, Received, Signals};
 
-/// How often records are offered again to a log daemon that took none.
+/// How long to wait before a record is offered again to a log daemon that did not take it.
 const RETRY: Nanos = SECOND;
 
-/// How long after a session was opened its leader has executed the person's program, if it is to do so.
+/// If a leader executes the person's program, it does so within this time after it has opened the session.
 const CHANGE: Nanos = 2 * SECOND;
 
 /// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
@@ -53,7 +53,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
         .and_then(|assignment| Watchdog::arm(assignment, leader));
     match armed {
         Ok(mut watchdog) => {
-            // A module that gave up waiting kills us: there is nobody to tell then.
+            // If the module has given up waiting, it kills us.
             let told = status.write_all(&[ARMED]);
             drop(status);
             told.map_err(|e| format!("the module is gone: {e}"))?;
@@ -74,11 +74,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 enum Wake {
     /// It is time to look, or somebody stepped the clock.
     Look,
-    /// The PAM session was closed, or has come to nothing.
+    /// The PAM session was closed, or was not opened after all.
     Closed,
     /// The leader has opened another session.
     Shared,
-    /// The leader is gone and has said nothing.
+    /// The leader has exited and has not closed the session.
     LeaderGone,
     /// The leader had become the person's own program, and that has ended.
     ProgramEnded,
@@ -109,8 +109,8 @@ impl Watchdog {
         let process = proc.process(session.leader);
         let process = if leader.has_exited() { None } else { process };
         let process = process.ok_or("the leader is not to be seen in /proc")?;
-        // We were started where the leader is. There the user may be able to have us stopped along
-        // with his processes; elsewhere nobody but root acts on control groups.
+        // We were started in the leader's control group. The user may be able to stop all processes there. Only root can
+        // do that in other groups.
         let cgroups = Cgroups::of(&proc, nix::unistd::getpid());
         let owner = Owner { name: session.user.clone(), uid: session.uid };
         let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
@@ -141,7 +141,7 @@ impl Watchdog {
         })
     }
 
-    /// What a login need not wait for.
+    /// The part of arming that a login need not wait for.
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
@@ -180,7 +180,7 @@ impl Watchdog {
         }
     }
 
-    /// Sleeps until something is to be done.
+    /// Sleeps until there is something to do.
     fn sleep(&mut self) -> Wake {
         heap::trim();
         loop {
@@ -190,7 +190,7 @@ impl Watchdog {
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
-            // No event comes of a log daemon's return, nor of a leader's execve.
+            // There is no event when a log daemon comes back, or when a leader executes a program.
             let longest = match (self.journal.is_behind(), self.leader_may_change) {
                 (true, _) => timeout(RETRY),
                 (_, true) => timeout(CHANGE),
@@ -205,7 +205,7 @@ impl Watchdog {
             if woken.is_err() {
                 continue;
             }
-            // Before the leader's exit: it says goodbye first and exits then.
+            // Read before the leader's exit is considered, because a leader closes the session before it exits.
             let came = self.session.signals.take();
             let leader_pid = self.assignment.session.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
@@ -280,7 +280,7 @@ impl Watchdog {
         }
     }
 
-    /// Puts on record what failed, and why: a whole phrase.
+    /// Puts on record what failed and why. `error` is a whole phrase.
     pub(super) fn error(&mut self, error: &str) {
         let record = self.record(Event::Error).with(Key::Error, error);
         self.journal.write(&record);
@@ -290,7 +290,7 @@ impl Watchdog {
         self.journal.record(event)
     }
 
-    /// A log daemon that is just being restarted still gets the last records.
+    /// Waits for a log daemon that is being restarted, so that it gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
             pause(RETRY);
@@ -299,7 +299,7 @@ impl Watchdog {
     }
 }
 
-/// How the client's connection is told from the leader's others.
+/// How to recognize the client's connection among the leader's connections.
 fn client(session: &Session) -> Client {
     let address = || session.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
     match &session.connection {

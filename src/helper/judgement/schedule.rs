@@ -1,14 +1,14 @@
-//! When to look next, and what to do about what a look showed: a state machine over injected time.
+//! What is due after a look, and when to look again. A state machine; time is an argument.
 
 use std::time::Duration;
 
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 
-/// No time that comes.
+/// A time that never comes.
 pub const NEVER: Nanos = Nanos::MAX;
 
-/// How often a warned session is looked at: a key that nobody reads shows in the input queue alone,
-/// and one among forgeries only in a short window.
+/// How often a warned session is looked at. A key that no program reads shows only in the input queue. A key among
+/// forgeries shows only in a short window.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
 
 /// What a session is judged by.
@@ -16,9 +16,9 @@ const WARNED_LOOKS: Nanos = 2 * SECOND;
 pub enum JudgedBy {
     /// Its terminals.
     Terminals,
-    /// It has none: the connection that it came by.
+    /// It has no terminals. It is judged by its connection.
     Connection,
-    /// It has neither, or nobody set a limit for the connection: it is not judged.
+    /// It is not judged. It has neither, or there is no limit for its connection.
     Nothing,
 }
 
@@ -27,13 +27,13 @@ pub enum JudgedBy {
 pub struct Shown {
     /// When somebody was last active, on the boot clock.
     pub last: Nanos,
-    /// What tells so.
+    /// By what it is judged.
     pub by: JudgedBy,
-    /// Until when, later than now, the end may not come.
+    /// The end must not come before this time.
     pub undecided: Option<Nanos>,
 }
 
-/// What is to be done now.
+/// What is due now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Tell the person that the session ends.
@@ -52,14 +52,14 @@ pub enum Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Watching,
-    /// Warned of what was shown, for the first time at this time of the monotonic clock; so many of
-    /// the warnings are behind.
+    /// Warned because of what was shown. `at` is the time of the first warning on the monotonic clock, `given` the number
+    /// of warnings so far.
     Warned {
         of: Shown,
         at: Nanos,
         given: usize,
     },
-    /// Reported what was shown.
+    /// Reported because of what was shown.
     Reported {
         of: Shown,
     },
@@ -77,9 +77,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// For a limit, or none: then nothing is ever judged; the limit `notty` of a session without
-    /// terminals; and warnings, the longest first, so long before the end. With `report_only` nobody is
-    /// warned and nobody ended.
+    /// Without `limit` nothing is judged. `notty` is the limit of a session without terminals. `warn` says how long before
+    /// the end each warning comes, the longest first. With `report_only` there are no warnings and no end.
     #[must_use]
     pub fn new(
         limit: Option<Duration>,
@@ -109,7 +108,7 @@ impl Schedule {
                 let resumed = matches!(self.stage, Stage::Warned { .. }).then_some(Due::Resume);
                 self.stage = Stage::Watching;
                 let (action, wake) = self.watch(now, shown, limit);
-                // A resumption is a look of its own: what else is due follows at once.
+                // First the resumption. What else is due follows at the next look, at once.
                 if resumed.is_some() && action.is_some() {
                     self.stage = Stage::Watching;
                     (resumed, now.boot)
@@ -143,7 +142,7 @@ impl Schedule {
     }
 
     fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Due>, Nanos) {
-        // A terminal that appears right after this look is still found before it could be warned.
+        // A terminal may appear right after this look. The next look finds it before a warning could be due there.
         let latest = now.boot.saturating_add(self.patience(limit));
         let Some(due) = self.due(shown, limit) else { return (None, latest) };
         if now.boot < due {
@@ -165,8 +164,8 @@ impl Schedule {
         self.wait_out(now, shown, limit, now.mono, 0)
     }
 
-    /// The end comes when the limit has passed *and* the whole window of the first warning, in which
-    /// the machine was awake; the other warnings come when so much is left until then.
+    /// The end comes when the limit has passed and the machine was awake for the whole time of the first warning. The
+    /// other warnings come as long before the end as is set.
     fn wait_out(
         &mut self,
         now: Moment,
@@ -180,7 +179,7 @@ impl Schedule {
         if left <= 0 {
             return shown.undecided.map_or((Some(Due::End), now.boot), |until| (None, until));
         }
-        // Several at a time only on a starved machine: one is enough then.
+        // Several are due at a time only on a starved machine. One is enough then.
         let due = self.warn.iter().take_while(|warn| **warn >= left).count();
         let next = self.warn.get(due).map_or(left, |warn| left - warn);
         let wake = now.boot.saturating_add(next.min(WARNED_LOOKS));
