@@ -1,5 +1,5 @@
-//! `/proc/PID`, under a root that tests may put elsewhere. Everything read here may lie about names,
-//! vanish between two reads, or be hidden: each reader answers `None` or an error, never a guess.
+//! `/proc/PID`, below a root that tests may choose. A process may lie about its name, vanish between two reads, or be
+//! hidden. Then a function returns `None` or an error, never a guess.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -49,8 +49,8 @@ pub struct Process {
     pub session: Pid,
     /// Device number of its controlling terminal; 0 is none.
     pub tty: u64,
-    /// Dead already: zombie or going (`Z`, `X`), and no thread is left. (One whose first thread has ended
-    /// looks like a zombie, and runs on.)
+    /// It is dead (`Z` or `X`) and no thread is left. (A process whose first thread has ended looks like a zombie and goes
+    /// on running.)
     pub dead: bool,
 }
 
@@ -106,22 +106,22 @@ impl Proc {
         self.pids().filter_map(|pid| self.process(pid))
     }
 
-    /// The numbers of all processes, the newest first.
+    /// The PIDs of all processes, the newest first.
     ///
-    /// Numbers are given in turn and start over at the top: the newest is the one that
-    /// `/proc/loadavg` names last, and age grows with the distance below it.
+    /// The kernel counts PIDs up and starts again after the largest. `/proc/loadavg` has the newest one. The further a PID
+    /// is below that, the older the process is.
     #[must_use]
     pub fn newest_first(&self) -> Vec<Pid> {
         let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
         let newest = parse_newest(&loadavg).unwrap_or(i32::MAX);
         let mut pids: Vec<i32> = numbers(&self.root).collect();
-        // Above the newest are the oldest of the round before.
+        // PIDs above the newest are the oldest.
         pids.sort_by_key(|pid| (*pid > newest, newest.wrapping_sub(*pid)));
         pids.into_iter().map(Pid::from_raw).collect()
     }
 
-    /// The numbers that were given last, the newest first. Most of these processes may be gone by now.
-    /// To list all processes takes much longer.
+    /// The PIDs that were given last, the newest first. Most of these processes may be gone by now. Listing all processes
+    /// takes much longer.
     #[must_use]
     pub fn newest(&self, count: usize) -> Vec<Pid> {
         let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
@@ -141,7 +141,7 @@ impl Proc {
         self.process(id.pid).filter(|process| process.id == id)
     }
 
-    /// What all processes have used, dead ones that nobody has buried included.
+    /// What all processes have used, zombies included.
     pub fn usages(&self) -> impl Iterator<Item = Usage> + '_ {
         self.pids().filter_map(|pid| parse_usage(pid, &self.text(pid, "stat")?))
     }
@@ -153,8 +153,8 @@ impl Proc {
         (id != u32::MAX).then_some(AuditSession(id))
     }
 
-    /// Real and effective user id, from the `Uid:` line of status. (The owner of the folder will not
-    /// do: it is root's for every process that is not dumpable.)
+    /// Real and effective user id, from the `Uid:` line of status. (The owner of the directory does not tell. It is root
+    /// if the process is not dumpable.)
     #[must_use]
     pub fn uids(&self, pid: Pid) -> Option<(u32, u32)> {
         parse_uids(&self.text(pid, "status")?)
@@ -166,8 +166,8 @@ impl Proc {
         parse_all_uids(&self.text(pid, "status")?)
     }
 
-    /// Whether the process is in a user namespace below ours: there the map from its ids to ours
-    /// (`/proc/PID/uid_map`) is another one than our own.
+    /// Whether the process is in a user namespace below ours. If so, its map of ids (`/proc/PID/uid_map`) is not the same
+    /// as ours.
     #[must_use]
     pub fn has_other_ids(&self, pid: Pid) -> bool {
         let own = read(&self.root.join("self/uid_map"));
@@ -210,14 +210,14 @@ impl Proc {
         Ok(descriptors(&self.path(pid, "fd"), socket)?.map(|found| found.map(|(fd, ())| fd)))
     }
 
-    /// The program that the process runs, as a path; of one whose file is gone it ends in ` (deleted)`.
+    /// The path of the program that the process runs. It ends in ` (deleted)` if the file is gone.
     #[must_use]
     pub fn program(&self, pid: Pid) -> Option<PathBuf> {
         fs::read_link(self.path(pid, "exe")).ok()
     }
 
-    /// The path that the process's program was started by, also when another file has taken that place since, as
-    /// an upgrade does. The file itself is not asked: it may be in a file system of its user's, and hang.
+    /// The path by which the program was started, also if an upgrade has replaced the file since. The file itself is not
+    /// read, because it may be in a file system of the user's, and hang.
     #[must_use]
     pub fn program_path(&self, pid: Pid) -> Option<PathBuf> {
         let path = self.program(pid)?.into_os_string().into_vec();
@@ -225,21 +225,21 @@ impl Proc {
         Some(OsString::from_vec(path).into())
     }
 
-    /// The command name, also of a process that has ended and is not reaped. execve(2) sets it, and a process can
-    /// set its own: only of a root process does it prove anything.
+    /// The command name, also of a zombie. execve(2) sets it, and a process can change its own. So it proves something only
+    /// for a root process.
     #[must_use]
     pub fn command_name(&self, pid: Pid) -> Option<String> {
         let name = self.text(pid, "comm")?;
         Some(name.strip_suffix('\n').unwrap_or(&name).to_owned())
     }
 
-    /// Which numbers it sees processes by: the same text is the same namespace.
+    /// Its PID namespace. The same text means the same namespace.
     #[must_use]
     pub fn pid_namespace(&self, pid: Pid) -> Option<PathBuf> {
         fs::read_link(self.path(pid, "ns/pid")).ok()
     }
 
-    /// The words of its command line, its own name first.
+    /// The words of its command line. The first one is the program's name.
     #[must_use]
     pub fn arguments(&self, pid: Pid) -> Option<Vec<OsString>> {
         let line = read(&self.path(pid, "cmdline")).ok()?;
@@ -247,7 +247,7 @@ impl Proc {
         Some(words.map(|word| OsString::from_vec(word.to_owned())).collect())
     }
 
-    /// Whether the process's standard input is that very device.
+    /// Whether its standard input is that device.
     #[must_use]
     pub fn reads_from(&self, pid: Pid, id: DeviceId) -> bool {
         link::device(&self.path(pid, "fd/0")) == Some(id)
@@ -279,21 +279,21 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The entries of a folder whose names are numbers.
-fn numbers(folder: &Path) -> impl Iterator<Item = i32> + use<> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// The entries of a directory whose names are numbers.
+fn numbers(directory: &Path) -> impl Iterator<Item = i32> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// What `look` makes of each descriptor in such a folder, but of those that were closed since it was listed.
+/// What `look` returns for each descriptor in such a directory. Those that were closed meanwhile are left out.
 fn descriptors<T, L>(
-    folder: &Path,
+    directory: &Path,
     look: L,
 ) -> io::Result<impl Iterator<Item = io::Result<(RawFd, T)>> + use<T, L>>
 where
     L: Fn(&Path) -> io::Result<Option<T>>,
 {
-    Ok(fs::read_dir(folder)?.filter_map(move |entry| {
+    Ok(fs::read_dir(directory)?.filter_map(move |entry| {
         let path = match entry {
             Ok(entry) => entry.path(),
             Err(e) => return Some(Err(e)),
@@ -312,8 +312,8 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key))
 }
 
-/// Real and effective user id, of the text of `/proc/PID/status`. (The kernel escapes line feeds in
-/// the command name, which stands before them.)
+/// Real and effective user id, from the text of `/proc/PID/status`. (The command name comes before them. The kernel
+/// escapes line feeds in it.)
 #[must_use]
 pub fn parse_uids(status: &str) -> Option<(u32, u32)> {
     let mut ids = field(status, "Uid:")?.split_whitespace().map(str::parse);
@@ -339,7 +339,7 @@ pub fn parse_tty_index(fdinfo: &str) -> Option<u32> {
     field(fdinfo, "tty-index:")?.trim().parse().ok()
 }
 
-/// The number that was given last, of the text of `/proc/loadavg`.
+/// The newest PID, from the text of `/proc/loadavg`.
 #[must_use]
 pub fn parse_newest(loadavg: &str) -> Option<i32> {
     loadavg.split_whitespace().last()?.parse().ok()
@@ -349,8 +349,8 @@ pub fn parse_newest(loadavg: &str) -> Option<i32> {
 struct Stat<'a>(Vec<&'a str>);
 
 impl<'a> Stat<'a> {
-    /// The command name stands in brackets and may itself hold brackets, blanks and newlines: the
-    /// fields go on after the last closing one.
+    /// The command name is in brackets and may contain brackets, blanks and newlines. The other fields come after the last
+    /// closing bracket.
     fn of(stat: &'a str) -> Option<Self> {
         let (_, fields) = stat.rsplit_once(')')?;
         Some(Self(fields.split_ascii_whitespace().collect()))

@@ -95,8 +95,8 @@ impl<'a> ControllingSessions<'a> {
     pub fn include(&self, process: &Process, known: bool) -> bool {
         self.controlling.iter().filter(|entry| entry.device == process.tty).any(|entry| {
             match entry.controller {
-                // The number of a session is not used again before its leader is gone, and with that everybody in
-                // the session loses the terminal.
+                // The id of a session is not used again while its leader is there. When the leader exits, all
+                // processes of the session lose the terminal.
                 Controller::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
                 Controller::Anybody => known || !self.pidfd.has_exited(),
                 Controller::Descendants => {
