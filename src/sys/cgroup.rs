@@ -1,7 +1,7 @@
-//! Control groups: the session's scope, and the helper's way out of it.
+//! Control groups: the session's scope, and how the helper leaves it.
 //!
-//! systemd keeps a login session in `session-ID.scope`, on the unified hierarchy or, on machines
-//! set up for version 1, on the named one (`name=systemd`). Hybrid machines have both.
+//! systemd keeps a login session in `session-ID.scope`. That is in the unified hierarchy or, on machines with version 1,
+//! in the named one (`name=systemd`). Hybrid machines have both.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -53,7 +53,8 @@ impl Cgroup {
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 
-    /// The login session whose scope this is. Below his own service manager a user names scopes as he likes.
+    /// The login session whose scope this is. Scopes below a user's own service manager do not count, because the user
+    /// chooses their names.
     fn session(&self) -> Option<&str> {
         let (above, name) = self.path.rsplit_once('/')?;
         if above.split('/').any(|part| part.starts_with("user@") && part.ends_with(".service")) {
@@ -87,8 +88,8 @@ impl Cgroups {
         self.0.iter().any(|cgroup| cgroup.path.split('/').any(scope))
     }
 
-    /// Whether they are where a user may stop what is there: in a login session's scope, through
-    /// logind, or below his own service manager, by hand.
+    /// Whether the user may stop the processes in these groups. They may do so in a login session's scope, through logind,
+    /// and below their own service manager.
     #[must_use]
     pub fn are_a_users(&self) -> bool {
         self.in_scope() || self.0.iter().any(|cgroup| cgroup.path.split('/').any(|part| part == "user.slice"))
@@ -112,13 +113,13 @@ impl Cgroups {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionScope(Cgroup);
 
-/// How long the kernel has to freeze a scope: it takes as long as the slowest system call there.
+/// How long the kernel has to freeze a scope. That takes as long as the slowest system call there.
 const FREEZING: Nanos = SECOND / 5;
 
-/// A scope in which nothing runs, until this is dropped.
+/// A scope that is frozen until this is dropped.
 pub struct Frozen {
     directory: PathBuf,
-    /// All of it stands still; else something there is in a system call that takes longer.
+    /// All of it is frozen. Otherwise a process there is in a system call that takes longer.
     pub whole: bool,
 }
 
@@ -129,8 +130,8 @@ impl Drop for Frozen {
 }
 
 impl SessionScope {
-    /// Stops everything in it, so that nothing is started there meanwhile; SIGKILL ends what is frozen all
-    /// the same. `None` where that cannot be had: on the hierarchies of version 1.
+    /// Freezes it, so that no process is started there. SIGKILL ends frozen processes, too. `None` on hierarchies of
+    /// version 1, which cannot freeze.
     #[must_use]
     pub fn freeze(&self) -> Option<Frozen> {
         let Self(cgroup) = self;
@@ -162,12 +163,12 @@ impl SessionScope {
     }
 }
 
-/// Moves this process, which sits at `from`, to a group of the watchdogs' own, so that nobody signals
-/// it along with a session.
+/// Moves this process, which is in the groups `from`, to the watchdogs' own group. Who signals all processes of a
+/// session then does not signal it.
 ///
 /// # Errors
 ///
-/// When it could not be seen to have left.
+/// This process is still in the old group, or that cannot be told.
 pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
     let own = format!("/{OWN}");
     let inside = |cgroups: &Cgroups| cgroups.0.iter().any(|cgroup| cgroup.path != "/" && cgroup.path != own);
@@ -184,7 +185,7 @@ pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves this process to a group, which is made if it is not there.
+/// Moves this process to a group. Makes the group if it is not there.
 ///
 /// # Errors
 ///
@@ -205,7 +206,7 @@ pub fn enter(directory: &Path) -> io::Result<()> {
 }
 
 fn try_to_enter(directory: &Path) -> io::Result<()> {
-    // The mode is not left to the umask, which may be of the person's choice.
+    // The mode is set, because the person may have chosen the umask.
     match fs::DirBuilder::new().mode(0o755).create(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
@@ -236,12 +237,12 @@ pub fn tidy_up(proc: &Proc) {
     }
 }
 
-/// Goes from a group to the one above and removes it, unless somebody else is in it.
+/// Moves from a group to the one above and removes the group, unless another process is in it.
 pub fn remove_if_alone(above: &Path, directory: &Path) {
     let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let me = getpid().to_string();
     if inside.lines().eq([me.as_str()]) && join(above).is_ok() {
-        // It fails if somebody has come meanwhile.
+        // This fails if another process has come meanwhile.
         let _ = fs::remove_dir(directory);
     }
 }

@@ -17,7 +17,7 @@ pub struct Kind {
     /// `user`, `greeter`, `manager` ...
     pub class: Option<String>,
     /// `tty`, `x11`, `wayland` ..., as it was when the session began: the user may have logind change
-    /// it, and be quicker than the rest of his own login's PAM stack.
+    /// it, and be quicker than the rest of their own login's PAM stack.
     pub kind: Option<String>,
     /// The PAM service that opened the session.
     pub service: Option<String>,

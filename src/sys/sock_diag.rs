@@ -90,7 +90,7 @@ fn octets(address: IpAddr) -> [u8; 16] {
 ///
 /// # Errors
 ///
-/// The error that the kernel answers, or `InvalidData` where the answer makes no sense.
+/// The error that the kernel returns, or `InvalidData` if the answer makes no sense.
 pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let length = usize::try_from(number(answer, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;

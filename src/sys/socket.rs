@@ -30,7 +30,7 @@ pub struct Connection {
     pub remote: SocketAddr,
     /// The number of the interface that the socket is bound to, as with link-local addresses; 0 is none.
     pub interface: u32,
-    /// The kernel's own number of the socket. It is never used again.
+    /// The kernel's cookie of the socket. It is never used again.
     pub cookie: u64,
 }
 
@@ -114,7 +114,7 @@ pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
     connected.then(|| Duration::from_millis(last_data_recv.into()))
 }
 
-/// The kernel's own number of the socket, which is never used again. `None` if the descriptor is no socket.
+/// The kernel's cookie of the socket, which is never used again. `None` if the descriptor is not a socket.
 #[must_use]
 pub fn cookie(socket: &impl AsRawFd) -> Option<u64> {
     option(socket, libc::SOL_SOCKET, SO_COOKIE).ok()
@@ -158,7 +158,7 @@ pub fn peer(socket: &impl AsRawFd) -> Option<IpAddr> {
     as_stream(socket).peer_addr().ok().map(|address| address.ip().to_canonical())
 }
 
-/// Closes a connection for both sides, whoever else has it open. Returns whether it did.
+/// Closes a connection for both sides, also if other processes have it open. Returns whether it did.
 #[must_use]
 pub fn close(socket: &impl AsRawFd) -> bool {
     as_stream(socket).shutdown(Shutdown::Both).is_ok()

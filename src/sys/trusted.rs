@@ -1,4 +1,4 @@
-//! Files that decide about others: read only if nobody but their owner can have written them.
+//! Files that decide about other users. They are read only if nobody except their owner can have written them.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, Metadata, OpenOptions};
@@ -12,17 +12,17 @@ const SIZE_MAX: u64 = 1 << 20;
 /// Group and others may write.
 const WRITABLE: u32 = 0o022;
 
-/// Reads a file of `owner`'s (root's, but in tests): absolute, itself and no link to it, regular,
-/// writable by nobody else, and of at most 1 MiB of UTF-8.
+/// Reads a file that `owner` owns (root, except in tests). The path must be absolute. The file must be regular, not a
+/// symbolic link, writable by nobody else, and have at most 1 MiB of UTF-8.
 ///
 /// # Errors
 ///
-/// Which of these does not hold; `NotFound` where there is none.
+/// Which of these does not apply. `NotFound` if there is no such file.
 pub fn read(path: &Path, owner: u32) -> io::Result<String> {
     if !path.is_absolute() {
         return Err(refused("is not an absolute path"));
     }
-    // A FIFO would wait for a writer, a terminal become ours.
+    // Without these flags a FIFO would wait for a writer, and a terminal would become our controlling terminal.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file =
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| {
@@ -50,11 +50,11 @@ pub fn text(file: impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| refused("is not UTF-8"))
 }
 
-/// Whether a folder is of `owner`'s and writable by nobody else.
+/// Checks that `owner` owns a directory and nobody else may write to it.
 ///
 /// # Errors
 ///
-/// Why not; `NotFound` where there is none.
+/// Why not. `NotFound` if there is no such directory.
 pub fn check_folder(path: &Path, owner: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {

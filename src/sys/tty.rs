@@ -50,7 +50,7 @@ impl Unread {
 /// When the node is gone or another device, the line discipline does not tell, or the queue or its mode
 /// changes just now.
 pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
-    /// Who switches modes all the time may do so between mode and count, and back, but not so often.
+    /// A program may switch the mode between our reads, and back, but not so often.
     const COUNTS: usize = 16;
     let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
     let found = count(&tty)?;
@@ -150,7 +150,7 @@ pub fn number(master: &impl AsRawFd) -> io::Result<u32> {
 /// `None` when there is none. A session outside this process's pid namespace is 0.
 ///
 /// The ioctl takes no lock that the terminal's owner could hold. To close the master may take as long as they
-/// like: whoever closes it last hangs the terminal up.
+/// like, because the last close hangs the terminal up.
 ///
 /// # Errors
 ///

@@ -35,7 +35,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// A session that begins now. Its begin counts as activity, and so does `output`, if it is to.
+    /// A session that opens now. That counts as activity. `output` says whether output counts, too.
     #[must_use]
     pub fn new(now: Moment, output: bool) -> Self {
         let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
@@ -96,7 +96,7 @@ impl Activity {
 
     /// When to look once more because a node was changed right before the last look (login hands the
     /// terminal over just then): until it has settled an honest read cannot be told from a forged one.
-    /// Not twice in a row: whoever changes it all the time is not run after.
+    /// Not twice in a row, or a program that changes it all the time would keep us busy.
     fn settles(&self) -> Option<Nanos> {
         let unsettled = !self.settling && self.terminals.values().any(|known| !known.settled);
         unsettled.then(|| self.looked.boot.saturating_add(2 * SETTLED))

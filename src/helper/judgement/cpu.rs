@@ -1,9 +1,9 @@
 //! Processor time of the jobs in the terminals' foreground: a pure function of two snapshots of
 //! `/proc`.
 //!
-//! A terminal's foreground job is its foreground process group, and what that has started elsewhere,
-//! as sudo runs a command on a pty of its own. Other groups on the same terminal are background jobs,
-//! and so is whatever a shell at its prompt has started.
+//! A terminal's foreground job is its foreground process group, and the processes that it has started elsewhere, such as
+//! the command that sudo runs on its own pty. Other groups on the same terminal are background jobs. So is all that a
+//! shell at its prompt has started.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::devnode::DeviceId;
 use crate::sys::proc::{ProcId, Process, Usage};
 
-/// The part of one processor's time that makes a job a busy one. Programs that wait for a person use
-/// less (an editor nothing, `top` 1 to 2), those that compute or compile far more.
+/// A job that uses this much of one processor's time is busy. Programs that wait for a person use less (an editor 0, `top`
+/// 1 to 2 percent). Programs that compute or compile use far more.
 const BUSY_PERCENT: Nanos = 5;
 
-/// The shortest time that is judged: the kernel counts in ticks of 10 ms, and of much less one alone
-/// would look busy.
+/// The shortest time that is judged. The kernel counts in ticks of 10 ms, so in a much shorter time one tick would look
+/// busy.
 const SHORTEST: Nanos = SECOND;
 
-/// What one process has used, and what its children had that it has buried.
+/// The time that one process has used, with the time of the children that it has reaped.
 #[derive(Clone, Copy, Debug)]
 struct Spent {
     total: Nanos,
@@ -36,8 +36,7 @@ struct SessionLeader {
     reaped: Nanos,
     /// It is in the foreground.
     foreground: bool,
-    /// Nobody else is in its process group: it may be a shell, and those it has buried were background
-    /// jobs.
+    /// It is alone in its process group. Then it may be a shell, and the children that it has reaped were background jobs.
     alone: bool,
 }
 
@@ -95,7 +94,7 @@ impl Job {
         while let Some(usage) = waiting.pop() {
             let total = usage.own.saturating_add(usage.reaped);
             spent.insert(usage.process.id, Spent { total, parent: usage.process.parent });
-            // Each once: whoever comes again, in a table of numbers used twice, has none left.
+            // Each process counts once. In a table where a PID occurs twice, the second one has no children left.
             waiting.extend(children.remove(&usage.process.id.pid).unwrap_or_default());
         }
         Some(Self { group, spent, leader })

@@ -20,7 +20,7 @@ const TICK: Nanos = SECOND / 100;
 /// reading them.
 const STEP: Nanos = SECOND / 200;
 
-/// How long after a step we have looked at the latest, unless the machine is starved.
+/// After a step we have looked within this time, unless the machine is starved.
 const STEP_LATENCY: Nanos = 2 * SECOND;
 
 /// A change time this old at a look is settled: any later change of the node shows as another one.
@@ -34,20 +34,20 @@ pub struct Sample {
     pub stamps: Stamps,
     /// Bytes in its input queue that nobody has read, if that could be told.
     pub unread: Option<Unread>,
-    /// An inner pty, as sudo makes one. Its birth and its going are the user's to make, and never count.
+    /// An inner pty, as sudo makes one. The user can make it come and go, so that never counts.
     pub inner: bool,
-    /// A new terminal that has the number of one seen at the look before.
+    /// A new terminal with the same number as one that the look before showed.
     pub anew: bool,
-    /// Only the client can have had it opened: sshd holds its master.
+    /// Only the client can have had it opened, because sshd has its master open.
     pub by_client: bool,
 }
 
-/// A stamp, and what it hides.
+/// A stamp, and the time in which it hides keys.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     stamp: Nanos,
-    /// The boot-clock span in which the wall clock is in the stamp's bucket, now or, after a step
-    /// back, once more: a key in it leaves no trace.
+    /// The span of the boot clock in which the wall clock is in the stamp's bucket. After a step back there may be a second
+    /// one. A key in this span leaves no trace.
     blind: Option<(Nanos, Nanos)>,
     set_by: SetBy,
 }
@@ -205,8 +205,8 @@ impl Look {
         known: &KnownTerminal,
         sample: &Sample,
     ) -> (KnownTerminal, Evidence) {
-        // Root has given it to the person just now, as login does after the session is opened. Whose it is
-        // already may have ids of his own to give it to (subuid(5)).
+        // Root has given it to the person just now, as login(1) does after the session is opened. Only a change from
+        // root counts, because other owners may give it to their own subordinate ids (subuid(5)).
         if known.owner == 0 && sample.stamps.owner != 0 {
             return self.first(sample, true);
         }
