@@ -15,66 +15,66 @@ use std::process::Command;
 use std::thread;
 
 use nix::libc::{self, SIGHUP, SIGPIPE, SIGTERM};
-use nix::unistd::{Uid, setfsuid};
-use pam_idle_watchdog::helper::members::{Owner, Standing};
+use nix::unistd::{Pid, Uid, setfsuid};
+use pam_idle_watchdog::helper::members::{Owner, SessionIdentity};
 use pam_idle_watchdog::helper::terminals::Finder;
-use pam_idle_watchdog::sys::cgroup::Places;
+use pam_idle_watchdog::sys::cgroup::Cgroups;
 use pam_idle_watchdog::sys::devnode::{self, DeviceId};
 use pam_idle_watchdog::sys::pidfd::PidFd;
-use pam_idle_watchdog::sys::proc::{Proc, Process, Usage};
+use pam_idle_watchdog::sys::proc::{AuditSession, Proc, ProcId, Process, Started, Usage};
 
 /// sshd's process that opened the session: `sshd: alice [priv]`.
-const LEADER: i32 = 5_000_100;
+const LEADER: Pid = Pid::from_raw(5_000_100);
 /// Its child, `sshd: alice@pts/4`.
-const CHILD: i32 = 5_000_101;
+const CHILD: Pid = Pid::from_raw(5_000_101);
 /// A shell called `a) 0 (b`.
-const SHELL: i32 = 5_000_102;
+const SHELL: Pid = Pid::from_raw(5_000_102);
 /// What runs in it, called newline, `) Z 1 1 1 (` and a byte that is no UTF-8.
-const PROGRAM: i32 = 5_000_103;
-const ZOMBIE: i32 = 5_000_104;
+const PROGRAM: Pid = Pid::from_raw(5_000_103);
+const ZOMBIE: Pid = Pid::from_raw(5_000_104);
 /// Listed, and gone when it is read.
-const VANISHED: i32 = 5_000_105;
+const VANISHED: Pid = Pid::from_raw(5_000_105);
 /// Its files end in the middle.
-const CUT: i32 = 5_000_106;
+const CUT: Pid = Pid::from_raw(5_000_106);
 /// Its files hold something else.
-const ODD: i32 = 5_000_107;
+const ODD: Pid = Pid::from_raw(5_000_107);
 /// Left the tree, with the session's audit id.
-const DAEMON: i32 = 5_000_110;
+const DAEMON: Pid = Pid::from_raw(5_000_110);
 /// The same, of root's.
-const ROOTS_DAEMON: i32 = 5_000_111;
+const ROOTS_DAEMON: Pid = Pid::from_raw(5_000_111);
 /// Somebody else's login.
-const STRANGER: i32 = 5_000_112;
+const STRANGER: Pid = Pid::from_raw(5_000_112);
 /// No login at all.
-const UNSET: i32 = 5_000_113;
+const UNSET: Pid = Pid::from_raw(5_000_113);
 /// sudo in that program, in a session (setsid) of its own.
-const SUDO: i32 = 5_000_114;
+const SUDO: Pid = Pid::from_raw(5_000_114);
 /// su in a shell on a terminal, which is no login and has no audit id.
-const SU_OF_UNSET: i32 = 5_000_115;
+const SU_OF_UNSET: Pid = Pid::from_raw(5_000_115);
 /// su that a person has run through setsid(1), in what is no login, nor has an audit id.
-const SU_BY_SETSID: i32 = 5_000_108;
+const SU_BY_SETSID: Pid = Pid::from_raw(5_000_108);
 /// That shell.
-const SHELL_OF_UNSET: i32 = 5_000_116;
+const SHELL_OF_UNSET: Pid = Pid::from_raw(5_000_116);
 /// Left the tree with the session's audit id, of another user's.
-const OTHERS_DAEMON: i32 = 5_000_117;
+const OTHERS_DAEMON: Pid = Pid::from_raw(5_000_117);
 /// The same, in a user namespace.
-const TAKEN_ON: i32 = 5_000_118;
+const TAKEN_ON: Pid = Pid::from_raw(5_000_118);
 /// Somebody else's login below that program, as where it adopts orphans.
-const LOGIN_BELOW: i32 = 5_000_119;
+const LOGIN_BELOW: Pid = Pid::from_raw(5_000_119);
 /// Left the tree, of another user's but for its saved id.
-const SAVED: i32 = 5_000_121;
+const SAVED: Pid = Pid::from_raw(5_000_121);
 /// `sshd -i`, a child of UNSET's and in its session (setsid).
-const INETD_SSHD: i32 = 5_000_130;
+const INETD_SSHD: Pid = Pid::from_raw(5_000_130);
 /// Its child, the shell which that started, and what left the tree there.
-const INETD_CHILD: i32 = 5_000_131;
-const INETD_SHELL: i32 = 5_000_132;
-const INETD_DAEMON: i32 = 5_000_133;
+const INETD_CHILD: Pid = Pid::from_raw(5_000_131);
+const INETD_SHELL: Pid = Pid::from_raw(5_000_132);
+const INETD_DAEMON: Pid = Pid::from_raw(5_000_133);
 /// Another child of UNSET's.
-const INETD_OTHER: i32 = 5_000_134;
+const INETD_OTHER: Pid = Pid::from_raw(5_000_134);
 /// su in that shell, a leader of its own.
-const SU: i32 = 5_000_120;
+const SU: Pid = Pid::from_raw(5_000_120);
 /// From before the numbers started over.
-const OLD: i32 = 5_000_900;
-const NOBODY: i32 = 5_000_999;
+const OLD: Pid = Pid::from_raw(5_000_900);
+const NOBODY: Pid = Pid::from_raw(5_000_999);
 
 fn fixtures() -> Proc {
     Proc::at(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc"))
@@ -83,20 +83,18 @@ fn fixtures() -> Proc {
 #[test]
 fn a_name_that_looks_like_fields_is_a_name() {
     let shell = Process {
-        pid: SHELL,
+        id: ProcId { pid: SHELL, started: Started(40_200_000_000) },
         parent: CHILD,
         session: SHELL,
         tty: 34820,
-        started: 40_200_000_000,
         dead: false,
     };
     assert_eq!(fixtures().process(SHELL), Some(shell));
     let program = Process {
-        pid: PROGRAM,
+        id: ProcId { pid: PROGRAM, started: Started(40_300_000_000) },
         parent: SHELL,
         session: SHELL,
         tty: 34820,
-        started: 40_300_000_000,
         dead: false,
     };
     assert_eq!(fixtures().process(PROGRAM), Some(program));
@@ -105,18 +103,18 @@ fn a_name_that_looks_like_fields_is_a_name() {
 #[test]
 fn processor_time_is_in_ticks_of_its_own_and_of_its_buried_children() {
     let usages: Vec<Usage> = fixtures().usages().collect();
-    let of = |pid| *usages.iter().find(|usage| usage.process.pid == pid).unwrap();
+    let of = |pid| *usages.iter().find(|usage| usage.process.id.pid == pid).unwrap();
     let shell = of(SHELL);
-    assert_eq!((shell.group, shell.foreground), (SHELL, PROGRAM));
+    assert_eq!((shell.group, shell.foreground), (SHELL, Some(PROGRAM)));
     assert_eq!((shell.own, shell.reaped), (230_000_000, 2_700_000_000));
-    assert_eq!((of(LEADER).foreground, of(LEADER).own), (-1, 0));
+    assert_eq!((of(LEADER).foreground, of(LEADER).own), (None, 0));
     assert!(of(ZOMBIE).process.dead);
-    assert!(usages.iter().all(|usage| usage.process.pid != CUT));
+    assert!(usages.iter().all(|usage| usage.process.id.pid != CUT));
 }
 
 #[test]
 fn what_cannot_be_read_is_no_process() {
-    for pid in [VANISHED, CUT, NOBODY, 0, -1, i32::MAX] {
+    for pid in [VANISHED, CUT, NOBODY].into_iter().chain([0, -1, i32::MAX].map(Pid::from_raw)) {
         assert_eq!(fixtures().process(pid), None, "{pid}");
     }
     assert!(fixtures().process(ZOMBIE).unwrap().dead);
@@ -124,7 +122,7 @@ fn what_cannot_be_read_is_no_process() {
 
 #[test]
 fn all_processes_are_listed_and_nothing_else() {
-    let mut found: Vec<i32> = fixtures().processes().map(|process| process.pid).collect();
+    let mut found: Vec<Pid> = fixtures().processes().map(|process| process.id.pid).collect();
     found.sort_unstable();
     let all = [
         LEADER,
@@ -158,8 +156,9 @@ fn all_processes_are_listed_and_nothing_else() {
 
 #[test]
 fn the_newest_numbers_are_told_without_listing_any_process() {
-    assert_eq!(fixtures().newest(3), [INETD_OTHER, INETD_OTHER - 1, INETD_OTHER - 2]);
-    assert_eq!(Proc::at("/nonexistent").newest(3), Vec::<i32>::new());
+    let newest = INETD_OTHER.as_raw();
+    assert_eq!(fixtures().newest(3), [newest, newest - 1, newest - 2].map(Pid::from_raw));
+    assert_eq!(Proc::at("/nonexistent").newest(3), Vec::<Pid>::new());
 }
 
 #[test]
@@ -170,13 +169,12 @@ fn a_command_name_is_shown_as_it_is() {
 
 #[test]
 fn a_program_is_known_by_its_path_also_when_its_file_was_replaced() {
-    let own = std::process::id().try_into().unwrap();
-    assert_eq!(Proc::default().program_path(own), std::env::current_exe().ok());
+    assert_eq!(Proc::default().program_path(Pid::this()), std::env::current_exe().ok());
     assert_eq!(fixtures().program_path(NOBODY), None);
-    let root = std::env::temp_dir().join(format!("idle-watchdog-program-{own}"));
+    let root = std::env::temp_dir().join(format!("idle-watchdog-program-{}", Pid::this()));
     std::fs::create_dir_all(root.join("7")).unwrap();
     std::os::unix::fs::symlink("/usr/sbin/sshd (deleted)", root.join("7/exe")).unwrap();
-    let program = Proc::at(&root).program_path(7);
+    let program = Proc::at(&root).program_path(Pid::from_raw(7));
     std::fs::remove_dir_all(&root).unwrap();
     assert_eq!(program.unwrap().to_str(), Some("/usr/sbin/sshd"));
 }
@@ -194,8 +192,8 @@ fn the_newest_come_first_and_numbers_start_over_at_the_top() {
 #[test]
 fn an_audit_session_that_is_unset_missing_or_mangled_is_none() {
     let proc = fixtures();
-    assert_eq!(proc.audit_session(LEADER), Some(7));
-    assert_eq!(proc.audit_session(STRANGER), Some(8));
+    assert_eq!(proc.audit_session(LEADER), Some(AuditSession(7)));
+    assert_eq!(proc.audit_session(STRANGER), Some(AuditSession(8)));
     for pid in [UNSET, VANISHED, CUT, ODD, NOBODY] {
         assert_eq!(proc.audit_session(pid), None, "{pid}");
     }
@@ -303,59 +301,59 @@ fn a_path_is_seen_from_the_processes_root() {
 
 #[test]
 fn scopes_are_told_in_both_kinds_of_hierarchy() {
-    let places = |pid| Places::of(&fixtures(), pid);
+    let cgroups = |pid| Cgroups::of(&fixtures(), pid);
     for (pid, in_scope) in [(LEADER, true), (SHELL, true), (DAEMON, false), (OLD, false), (NOBODY, false)] {
-        assert_eq!(places(pid).in_scope(), in_scope, "{pid}");
+        assert_eq!(cgroups(pid).in_scope(), in_scope, "{pid}");
     }
-    assert_eq!(places(LEADER), places(SU));
-    assert_ne!(places(LEADER), places(DAEMON));
-    assert_eq!(places(LEADER).session(), Some("3"));
-    assert!(places(DAEMON).scope().is_none() && places(NOBODY).scope().is_none());
-    let scope = places(LEADER).scope().unwrap();
-    assert!(scope.holds(&places(SU)) && !scope.holds(&places(DAEMON)));
-    assert!(places(SHELL).scope().unwrap().holds(&places(SHELL)), "by the named hierarchy");
+    assert_eq!(cgroups(LEADER), cgroups(SU));
+    assert_ne!(cgroups(LEADER), cgroups(DAEMON));
+    assert_eq!(cgroups(LEADER).session(), Some("3"));
+    assert!(cgroups(DAEMON).scope().is_none() && cgroups(NOBODY).scope().is_none());
+    let scope = cgroups(LEADER).scope().unwrap();
+    assert!(scope.holds(&cgroups(SU)) && !scope.holds(&cgroups(DAEMON)));
+    assert!(cgroups(SHELL).scope().unwrap().holds(&cgroups(SHELL)), "by the named hierarchy");
 }
 
 /// Without a scope; alice's.
-fn standing(pid: i32) -> Standing {
-    standing_of(pid, Some(1000))
+fn identity(pid: Pid) -> SessionIdentity {
+    identity_of(pid, Some(1000))
 }
 
-fn standing_of(pid: i32, uid: Option<u32>) -> Standing {
+fn identity_of(pid: Pid, uid: Option<u32>) -> SessionIdentity {
     let leader = fixtures().process(pid).unwrap();
     let owner = Owner { name: "idle-watchdog-nobody".into(), uid };
-    Standing::of(&fixtures(), &leader, &Places::default(), owner)
+    SessionIdentity::of(&fixtures(), &leader, &Cgroups::default(), owner)
 }
 
 #[test]
 fn a_session_is_nested_if_its_leader_was_in_one() {
-    assert!(!standing(LEADER).nested());
-    assert_eq!(standing(LEADER).word(), "audit");
-    assert!(standing(SU).nested());
-    assert_eq!(standing(SU).word(), "descendants");
+    assert!(!identity(LEADER).nested());
+    assert_eq!(identity(LEADER).word(), "audit");
+    assert!(identity(SU).nested());
+    assert_eq!(identity(SU).word(), "descendants");
     // By the audit id alone, and by the process session alone.
-    assert!(standing(SUDO).nested());
-    assert!(standing(SU_OF_UNSET).nested());
+    assert!(identity(SUDO).nested());
+    assert!(identity(SU_OF_UNSET).nested());
     // By the real user id alone.
-    assert!(standing(SU_BY_SETSID).nested());
-    assert!(!standing(UNSET).nested());
-    assert_eq!(standing(UNSET).word(), "descendants,terminals");
+    assert!(identity(SU_BY_SETSID).nested());
+    assert!(!identity(UNSET).nested());
+    assert_eq!(identity(UNSET).word(), "descendants,terminals");
 }
 
 #[test]
 fn a_superservers_session_is_no_login() {
-    assert!(!standing(INETD_SSHD).nested());
-    assert_eq!(standing(INETD_SSHD).word(), "audit");
+    assert!(!identity(INETD_SSHD).nested());
+    assert_eq!(identity(INETD_SSHD).word(), "audit");
 }
 
 /// Members and spared of a session, sorted.
-fn survey_of(standing: &Standing, leader: i32) -> (Vec<i32>, Vec<i32>) {
-    let (proc, pidfd) = (fixtures(), PidFd::open(std::process::id() as i32).unwrap());
+fn survey_of(identity: &SessionIdentity, leader: Pid) -> (Vec<Pid>, Vec<Pid>) {
+    let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(leader).unwrap(), None);
-    let seats = finder.seats(&[], &pidfd, &[]);
+    let controlling = finder.controlling_sessions(&[], &pidfd, &[]);
     let mut visited = Vec::new();
-    let survey = standing.survey(&proc, &seats, |member| visited.push(member.process.pid));
-    let mut members: Vec<i32> = survey.members.iter().map(|member| member.process.pid).collect();
+    let survey = identity.survey(&proc, &controlling, |member| visited.push(member.process.id.pid));
+    let mut members: Vec<Pid> = survey.members.iter().map(|member| member.process.id.pid).collect();
     assert_eq!(visited, members);
     let mut spared = survey.spared;
     members.sort_unstable();
@@ -363,19 +361,21 @@ fn survey_of(standing: &Standing, leader: i32) -> (Vec<i32>, Vec<i32>) {
     (members, spared)
 }
 
-fn survey(pid: i32) -> (Vec<i32>, Vec<i32>) {
-    survey_of(&standing(pid), pid)
+fn survey(pid: Pid) -> (Vec<Pid>, Vec<Pid>) {
+    survey_of(&identity(pid), pid)
 }
 
 #[test]
 fn what_vanishes_during_a_survey_unsettles_it() {
-    let (proc, pidfd) = (fixtures(), PidFd::open(std::process::id() as i32).unwrap());
+    let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(LEADER).unwrap(), None);
-    assert!(standing(LEADER).survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {}).unsettled);
+    assert!(
+        identity(LEADER).survey(&proc, &finder.controlling_sessions(&[], &pidfd, &[]), |_| {}).incomplete
+    );
 }
 
 /// In alice's session in any case.
-const ALICES: [i32; 9] = [LEADER, CHILD, SHELL, PROGRAM, DAEMON, SUDO, TAKEN_ON, SU, SAVED];
+const ALICES: [Pid; 9] = [LEADER, CHILD, SHELL, PROGRAM, DAEMON, SUDO, TAKEN_ON, SU, SAVED];
 
 #[test]
 fn the_end_of_a_session_applies_to_its_own() {
@@ -388,44 +388,46 @@ fn the_end_of_a_session_applies_to_its_own() {
 #[test]
 fn who_is_somebody_else_depends_on_whose_session_it_is() {
     // Where the user's id is not known, only root's daemons are known not to be theirs.
-    let (members, spared) = survey_of(&standing_of(LEADER, None), LEADER);
+    let (members, spared) = survey_of(&identity_of(LEADER, None), LEADER);
     assert!(members.contains(&OTHERS_DAEMON));
     assert_eq!(spared, [ROOTS_DAEMON, LOGIN_BELOW]);
     // In a session of root's anything may be a daemon that root has started.
-    let (members, spared) = survey_of(&standing_of(LEADER, Some(0)), LEADER);
+    let (members, spared) = survey_of(&identity_of(LEADER, Some(0)), LEADER);
     assert_eq!(members, [LEADER, CHILD, SHELL, PROGRAM, SUDO, SU]);
     assert_eq!(spared, [DAEMON, ROOTS_DAEMON, OTHERS_DAEMON, TAKEN_ON, LOGIN_BELOW, SAVED]);
 }
 
 #[test]
 fn behind_a_superserver_a_session_is_its_own() {
-    let carols = standing_of(INETD_SSHD, Some(1003));
+    let carols = identity_of(INETD_SSHD, Some(1003));
     let members = vec![INETD_SSHD, INETD_CHILD, INETD_SHELL, INETD_DAEMON];
     assert_eq!(survey_of(&carols, INETD_SSHD), (members, vec![]));
-    let holders: Vec<i32> = carols.connection_holders(&fixtures()).iter().map(|p| p.pid).collect();
+    let holders: Vec<Pid> = carols.connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
     assert_eq!(holders, [INETD_CHILD]);
 }
 
 #[test]
 fn sshds_own_child_is_known_by_the_session_it_stays_in() {
-    let holders: Vec<i32> = standing(LEADER).connection_holders(&fixtures()).iter().map(|p| p.pid).collect();
+    let holders: Vec<Pid> =
+        identity(LEADER).connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
     assert_eq!(holders, [CHILD]);
     // su shares the session of the shell that it was started from.
-    assert_eq!(standing(SU_OF_UNSET).connection_holders(&fixtures()).len(), 0);
+    assert_eq!(identity(SU_OF_UNSET).connection_holders(&fixtures()).len(), 0);
 }
 
 #[test]
 fn an_audit_id_of_ones_own_choice_spares_nobody() {
     // Where the leader's is unset, any process may set its own, once.
     let leader = fixtures().process(UNSET).unwrap();
-    let standing = Standing::of(&fixtures(), &leader, &Places::of(&fixtures(), SHELL), Owner::default());
-    let (members, spared) = survey_of(&standing, UNSET);
-    assert_eq!(spared, [0; 0]);
+    let identity =
+        SessionIdentity::of(&fixtures(), &leader, &Cgroups::of(&fixtures(), SHELL), Owner::default());
+    let (members, spared) = survey_of(&identity, UNSET);
+    assert_eq!(spared, []);
     assert!(members.contains(&SHELL));
 }
 
 /// Which files of a process are opened while `work` runs with a copy of the fixtures.
-fn files_opened(pid: i32, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static str> {
+fn files_opened(pid: Pid, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static str> {
     const FILES: [&str; 4] = ["stat", "cgroup", "sessionid", "status"];
     let root = std::env::temp_dir().join(format!("idle-watchdog-files-{}-{serial}", std::process::id()));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc/.");
@@ -458,12 +460,12 @@ fn of_a_stranger_two_files_are_read() {
     for (serial, by_scope, expected) in [(0, false, ["stat", "sessionid"]), (1, true, ["stat", "cgroup"])] {
         let opened = files_opened(STRANGER, serial, |proc| {
             let leader = proc.process(LEADER).unwrap();
-            let places = if by_scope { Places::of(&proc, LEADER) } else { Places::default() };
-            let standing = Standing::of(&proc, &leader, &places, Owner::default());
-            assert_eq!(standing.word(), if by_scope { "scope" } else { "audit" });
-            let pidfd = PidFd::open(std::process::id() as i32).unwrap();
+            let cgroups = if by_scope { Cgroups::of(&proc, LEADER) } else { Cgroups::default() };
+            let identity = SessionIdentity::of(&proc, &leader, &cgroups, Owner::default());
+            assert_eq!(identity.word(), if by_scope { "scope" } else { "audit" });
+            let pidfd = PidFd::open(Pid::this()).unwrap();
             let finder = Finder::new(proc.clone(), &leader, None);
-            standing.survey(&proc, &finder.seats(&[], &pidfd, &[]), |_| {});
+            identity.survey(&proc, &finder.controlling_sessions(&[], &pidfd, &[]), |_| {});
         });
         assert_eq!(opened, expected, "by_scope={by_scope}");
     }

@@ -134,7 +134,7 @@ fn login(confdir: &Path) {
 
 /// Starts the helper with arguments that it refuses, as fast as the C library can, and waits for its byte.
 fn bare_start() -> Duration {
-    let leader = PidFd::open(std::process::id().try_into().unwrap()).unwrap();
+    let leader = PidFd::open(Pid::this()).unwrap();
     let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let mut places = pam::FileActions::new();
     places.duplicate(leader.as_raw_fd(), LEADER_FD);
@@ -195,7 +195,7 @@ fn watching_sleeper() -> i32 {
     let line: Vec<String> = vec![ARGS.to_owned()];
     let options = Options::of_line(line.iter().map(String::as_str)).unwrap();
     let settings = Settings::of(&options, None);
-    let me: i32 = std::process::id().try_into().unwrap();
+    let me = Pid::this();
     let (service, user, tty) = ("ours".into(), Some("root".into()), Some("ssh".into()));
     let login = Login { service, user, uid: Some(0), rhost: None, tty };
     let args = Assignment { login, leader: me, connection: None, line, settings }.to_args();

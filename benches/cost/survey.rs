@@ -10,9 +10,9 @@ use std::time::Duration;
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use pam_idle_watchdog::helper::members::{Owner, Standing};
+use pam_idle_watchdog::helper::members::{Owner, SessionIdentity};
 use pam_idle_watchdog::helper::terminals::Finder;
-use pam_idle_watchdog::sys::cgroup::Places;
+use pam_idle_watchdog::sys::cgroup::Cgroups;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::Proc;
 
@@ -112,7 +112,7 @@ impl Drop for Shape {
         let _ = killpg(session, Signal::SIGKILL);
         let _ = self.0.wait();
         wait_until("the shape is gone", || {
-            Proc::default().processes().all(|process| process.session != session.as_raw() || process.dead)
+            Proc::default().processes().all(|process| process.session != session || process.dead)
         });
     }
 }
@@ -141,17 +141,17 @@ impl Leader {
 
     /// The median time of some surveys, and the number of processes.
     fn survey(&self) -> (Duration, usize) {
-        let (proc, pid) = (Proc::default(), self.child.id() as i32);
+        let (proc, pid) = (Proc::default(), Pid::from_raw(self.child.id() as i32));
         let (leader, pidfd) = (proc.process(pid).unwrap(), PidFd::open(pid).unwrap());
-        let standing = Standing::of(&proc, &leader, &Places::default(), Owner::default());
+        let identity = SessionIdentity::of(&proc, &leader, &Cgroups::default(), Owner::default());
         let finder = Finder::new(proc.clone(), &leader, Some("ssh".as_ref()));
         let terminals = finder.find();
         assert_eq!(terminals.len(), 1);
         let mut times: Vec<Duration> = (0..SURVEYS)
             .map(|_| {
                 let begin = clock();
-                let seats = finder.seats(&terminals, &pidfd, &[]);
-                let survey = standing.survey(&proc, &seats, |_| {});
+                let controlling = finder.controlling_sessions(&terminals, &pidfd, &[]);
+                let survey = identity.survey(&proc, &controlling, |_| {});
                 assert_eq!(survey.members.len(), 2);
                 begin.elapsed()
             })

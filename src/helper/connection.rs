@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::helper::judgement::witness::Witness;
 use crate::sys::clock::{Moment, from_duration};
@@ -25,30 +26,30 @@ pub enum Client {
     Unknown,
 }
 
-/// The client's connection as something to ask.
+/// The client's connection.
 #[derive(Debug)]
-pub struct Asked {
+pub struct ClientConnection {
     connection: Connection,
-    /// `sock_diag` has found it once, so that what it no longer finds is gone.
+    /// `sock_diag` has found it once. If it does not find it later, the connection is gone.
     found: bool,
-    /// It is gone. This is the look that showed it first, and no key can have come later.
+    /// When it was first found to be gone. No key can have come later.
     gone: Option<Witness>,
 }
 
-impl Asked {
+impl ClientConnection {
     /// Nothing has been asked yet.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
         Self { connection, found: false, gone: None }
     }
 
-    /// When the client was last heard. The session may outlive its connection, and then that stays the answer.
-    /// `None` where neither the leader's descriptors nor the kernel's list of connections have ever had it.
+    /// When the client was last heard. After the connection is gone the answer does not change any more. `None` if it was
+    /// never among the leader's descriptors or in the kernel's list of connections.
     ///
     /// # Errors
     ///
     /// The connection can be asked neither by the leader's descriptor nor by its addresses.
-    pub fn ask(&mut self, proc: &Proc, pid: i32, leader: &PidFd) -> io::Result<Option<Witness>> {
+    pub fn ask(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Witness>> {
         match by_descriptor(proc, pid, leader, self.connection.cookie) {
             Ok(Some(silence)) => return Ok(Some(since(silence))),
             // The leader may have closed its descriptor while another process keeps the connection.
@@ -68,7 +69,7 @@ impl Asked {
 }
 
 /// Asks the leader's socket with that cookie.
-fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
+fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
         if socket::cookie(&socket) == Some(cookie) {
@@ -78,14 +79,14 @@ fn by_descriptor(proc: &Proc, pid: i32, leader: &PidFd, cookie: u64) -> io::Resu
     Ok(None)
 }
 
-/// Closes the client's connection for both sides, whoever else has it open. To sshd that is a client that has
-/// disconnected. Returns whether there was one. Other connections stay if it is known which one that is:
-/// a PAM module may need its own to close the session.
+/// Closes the client's connection for both sides, also if other processes have it open. To sshd it looks as if the client
+/// had disconnected. Returns whether there was one. If it is known which connection is the client's, the others stay open,
+/// because a PAM module may need its own to close the session.
 ///
 /// # Errors
 ///
 /// `PermissionDenied` where the leader's descriptors may not be had.
-pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Result<bool> {
+pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Result<bool> {
     let is_clients = |socket: &OwnedFd| match client {
         Client::Connection(cookie) => socket::cookie(socket) == Some(cookie),
         Client::At(address) => socket::peer(socket) == Some(address),
@@ -94,7 +95,7 @@ pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Resul
     let mut closed = false;
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
-        // The others are no connections: a socket that listens is shared with sshd itself.
+        // A socket that listens is shared with sshd's daemon, and must stay.
         if socket::silence(&socket).is_some() && is_clients(&socket) {
             closed |= socket::close(&socket);
         }
@@ -105,10 +106,10 @@ pub fn close(proc: &Proc, pid: i32, leader: &PidFd, client: Client) -> io::Resul
 /// The leader's sockets, duplicated one by one as they are asked for.
 fn sockets<'a>(
     proc: &Proc,
-    pid: i32,
+    pid: Pid,
     leader: &'a PidFd,
 ) -> io::Result<impl Iterator<Item = io::Result<OwnedFd>> + use<'a>> {
-    let duplicate = |fd: io::Result<i32>| match fd.and_then(|fd| leader.duplicate(fd)) {
+    let duplicate = |fd: io::Result<RawFd>| match fd.and_then(|fd| leader.duplicate(fd)) {
         // Closed since it was listed.
         Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => None,
         duplicate => Some(duplicate),
@@ -116,7 +117,7 @@ fn sockets<'a>(
     Ok(proc.sockets(pid)?.filter_map(duplicate))
 }
 
-/// When the data came in that a connection has been silent since.
+/// When the last data came in on a connection that has been silent for so long.
 fn since(silence: Duration) -> Witness {
     let (now, silence) = (Moment::now(), from_duration(silence));
     Witness { heard: now.boot.saturating_sub(silence), awake: now.mono.saturating_sub(silence) }
@@ -133,7 +134,7 @@ mod tests {
     const TICK: Nanos = SECOND / 100;
 
     /// A process with sockets of its own, because the tests share the sockets of this process.
-    struct Leader {
+    struct LeaderProcess {
         child: Child,
         pidfd: PidFd,
         clients: TcpStream,
@@ -141,7 +142,7 @@ mod tests {
         connection: Connection,
     }
 
-    impl Leader {
+    impl LeaderProcess {
         fn start() -> Self {
             let [mut server, clients] = connected();
             server.write_all(b"unread").unwrap();
@@ -150,20 +151,20 @@ mod tests {
             let mut command = Command::new("sleep");
             command.arg("1000").stdin(OwnedFd::from(other)).stderr(OwnedFd::from(server));
             let child = command.spawn().unwrap();
-            let pidfd = PidFd::open(i32::try_from(child.id()).unwrap()).unwrap();
+            let pidfd = PidFd::open(Pid::from_raw(child.id() as i32)).unwrap();
             Self { child, pidfd, clients, others, connection }
         }
 
-        fn pid(&self) -> i32 {
-            i32::try_from(self.child.id()).unwrap()
+        fn pid(&self) -> Pid {
+            Pid::from_raw(self.child.id() as i32)
         }
 
         fn witness(&self, connection: &Connection) -> Option<Witness> {
-            Asked::new(*connection).ask(&Proc::default(), self.pid(), &self.pidfd).unwrap()
+            ClientConnection::new(*connection).ask(&Proc::default(), self.pid(), &self.pidfd).unwrap()
         }
     }
 
-    impl Drop for Leader {
+    impl Drop for LeaderProcess {
         fn drop(&mut self) {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_the_clients_connection_is_asked() {
-        let mut leader = Leader::start();
+        let mut leader = LeaderProcess::start();
         let before = Moment::now().boot;
         // Longer than any kernel's tick.
         nix::poll::poll(&mut [], 60u16).unwrap();
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_client_that_has_reset_the_connection_was_heard_before_that() {
-        let mut leader = Leader::start();
+        let mut leader = LeaderProcess::start();
         let heard = leader.witness(&leader.connection).unwrap();
         // It has not read what was sent to it.
         drop(std::mem::replace(&mut leader.clients, connected()[0].try_clone().unwrap()));
@@ -216,8 +217,8 @@ mod tests {
     fn a_connection_that_is_gone_was_heard_when_it_was_missed_at_the_latest() {
         let [server, client] = connected();
         // The leader has no descriptor of it any longer, but another process has.
-        let leader = Leader::start();
-        let mut asked = Asked::new(Connection::of(&server).unwrap());
+        let leader = LeaderProcess::start();
+        let mut asked = ClientConnection::new(Connection::of(&server).unwrap());
         let mut ask = || asked.ask(&Proc::default(), leader.pid(), &leader.pidfd).unwrap();
         assert!(ask().is_some());
         let before = Moment::now().boot;
@@ -235,8 +236,8 @@ mod tests {
     fn the_clients_connection_is_closed_and_others_stay() {
         let local = "127.0.0.1".parse().unwrap();
         let elsewhere = "192.0.2.7".parse().unwrap();
-        let close = |client: &dyn Fn(&Leader) -> Client| {
-            let leader = Leader::start();
+        let close = |client: &dyn Fn(&LeaderProcess) -> Client| {
+            let leader = LeaderProcess::start();
             let closed = close(&Proc::default(), leader.pid(), &leader.pidfd, client(&leader)).unwrap();
             (closed, is_closed(&leader.clients), is_closed(&leader.others))
         };

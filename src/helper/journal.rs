@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use nix::unistd::Pid;
+
 use crate::helper::terminals::terminal::Terminal;
 use crate::login::Login;
 use crate::policy::{Counted, Settings};
 use crate::record::{self, Event, Key, Record, Severity};
 use crate::sys::log::Log;
+use crate::sys::proc::AuditSession;
 
 /// The session's records on their way to the system log.
 pub struct Journal {
@@ -23,7 +26,7 @@ struct About {
     /// logind's number of the session.
     id: Option<String>,
     /// The kernel's audit id of the session.
-    ses: Option<u32>,
+    ses: Option<AuditSession>,
 }
 
 impl About {
@@ -45,7 +48,7 @@ impl About {
 impl Journal {
     /// `debug` lets records of that severity through.
     #[must_use]
-    pub fn new(login: Login, id: Option<String>, ses: Option<u32>, debug: bool) -> Self {
+    pub fn new(login: Login, id: Option<String>, ses: Option<AuditSession>, debug: bool) -> Self {
         let service: String = login.service_text().chars().filter(char::is_ascii_graphic).collect();
         let prefix = format!("pam_idle_watchdog({service}:session): ");
         Self { log: Log::default(), about: About { prefix, login, id, ses }, debug }
@@ -93,9 +96,9 @@ pub fn names(terminals: &[Terminal]) -> Option<String> {
     record::list(terminals.iter().map(|terminal| &terminal.name), record::MOST)
 }
 
-/// Process numbers, as a field shows them.
+/// PIDs, as a field shows them.
 #[must_use]
-pub fn numbers(pids: &[i32]) -> Option<String> {
+pub fn pids(pids: &[Pid]) -> Option<String> {
     record::list(pids, record::MOST)
 }
 
@@ -127,9 +130,9 @@ mod tests {
 
     #[test]
     fn thousands_of_processes_make_no_long_field() {
-        let all: Vec<i32> = (1..=5000).collect();
+        let all: Vec<Pid> = (1..=5000).map(Pid::from_raw).collect();
         let shown = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20 and 4980 more";
-        assert_eq!(numbers(&all).as_deref(), Some(shown));
-        assert_eq!(numbers(&[]), None);
+        assert_eq!(pids(&all).as_deref(), Some(shown));
+        assert_eq!(pids(&[]), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The watchdog of one session, from *armed* to *gone*.
 //!
-//! [`run`] is the loop. [`look`] is what it does at each wake-up, [`actions`] what it does to the session.
+//! [`run`] is the loop. At each wake-up [`look`] asks [`judge`] what is due, and [`actions`] does it.
 //!
 //! * [`judgement`] decides when the person was last active and what is due. It is pure.
 //! * [`terminals`] finds the session's terminals and samples them; [`connection`] asks when the client last
@@ -14,6 +14,7 @@
 pub mod actions;
 pub mod connection;
 pub mod journal;
+pub mod judge;
 pub mod judgement;
 pub mod leader;
 pub mod look;

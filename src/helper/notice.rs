@@ -1,21 +1,21 @@
-//! What the person at the terminal reads. A terminal that takes no text at once gets none: nothing
-//! may hold up the end.
+//! The texts for the person at the terminal. A terminal that does not take a text at once gets none, because nothing may
+//! delay the end.
 
 use std::time::Duration;
 
 use crate::helper::terminals::terminal::Terminal;
 use crate::policy::{Field, Template, duration};
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::tty;
 
-/// What a warning tells.
+/// The facts in a warning.
 #[derive(Clone, Copy, Debug)]
 pub struct Warning<'a> {
     /// The user's name.
     pub user: &'a str,
     /// How long the session has been idle.
     pub idle: Duration,
-    /// How long it may be.
+    /// How long it may be idle.
     pub limit: Duration,
     /// How long until the end.
     pub left: Duration,
@@ -29,8 +29,8 @@ impl Warning<'_> {
     pub fn text(&self, template: Option<&Template>, terminal: &str) -> String {
         let (idle, left) = (duration::print(self.idle), duration::print(self.left));
         let Some(template) = template else {
-            // Keys that nobody has read are seen at Enter alone, so the text claims no more than that no
-            // input was read, and asks for that key.
+            // Keys that no program has read show only at Enter. So the text says that no input was read, and asks for
+            // that key.
             return format!(
                 "\r\n\x07*** No input read for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
             );
@@ -57,24 +57,28 @@ pub fn reason(idle: Duration, limit: Duration) -> String {
     )
 }
 
-/// Says why the session ends when sshd or login has died.
+/// Says why the session ends after sshd or login has died.
 pub const ORPHANED: &str =
     "\r\n\x07*** The login service of this session has died, and the session has been ended. ***\r\n";
 
-/// Writes on each of the terminals the text for it; answers those that took none.
+/// Writes a text on each terminal. Returns the terminals that did not take it.
 #[must_use]
-pub fn write(terminals: &[Terminal], text: impl Fn(&Terminal) -> String, aside: &mut Aside) -> Vec<Terminal> {
-    const TAKEN: u8 = 1;
+pub fn write(
+    terminals: &[Terminal],
+    text: impl Fn(&Terminal) -> String,
+    offload: &mut Offload,
+) -> Vec<Terminal> {
+    const WRITTEN: u8 = 1;
     if terminals.is_empty() {
         return Vec::new();
     }
-    let answer = aside.run(|pipe| {
+    let answer = offload.run(|pipe| {
         for terminal in terminals {
             let taken = tty::write(&terminal.path, terminal.id, &text(terminal)).is_ok();
             offload::answer(pipe, &[u8::from(taken)]);
         }
     });
-    let taken = answer.into_iter().map(|byte| byte == TAKEN).chain(std::iter::repeat(false));
+    let taken = answer.into_iter().map(|byte| byte == WRITTEN).chain(std::iter::repeat(false));
     terminals.iter().zip(taken).filter(|(_, taken)| !taken).map(|(terminal, _)| terminal.clone()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The helper from start to end: arm, then sleep and look, then leave.
+//! The helper's main loop: arm, then sleep and look until the session ends.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -8,35 +8,33 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::helper::connection::{Asked, Client};
+use crate::helper::connection::Client;
 use crate::helper::journal::{Journal, ordered};
-use crate::helper::judgement::activity::Activity;
-use crate::helper::judgement::cpu::Jobs;
-use crate::helper::judgement::schedule::{Action, Ground, Schedule};
+use crate::helper::judge::Judge;
+use crate::helper::judgement::schedule::Due;
 use crate::helper::leader::Leader;
-use crate::helper::members::{Owner, Standing};
-use crate::helper::session::Watched;
+use crate::helper::members::{Owner, SessionIdentity};
+use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
-use crate::helper::terminals::console::Console;
-use crate::policy::{self, Kill, Settings};
+use crate::policy::{self, Settings};
 use crate::protocol::caller::Caller;
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
 use crate::record::{Event, Key, Record};
-use crate::sys::cgroup::{self, Places};
-use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
+use crate::sys::cgroup::{self, Cgroups};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, pause, timeout};
 use crate::sys::heap;
 use crate::sys::inherit;
-use crate::sys::offload::Aside;
+use crate::sys::offload::Offload;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::{self, Received, Signals};
 
-/// How often records are offered again to a log daemon that took none.
+/// How long to wait before a record is offered again to a log daemon that did not take it.
 const RETRY: Nanos = SECOND;
 
-/// How long after a session was opened its leader has executed the person's program, if it is to do so.
+/// If a leader executes the person's program, it does so within this time after it has opened the session.
 const CHANGE: Nanos = 2 * SECOND;
 
 /// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
@@ -55,14 +53,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
         .and_then(|assignment| Watchdog::arm(assignment, leader));
     match armed {
         Ok(mut watchdog) => {
-            // A module that gave up waiting kills us: there is nobody to tell then.
+            // If the module has given up waiting, it kills us.
             let told = status.write_all(&[ARMED]);
             drop(status);
             told.map_err(|e| format!("the module is gone: {e}"))?;
             watchdog.note_arming();
             watchdog.watch();
             watchdog.linger();
-            cgroup::tidy_up(&watchdog.watched.proc);
+            cgroup::tidy_up(&watchdog.session.proc);
             Ok(())
         }
         Err(why) => {
@@ -76,11 +74,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 enum Wake {
     /// It is time to look, or somebody stepped the clock.
     Look,
-    /// The PAM session was closed, or has come to nothing.
+    /// The PAM session was closed, or was not opened after all.
     Closed,
     /// The leader has opened another session.
     Shared,
-    /// The leader is gone and has said nothing.
+    /// The leader has exited and has not closed the session.
     LeaderGone,
     /// The leader had become the person's own program, and that has ended.
     ProgramEnded,
@@ -89,28 +87,15 @@ enum Wake {
 /// The helper at work. [`crate::helper::look`] and [`crate::helper::actions`] have what it does when it wakes up.
 pub(super) struct Watchdog {
     pub(super) assignment: Assignment,
-    pub(super) watched: Watched,
+    pub(super) session: WatchedSession,
+    pub(super) judge: Judge,
     pub(super) journal: Journal,
-    pub(super) activity: Activity,
-    /// The jobs in the foreground, where their processor time counts.
-    pub(super) jobs: Option<Jobs>,
-    pub(super) schedule: Schedule,
-    /// The virtual console, where a display server may have it.
-    pub(super) console: Option<Console>,
-    /// What the session was judged by at the last look.
-    pub(super) ground: Ground,
-    /// The client's connection, where it is known.
-    pub(super) connection: Option<Asked>,
-    /// It could not be asked, and that is on record.
-    pub(super) unasked: bool,
-    /// Forgeries not believed so far; the first of a session is on record.
-    pub(super) disbelieved: usize,
     leader: Leader,
-    /// The leader has opened the session so lately that it may be about to execute another program.
+    /// The leader opened the session a moment ago, so it may be about to execute another program.
     leader_may_change: bool,
-    pub(super) alarm: Alarm,
-    pub(super) steps: StepWatch,
-    pub(super) aside: Aside,
+    alarm: Alarm,
+    steps: StepWatch,
+    pub(super) offload: Offload,
 }
 
 impl Watchdog {
@@ -121,80 +106,62 @@ impl Watchdog {
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
         let login = &assignment.login;
-        let process = proc.process(assignment.leader).filter(|_| !leader.has_exited());
+        let process = proc.process(assignment.leader);
+        let process = if leader.has_exited() { None } else { process };
         let process = process.ok_or("the leader is not to be seen in /proc")?;
-        // We were started where the leader is. There the user may be able to have us stopped along
-        // with his processes; elsewhere nobody but root acts on control groups.
-        let places = Places::of(&proc, nix::unistd::getpid().as_raw());
+        // We were started in the leader's control group. The user may be able to stop all processes there. Only root can
+        // do that in other groups.
+        let cgroups = Cgroups::of(&proc, nix::unistd::getpid());
         let owner = Owner { name: login.user().to_owned(), uid: login.uid };
-        let standing = Standing::of(&proc, &process, &places, owner);
-        match cgroup::leave(&proc, &places) {
-            Err(e) if places.are_a_users() => {
+        let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
+        match cgroup::leave(&proc, &cgroups) {
+            Err(e) if cgroups.are_a_users() => {
                 return Err(format!("cannot leave the user's control group: {e}"));
             }
             _ => {}
         }
         let finder = Finder::new(proc.clone(), &process, login.tty.as_deref());
-        let ses = proc.audit_session(process.pid);
-        let settings = &assignment.settings;
-        let journal = Journal::new(login.clone(), places.session().map(str::to_owned), ses, settings.debug);
-        let opener = proc.program_path(process.pid);
+        let ses = proc.audit_session(process.id.pid);
+        let debug = assignment.settings.debug;
+        let journal = Journal::new(login.clone(), cgroups.session().map(str::to_owned), ses, debug);
+        let opener = proc.program_path(process.id.pid);
         let client = client(&assignment);
-        let now = Moment::now();
+        let watched =
+            WatchedSession { proc, identity, finder, leader, opener, client, signals, terminals: Vec::new() };
         Ok(Self {
-            activity: Activity::new(now, settings.activity.output),
-            jobs: settings.activity.cpu.then(Jobs::default),
-            schedule: schedule(settings),
-            console: Console::of(&proc, &process, finder.own()),
-            ground: Ground::Nothing,
-            connection: assignment.connection.map(Asked::new),
-            unasked: false,
-            leader: Leader::new(&proc, process),
+            judge: Judge::new(Moment::now(), &assignment, &watched, &process),
+            leader: Leader::new(&watched.proc, process.id),
             leader_may_change: true,
+            session: watched,
             assignment,
-            watched: Watched {
-                proc,
-                standing,
-                finder,
-                leader,
-                opener,
-                client,
-                signals,
-                terminals: Vec::new(),
-            },
             journal,
-            disbelieved: 0,
             alarm,
             steps,
-            aside: Aside::default(),
+            offload: Offload::default(),
         })
     }
 
-    /// What a login need not wait for.
+    /// The part of arming that a login need not wait for.
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
-        self.watched.finder.choose_way();
-        // A kernel that cannot look for connections says that there is none.
-        if matches!(self.ask_connection(), Ok(None)) {
-            self.connection = None;
-        }
-        let witness = if self.witness().is_some() { "connection" } else { "none" };
+        self.session.finder.choose_how_to_find();
+        let has_witness = self.judge.choose_witness(&self.session, &self.assignment);
+        self.write_notes();
+        let witness = if has_witness { "connection" } else { "none" };
         let record = ordered(self.record(Event::Armed), &self.assignment.settings)
-            .with(Key::TerminalsBy, self.watched.finder.way().word())
-            .with(Key::MembersBy, self.watched.standing.word())
+            .with(Key::TerminalsBy, self.session.finder.found_by().word())
+            .with(Key::MembersBy, self.session.identity.word())
             .with(Key::Witness, witness);
         self.journal.write(&record);
     }
 
-    /// From *armed* to the end of the session, by whoever.
+    /// Watches the session until it has ended.
     fn watch(&mut self) {
-        // The first look is due at once.
-        if let Err(e) = self.alarm.set(0) {
-            self.error(&format!("cannot set the alarm: {e}"));
-        }
+        self.look_soon();
         loop {
-            match self.sleep() {
+            let due = match self.sleep() {
+                Wake::Look => self.look(),
                 Wake::Closed => return self.journal.write(&self.record(Event::Closed)),
                 Wake::Shared => {
                     let shared = "cannot guard this session any longer: its process has opened another";
@@ -202,26 +169,28 @@ impl Watchdog {
                 }
                 Wake::LeaderGone => return self.take_over(),
                 Wake::ProgramEnded => return self.leave_or_take_over(),
-                Wake::Look => match self.look() {
-                    Ok(Some(Action::End)) => return self.end(),
-                    Ok(_) => {}
-                    Err(why) => self.error(&why),
-                },
+            };
+            match due {
+                None => {}
+                Some(Due::Warn { left }) => self.warn(left),
+                Some(Due::Resume) => self.resume(),
+                Some(Due::Report) => self.report(),
+                Some(Due::End) => return self.end(),
             }
         }
     }
 
-    /// Sleeps until something is to be done.
+    /// Sleeps until there is something to do.
     fn sleep(&mut self) -> Wake {
         heap::trim();
         loop {
             let mut fds = [
-                PollFd::new(self.watched.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.watched.leader.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.session.leader.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
-            // No event comes of a log daemon's return, nor of a leader's execve.
+            // There is no event when a log daemon comes back, or when a leader executes a program.
             let longest = match (self.journal.is_behind(), self.leader_may_change) {
                 (true, _) => timeout(RETRY),
                 (_, true) => timeout(CHANGE),
@@ -236,9 +205,9 @@ impl Watchdog {
             if woken.is_err() {
                 continue;
             }
-            // Before the leader's exit: it says goodbye first and exits then.
-            let came = self.watched.signals.take();
-            let leader_pid = self.assignment.leader;
+            // Read before the leader's exit is considered, because a leader closes the session before it exits.
+            let came = self.session.signals.take();
+            let leader_pid = self.assignment.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
             if said(CLOSE_SIGNAL) {
                 return Wake::Closed;
@@ -246,9 +215,9 @@ impl Watchdog {
             if said(SHARED_SIGNAL) {
                 return Wake::Shared;
             }
-            let replaced = self.leader.is_replaced(&self.watched.proc);
+            let replaced = self.leader.is_replaced(&self.session.proc);
             for came in &came {
-                self.hear(came);
+                self.reload(came);
             }
             if leader {
                 return if replaced { Wake::ProgramEnded } else { Wake::LeaderGone };
@@ -267,10 +236,9 @@ impl Watchdog {
         }
     }
 
-    /// Somebody calls, if it is that. New orders hold from now on, and are looked at at once; what is
-    /// wrong with one leaves the old ones.
-    fn hear(&mut self, came: &Received) {
-        let caller = match Caller::of(&self.watched.proc, came) {
+    /// Applies new settings if the signal brings some. Settings that cannot be read change nothing.
+    fn reload(&mut self, came: &Received) {
+        let caller = match Caller::of(&self.session.proc, came) {
             None => return,
             Some(Ok(caller)) => caller,
             Some(Err(why)) => return self.error(&format!("cannot take new settings: {why}")),
@@ -278,7 +246,7 @@ impl Watchdog {
         match &caller.settings {
             Ok(settings) => {
                 let before = self.assignment.settings.clone();
-                self.obey(settings.clone());
+                self.change_settings(settings.clone());
                 caller.answer(Ok(&before));
             }
             Err(why) => {
@@ -288,28 +256,31 @@ impl Watchdog {
         }
     }
 
-    fn obey(&mut self, settings: Settings) {
-        // Who has been warned is not to begin anew because somebody else's rule was changed.
+    fn change_settings(&mut self, settings: Settings) {
+        // A reload for somebody else's rule must not take a warning back.
         if settings == self.assignment.settings {
             return;
         }
-        self.activity.count_output(settings.activity.output);
-        if settings.activity.cpu && self.jobs.is_none() {
-            // What was busy before nobody asked is not known: it has the benefit of the doubt.
-            self.activity.note(Moment::now().boot);
-        }
-        self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
-        self.schedule = schedule(&settings);
+        self.judge.change_settings(Moment::now(), &settings);
         self.journal.set_debug(settings.debug);
         let record = ordered(self.record(Event::Reloaded), &settings);
         self.assignment.settings = settings;
         self.journal.write(&record);
-        if let Err(e) = self.alarm.set(0) {
+        self.look_soon();
+    }
+
+    fn look_soon(&mut self) {
+        // A time that has passed rings at once.
+        self.set_alarm(0);
+    }
+
+    pub(super) fn set_alarm(&mut self, boot: Nanos) {
+        if let Err(e) = self.alarm.set(boot) {
             self.error(&format!("cannot set the alarm: {e}"));
         }
     }
 
-    /// Puts on record what failed, and why: a whole phrase.
+    /// Puts on record what failed and why. `error` is a whole phrase.
     pub(super) fn error(&mut self, error: &str) {
         let record = self.record(Event::Error).with(Key::Error, error);
         self.journal.write(&record);
@@ -319,24 +290,20 @@ impl Watchdog {
         self.journal.record(event)
     }
 
-    /// A log daemon that is just being restarted still gets the last records.
+    /// Waits for a log daemon that is being restarted, so that it gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
-            let _ = poll(&mut [], timeout(RETRY));
+            pause(RETRY);
             self.journal.flush();
         }
     }
 }
 
-/// How the client's connection is told from the leader's others.
+/// How to recognize the client's connection among the leader's connections.
 fn client(assignment: &Assignment) -> Client {
     let address = || assignment.login.rhost.as_ref().and_then(|rhost| policy::address(rhost.to_str()?));
     match &assignment.connection {
         Some(connection) => Client::Connection(connection.cookie),
         None => address().map_or(Client::Unknown, Client::At),
     }
-}
-
-fn schedule(settings: &Settings) -> Schedule {
-    Schedule::new(settings.limit, settings.notty, &settings.warn, settings.kill == Kill::None)
 }

@@ -1,31 +1,30 @@
-//! What is known of the session that is watched.
+//! The session that is watched.
 
 use std::path::PathBuf;
 
 use crate::helper::connection::Client;
-use crate::helper::members::Standing;
+use crate::helper::members::SessionIdentity;
 use crate::helper::terminals::Finder;
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::Signals;
 
-/// The session, as far as the end has to know it.
+/// What is known of the session.
 #[derive(Debug)]
-pub struct Watched {
-    /// Where processes are looked up.
+pub struct WatchedSession {
     pub proc: Proc,
-    /// What tells its processes from others.
-    pub standing: Standing,
-    /// What tells its terminals from others.
+    /// Distinguishes its processes from others.
+    pub identity: SessionIdentity,
+    /// Distinguishes its terminals from others.
     pub finder: Finder,
-    /// The leader, dead or alive.
+    /// The leader, alive or dead.
     pub leader: PidFd,
     /// The path of the program that the leader ran when it opened the session.
     pub opener: Option<PathBuf>,
-    /// How the client's connection is told from the leader's others.
+    /// How to recognize the client's connection among the leader's connections.
     pub client: Client,
-    /// The signals that come for us.
+    /// The signals that this process gets.
     pub signals: Signals,
     /// The terminals it had at the last look.
     pub terminals: Vec<Terminal>,

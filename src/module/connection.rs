@@ -8,7 +8,7 @@ use crate::sys::socket::{Connection, Stream};
 
 /// How many descriptors are looked at. A process that opens a session has a few. A login must not wait until
 /// thousands have been looked at.
-const MOST: usize = 1024;
+const DESCRIPTORS_MAX: usize = 1024;
 
 /// The TCP connection of the client whom PAM calls `rhost`. It is one of these descriptors of our own. `None`
 /// where it is not certain which.
@@ -20,7 +20,7 @@ pub fn of_client(descriptors: impl Iterator<Item = i32>, rhost: &OsStr) -> Optio
     }
     let mut found: Option<Stream> = None;
     for (count, fd) in descriptors.enumerate() {
-        if count == MOST {
+        if count == DESCRIPTORS_MAX {
             return None;
         }
         let Some(stream) = Stream::of(&fd) else { continue };

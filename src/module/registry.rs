@@ -12,18 +12,18 @@ use std::ffi::{OsStr, OsString};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use nix::unistd::getpid;
+use nix::unistd::{Pid, getpid};
 
-use crate::sys::pam::Helper;
+use crate::sys::proc::ProcId;
 
 /// One session.
 struct Open {
     ticket: u64,
-    opener: i32,
+    opener: Pid,
     service: OsString,
     user: OsString,
     /// Who guards it. Nobody does while the helper is being started, and when there are other sessions.
-    helper: Option<Helper>,
+    helper: Option<ProcId>,
     /// There are or were other sessions beside it.
     shared: bool,
     /// Its transaction has ended, as if it were closed, and it is open all the same.
@@ -35,8 +35,8 @@ static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 /// The list. `None` where it cannot be had: a thread that held it may have been lost in a fork.
 fn list() -> Option<MutexGuard<'static, Vec<Open>>> {
     // It is held for microseconds.
-    const TRIES: usize = 1000;
-    for _ in 0..TRIES {
+    const LOCK_TRIES: usize = 1000;
+    for _ in 0..LOCK_TRIES {
         match OPEN.try_lock() {
             Ok(list) => return Some(list),
             Err(TryLockError::Poisoned(list)) => return Some(list.into_inner()),
@@ -53,15 +53,15 @@ pub struct Begun {
     /// This process has other sessions open.
     pub shared: bool,
     /// Those who guarded them until now.
-    pub helpers: Vec<Helper>,
+    pub helpers: Vec<ProcId>,
 }
 
 /// Notes that a session begins. `lives` tells whether a helper is still there: one that is not was told by
 /// a forked child of ours that its session has closed.
-pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(Helper) -> bool) -> Option<Begun> {
+pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(ProcId) -> bool) -> Option<Begun> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
-    let opener = getpid().as_raw();
+    let opener = getpid();
     let mut list = list()?;
     // Of one that goes on without a transaction nobody but its helper knows. Once that has left, it may have
     // closed long ago, or never have opened.
@@ -70,7 +70,7 @@ pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(Helper) -> bool) -> O
     for other in list.iter_mut() {
         other.shared = true;
     }
-    let helpers: Vec<Helper> = list.iter_mut().filter_map(|other| other.helper.take()).collect();
+    let helpers: Vec<ProcId> = list.iter_mut().filter_map(|other| other.helper.take()).collect();
     let shared = !list.is_empty();
     let (service, user) = (service.to_owned(), user.to_owned());
     list.push(Open { ticket, opener, service, user, helper: None, shared, detached: false });
@@ -78,14 +78,14 @@ pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(Helper) -> bool) -> O
 }
 
 /// Notes who guards a session; `false` if another one has begun meanwhile, in another thread.
-pub fn guarded_by(ticket: u64, helper: Helper) -> bool {
+pub fn guarded_by(ticket: u64, helper: ProcId) -> bool {
     let Some(mut list) = list() else { return false };
     let open = list.iter_mut().find(|open| open.ticket == ticket && !open.shared);
     open.map(|open| open.helper = Some(helper)).is_some()
 }
 
 /// Notes that a session has closed or has come to nothing; returns who guarded it.
-pub fn end(ticket: u64) -> Option<Helper> {
+pub fn end(ticket: u64) -> Option<ProcId> {
     let mut list = list()?;
     let at = list.iter().position(|open| open.ticket == ticket)?;
     list.swap_remove(at).helper
@@ -101,7 +101,7 @@ pub fn detach(ticket: u64) {
 
 /// The session of that service and user which is open without a transaction of its own.
 pub fn detached(service: &OsStr, user: &OsStr) -> Option<u64> {
-    let opener = getpid().as_raw();
+    let opener = getpid();
     let list = list()?;
     let same =
         |open: &&Open| open.detached && open.opener == opener && open.service == service && open.user == user;
@@ -111,13 +111,14 @@ pub fn detached(service: &OsStr, user: &OsStr) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::Started;
 
-    fn helper(pid: i32) -> Helper {
-        Helper { pid, started: 1 }
+    fn helper(pid: i32) -> ProcId {
+        ProcId { pid: Pid::from_raw(pid), started: Started(1) }
     }
 
     fn start(user: &str) -> Begun {
-        begin("x".as_ref(), user.as_ref(), |helper| helper.pid != 13).unwrap()
+        begin("x".as_ref(), user.as_ref(), |helper| helper != self::helper(13)).unwrap()
     }
 
     /// The list is one for the process, so this is one test.

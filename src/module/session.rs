@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::unistd::{AccessFlags, access, geteuid, getpid};
+use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
@@ -18,13 +18,13 @@ use crate::policy::files::Files;
 use crate::policy::{self, Fault, OnError, Options, Settings};
 use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, SHARED_SIGNAL};
 use crate::record::{Event, Key, Record, Severity};
-use crate::sys::cgroup::Places;
+use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::logind;
 use crate::sys::nss::Person;
-use crate::sys::pam::{self as libpam, Ended, Helper, Opened, State};
+use crate::sys::pam::{self as libpam, Ended, Opened, State};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, ProcId};
 
 /// Why a session could not be guarded, and what the administrator wants done about that.
 pub struct Refusal {
@@ -97,11 +97,11 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         libpam::log(pamh, record);
     }
     if decided.settings.limit.is_none() {
-        let places = Places::of(&Proc::default(), getpid().as_raw());
+        let cgroups = Cgroups::of(&Proc::default(), getpid());
         let record = login
             .record(Event::Exempt)
             .with_some(Key::Uid, decided.uid)
-            .with_some(Key::Session, places.session())
+            .with_some(Key::Session, cgroups.session())
             .with(Key::Limit, "off")
             .with_some(Key::Rule, decided.settings.rule);
         libpam::log(pamh, &record);
@@ -134,7 +134,7 @@ pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
         goes_on: goes_on(settings.on_error),
         record: login.record(Event::Error).with(Key::Error, error),
     };
-    if Proc::default().process(getpid().as_raw()).is_none() {
+    if Proc::default().process(getpid()).is_none() {
         return Err(refusal(&"/proc is hidden or not mounted"));
     }
     access(HELPER, AccessFlags::X_OK).map_err(|e| refusal(&format_args!("{HELPER} cannot be started: {e}")))
@@ -163,9 +163,9 @@ struct Line {
 /// Why a login's session is not watched, if so.
 fn exception(login: &Login) -> Option<Exception> {
     // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
-    let leader = getpid().as_raw();
+    let leader = getpid();
     let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
-    let told = Places::parse(&cgroup).session().map(logind::kind_of);
+    let told = Cgroups::parse(&cgroup).session().map(logind::kind_of);
     let session = told.or_else(|| logind::kind_led_by(leader, &cgroup)).unwrap_or_default();
     exceptions::exception(&login.service_text(), &session, login.rhost.is_some())
 }
@@ -234,7 +234,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     if login.user.is_none() {
         return Err(refusal(&"no user is named"));
     }
-    let leader = getpid().as_raw();
+    let leader = getpid();
     let descriptors = || Proc::default().descriptors(leader);
     let client = |rhost: &OsString| connection::of_client(descriptors(), rhost);
     let connection = login.rhost.as_ref().and_then(client);
@@ -287,7 +287,7 @@ fn begin(pamh: &mut PamHandle, login: &Login) -> Result<u64, String> {
     })?;
     for helper in helpers {
         // One that has left meanwhile need not be told.
-        let _ = tell(helper, SHARED_SIGNAL, getpid().as_raw());
+        let _ = tell(helper, SHARED_SIGNAL, getpid());
     }
     if shared { Err(SHARED.to_owned()) } else { Ok(ticket) }
 }
@@ -299,25 +299,25 @@ fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
     let _ = begin(pamh, login);
 }
 
-fn opened(ticket: u64, helper: Option<Helper>) -> Opened {
-    Opened { ticket, opener: getpid().as_raw(), helper }
+fn opened(ticket: u64, helper: Option<ProcId>) -> Opened {
+    Opened { ticket, opener: getpid(), helper }
 }
 
 /// Tells a helper something about the session that `opener` opened.
-fn tell(helper: Helper, signal: i32, opener: i32) -> Option<PidFd> {
-    find(helper).filter(|helper| helper.queue(signal, opener).is_ok())
+fn tell(helper: ProcId, signal: i32, opener: Pid) -> Option<PidFd> {
+    find(helper).filter(|helper| helper.queue(signal, opener.as_raw()).is_ok())
 }
 
 /// A helper that has not ended.
-fn find(Helper { pid, started }: Helper) -> Option<PidFd> {
-    PidFd::of(&Proc::default(), pid, started).filter(|helper| !helper.has_exited())
+fn find(helper: ProcId) -> Option<PidFd> {
+    PidFd::of(&Proc::default(), helper).filter(|helper| !helper.has_exited())
 }
 
 /// The transaction has ended, and the session was not closed before.
 fn ended(state: State, how: Ended) {
     let Some(Opened { ticket, opener, .. }) = state else { return };
     // A forked child has ended its copy. The session is its parent's.
-    if getpid().as_raw() != opener {
+    if getpid() != opener {
         return;
     }
     match how {
@@ -348,7 +348,7 @@ pub fn close(pamh: &mut PamHandle) {
     match tell(helper, CLOSE_SIGNAL, opener) {
         // The opener does not know that its child has closed the session: it must not find the helper any
         // longer when it opens the next one.
-        Some(told) if getpid().as_raw() != opener => told.wait_for_exit(LEAVING),
+        Some(told) if getpid() != opener => told.wait_for_exit(LEAVING),
         Some(_) => {}
         // The helper leaves when its leader ends, which may be before a child of the leader closes the session.
         None if forgotten && lives(opener) => {
@@ -361,7 +361,7 @@ pub fn close(pamh: &mut PamHandle) {
 }
 
 /// Whether there is such a process, and it has not ended.
-fn lives(pid: i32) -> bool {
+fn lives(pid: Pid) -> bool {
     Proc::default().process(pid).is_some_and(|process| !process.dead)
 }
 

@@ -21,13 +21,12 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use nix::unistd::pipe2;
+use nix::unistd::{Pid, getpid, pipe2};
 
 use crate::protocol::start::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
-use crate::sys::clock::{Moment, Nanos, from_duration, timeout};
-use crate::sys::pam::Helper;
+use crate::sys::clock::{Moment, Nanos, from_duration, poll_until};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, ProcId};
 
 /// Why no helper is armed.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ impl<E: Into<io::Error>> From<E> for Failure {
 }
 
 /// Starts the helper and waits until it is armed.
-pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<Helper, Failure> {
+pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<ProcId, Failure> {
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let args: Vec<CString> = args
         .iter()
@@ -71,14 +70,14 @@ pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<Helper,
         .collect::<Result<_, _>>()
         .map_err(io::Error::from)?;
     // Of ourselves, so that there is no doubt whom it is a descriptor of.
-    let leader = PidFd::open(nix::unistd::getpid().as_raw())?;
+    let leader = PidFd::open(getpid())?;
     let (status, child_end) = pipe2(OFlag::O_CLOEXEC)?;
     let pid = run(path, &args, &leader, &child_end)?;
     drop(child_end);
     // Before it says a word: an armed helper must not be lost for want of a descriptor.
     let process = Proc::default().process(pid);
     match (hear(status, due), process) {
-        (Ok(()), Some(process)) => Ok(Helper { pid, started: process.started }),
+        (Ok(()), Some(process)) => Ok(process.id),
         (Err(Heard::Late(helper_lives)), _) => {
             helper_lives.kill(pid);
             Err(Failure::Late(budget))
@@ -95,8 +94,8 @@ pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<Helper,
 }
 
 /// Ends a helper that is of no use.
-pub fn discard(helper: Helper) {
-    if let Some(pidfd) = PidFd::of(&Proc::default(), helper.pid, helper.started) {
+pub fn discard(helper: ProcId) {
+    if let Some(pidfd) = PidFd::of(&Proc::default(), helper) {
         let _ = pidfd.send(libc::SIGKILL);
     }
 }
@@ -113,21 +112,12 @@ struct StatusPipe(OwnedFd);
 impl StatusPipe {
     /// Waits until there is something to read, or the other end is closed.
     fn wait(&self, due: Nanos) -> Result<bool, Errno> {
-        loop {
-            let left = due.saturating_sub(Moment::now().mono);
-            if left <= 0 {
-                return Ok(false);
-            }
-            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout(left)) {
-                Err(Errno::EINTR) | Ok(0) => {}
-                other => return other.map(|_| true),
-            }
-        }
+        poll_until(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], due)
     }
 
     /// Kills the helper that hangs at the other end. While it holds that end its number is its own:
     /// so the pidfd is opened first and the end looked at then.
-    fn kill(&self, pid: i32) {
+    fn kill(&self, pid: Pid) {
         let Ok(pidfd) = PidFd::open(pid) else { return };
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0)) {
@@ -198,8 +188,8 @@ fn stack() -> (Vec<MaybeUninit<u128>>, *mut c_void) {
     (memory, top.cast())
 }
 
-/// Starts the process; answers its number.
-fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Result<i32, Failure> {
+/// Starts the process and returns its PID.
+fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Result<Pid, Failure> {
     let argv: Vec<*const c_char> = std::iter::once(path)
         .chain(args.iter().map(CString::as_c_str))
         .map(CStr::as_ptr)
@@ -237,7 +227,7 @@ fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Resul
     reaped?;
     // SAFETY: the child that wrote it, through the pointer, has exited.
     let helper = unsafe { ptr::read_volatile(&raw const plan.helper) };
-    Ok(helper)
+    Ok(Pid::from_raw(helper))
 }
 
 /// The child between: starts the helper and exits, so that init inherits that.
@@ -332,8 +322,8 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
 unsafe fn reset_limits() {
     const URGENT: c_int = -20;
     const DESCRIPTORS: libc::rlim_t = 4096;
-    const STACK: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
-    const NONE: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    const STACK_LIMIT: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
+    const ZERO: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     const FREE: libc::rlimit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     let limits = [
         (libc::RLIMIT_CPU, &FREE),
@@ -345,8 +335,8 @@ unsafe fn reset_limits() {
         (libc::RLIMIT_MEMLOCK, &FREE),
         (libc::RLIMIT_SIGPENDING, &FREE),
         (libc::RLIMIT_RTTIME, &FREE),
-        (libc::RLIMIT_STACK, &STACK),
-        (libc::RLIMIT_CORE, &NONE),
+        (libc::RLIMIT_STACK, &STACK_LIMIT),
+        (libc::RLIMIT_CORE, &ZERO),
         // For the pidfds of an end, and then some.
         (libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: DESCRIPTORS, rlim_max: DESCRIPTORS }),
     ];
@@ -356,7 +346,7 @@ unsafe fn reset_limits() {
         for (resource, limit) in limits {
             if libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(limit), none) < 0 {
                 // Up to the hard limit is always allowed.
-                let mut own = NONE;
+                let mut own = ZERO;
                 libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit>(), &raw mut own);
                 own.rlim_cur = own.rlim_max;
                 libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const own, none);

@@ -161,7 +161,7 @@ mod tests {
     use super::super::settings::{Counted, Kill, OnError};
     use super::super::table::Within;
     use super::*;
-    use crate::sys::offload::{self, Aside};
+    use crate::sys::offload::{self, Offload};
 
     const RULES: &str = "\
 root,@wheel      *      *      *            timeout=10m
@@ -306,7 +306,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         for rule in ["@adm * * * timeout=off", "*,!uid:1000- * * * timeout=off"] {
             let policy = Policy::parse(PathBuf::from("/f"), &format!("\n{rule}\n")).unwrap();
             // Without a descriptor nothing can be asked. In a child, because the limit is the whole process's.
-            let answer = Aside::default().run(|pipe| {
+            let answer = Offload::default().run(|pipe| {
                 let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
                 let person = Person::named("root");
                 let (user, tty) = (Some("root".into()), Some("ssh".into()));

@@ -12,14 +12,13 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::policy::Settings;
 use crate::protocol::start::{self, PROTOCOL, RELOAD_SIGNAL, unsupported};
-use crate::sys::clock::{Moment, from_duration, timeout};
+use crate::sys::clock::{Moment, from_duration, poll_until};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, ProcId};
 
 /// The longest message, in bytes: one packet.
 pub const MESSAGE_MAX: usize = 16 * 1024;
@@ -84,36 +83,24 @@ const UNREADABLE: &str = "an answer that cannot be read";
 /// # Errors
 ///
 /// Why they do not apply: the helper's reason, or that it did not answer.
-pub fn hand_over(
-    helper: i32,
-    started: i64,
-    settings: &Settings,
-    budget: Duration,
-) -> Result<Option<Settings>, String> {
+pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Result<Option<Settings>, String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let due = Moment::now().mono.saturating_add(from_duration(budget));
-    let pidfd = PidFd::of(&Proc::default(), helper, started).ok_or("it has ended")?;
+    let pidfd = PidFd::of(&Proc::default(), helper).ok_or("it has ended")?;
     // The helper takes the other end, so it must stay open until then.
     let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets"))?;
     ours.set_nonblocking(true).map_err(failed("a socket"))?;
     ours.send(&message(settings)).map_err(failed("the message"))?;
     pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal"))?;
-    loop {
-        let left = due.saturating_sub(Moment::now().mono);
-        let mut fds =
-            [PollFd::new(ours.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout(left)) {
-            Err(Errno::EINTR) => continue,
-            Err(e) => return Err(format!("poll: {e}")),
-            Ok(0) => return Err("it gave no answer in time; its records may say why".to_owned()),
-            Ok(_) => {}
-        }
-        let mut answer = [0; MESSAGE_MAX];
-        // The helper may have answered and ended right after that. The answer counts.
-        return match ours.recv(&mut answer) {
-            Ok(length) => heard(answer.get(..length).unwrap_or_default()),
-            Err(_) => Err("it has ended".to_owned()),
-        };
+    let mut fds = [ours.as_fd(), pidfd.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    if !poll_until(&mut fds, due).map_err(|e| format!("poll: {e}"))? {
+        return Err("it gave no answer in time; its records may say why".to_owned());
+    }
+    let mut answer = [0; MESSAGE_MAX];
+    // The helper may have answered and ended right after that. The answer counts.
+    match ours.recv(&mut answer) {
+        Ok(length) => heard(answer.get(..length).unwrap_or_default()),
+        Err(_) => Err("it has ended".to_owned()),
     }
 }
 

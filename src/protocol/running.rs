@@ -3,15 +3,12 @@
 
 use crate::protocol::start::{Assignment, HELPER};
 use crate::sys::offload;
-use crate::sys::proc::{Proc, Process};
+use crate::sys::proc::{Proc, ProcId, Process};
 
 /// A helper that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningHelper {
-    /// Its PID.
-    pub pid: i32,
-    /// When it started, as [`Process::started`].
-    pub started: i64,
+    pub id: ProcId,
     /// What it was told when it was started, which a reload does not change. The error says why that cannot be
     /// read: the helper is of another version.
     pub told: Result<Assignment, String>,
@@ -23,40 +20,46 @@ pub fn helpers() -> Vec<RunningHelper> {
     let proc = Proc::default();
     let mut found = helpers_in(&proc);
     // A container has its own root and its own policy.
-    let ours = proc.pid_namespace(nix::unistd::getpid().as_raw());
-    found.retain(|helper| proc.pid_namespace(helper.pid) == ours);
+    let ours = proc.pid_namespace(nix::unistd::getpid());
+    found.retain(|helper| proc.pid_namespace(helper.id.pid) == ours);
     found
 }
 
 fn helpers_in(proc: &Proc) -> Vec<RunningHelper> {
     let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
     // A helper has children that talk to terminals for it and look like it.
-    let own = |process: &&Process| helpers.iter().all(|helper| helper.pid != process.parent);
+    let own = |process: &&Process| helpers.iter().all(|helper| helper.id.pid != process.parent);
     // Such a child outlives its helper if a terminal blocks it.
     let watches = |process: &&Process| {
-        proc.command_name(process.pid).as_deref().map(str::as_bytes) != Some(offload::NAME.to_bytes())
+        proc.command_name(process.id.pid).as_deref().map(str::as_bytes) != Some(offload::NAME.to_bytes())
     };
     let told = |process: &Process| {
-        let args = proc.arguments(process.pid)?.into_iter().skip(1);
+        let args = proc.arguments(process.id.pid)?.into_iter().skip(1);
         let told = Assignment::from_args(args).map_err(|e| e.to_string());
-        Some(RunningHelper { pid: process.pid, started: process.started, told })
+        Some(RunningHelper { id: process.id, told })
     };
     helpers.iter().filter(own).filter(watches).filter_map(told).collect()
 }
 
 /// Whether a process is a helper, even if its program has been replaced since.
 fn is_helper(proc: &Proc, process: &Process) -> bool {
-    let Some(program) = proc.program(process.pid).filter(|_| !process.dead) else { return false };
+    if process.dead {
+        return false;
+    }
+    let Some(program) = proc.program(process.id.pid) else { return false };
     let program = program.to_string_lossy();
     let ours = program.strip_suffix(" (deleted)").unwrap_or(&program) == HELPER;
-    ours && proc.uids(process.pid) == Some((0, 0))
+    ours && proc.uids(process.id.pid) == Some((0, 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::Pid;
+
     use crate::login::Login;
     use crate::policy::{Kill, Settings};
+    use crate::sys::proc::Started;
     use std::ffi::OsString;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -85,7 +88,7 @@ mod tests {
         };
         let told = |leader| Assignment {
             login: login.clone(),
-            leader,
+            leader: Pid::from_raw(leader),
             connection: None,
             line: vec![],
             settings: settings.clone(),
@@ -103,8 +106,11 @@ mod tests {
         fs::write(root.join("107/comm"), "idle_wd_aside\n").unwrap();
         let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
-        found.sort_by_key(|helper| helper.pid);
-        let helper = |pid, told| RunningHelper { pid, started: i64::from(pid) * 10_000_000, told };
+        found.sort_by_key(|helper| helper.id);
+        let helper = |pid, told| {
+            let started = Started(i64::from(pid) * 10_000_000);
+            RunningHelper { id: ProcId { pid: Pid::from_raw(pid), started }, told }
+        };
         let unread = Err("invalid option '--from-the-past'".to_owned());
         assert_eq!(found, [helper(101, Ok(told(70))), helper(103, Ok(told(71))), helper(106, unread)]);
     }

@@ -11,6 +11,7 @@
 use std::ffi::{OsStr, OsString};
 
 use lexopt::prelude::*;
+use nix::unistd::Pid;
 
 use crate::login::Login;
 use crate::policy::{RulePlace, Settings};
@@ -102,7 +103,7 @@ pub struct Assignment {
     /// The login whose session is watched. It names a user.
     pub login: Login,
     /// The process that opened the PAM session.
-    pub leader: i32,
+    pub leader: Pid,
     /// The client's TCP connection, if it is certain which one that is.
     pub connection: Option<Connection>,
     /// The options of the PAM line. A reload decides again with them.
@@ -158,7 +159,7 @@ impl Assignment {
                     }
                     protocol = Some(version);
                 }
-                Long("leader") => leader = Some(parser.value()?.parse()?),
+                Long("leader") => leader = Some(Pid::from_raw(parser.value()?.parse()?)),
                 Long("service") => service = Some(parser.value()?),
                 Long("user") => user = Some(parser.value()?),
                 Long("uid") => uid = Some(parser.value()?.parse()?),
@@ -262,7 +263,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn what_the_module_writes_the_helper_reads(
-            login in logins(), leader in 1..i32::MAX, connection in option::of(connections()),
+            login in logins(), leader in (1..i32::MAX).prop_map(Pid::from_raw), connection in option::of(connections()),
             given in all_settings(), line in proptest::collection::vec("[^\0]{0,9}", 0..3),
         ) {
             let assignment = Assignment { login, leader, connection, line, settings: given.clone() };
@@ -287,7 +288,8 @@ pub(crate) mod tests {
         let login = Login { service: "sshd".into(), user: Some("alice".into()), ..Login::default() };
         let line = vec!["timeout=900".to_owned()];
         let settings = Settings { rule: Some("/f:3".parse().unwrap()), ..Settings::default() };
-        let args = Assignment { login, leader: 70, connection: None, line, settings }.to_args();
+        let args =
+            Assignment { login, leader: Pid::from_raw(70), connection: None, line, settings }.to_args();
         let shown = "--protocol=5 --leader=70 --service=sshd --user=alice --word=timeout=900 timeout=15m warn=1m \
                      grace=10s kill=session activity=input notty=ignore --rule=/f:3";
         assert_eq!(args.join(" ".as_ref()), shown);

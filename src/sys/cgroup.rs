@@ -1,7 +1,7 @@
-//! Control groups: the session's scope, and the helper's way out of it.
+//! Control groups: the session's scope, and how the helper leaves it.
 //!
-//! systemd keeps a login session in `session-ID.scope`, on the unified hierarchy or, on machines
-//! set up for version 1, on the named one (`name=systemd`). Hybrid machines have both.
+//! systemd keeps a login session in `session-ID.scope`. That is in the unified hierarchy or, on machines with version 1,
+//! in the named one (`name=systemd`). Hybrid machines have both.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -10,50 +10,51 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::poll::poll;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::{Pid, getpid};
 
-use super::clock::{Moment, Nanos, SECOND, timeout};
+use super::clock::{Moment, Nanos, SECOND, pause};
 use super::proc::Proc;
 
-/// Where a hierarchy may be mounted. systemd uses no other places (file-hierarchy(7)).
+/// Where a hierarchy may be mounted. systemd uses no other cgroups (file-hierarchy(7)).
 const UNIFIED: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-const NAMED: &str = "/sys/fs/cgroup/systemd";
+const NAMED_HIERARCHY: &str = "/sys/fs/cgroup/systemd";
 
 /// The group the helpers move to, below the root of the hierarchy.
 const OWN: &str = "idle_watchdog";
 
-/// A hierarchy and a process's place in it.
+/// A hierarchy and a process's cgroup in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct Cgroup {
     unified: bool,
     path: String,
 }
 
-/// A place for each hierarchy that systemd uses.
-fn places(text: &str) -> Vec<Place> {
+/// A cgroup for each hierarchy that systemd uses.
+fn cgroups(text: &str) -> Vec<Cgroup> {
     text.lines()
         .filter_map(|line| {
             let mut fields = line.splitn(3, ':');
             let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
             let unified = controllers.is_empty();
-            (unified || controllers == "name=systemd").then(|| Place { unified, path: path.to_owned() })
+            (unified || controllers == "name=systemd").then(|| Cgroup { unified, path: path.to_owned() })
         })
         .collect()
 }
 
-impl Place {
+impl Cgroup {
     /// Where its hierarchy is mounted, if it is.
     fn mount(&self) -> Option<&'static Path> {
         if !self.unified {
-            return Some(Path::new(NAMED)).filter(|mount| mount.is_dir());
+            return Some(Path::new(NAMED_HIERARCHY)).filter(|mount| mount.is_dir());
         }
         let unified =
             |mount: &&Path| statfs(*mount).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 
-    /// The login session whose scope this is. Below his own service manager a user names scopes as he likes.
+    /// The login session whose scope this is. Scopes below a user's own service manager do not count, because the user
+    /// chooses their names.
     fn session(&self) -> Option<&str> {
         let (above, name) = self.path.rsplit_once('/')?;
         if above.split('/').any(|part| part.starts_with("user@") && part.ends_with(".service")) {
@@ -65,145 +66,148 @@ impl Place {
 
 /// Where a process sits in the hierarchies systemd uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(Vec<Place>);
+pub struct Cgroups(Vec<Cgroup>);
 
-impl Places {
+impl Cgroups {
     /// Reads them; none when the process is gone.
     #[must_use]
-    pub fn of(proc: &Proc, pid: i32) -> Self {
+    pub fn of(proc: &Proc, pid: Pid) -> Self {
         proc.cgroup(pid).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
     /// Reads them from the text of `/proc/PID/cgroup` (cgroups(7)).
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self(places(text))
+        Self(cgroups(text))
     }
 
     /// Whether they are in some login session's scope.
     #[must_use]
     pub fn in_scope(&self) -> bool {
         let scope = |part: &str| part.starts_with("session-") && part.ends_with(".scope");
-        self.0.iter().any(|place| place.path.split('/').any(scope))
+        self.0.iter().any(|cgroup| cgroup.path.split('/').any(scope))
     }
 
-    /// Whether they are where a user may stop what is there: in a login session's scope, through
-    /// logind, or below his own service manager, by hand.
+    /// Whether the user may stop the processes in these groups. They may do so in a login session's scope, through logind,
+    /// and below their own service manager.
     #[must_use]
     pub fn are_a_users(&self) -> bool {
-        self.in_scope() || self.0.iter().any(|place| place.path.split('/').any(|part| part == "user.slice"))
+        self.in_scope() || self.0.iter().any(|cgroup| cgroup.path.split('/').any(|part| part == "user.slice"))
     }
 
     /// The login session they are in, by the name of its scope, which only root can choose. (A user
     /// sets `XDG_SESSION_ID` through pam_env's `user_readenv`.)
     #[must_use]
     pub fn session(&self) -> Option<&str> {
-        self.0.iter().find_map(Place::session)
+        self.0.iter().find_map(Cgroup::session)
     }
 
     /// The scope they are in, if it is the one of a login session.
     #[must_use]
-    pub fn scope(&self) -> Option<Scope> {
-        self.0.iter().find(|place| place.session().is_some()).cloned().map(Scope)
+    pub fn scope(&self) -> Option<SessionScope> {
+        self.0.iter().find(|cgroup| cgroup.session().is_some()).cloned().map(SessionScope)
     }
 }
 
 /// The scope of one login session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope(Place);
+pub struct SessionScope(Cgroup);
 
-/// How long the kernel has to freeze a scope: it takes as long as the slowest system call there.
+/// How long the kernel has to freeze a scope. That takes as long as the slowest system call there.
 const FREEZING: Nanos = SECOND / 5;
 
-/// A scope in which nothing runs, until this is dropped.
+/// A scope that is frozen until this is dropped.
 pub struct Frozen {
-    folder: PathBuf,
-    /// All of it stands still; else something there is in a system call that takes longer.
+    directory: PathBuf,
+    /// All of it is frozen. Otherwise a process there is in a system call that takes longer.
     pub whole: bool,
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        let _ = fs::write(self.folder.join("cgroup.freeze"), "0");
+        let _ = fs::write(self.directory.join("cgroup.freeze"), "0");
     }
 }
 
-impl Scope {
-    /// Stops everything in it, so that nothing is started there meanwhile; SIGKILL ends what is frozen all
-    /// the same. `None` where that cannot be had: on the hierarchies of version 1.
+impl SessionScope {
+    /// Freezes it, so that no process is started there. SIGKILL ends frozen processes, too. `None` on hierarchies of
+    /// version 1, which cannot freeze.
     #[must_use]
     pub fn freeze(&self) -> Option<Frozen> {
-        let Self(place) = self;
-        let folder = place.mount().filter(|_| place.unified)?.join(place.path.trim_start_matches('/'));
-        fs::write(folder.join("cgroup.freeze"), "1").ok()?;
-        let mut frozen = Frozen { folder, whole: false };
+        let Self(cgroup) = self;
+        if !cgroup.unified {
+            return None;
+        }
+        let directory = cgroup.mount()?.join(cgroup.path.trim_start_matches('/'));
+        fs::write(directory.join("cgroup.freeze"), "1").ok()?;
+        let mut frozen = Frozen { directory, whole: false };
         let due = Moment::now().mono.saturating_add(FREEZING);
         while Moment::now().mono < due {
-            let events = fs::read_to_string(frozen.folder.join("cgroup.events")).unwrap_or_default();
+            let events = fs::read_to_string(frozen.directory.join("cgroup.events")).unwrap_or_default();
             frozen.whole = events.lines().any(|line| line == "frozen 1");
             if frozen.whole {
                 break;
             }
-            let _ = poll(&mut [], timeout(SECOND / 1000));
+            pause(SECOND / 1000);
         }
         Some(frozen)
     }
 
     /// Whether a process sits in it, or in a group below it.
     #[must_use]
-    pub fn holds(&self, places: &Places) -> bool {
+    pub fn holds(&self, cgroups: &Cgroups) -> bool {
         let Self(scope) = self;
-        places.0.iter().filter(|place| place.unified == scope.unified).any(|place| {
-            place.path.strip_prefix(&scope.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        cgroups.0.iter().filter(|cgroup| cgroup.unified == scope.unified).any(|cgroup| {
+            cgroup.path.strip_prefix(&scope.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
 }
 
-/// Moves this process, which sits at `from`, to a group of the watchdogs' own, so that nobody signals
-/// it along with a session.
+/// Moves this process, which is in the groups `from`, to the watchdogs' own group. Who signals all processes of a
+/// session then does not signal it.
 ///
 /// # Errors
 ///
-/// When it could not be seen to have left.
-pub fn leave(proc: &Proc, from: &Places) -> io::Result<()> {
+/// This process is still in the old group, or that cannot be told.
+pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
     let own = format!("/{OWN}");
-    let inside = |places: &Places| places.0.iter().any(|place| place.path != "/" && place.path != own);
+    let inside = |cgroups: &Cgroups| cgroups.0.iter().any(|cgroup| cgroup.path != "/" && cgroup.path != own);
     if !inside(from) {
         return Ok(());
     }
-    for place in from.0.iter().filter(|place| place.path != "/" && place.path != own) {
-        let mount = place.mount().ok_or_else(|| io::Error::other("its hierarchy is not mounted"))?;
+    for cgroup in from.0.iter().filter(|cgroup| cgroup.path != "/" && cgroup.path != own) {
+        let mount = cgroup.mount().ok_or_else(|| io::Error::other("its hierarchy is not mounted"))?;
         enter(&mount.join(OWN))?;
     }
-    if inside(&Places::of(proc, nix::unistd::getpid().as_raw())) {
+    if inside(&Cgroups::of(proc, getpid())) {
         return Err(io::Error::other("still in the session's control group"));
     }
     Ok(())
 }
 
-/// Moves this process to a group, which is made if it is not there.
+/// Moves this process to a group. Makes the group if it is not there.
 ///
 /// # Errors
 ///
 /// When the group cannot be made or entered.
-pub fn enter(folder: &Path) -> io::Result<()> {
+pub fn enter(directory: &Path) -> io::Result<()> {
     // The last process that leaves removes the group, perhaps between two steps of ours.
-    const TRIES: usize = 100;
+    const ENTER_TRIES: usize = 100;
     let removed =
         |e: &io::Error| e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::ENODEV as i32);
-    let mut tried = try_to_enter(folder);
-    for _ in 1..TRIES {
+    let mut tried = try_to_enter(directory);
+    for _ in 1..ENTER_TRIES {
         if !tried.as_ref().is_err_and(removed) {
             break;
         }
-        tried = try_to_enter(folder);
+        tried = try_to_enter(directory);
     }
     tried
 }
 
-fn try_to_enter(folder: &Path) -> io::Result<()> {
-    // The mode is not left to the umask, which may be of the person's choice.
-    match fs::DirBuilder::new().mode(0o755).create(folder) {
+fn try_to_enter(directory: &Path) -> io::Result<()> {
+    // The mode is set, because the person may have chosen the umask.
+    match fs::DirBuilder::new().mode(0o755).create(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
@@ -211,35 +215,35 @@ fn try_to_enter(folder: &Path) -> io::Result<()> {
     // counts among groups. Without the controller there is no such file.
     let _ = fs::OpenOptions::new()
         .write(true)
-        .open(folder.join("cpu.weight"))
+        .open(directory.join("cpu.weight"))
         .and_then(|mut weight| weight.write_all(b"10000"));
-    join(folder)
+    join(directory)
 }
 
 /// Moves this process to a group that is there.
-fn join(folder: &Path) -> io::Result<()> {
+fn join(directory: &Path) -> io::Result<()> {
     // "0" is the process that writes.
-    fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?.write_all(b"0")
+    fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?.write_all(b"0")
 }
 
 /// Removes the groups of the watchdogs' own if this process, which is about to exit, is alone in them. When two
 /// leave at once, each may leave that to the other: an empty group does no harm, and the next one removes it.
 pub fn tidy_up(proc: &Proc) {
     let own = format!("/{OWN}");
-    for place in Places::of(proc, nix::unistd::getpid().as_raw()).0.iter().filter(|place| place.path == own) {
-        if let Some(mount) = place.mount() {
+    for cgroup in Cgroups::of(proc, getpid()).0.iter().filter(|cgroup| cgroup.path == own) {
+        if let Some(mount) = cgroup.mount() {
             remove_if_alone(mount, &mount.join(OWN));
         }
     }
 }
 
-/// Goes from a group to the one above and removes it, unless somebody else is in it.
-pub fn remove_if_alone(above: &Path, folder: &Path) {
-    let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let me = nix::unistd::getpid().to_string();
+/// Moves from a group to the one above and removes the group, unless another process is in it.
+pub fn remove_if_alone(above: &Path, directory: &Path) {
+    let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let me = getpid().to_string();
     if inside.lines().eq([me.as_str()]) && join(above).is_ok() {
-        // It fails if somebody has come meanwhile.
-        let _ = fs::remove_dir(folder);
+        // This fails if another process has come meanwhile.
+        let _ = fs::remove_dir(directory);
     }
 }
 
@@ -250,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_scope_that_a_user_named_is_no_sessions() {
-        let session = |path: &str| Places(places(&format!("0::{path}\n"))).session().map(str::to_owned);
+        let session = |path: &str| Cgroups(cgroups(&format!("0::{path}\n"))).session().map(str::to_owned);
         let slice = "/user.slice/user-1000.slice";
         assert_eq!(session(&format!("{slice}/session-c1.scope")).as_deref(), Some("c1"));
         assert_eq!(session(&format!("{slice}/user@1000.service/app.slice/session-c1.scope")), None);
@@ -260,7 +264,7 @@ mod tests {
     #[test]
     fn reads_the_two_hierarchies_systemd_uses() {
         let text = "12:pids:/user.slice/x\n1:name=systemd:/user.slice/a:b/session-3.scope\n0::/init.scope\n";
-        let found = places(text);
+        let found = cgroups(text);
         assert_eq!(found.len(), 2);
         assert!(found.iter().any(|p| !p.unified && p.session() == Some("3")));
         assert!(found.iter().any(|p| p.unified && p.path == "/init.scope"));
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_session_is_known_by_its_scope() {
-        let session = |path: &str| Places::parse(&format!("0::{path}")).session().map(str::to_owned);
+        let session = |path: &str| Cgroups::parse(&format!("0::{path}")).session().map(str::to_owned);
         assert_eq!(session("/user.slice/user-0.slice/session-c1.scope").as_deref(), Some("c1"));
         assert_eq!(session("/user.slice/session-1.scope/below"), None);
         assert_eq!(session("/user.slice/session-1.service"), None);
@@ -277,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_users_own_groups_are_told_from_the_systems() {
-        let users = |path: &str| Places::parse(&format!("0::{path}")).are_a_users();
+        let users = |path: &str| Cgroups::parse(&format!("0::{path}")).are_a_users();
         assert!(users("/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope"));
         assert!(users("/t.slice/session-t1.scope"));
         assert!(!users("/system.slice/ssh.service") && !users("/"));
@@ -285,20 +289,20 @@ mod tests {
 
     #[test]
     fn a_scope_holds_what_is_in_it_and_below() {
-        let at = |path: &str| Places::parse(&format!("1:name=systemd:/x\n0::{path}"));
+        let at = |path: &str| Cgroups::parse(&format!("1:name=systemd:/x\n0::{path}"));
         let scope = at("/u/session-1.scope").scope().unwrap();
         assert!(scope.holds(&at("/u/session-1.scope")));
         assert!(scope.holds(&at("/u/session-1.scope/below")));
         assert!(!scope.holds(&at("/u/session-1.scopes")));
         assert!(!scope.holds(&at("/u")));
-        assert!(!scope.holds(&Places::parse("1:name=systemd:/u/session-1.scope")));
-        assert!(!scope.holds(&Places::default()));
+        assert!(!scope.holds(&Cgroups::parse("1:name=systemd:/u/session-1.scope")));
+        assert!(!scope.holds(&Cgroups::default()));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".*\n?.*") {
-            let _ = Places::parse(&text).session();
+            let _ = Cgroups::parse(&text).session();
         }
     }
 }

@@ -5,24 +5,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
 
-/// Nanoseconds: since boot, or since the epoch, as the context says. 292 years fit.
+/// Nanoseconds since boot or since the epoch, depending on the clock. 292 years fit.
 pub type Nanos = i64;
 
 /// Nanoseconds in a second.
 pub const SECOND: Nanos = 1_000_000_000;
 
-/// Seconds and nanoseconds as one number; what does not fit is clamped.
+/// Seconds and nanoseconds as one number. A sum that does not fit is clamped.
 #[must_use]
 pub fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
     seconds.saturating_mul(SECOND).saturating_add(nanoseconds)
 }
 
-/// A duration as nanoseconds; one of more than 292 years is clamped.
+/// A duration in nanoseconds. More than 292 years are clamped.
 #[must_use]
 pub fn from_duration(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
@@ -31,26 +31,26 @@ pub fn from_duration(duration: Duration) -> Nanos {
 /// One instant on the three clocks that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// `CLOCK_BOOTTIME`: never stepped, runs on while the machine is suspended. Idleness is counted on it.
+    /// `CLOCK_BOOTTIME`: nobody can step it, and it goes on while the machine is suspended. Idle time is measured on it.
     pub boot: Nanos,
-    /// `CLOCK_MONOTONIC`: stands still while the machine is suspended. The warning window is counted on it.
+    /// `CLOCK_MONOTONIC`: it stops while the machine is suspended. The time of a warning is measured on it.
     pub mono: Nanos,
-    /// `CLOCK_REALTIME`: what the kernel stamps terminals with. Anybody with the privilege may step it.
+    /// `CLOCK_REALTIME`: the kernel's stamps on terminals are of this clock. Privileged processes may step it.
     pub wall: Nanos,
 }
 
 impl Moment {
     /// Reads the clocks.
     ///
-    /// The wall clock is read between two reads of the boot clock, again if the two are far apart:
-    /// being scheduled away there must not look like a step of the wall clock.
+    /// The wall clock is read between two reads of the boot clock. If those are far apart we were not scheduled in between.
+    /// That must not look like a step of the wall clock, so all are read again.
     #[must_use]
     pub fn now() -> Self {
-        const TRIES: usize = 8;
+        const READ_TRIES: usize = 8;
         const TOGETHER: Nanos = SECOND / 1000;
         let read = || (read(Clock::CLOCK_BOOTTIME), read(Clock::CLOCK_REALTIME), read(Clock::CLOCK_BOOTTIME));
         let mut best = read();
-        for _ in 1..TRIES {
+        for _ in 1..READ_TRIES {
             if best.2 - best.0 < TOGETHER {
                 break;
             }
@@ -76,10 +76,33 @@ fn read(clock: Clock) -> Nanos {
     clock_gettime(clock).map_or(0, |t| nanos(t.tv_sec(), t.tv_nsec()))
 }
 
-/// For poll(2), rounded up: what is due in less than a millisecond is not to be spun for.
+/// A timeout for poll(2), rounded up, so that less than a millisecond does not become a busy loop.
 #[must_use]
 pub fn timeout(left: Nanos) -> PollTimeout {
     PollTimeout::try_from(left.max(0).saturating_add(999_999) / 1_000_000).unwrap_or(PollTimeout::MAX)
+}
+
+/// Sleeps for a while.
+pub fn pause(time: Nanos) {
+    let _ = poll(&mut [], timeout(time));
+}
+
+/// Waits until one of the descriptors is ready. Returns `false` if the monotonic clock reaches `due` first.
+///
+/// # Errors
+///
+/// As poll(2). A signal does not end the wait.
+pub fn poll_until(fds: &mut [PollFd<'_>], due: Nanos) -> Result<bool, Errno> {
+    loop {
+        let left = due.saturating_sub(Moment::now().mono);
+        if left <= 0 {
+            return Ok(false);
+        }
+        match poll(fds, timeout(left)) {
+            Err(Errno::EINTR) | Ok(0) => {}
+            other => return other.map(|_| true),
+        }
+    }
 }
 
 /// Ends a sleep at a time of the boot clock.
@@ -95,7 +118,7 @@ impl Alarm {
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags).map(Self)
     }
 
-    /// Sets the time; one that has passed rings at once.
+    /// Sets the time. A time that has passed rings at once.
     ///
     /// # Errors
     ///
@@ -140,11 +163,11 @@ impl StepWatch {
     ///
     /// None is known to happen.
     pub fn arm(&self) -> Result<(), Errno> {
-        // A time nobody lives to see: only the cancelling is wanted.
+        // A time that never comes. Only the cancelling is wanted.
         let never = TimeSpec::new(i64::MAX / SECOND, 0);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         match self.0.set(Expiration::OneShot(never), flags) {
-            // It is armed, and tells that the clock was stepped since the last time: that is known.
+            // It is armed. The error says that the clock was stepped since the last time, which we know.
             Err(Errno::ECANCELED) => Ok(()),
             other => other,
         }

@@ -2,13 +2,16 @@
 
 use std::io::{self, BufWriter};
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use libc::{c_char, c_int, sockaddr_un, socklen_t};
+use nix::errno::Errno;
 use syslog::LoggerBackend;
+
+use super::syscall::new_descriptor;
 
 /// Connects with a datagram socket, or with a stream if the daemon's socket is one.
 ///
@@ -44,16 +47,13 @@ fn connected(kind: c_int, path: &Path) -> io::Result<OwnedFd> {
     debug_assert!(length <= size_of::<sockaddr_un>());
     let length = socklen_t::try_from(length).map_err(io::Error::other)?;
 
-    // SAFETY: socket takes three integers and accesses no memory of this process.
-    let fd = unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just created this descriptor, so nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the kernel reads `length` bytes of the address, and the address is at least that long.
-    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+    // SAFETY: socket takes three integers and touches no memory of ours.
+    let result = unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
+    // SAFETY: socket(2) returns a new descriptor.
+    let socket = unsafe { new_descriptor(result) }?;
+    // SAFETY: the kernel reads `length` bytes of the address, which is ours and at least so large.
+    Errno::result(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use nix::libc::{O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_PATH};
 
 use super::clock::{Nanos, nanos};
 
-/// Which device a node is, and in which file system it stands.
+/// Which device a node is, and in which file system it is.
 ///
 /// Two devpts instances both have a `pts/3` with the same device number: only the file system tells
 /// them apart.
@@ -35,7 +35,7 @@ pub struct Stamps {
     /// Last change of the node itself. No read or write moves it; every utimensat(2) and chmod(2) does.
     pub ctime: Nanos,
     /// The user it belongs to: of a pty, who opened the master, or whom it was given to since. Root changes
-    /// it, and the owner to ids of his own (subuid(5)).
+    /// it, and so may the owner, to their own subordinate ids (subuid(5)).
     pub owner: u32,
 }
 

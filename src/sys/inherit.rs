@@ -25,7 +25,7 @@ pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
 ///
 /// `EBADF` when we were started without it.
 pub fn keep_from_children(fd: RawFd) -> io::Result<()> {
-    // SAFETY: the borrow lasts for one fcntl(2), which answers EBADF if there is no such descriptor.
+    // SAFETY: the borrow lasts for one fcntl(2), which returns EBADF if there is no such descriptor.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(())

@@ -25,9 +25,9 @@ const TRIES: u32 = 60;
 /// `<priority>ident[pid]: text`, without a time: every log daemon stamps what it receives, and the
 /// crate's own formatter stamps UTC where local time is expected (Geal/rust-syslog#95).
 #[derive(Clone)]
-struct Line;
+struct Format;
 
-impl LogFormat<&str> for Line {
+impl LogFormat<&str> for Format {
     fn format<W: Write>(&self, w: &mut W, severity: syslog::Severity, text: &str) -> Result<(), Error> {
         let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
         write!(w, "<{priority}>{IDENT}[{}]: {text}", std::process::id()).map_err(Error::Write)
@@ -46,7 +46,7 @@ impl From<Severity> for syslog::Severity {
     }
 }
 
-type Socket = Logger<LoggerBackend, Line>;
+type Socket = Logger<LoggerBackend, Format>;
 
 /// Closes a connection. What the daemon did not take of a record is not tried again on it: the record comes
 /// whole, on another one.
@@ -141,7 +141,7 @@ impl Log {
         for _ in 0..2 {
             let path = &self.path;
             let connected =
-                self.socket.get_or_try_init(|| Ok(Logger::new(devlog::connect(path)?, Line))).map(drop);
+                self.socket.get_or_try_init(|| Ok(Logger::new(devlog::connect(path)?, Format))).map(drop);
             // Too busy to take a connection, it is there all the same.
             let is_there = connected.as_ref().map_or_else(|e: &io::Error| is_busy(e), |()| true);
             if is_there && !self.reached {
@@ -182,16 +182,16 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     /// A place for a socket, which goes with it.
-    struct Place(PathBuf);
+    struct SocketPath(PathBuf);
 
-    impl Place {
+    impl SocketPath {
         fn new(name: &str) -> Self {
             let name = format!("idle-watchdog-log-{name}-{}", std::process::id());
             Self(std::env::temp_dir().join(name))
         }
     }
 
-    impl Drop for Place {
+    impl Drop for SocketPath {
         fn drop(&mut self) {
             let _ = fs::remove_file(&self.0);
         }
@@ -201,8 +201,8 @@ mod tests {
         format!("{lost} lost")
     }
 
-    fn log_at(place: &Place, texts: impl IntoIterator<Item = String>) -> Log {
-        let mut log = Log::at(&place.0);
+    fn log_at(path: &SocketPath, texts: impl IntoIterator<Item = String>) -> Log {
+        let mut log = Log::at(&path.0);
         for text in texts {
             log.push(Severity::Info, text);
             log.flush(note);
@@ -226,11 +226,11 @@ mod tests {
 
     #[test]
     fn a_stream_whose_daemon_hangs_is_not_waited_for() {
-        let place = Place::new("hanging");
-        let listener = UnixListener::bind(&place.0).unwrap();
+        let path = SocketPath::new("hanging");
+        let listener = UnixListener::bind(&path.0).unwrap();
         devlog::tests::shorten_queue(&listener);
-        let other = UnixStream::connect(&place.0).unwrap();
-        let mut log = log_at(&place, ["one".to_owned(), "two".to_owned()]);
+        let other = UnixStream::connect(&path.0).unwrap();
+        let mut log = log_at(&path, ["one".to_owned(), "two".to_owned()]);
         // A daemon that takes no connection is one that may take one soon.
         assert!(log.is_behind() && log.tries > 1);
         drop((other, listener.accept().unwrap()));
@@ -242,10 +242,10 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_full_cuts_no_record_and_doubles_none() {
-        let place = Place::new("full");
-        let listener = UnixListener::bind(&place.0).unwrap();
+        let path = SocketPath::new("full");
+        let listener = UnixListener::bind(&path.0).unwrap();
         let texts: Vec<String> = (0..2000).map(|number| format!("{number:0400}")).collect();
-        let log = log_at(&place, texts.clone());
+        let log = log_at(&path, texts.clone());
         assert!(!log.is_behind());
         drop(log);
         let received = received(&listener);
@@ -254,10 +254,10 @@ mod tests {
 
     #[test]
     fn what_is_too_long_for_the_socket_does_not_keep_the_others() {
-        let place = Place::new("long");
-        let socket = UnixDatagram::bind(&place.0).unwrap();
+        let path = SocketPath::new("long");
+        let socket = UnixDatagram::bind(&path.0).unwrap();
         let long = || ["one".to_owned(), "x".repeat(1 << 20), "two".to_owned()];
-        assert!(!log_at(&place, long()).is_behind());
+        assert!(!log_at(&path, long()).is_behind());
         socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 200];
         let mut texts = Vec::new();
@@ -268,9 +268,9 @@ mod tests {
         let expected = [line("one"), note, line("two")];
         assert_eq!(texts, expected);
 
-        fs::remove_file(&place.0).unwrap();
-        let listener = UnixListener::bind(&place.0).unwrap();
-        assert!(!log_at(&place, long()).is_behind());
+        fs::remove_file(&path.0).unwrap();
+        let listener = UnixListener::bind(&path.0).unwrap();
+        assert!(!log_at(&path, long()).is_behind());
         assert!(received(&listener).lines().eq(expected));
     }
 }

@@ -4,6 +4,8 @@
 
 use std::fs;
 
+use nix::unistd::Pid;
+
 /// Where logind keeps these files. Only root can write there. The PAM environment has the same facts, but with
 /// pam_env's `user_readenv` users can change it.
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -34,7 +36,7 @@ pub fn kind_of(session: &str) -> Kind {
 /// the hierarchy, where only root can create groups. Another group may have such a name by chance, so the session's
 /// file must also name the process.
 #[must_use]
-pub fn kind_led_by(leader: i32, cgroup: &str) -> Option<Kind> {
+pub fn kind_led_by(leader: Pid, cgroup: &str) -> Option<Kind> {
     let file = elogind_sessions(cgroup).map(file_of).find(|text| leads(text, leader))?;
     Some(parse(&file))
 }
@@ -48,8 +50,8 @@ fn elogind_sessions(cgroup: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn leads(text: &str, leader: i32) -> bool {
-    value(text, "LEADER=").and_then(|pid| pid.parse().ok()) == Some(leader)
+fn leads(text: &str, leader: Pid) -> bool {
+    value(text, "LEADER=").and_then(|pid| pid.parse().ok()) == Some(leader.as_raw())
 }
 
 /// The text of a session's file. Empty if there is no such session.
@@ -108,13 +110,14 @@ mod tests {
         assert_eq!(names("2:cpu:/x\n1:name=elogind:/c1\n0::/user.slice/a\n"), ["c1", "user.slice/a"]);
         assert_eq!(names("0::/c12\n"), ["c12"]);
         assert_eq!(names("1:name=systemd:/c1\n"), [""; 0]);
+        let pid = Pid::from_raw;
         let text = "UID=1000\nUSER=alice\nTYPE=x11\nCLASS=user\nLEADER=321\n";
-        assert!(leads(text, 321));
-        assert!(!leads(text, 32) && !leads("", 0) && !leads("LEADER=x\n", 0));
+        assert!(leads(text, pid(321)));
+        assert!(!leads(text, pid(32)) && !leads("", pid(0)) && !leads("LEADER=x\n", pid(0)));
         // A session that does not exist, and texts that cannot be a session's name.
-        assert_eq!(kind_led_by(321, "0::/c1nosuchsession\n"), None);
-        assert_eq!(kind_led_by(321, "0::/../../etc/passwd\n"), None);
-        assert_eq!(kind_led_by(321, "0::/\n"), None);
+        assert_eq!(kind_led_by(pid(321), "0::/c1nosuchsession\n"), None);
+        assert_eq!(kind_led_by(pid(321), "0::/../../etc/passwd\n"), None);
+        assert_eq!(kind_led_by(pid(321), "0::/\n"), None);
     }
 
     #[test]

@@ -20,5 +20,6 @@ pub mod signals;
 pub mod sock_diag;
 pub mod socket;
 pub mod subuid;
+mod syscall;
 pub mod trusted;
 pub mod tty;

@@ -230,14 +230,14 @@ fn is_failure(errno: Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::offload::{self, Aside};
+    use crate::sys::offload::{self, Offload};
     use nix::sys::resource::{Resource, setrlimit};
 
     #[test]
     fn a_failed_look_up_is_not_an_unknown_user() {
         assert!(Person::named("root").is_told().is_ok());
         // Without descriptors every look-up fails. This runs in a child, because the limit is for a whole process.
-        let answer = Aside::default().run(|pipe| {
+        let answer = Offload::default().run(|pipe| {
             let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
             let person = Person::named("root");
             let silent = person.is_told().is_err() && person.uid().is_none();
@@ -250,7 +250,7 @@ mod tests {
     fn an_incomplete_list_of_groups_does_not_rule_out_a_membership() {
         // The user and both groups are looked up before the descriptors run out. So only the look-up of the
         // user's groups fails.
-        let answer = Aside::default().run(|pipe| {
+        let answer = Offload::default().run(|pipe| {
             let person = Person::named("root");
             let id = |group| matches!(person.id_of(group), Ok(Some(_)));
             let known = person.is_told().is_ok() && id("root") && id("daemon");
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn an_impossible_name_is_unknown() {
         // This runs in a child: otherwise name services that are loaded here would stay loaded in the other tests.
-        let answer = Aside::default().run(|pipe| {
+        let answer = Offload::default().run(|pipe| {
             let unknown = [&b"no-such-name"[..], b"\xff\xfe", b"a\0b", b""].iter().all(|name| {
                 let name = OsStr::from_bytes(name);
                 user_exists(name) == Ok(false) && Person::named(name).uid().is_none()

@@ -1,8 +1,8 @@
-//! System calls that somebody else may make hang, done in a child that may be given up.
+//! System calls that another user may make hang. They are done in a child, so that the helper goes on.
 //!
-//! A terminal's owner can hold its locks for as long as he likes: a read into memory that a file
-//! system of his own (FUSE) backs keeps `termios_rwsem`, and every ioctl and write then waits for
-//! him, in a state that not even SIGKILL ends. `O_NONBLOCK` does not help against that.
+//! A terminal's owner can keep its locks for as long as they like. A read into memory that is backed by their own file
+//! system (FUSE) keeps `termios_rwsem`. Every ioctl and write then waits, and not even SIGKILL ends that.
+//! `O_NONBLOCK` does not help.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -22,26 +22,26 @@ use super::clock::{Nanos, SECOND, timeout};
 /// The command name of such a child.
 pub const NAME: &CStr = c"idle_wd_aside";
 
-/// How long an answer is waited for: half a second, though what is asked for takes microseconds. In slices, for
-/// a machine that stands still meanwhile, as a guest that is moved or not scheduled, loses only one of them.
+/// How long to wait for an answer: half a second, although the work takes microseconds. It is waited for in slices. A
+/// virtual machine that is stopped meanwhile loses only one of them.
 const SLICE: Nanos = SECOND / 20;
 const SLICES: usize = 10;
 
 /// Runs work in children, one at a time.
 #[derive(Debug, Default)]
-pub struct Aside {
-    /// A child that gave no answer in time and is not buried: nothing more is asked until it is, or
-    /// there would soon be many.
+pub struct Offload {
+    /// A child that gave no answer in time and is not reaped. Until it is, there is no other child, or there would soon be
+    /// many.
     stuck: Option<Pid>,
 }
 
-impl Aside {
-    /// Runs `work` in a child and answers what that has written: all of it, or what came in time.
+impl Offload {
+    /// Runs `work` in a child and returns what it wrote, as far as that came in time.
     ///
     /// The process must have one thread.
     pub fn run(&mut self, work: impl FnOnce(&mut File)) -> Vec<u8> {
         let mut answer = Vec::new();
-        self.stuck = self.stuck.filter(|child| !buried(*child, WaitPidFlag::WNOHANG));
+        self.stuck = self.stuck.filter(|child| !reap(*child, WaitPidFlag::WNOHANG));
         if self.stuck.is_some() {
             return answer;
         }
@@ -51,7 +51,7 @@ impl Aside {
         let child = match unsafe { fork() } {
             Ok(ForkResult::Parent { child }) => child,
             Ok(ForkResult::Child) => {
-                // One that hangs for ever must not be taken for a helper with a session.
+                // A child that hangs forever must not look like a helper with a session.
                 let _ = set_name(NAME);
                 work(&mut File::from(childs));
                 // SAFETY: _exit takes an integer and does not come back.
@@ -61,9 +61,9 @@ impl Aside {
         };
         drop(childs);
         if listen(File::from(ours), &mut answer) {
-            buried(child, WaitPidFlag::empty());
+            reap(child, WaitPidFlag::empty());
         } else {
-            // Its number is its own until it is buried, which it will be when it no longer hangs.
+            // No other process gets its PID before it is reaped.
             let _ = kill(child, Signal::SIGKILL);
             self.stuck = Some(child);
         }
@@ -71,7 +71,7 @@ impl Aside {
     }
 }
 
-/// Takes what is written until the other end is closed; `false` when that takes too long.
+/// Reads until the other end is closed. Returns `false` if that takes too long.
 fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
     let mut silent = 0;
     while silent < SLICES {
@@ -91,12 +91,12 @@ fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
     false
 }
 
-/// Whether a child of ours has ended; it is no more a zombie then.
-fn buried(child: Pid, how: WaitPidFlag) -> bool {
+/// Reaps a child of ours and returns whether it had ended.
+fn reap(child: Pid, how: WaitPidFlag) -> bool {
     !matches!(waitpid(child, Some(how)), Ok(WaitStatus::StillAlive))
 }
 
-/// Writes an answer; whoever is no longer listening does not matter.
+/// Writes an answer. It does not matter if the parent has stopped reading.
 pub fn answer(pipe: &mut File, bytes: &[u8]) {
     let _ = pipe.write_all(bytes);
 }
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_child_is_known_by_its_name() {
-        let name =
-            Aside::default().run(|pipe| answer(pipe, &std::fs::read("/proc/self/comm").unwrap_or_default()));
+        let name = Offload::default()
+            .run(|pipe| answer(pipe, &std::fs::read("/proc/self/comm").unwrap_or_default()));
         assert_eq!(name, [NAME.to_bytes(), b"\n"].concat());
     }
 }

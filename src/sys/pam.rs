@@ -2,9 +2,11 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
+use nix::unistd::Pid;
 use pam::module::PamHandle;
 
 use crate::record::{Record, Severity};
+use crate::sys::proc::ProcId;
 
 /// A severity as syslog(3) numbers it.
 const fn priority(severity: Severity) -> c_int {
@@ -104,25 +106,15 @@ pub fn kept(pamh: &PamHandle) -> Option<State> {
     unsafe { pamh.get_data::<Kept>(STATE.to_str().ok()?) }.ok().map(|kept| kept.state)
 }
 
-/// The helper of an open session: its PID and its start time. When the session closes, another process may have
-/// the same PID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Helper {
-    /// Its PID.
-    pub pid: i32,
-    /// When it started: see [`crate::sys::proc::Process::started`].
-    pub started: i64,
-}
-
 /// An open session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Its number among the sessions that this process opened.
     pub ticket: u64,
     /// The process that opened it.
-    pub opener: i32,
+    pub opener: Pid,
     /// Its helper, if it is watched.
-    pub helper: Option<Helper>,
+    pub helper: Option<ProcId>,
 }
 
 /// The open session, if there is one.

@@ -1,35 +1,36 @@
-//! pidfd: a process that cannot turn into another one (pidfd_open(2), Linux 5.3).
+//! pidfds (pidfd_open(2), Linux 5.3). Unlike a PID, a pidfd never means another process.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::clock::{Nanos, timeout};
-use super::proc::Proc;
+use super::proc::{Proc, ProcId};
+use super::syscall::new_descriptor;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 
-/// A descriptor of one process, alive or dead, whatever becomes of its number.
+/// A descriptor of one process, alive or dead.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
 impl PidFd {
     /// # Errors
     ///
-    /// `ESRCH` when there is no such process (a zombie still is one), `EINVAL` when the number is a
-    /// thread's, `EMFILE`/`ENFILE` when descriptors ran out.
-    pub fn open(pid: i32) -> io::Result<Self> {
+    /// `ESRCH` if there is no such process (a zombie is one), `EINVAL` if the PID is a thread's, `EMFILE` or `ENFILE` if no
+    /// descriptor is free.
+    pub fn open(pid: Pid) -> io::Result<Self> {
         // SAFETY: pidfd_open takes two integers and touches no memory of ours.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        // SAFETY: a non-negative result is a new descriptor that nobody else owns.
-        checked(fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        // SAFETY: pidfd_open(2) returns a new descriptor.
+        unsafe { new_descriptor(result) }.map(Self)
     }
 
-    /// A descriptor of the very process that was started then
-    /// ([`Process::started`](super::proc::Process::started)); `None` when it is gone, or its number is
-    /// another's.
+    /// A descriptor of that process. `None` if it is gone, also if another process has its PID.
     #[must_use]
-    pub fn of(proc: &Proc, pid: i32, started: i64) -> Option<Self> {
-        let pidfd = Self::open(pid).ok()?;
-        proc.process(pid).is_some_and(|process| process.started == started).then_some(pidfd)
+    pub fn of(proc: &Proc, id: ProcId) -> Option<Self> {
+        let pidfd = Self::open(id.pid).ok()?;
+        proc.find(id).is_some().then_some(pidfd)
     }
 
     /// Another descriptor of the same process.
@@ -52,7 +53,8 @@ impl PidFd {
         let done = unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
         };
-        checked(done).map(drop)
+        Errno::result(done)?;
+        Ok(())
     }
 
     /// Sends a signal with a value, as sigqueue(3) does.
@@ -61,26 +63,27 @@ impl PidFd {
     ///
     /// As [`PidFd::send`]; `EAGAIN` when too many are waiting.
     pub fn queue(&self, signal: i32, value: i32) -> io::Result<()> {
-        /// What sigaction(2) has behind the code of a queued signal; `sival_int` is the value's begin.
+        /// What follows the code of a queued signal, see sigaction(2). `value` is `sival_int`.
         #[repr(C)]
         struct Queued {
             pid: libc::pid_t,
             uid: libc::uid_t,
             value: libc::c_int,
         }
-        // They stand in a union that may hold a pointer.
+        // They are in a union that may contain a pointer.
         const AT: usize = (3 * size_of::<libc::c_int>()).next_multiple_of(align_of::<*const ()>());
         // SAFETY: all-zero is a valid siginfo.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         (info.si_signo, info.si_code) = (signal, libc::SI_QUEUE);
         let (pid, uid) = (nix::unistd::getpid().as_raw(), nix::unistd::getuid().as_raw());
         let place = (&raw mut info).cast::<u8>().wrapping_add(AT).cast::<Queued>();
-        // SAFETY: the union begins there and is 112 bytes at the least, all of them `info`'s.
+        // SAFETY: the union starts there and has at least 112 bytes, all of them in `info`.
         unsafe { place.write_unaligned(Queued { pid, uid, value }) };
         let fd = self.0.as_raw_fd();
         // SAFETY: the descriptor is open, and `info` outlives the call.
         let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, &raw const info, 0) };
-        checked(done).map(drop)
+        Errno::result(done)?;
+        Ok(())
     }
 
     /// Whether the process has ended, reaped or not.
@@ -90,29 +93,22 @@ impl PidFd {
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
     }
 
-    /// Waits until the process has ended, but no longer than that.
+    /// Waits until the process has ended, but no longer than `longest`.
     pub fn wait_for_exit(&self, longest: Nanos) {
         let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout(longest));
     }
 
-    /// A duplicate of one of the process's descriptors (pidfd_getfd(2), Linux 5.6).
+    /// Duplicates one of the process's descriptors (pidfd_getfd(2), Linux 5.6).
     ///
     /// # Errors
     ///
     /// `EPERM` without the right to trace the process, `EBADF` when it has no such descriptor.
     pub fn duplicate(&self, target: RawFd) -> io::Result<OwnedFd> {
         // SAFETY: pidfd_getfd takes three integers and touches no memory of ours.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), target, 0) };
-        // SAFETY: a non-negative result is a new descriptor that nobody else owns.
-        checked(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), target, 0) };
+        // SAFETY: pidfd_getfd(2) returns a new descriptor.
+        unsafe { new_descriptor(result) }
     }
-}
-
-fn checked(result: libc::c_long) -> io::Result<RawFd> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    RawFd::try_from(result).map_err(io::Error::other)
 }
 
 impl From<OwnedFd> for PidFd {

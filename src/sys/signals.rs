@@ -1,4 +1,4 @@
-//! What the helper does to itself so that nobody else's signals, masks or memory shortage end it.
+//! Protects the helper against signals, limits, and the out-of-memory killer.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -8,22 +8,23 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 
-/// A signal that has come. Of one with a value, sender and user are the sender's word (sigqueue(3)), of
-/// others the kernel's.
+/// A signal that this process got. If it has a value, the sender claims `sender` and `uid` (sigqueue(3)). Otherwise the
+/// kernel has set them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Its number.
     pub signal: i32,
-    /// Who sent it.
-    pub sender: i32,
-    /// The real user id of who did.
+    /// The process that sent it.
+    pub sender: Pid,
+    /// The sender's real user id.
     pub uid: u32,
     /// The value that came with it.
     pub value: i32,
 }
 
-/// Takes every signal that can be blocked away from its default action, and tells of those that come.
+/// Blocks all signals that can be blocked, and reads those that come.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
@@ -39,14 +40,14 @@ impl Signals {
         SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
     }
 
-    /// Takes all that has come. Only who may signal root's processes gets here.
+    /// Takes all signals that have come. Only a process that may signal a root process can have sent them.
     #[must_use]
     pub fn take(&self) -> Vec<Received> {
         let mut all = Vec::new();
         while let Ok(Some(info)) = self.0.read_signal() {
             all.push(Received {
                 signal: i32::try_from(info.ssi_signo).unwrap_or_default(),
-                sender: i32::try_from(info.ssi_pid).unwrap_or_default(),
+                sender: Pid::from_raw(i32::try_from(info.ssi_pid).unwrap_or_default()),
                 uid: info.ssi_uid,
                 value: info.ssi_int,
             });
@@ -65,25 +66,25 @@ impl AsFd for Signals {
 #[must_use]
 pub fn free_descriptors() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
-    // One of those that are listed is the directory itself.
+    // One of the listed descriptors is the directory itself.
     let used = fs::read_dir("/proc/self/fd").map_or(usize::MAX, |open| open.count().saturating_sub(1));
     usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(used)
 }
 
-/// What the helper needs at least, by the names that `/proc/PID/limits` has for it. The module raises all of
-/// them, but in a container without `CAP_SYS_RESOURCE` a person can set limits that last.
+/// The lowest limits that are enough, with their names in `/proc/PID/limits`. The module raises these limits. In a
+/// container without `CAP_SYS_RESOURCE` it cannot, so the limits that a person has set stay.
 const NEEDED: [(Resource, &str, u64); 5] = [
-    // With fewer nobody could be ended.
+    // With fewer no process could be ended.
     (Resource::RLIMIT_NOFILE, "Max open files", 64),
     // In seconds: the helper uses some milliseconds a day, and would be killed when they are used up.
     (Resource::RLIMIT_CPU, "Max cpu time", 3600),
-    // With none left nobody could bring new orders.
+    // With none a reload would not reach the helper.
     (Resource::RLIMIT_SIGPENDING, "Max pending signals", 64),
     (Resource::RLIMIT_DATA, "Max data size", 256 << 20),
     (Resource::RLIMIT_AS, "Max address space", 256 << 20),
 ];
 
-/// Whether there is room to do what the helper has to do, for as long as a session may last.
+/// Checks that the limits are enough for as long as a session may last.
 ///
 /// # Errors
 ///
@@ -98,13 +99,13 @@ pub fn room() -> Result<(), String> {
     Ok(())
 }
 
-/// Takes a place of its own among those of the out-of-memory killer and of the sessions. A container may
-/// forbid it.
+/// Protects this process from the out-of-memory killer, and from being scheduled behind the sessions. A container may
+/// not allow that.
 pub fn settle() {
-    // At least not the place that the person chose: everybody may move up to where they began.
+    // If that is not allowed, at least undo what the person has set. Every process may return to where it started.
     if fs::write("/proc/self/oom_score_adj", "-1000").is_err() {
         let _ = fs::write("/proc/self/oom_score_adj", "0");
     }
-    // A niceness counts within a session (setsid(2)) only, and this among sessions: sched(7), autogroup.
+    // A niceness counts only within a session (setsid(2)). This one counts between sessions, see autogroup in sched(7).
     let _ = fs::write("/proc/self/autogroup", "-20");
 }

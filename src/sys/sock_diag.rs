@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::offset_of;
 use std::net::IpAddr;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use libc::{c_int, tcp_info};
 
 use super::socket::{self, Connection};
+use super::syscall::new_descriptor;
 
 /// `SOCK_DIAG_BY_FAMILY` in include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -45,12 +46,9 @@ pub fn silence(connection: &Connection) -> io::Result<Option<Duration>> {
 fn socket() -> io::Result<OwnedFd> {
     let kind: c_int = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket takes three integers and touches no memory of ours.
-    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a non-negative result is a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let result = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
+    // SAFETY: socket(2) returns a new descriptor.
+    unsafe { new_descriptor(result) }
 }
 
 /// The message that asks about this connection and about no other one.
@@ -92,7 +90,7 @@ fn octets(address: IpAddr) -> [u8; 16] {
 ///
 /// # Errors
 ///
-/// The error that the kernel answers, or `InvalidData` where the answer makes no sense.
+/// The error that the kernel returns, or `InvalidData` if the answer makes no sense.
 pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let length = usize::try_from(number(answer, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;
@@ -109,7 +107,7 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
             let (Some(low), Some(high)) = (low, high) else { return Err(invalid()) };
             let same = u64::from(high) << 32 | u64::from(low) == cookie;
             let attributes = message.get(HEADER + ANSWER..).ok_or_else(invalid)?;
-            Ok(info(attributes).filter(|_| same))
+            Ok(if same { info(attributes) } else { None })
         }
         _ => Err(invalid()),
     }

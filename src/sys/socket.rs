@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t, ucred};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 /// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets that no connection goes through.
 const NOT_CONNECTED: [u8; 2] = [7, 10];
@@ -29,7 +30,7 @@ pub struct Connection {
     pub remote: SocketAddr,
     /// The number of the interface that the socket is bound to, as with link-local addresses; 0 is none.
     pub interface: u32,
-    /// The kernel's own number of the socket. It is never used again.
+    /// The kernel's cookie of the socket. It is never used again.
     pub cookie: u64,
 }
 
@@ -113,7 +114,7 @@ pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
     connected.then(|| Duration::from_millis(last_data_recv.into()))
 }
 
-/// The kernel's own number of the socket, which is never used again. `None` if the descriptor is no socket.
+/// The kernel's cookie of the socket, which is never used again. `None` if the descriptor is not a socket.
 #[must_use]
 pub fn cookie(socket: &impl AsRawFd) -> Option<u64> {
     option(socket, libc::SOL_SOCKET, SO_COOKIE).ok()
@@ -157,7 +158,7 @@ pub fn peer(socket: &impl AsRawFd) -> Option<IpAddr> {
     as_stream(socket).peer_addr().ok().map(|address| address.ip().to_canonical())
 }
 
-/// Closes a connection for both sides, whoever else has it open. Returns whether it did.
+/// Closes a connection for both sides, also if other processes have it open. Returns whether it did.
 #[must_use]
 pub fn close(socket: &impl AsRawFd) -> bool {
     as_stream(socket).shutdown(Shutdown::Both).is_ok()
@@ -183,14 +184,14 @@ fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Res
     let place = (&raw mut value).cast::<c_void>();
     // SAFETY: the kernel writes at most `size` bytes to the place, which is ours and so large, and
     // whatever bytes these are, they are a value of a plain type.
-    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut size) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    Errno::result(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut size) })?;
+    Ok(value)
 }
 
 /// Process and effective user who made the other end of a unix socket that is connected; of a pair, both.
 /// `None` if it is no such socket.
 #[must_use]
-pub fn maker(socket: &impl AsRawFd) -> Option<(i32, u32)> {
+pub fn maker(socket: &impl AsRawFd) -> Option<(Pid, u32)> {
     let mut made = ucred { pid: 0, uid: 0, gid: 0 };
     let whole = socklen_t::try_from(size_of::<ucred>()).ok()?;
     let mut size = whole;
@@ -199,7 +200,7 @@ pub fn maker(socket: &impl AsRawFd) -> Option<(i32, u32)> {
     // bytes are a ucred.
     let done = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut size) };
     // A socket without a peer has nobody: process 0.
-    (done == 0 && size == whole && made.pid != 0).then_some((made.pid, made.uid))
+    (done == 0 && size == whole && made.pid != 0).then_some((Pid::from_raw(made.pid), made.uid))
 }
 
 #[cfg(test)]
@@ -276,7 +277,7 @@ mod tests {
     #[test]
     fn a_pair_is_of_who_made_it_and_nothing_else_is_of_anybody() {
         let (one, other) = UnixDatagram::pair().unwrap();
-        let me = (nix::unistd::getpid().as_raw(), nix::unistd::geteuid().as_raw());
+        let me = (nix::unistd::getpid(), nix::unistd::geteuid().as_raw());
         assert_eq!((maker(&one), maker(&other)), (Some(me), Some(me)));
         assert_eq!(maker(&UnixDatagram::unbound().unwrap()), None);
         assert_eq!(maker(&UdpSocket::bind("127.0.0.1:0").unwrap()), None);

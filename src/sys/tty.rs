@@ -2,17 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, unlockpt};
 use nix::sys::stat::futimens;
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
 use super::devnode::{self, DeviceId};
+use super::syscall::new_descriptor;
 
 /// Bytes in a terminal's input queue that nobody has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +50,11 @@ impl Unread {
 /// When the node is gone or another device, the line discipline does not tell, or the queue or its mode
 /// changes just now.
 pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
-    /// Who switches modes all the time may do so between mode and count, and back, but not so often.
-    const TIMES: usize = 16;
+    /// A program may switch the mode between our reads, and back, but not so often.
+    const COUNTS: usize = 16;
     let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
     let found = count(&tty)?;
-    for _ in 1..TIMES {
+    for _ in 1..COUNTS {
         if count(&tty)? != found {
             return Err(io::Error::other("the queue changes just now"));
         }
@@ -65,14 +68,11 @@ fn count(tty: &File) -> io::Result<Unread> {
     let mode = tcgetattr(tty)?.local_flags & counted;
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD stores one int, and the pointer is to one that outlives the call.
-    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-    if done < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    Errno::result(unsafe { libc::ioctl(tty.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
     Ok(Unread { count: u32::try_from(count).map_err(io::Error::other)?, mode: mode.bits() })
 }
 
-/// Writes a text, if the terminal takes it at once. May hang as [`unread`] may: to be run aside.
+/// Writes a text, if the terminal takes it at once. May hang as [`unread`] may: to be run in [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub fn is_virtual_console(device: u64) -> bool {
 }
 
 /// Whether a virtual console is in graphics mode, as a display server sets it (`KDGETMODE`,
-/// ioctl_console(2)). May hang as [`unread`] may: to be run aside.
+/// ioctl_console(2)). May hang as [`unread`] may: to be run in [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///
@@ -117,8 +117,8 @@ pub fn is_graphical(path: &Path, id: DeviceId) -> io::Result<bool> {
     let console = devnode::open(path, id, OpenOptions::new().read(true))?;
     let mut mode: libc::c_int = 0;
     // SAFETY: KDGETMODE stores one int, and the pointer is to one that outlives the call.
-    let done = unsafe { libc::ioctl(console.as_raw_fd(), KDGETMODE, &raw mut mode) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(mode == KD_GRAPHICS) }
+    Errno::result(unsafe { libc::ioctl(console.as_raw_fd(), KDGETMODE, &raw mut mode) })?;
+    Ok(mode == KD_GRAPHICS)
 }
 
 /// The terminal on the other side of a pty master, whatever path it has (`TIOCGPTPEER`, Linux 4.13).
@@ -129,12 +129,9 @@ pub fn is_graphical(path: &Path, id: DeviceId) -> io::Result<bool> {
 pub fn peer(master: &impl AsRawFd) -> io::Result<File> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     // SAFETY: TIOCGPTPEER takes open(2) flags by value and touches no memory of ours.
-    let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a non-negative result is a new descriptor that nobody else owns.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    // SAFETY: TIOCGPTPEER returns a new descriptor.
+    unsafe { new_descriptor(result) }.map(File::from)
 }
 
 /// The number of the pty that a master belongs to (`TIOCGPTN`).
@@ -145,28 +142,28 @@ pub fn peer(master: &impl AsRawFd) -> io::Result<File> {
 pub fn number(master: &impl AsRawFd) -> io::Result<u32> {
     let mut number: libc::c_uint = 0;
     // SAFETY: TIOCGPTN stores one unsigned int, and the pointer is to one that outlives the call.
-    let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(number) }
+    Errno::result(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) })?;
+    Ok(number)
 }
 
 /// The session (setsid(2)) that has the terminal of a pty master as its controlling terminal (`TIOCGSID`);
 /// `None` when there is none. A session outside this process's pid namespace is 0.
 ///
 /// The ioctl takes no lock that the terminal's owner could hold. To close the master may take as long as they
-/// like: whoever closes it last hangs the terminal up.
+/// like, because the last close hangs the terminal up.
 ///
 /// # Errors
 ///
 /// As ioctl(2).
-pub fn session(master: &impl AsRawFd) -> io::Result<Option<i32>> {
+pub fn session(master: &impl AsRawFd) -> io::Result<Option<Pid>> {
     let mut session: libc::pid_t = 0;
     // SAFETY: TIOCGSID stores one pid_t, and the pointer is to one that outlives the call.
     let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGSID, &raw mut session) };
-    match (done, io::Error::last_os_error()) {
-        (0.., _) => Ok(Some(session)),
-        // Of a master, that nobody has its terminal; of another descriptor, that it is none.
-        (_, e) if e.raw_os_error() == Some(libc::ENOTTY) => number(master).map(|_| None),
-        (_, e) => Err(e),
+    match Errno::result(done) {
+        Ok(_) => Ok(Some(Pid::from_raw(session))),
+        // Either nobody has the master's terminal, or the descriptor is not a master.
+        Err(Errno::ENOTTY) => number(master).map(|_| None),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -185,9 +182,7 @@ pub fn notes_reads_through_dev_tty() -> io::Result<bool> {
     let long_ago = TimeSpec::new(0, 0);
     futimens(&slave, &long_ago, &long_ago)?;
     // SAFETY: TIOCSCTTY takes an int by value and touches no memory of ours.
-    if unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    Errno::result(unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0) })?;
     let mut read = || -> io::Result<()> {
         let mut tty = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/tty")?;
         master.write_all(b"\n")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pam_idle_watchdog::helper::judgement::activity::{Activity, Sample};
 use pam_idle_watchdog::helper::judgement::credits::Doubt;
-use pam_idle_watchdog::helper::judgement::schedule::{Action, Ground, Schedule, Shown};
+use pam_idle_watchdog::helper::judgement::schedule::{Due, JudgedBy, Schedule, Shown};
 use pam_idle_watchdog::helper::judgement::witness::Witness;
 use pam_idle_watchdog::sys::clock::{Moment, Nanos, SECOND};
 use pam_idle_watchdog::sys::devnode::{DeviceId, Stamps};
@@ -299,7 +299,7 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
         }
         let (action, next) = schedule.next(model.now(), shown(&activity));
         match action {
-            Some(Action::Warn { .. }) => {
+            Some(Due::Warn { .. }) => {
                 warned.push(model.boot);
                 let before = model.stamps.mtime;
                 model.happen(&Event::Print);
@@ -308,8 +308,8 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
                     activity.wrote(TTY, model.stamps);
                 }
             }
-            Some(Action::Resume) => warned.clear(),
-            Some(Action::End) => {
+            Some(Due::Resume) => warned.clear(),
+            Some(Due::End) => {
                 let warned = warned.into_iter().map(|warned: Nanos| model.boot - warned).collect();
                 return End { at: model.boot, last_key, warned, looks, doubts: all_doubts };
             }
@@ -322,7 +322,7 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
 }
 
 pub fn shown(activity: &Activity) -> Shown {
-    Shown { last: activity.last(), ground: Ground::Terminals, undecided: activity.undecided() }
+    Shown { last: activity.last(), by: JudgedBy::Terminals, undecided: activity.undecided() }
 }
 
 /// One look at one terminal, and what is decided at once: what is odd about it.

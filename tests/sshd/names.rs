@@ -213,7 +213,8 @@ fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
         assert_eq!(armed.field("uid"), Some(&*uid.to_string()), "{}", armed.text);
         // A reload decides anew by what the helper was told.
         let helper = sshd.helper().pid;
-        let told = running::helpers().into_iter().find(|found| found.pid == helper).unwrap().told.unwrap();
+        let mut found = running::helpers().into_iter();
+        let told = found.find(|found| found.id.pid.as_raw() == helper).unwrap().told.unwrap();
         assert_eq!(told.login.user().as_bytes(), name);
         log_out(&client);
     }

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::unistd::Uid;
+use nix::unistd::{Pid, Uid};
 use pam_idle_watchdog::command::machine::Machine;
 use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
 use pam_idle_watchdog::policy::{Options, Settings};
@@ -11,6 +11,7 @@ use pam_idle_watchdog::protocol::start::RELOAD_SIGNAL;
 use pam_idle_watchdog::protocol::{reload, running};
 use pam_idle_watchdog::sys::clock::SECOND;
 use pam_idle_watchdog::sys::pidfd::PidFd;
+use pam_idle_watchdog::sys::proc::{ProcId, Started};
 
 use crate::promise::*;
 use crate::support::process::Process;
@@ -26,19 +27,20 @@ fn settings(words: &str) -> Settings {
 }
 
 /// As `reload` wants to know it.
-fn started(helper: &Process) -> i64 {
-    i64::try_from(helper.started).unwrap() * (SECOND / 100)
+fn id(helper: &Process) -> ProcId {
+    let started = i64::try_from(helper.started).unwrap() * (SECOND / 100);
+    ProcId { pid: Pid::from_raw(helper.pid), started: Started(started) }
 }
 
 fn give(helper: &Process, words: &str) -> Result<(), String> {
-    reload::hand_over(helper.pid, started(helper), &settings(words), BUDGET).map(drop)
+    reload::hand_over(id(helper), &settings(words), BUDGET).map(drop)
 }
 
 /// What the administrator's command does for this sshd's sessions and no others: its files are seen in a
 /// mount namespace of its own.
 fn reload_sessions(sshd: &Sshd) -> Reloaded {
     let namespace = std::fs::File::open(sshd.daemon().file("ns/mnt")).unwrap();
-    let ours: Vec<i32> = sshd.helpers().iter().map(|helper| helper.pid).collect();
+    let ours: Vec<ProcId> = sshd.helpers().iter().map(id).collect();
     let call = move || {
         // SAFETY: both take integers, and the descriptor is open. They change this thread alone.
         let done = unsafe {
@@ -46,7 +48,7 @@ fn reload_sessions(sshd: &Sshd) -> Reloaded {
         };
         assert!(done, "{}", std::io::Error::last_os_error());
         let helpers: Vec<_> =
-            running::helpers().into_iter().filter(|helper| ours.contains(&helper.pid)).collect();
+            running::helpers().into_iter().filter(|helper| ours.contains(&helper.id)).collect();
         reload_with(&helpers, &Machine::here())
     };
     std::thread::spawn(call).join().unwrap()
@@ -155,7 +157,7 @@ fn a_call_that_is_broken_changes_nothing() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
-    let pidfd = PidFd::open(helper.pid).unwrap();
+    let pidfd = PidFd::open(Pid::from_raw(helper.pid)).unwrap();
     // No such descriptor, one that is no socket, one that brings nothing, one that brings nonsense.
     pidfd.queue(RELOAD_SIGNAL, 100_000).unwrap();
     sshd.log.wait_for_event("error", "alice", SOON);
@@ -202,7 +204,7 @@ fn who_is_not_root_cannot_call() {
         // SAFETY: setresuid takes three integers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
-        let error = PidFd::open(helper.pid).unwrap().queue(RELOAD_SIGNAL, 0).unwrap_err();
+        let error = PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(RELOAD_SIGNAL, 0).unwrap_err();
         (error.raw_os_error(), give(&helper, OPTIONS))
     };
     let (errno, handed) = std::thread::spawn(call).join().unwrap();
@@ -227,7 +229,7 @@ fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
         (ours, theirs)
     });
     let (_ours, theirs) = made.join().unwrap();
-    PidFd::open(helper.pid).unwrap().queue(RELOAD_SIGNAL, theirs.as_raw_fd()).unwrap();
+    PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(RELOAD_SIGNAL, theirs.as_raw_fd()).unwrap();
     let failed = sshd.log.wait_for_event("error", "alice", SOON);
     assert!(failed.text.contains("is not its own"), "{}", failed.text);
     assert_ended_on_time(&sshd, &alice);
@@ -238,7 +240,7 @@ fn where_descriptors_cannot_be_taken_the_record_says_so() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
-    let error = reload::hand_over(helper.pid, started(&helper), &settings(LONG), secs(1)).unwrap_err();
+    let error = reload::hand_over(id(&helper), &settings(LONG), secs(1)).unwrap_err();
     assert!(error.contains("no answer"), "{error}");
     let failed = sshd.log.wait_for_event("error", "alice", SOON);
     assert!(failed.text.contains("error=\"cannot take new settings: "), "{}", failed.text);
@@ -251,10 +253,9 @@ fn helpers_are_found_with_what_they_were_told() {
     let _alice = sshd.login("alice");
     let helper = sshd.helper();
     let found = running::helpers();
-    let ours = found.iter().find(|found| found.pid == helper.pid).expect("the helper");
-    assert_eq!(ours.started, started(&helper));
+    let ours = found.iter().find(|found| found.id == id(&helper)).expect("the helper");
     let told = ours.told.as_ref().unwrap();
-    assert_eq!((told.login.user_text().as_ref(), told.leader), ("alice", sshd.leader().pid));
+    assert_eq!((told.login.user_text().as_ref(), told.leader.as_raw()), ("alice", sshd.leader().pid));
     assert_eq!(told.line, ["timeout=1h", "message=a b"]);
     give(&helper, "timeout=2h").unwrap();
     assert!(running::helpers().contains(ours));

@@ -2,23 +2,23 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pam_idle_watchdog::sys::cgroup::Places;
+use pam_idle_watchdog::sys::cgroup::Cgroups;
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    let places = Places::parse(&text);
+    let places = Cgroups::parse(&text);
     let scope = places.scope();
     assert_eq!(places.session().is_some(), scope.is_some());
     if let Some(scope) = scope {
         assert!(places.in_scope() && scope.holds(&places));
         // What is below it is in it, and its neighbour is not.
         let with = |end: &str| text.lines().map(|line| format!("{line}{end}\n")).collect::<String>();
-        assert!(scope.holds(&Places::parse(&with("/below"))));
-        assert!(!scope.holds(&Places::parse(&with("x"))) || text.lines().count() > 1);
+        assert!(scope.holds(&Cgroups::parse(&with("/below"))));
+        assert!(!scope.holds(&Cgroups::parse(&with("x"))) || text.lines().count() > 1);
     }
     assert!(places.are_a_users() || !places.in_scope());
     // A path, whatever it is, stays one.
     let path = text.replace('\n', "");
-    let places = Places::parse(&format!("3:cpu:/session-1.scope\n0::/a/{path}/b\n"));
+    let places = Cgroups::parse(&format!("3:cpu:/session-1.scope\n0::/a/{path}/b\n"));
     assert_eq!(places.session(), None);
 });

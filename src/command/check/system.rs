@@ -10,7 +10,7 @@ use crate::command::installed_helper::unsafe_file;
 use crate::command::machine::Machine;
 use crate::helper::terminals::inner_pty;
 use crate::protocol::start::HELPER;
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 
 /// The result of `check --system`.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ fn tiocsti(sysctl: Option<&str>) -> Option<String> {
 
 /// Tests the kernel in a child, because the test needs a session of its own.
 fn dev_tty() -> Option<String> {
-    let answer = Aside::default().run(|pipe| {
+    let answer = Offload::default().run(|pipe| {
         let alone = SigSet::all().thread_block().and_then(|()| setsid());
         let needs = alone.is_ok() && inner_pty::kernel_needs_it();
         offload::answer(pipe, &[u8::from(needs)]);

@@ -20,9 +20,9 @@ use crate::protocol::reload;
 use crate::protocol::running::{self, RunningHelper};
 use crate::protocol::start::Assignment;
 use crate::record::shown;
-use crate::sys::cgroup::Places;
+use crate::sys::cgroup::Cgroups;
 use crate::sys::nss::Person;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, ProcId};
 use current_line::CurrentLine;
 
 /// How long one helper may take. It usually replies within microseconds. It takes longer only while it writes to a
@@ -74,9 +74,9 @@ pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
     for ((helper, told), step) in told.iter().zip(steps) {
         done.take(helper, told, step);
     }
-    for RunningHelper { pid, told, .. } in helpers {
+    for RunningHelper { id, told } in helpers {
         if let Err(why) = told {
-            done.failed(&format!("helper {pid}"), &format!("it is another version: {why}"));
+            done.failed(&format!("helper {}", id.pid), &format!("it is another version: {why}"));
         }
     }
     done.text.push_str(&match helpers.len() {
@@ -101,13 +101,12 @@ impl Reloaded {
             Step::Give(settings, kept) => (settings, kept),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        let RunningHelper { pid, started, .. } = helper;
-        match reload::hand_over(*pid, *started, &settings, BUDGET) {
+        match reload::hand_over(helper.id, &settings, BUDGET) {
             Ok(before) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
-            Err(_) if is_gone(*pid, *started) => self.text.push_str(&format!("{who}: has ended\n")),
+            Err(_) if is_gone(helper.id) => self.text.push_str(&format!("{who}: has ended\n")),
             Err(why) => self.failed(&who, &why),
         }
     }
@@ -202,8 +201,8 @@ fn read_line(place: &str, words: &[String]) -> Result<Options, Fault> {
 /// Names a session as the log does.
 fn name(Assignment { login, leader, .. }: &Assignment) -> String {
     let proc = Proc::default();
-    let (places, ses) = (Places::of(&proc, *leader), proc.audit_session(*leader));
-    let mut ids: Vec<String> = places.session().map(|id| format!("session={id}")).into_iter().collect();
+    let (cgroups, ses) = (Cgroups::of(&proc, *leader), proc.audit_session(*leader));
+    let mut ids: Vec<String> = cgroups.session().map(|id| format!("session={id}")).into_iter().collect();
     ids.extend(ses.map(|id| format!("ses={id}")));
     if ids.is_empty() {
         ids.push(format!("process={leader}"));
@@ -212,8 +211,8 @@ fn name(Assignment { login, leader, .. }: &Assignment) -> String {
     format!("{user} by {service}, {}", ids.join(" "))
 }
 
-fn is_gone(pid: i32, started: i64) -> bool {
-    Proc::default().process(pid).is_none_or(|process| process.started != started)
+fn is_gone(helper: ProcId) -> bool {
+    Proc::default().find(helper).is_none()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::helper::judgement::credits::{Claim, Doubt, Doubts};
 pub use crate::helper::judgement::evidence::Sample;
-use crate::helper::judgement::evidence::{Evidence, Known, Look, SETTLED, Times};
+use crate::helper::judgement::evidence::{Evidence, KnownTerminal, Look, SETTLED, Times};
 use crate::helper::judgement::witness::Witness;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::{DeviceId, Stamps};
@@ -20,7 +20,7 @@ const DELAY: Nanos = SECOND;
 /// The session's terminals and the last activity on any of them.
 #[derive(Clone, Debug)]
 pub struct Activity {
-    terminals: BTreeMap<DeviceId, Known>,
+    terminals: BTreeMap<DeviceId, KnownTerminal>,
     /// Output counts.
     output: bool,
     last: Nanos,
@@ -35,7 +35,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// A session that begins now. Its begin counts as activity, and so does `output`, if it is to.
+    /// A session that opens now. That counts as activity. `output` says whether output counts, too.
     #[must_use]
     pub fn new(now: Moment, output: bool) -> Self {
         let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
@@ -96,7 +96,7 @@ impl Activity {
 
     /// When to look once more because a node was changed right before the last look (login hands the
     /// terminal over just then): until it has settled an honest read cannot be told from a forged one.
-    /// Not twice in a row: whoever changes it all the time is not run after.
+    /// Not twice in a row, or a program that changes it all the time would keep us busy.
     fn settles(&self) -> Option<Nanos> {
         let unsettled = !self.settling && self.terminals.values().any(|known| !known.settled);
         unsettled.then(|| self.looked.boot.saturating_add(2 * SETTLED))
@@ -129,10 +129,10 @@ impl Activity {
             .map(|(id, _)| (*id, look.gone()))
             .collect();
         for (&id, sample) in samples {
-            let (known, evidence) = match before.get(&id).filter(|_| !sample.anew) {
-                Some(known) => look.again(known, sample),
+            let (known, evidence) = match before.get(&id) {
+                Some(known) if !sample.anew => look.again(known, sample),
                 // The first one comes with the session. A program that opens others at the client could type as well.
-                None => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
+                _ => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
             };
             self.terminals.insert(id, known);
             found.push((id, evidence));

@@ -1,53 +1,51 @@
 //! Processor time of the jobs in the terminals' foreground: a pure function of two snapshots of
 //! `/proc`.
 //!
-//! A terminal's foreground job is its foreground process group, and what that has started elsewhere,
-//! as sudo runs a command on a pty of its own. Other groups on the same terminal are background jobs,
-//! and so is whatever a shell at its prompt has started.
+//! A terminal's foreground job is its foreground process group, and the processes that it has started elsewhere, such as
+//! the command that sudo runs on its own pty. Other groups on the same terminal are background jobs. So is all that a
+//! shell at its prompt has started.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nix::unistd::Pid;
+
 use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::devnode::DeviceId;
-use crate::sys::proc::{Process, Usage};
+use crate::sys::proc::{ProcId, Process, Usage};
 
-/// The part of one processor's time that makes a job a busy one. Programs that wait for a person use
-/// less (an editor nothing, `top` 1 to 2), those that compute or compile far more.
+/// A job that uses this much of one processor's time is busy. Programs that wait for a person use less (an editor 0, `top`
+/// 1 to 2 percent). Programs that compute or compile use far more.
 const BUSY_PERCENT: Nanos = 5;
 
-/// The shortest time that is judged: the kernel counts in ticks of 10 ms, and of much less one alone
-/// would look busy.
+/// The shortest time that is judged. The kernel counts in ticks of 10 ms, so in a much shorter time one tick would look
+/// busy.
 const SHORTEST: Nanos = SECOND;
 
-/// A process, by its number and when it was started.
-type Key = (i32, i64);
-
-/// What one process has used, and what its children had that it has buried.
+/// The time that one process has used, with the time of the children that it has reaped.
 #[derive(Clone, Copy, Debug)]
 struct Spent {
     total: Nanos,
-    parent: i32,
+    parent: Pid,
 }
 
 /// The process that leads the session (setsid(2)) on a terminal; most often a shell with job control.
 #[derive(Clone, Copy, Debug)]
 struct SessionLeader {
-    key: Key,
+    id: ProcId,
     own: Nanos,
     reaped: Nanos,
     /// It is in the foreground.
     foreground: bool,
-    /// Nobody else is in its process group: it may be a shell, and those it has buried were background
-    /// jobs.
+    /// It is alone in its process group. Then it may be a shell, and the children that it has reaped were background jobs.
     alone: bool,
 }
 
 /// The foreground job of one terminal.
 #[derive(Clone, Debug)]
 struct Job {
-    group: i32,
+    group: Pid,
     /// All but the session's leader.
-    spent: BTreeMap<Key, Spent>,
+    spent: BTreeMap<ProcId, Spent>,
     leader: Option<SessionLeader>,
 }
 
@@ -74,19 +72,20 @@ impl Job {
         let mut numbered = usages.iter().filter(|usage| usage.process.tty == id.device);
         let session = numbered.find(|usage| sits(&usage.process))?.process.session;
         let on_terminal = |usage: &Usage| usage.process.tty == id.device && usage.process.session == session;
-        let group = usages.iter().find(|usage| on_terminal(usage) && usage.foreground > 0)?.foreground;
+        let group =
+            usages.iter().find(|usage| on_terminal(usage) && usage.foreground.is_some())?.foreground?;
         let members: Vec<&Usage> =
             usages.iter().filter(|usage| on_terminal(usage) && usage.group == group).collect();
-        let leads = |usage: &&Usage| usage.process.pid == session;
+        let leads = |usage: &&Usage| usage.process.id.pid == session;
         let foreground = members.iter().any(leads);
         let leader = usages.iter().find(leads).map(|usage| SessionLeader {
-            key: (usage.process.pid, usage.process.started),
+            id: usage.process.id,
             own: usage.own,
             reaped: usage.reaped,
             foreground,
             alone: members.len() == 1,
         });
-        let mut children: BTreeMap<i32, Vec<&Usage>> = BTreeMap::new();
+        let mut children: BTreeMap<Pid, Vec<&Usage>> = BTreeMap::new();
         for usage in usages.iter().filter(|usage| !foreground && !on_terminal(usage)) {
             children.entry(usage.process.parent).or_default().push(usage);
         }
@@ -94,10 +93,9 @@ impl Job {
         let mut waiting: Vec<&Usage> = members.into_iter().filter(|usage| !leads(usage)).collect();
         while let Some(usage) = waiting.pop() {
             let total = usage.own.saturating_add(usage.reaped);
-            let key = (usage.process.pid, usage.process.started);
-            spent.insert(key, Spent { total, parent: usage.process.parent });
-            // Each once: whoever comes again, in a table of numbers used twice, has none left.
-            waiting.extend(children.remove(&usage.process.pid).unwrap_or_default());
+            spent.insert(usage.process.id, Spent { total, parent: usage.process.parent });
+            // Each process counts once. In a table where a PID occurs twice, the second one has no children left.
+            waiting.extend(children.remove(&usage.process.id.pid).unwrap_or_default());
         }
         Some(Self { group, spent, leader })
     }
@@ -106,9 +104,9 @@ impl Job {
         let now = self.spent.values().map(|spent| spent.total).fold(0, Nanos::saturating_add);
         // What a process used that has ended since is in the count of who buried it, if that is one of
         // the job's.
-        let parents: BTreeSet<i32> = self.spent.keys().map(|(pid, _)| *pid).collect();
+        let parents: BTreeSet<Pid> = self.spent.keys().map(|id| id.pid).collect();
         let counts =
-            |(key, spent): &(&Key, &Spent)| self.spent.contains_key(key) || parents.contains(&spent.parent);
+            |(id, spent): &(&ProcId, &Spent)| self.spent.contains_key(id) || parents.contains(&spent.parent);
         let same = before.filter(|before| before.group == self.group);
         let then = same.into_iter().flat_map(|before| &before.spent).filter(counts);
         let then = then.map(|(_, spent)| spent.total).fold(0, Nanos::saturating_add);
@@ -118,7 +116,7 @@ impl Job {
 
     fn used_by_leader(&self, before: Option<SessionLeader>) -> Nanos {
         let Some(leader) = self.leader.filter(|leader| leader.foreground) else { return 0 };
-        let Some(before) = before.filter(|before| before.key == leader.key) else { return leader.own };
+        let Some(before) = before.filter(|before| before.id == leader.id) else { return leader.own };
         let own = leader.own.saturating_sub(before.own);
         // `ssh -t host make` is no shell: its children are of its own group.
         let buries = !leader.alone && before.foreground && !before.alone;
@@ -158,21 +156,24 @@ fn is_busy(used: Nanos, passed: Nanos) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::Started;
 
     const TTY: DeviceId = DeviceId { filesystem: 25, device: 34820 };
     const ELSEWHERE: u64 = 34900;
-    const SHELL: i32 = 100;
+    const SHELL: Pid = Pid::from_raw(100);
     const TICK: Nanos = SECOND / 100;
 
     /// A process of the session that the shell leads on the terminal, with `foreground` in front.
     fn at(pid: i32, parent: i32, group: i32, foreground: i32, own: i64, reaped: i64) -> Usage {
-        let process =
-            Process { pid, parent, session: SHELL, tty: TTY.device, started: pid.into(), dead: false };
+        let [pid, parent, group] = [pid, parent, group].map(Pid::from_raw);
+        let id = ProcId { pid, started: Started(pid.as_raw().into()) };
+        let process = Process { id, parent, session: SHELL, tty: TTY.device, dead: false };
+        let foreground = (foreground > 0).then_some(Pid::from_raw(foreground));
         Usage { process, group, foreground, own: own * TICK, reaped: reaped * TICK }
     }
 
     fn on(tty: u64, session: i32, usage: Usage) -> Usage {
-        Usage { process: Process { tty, session, ..usage.process }, ..usage }
+        Usage { process: Process { tty, session: Pid::from_raw(session), ..usage.process }, ..usage }
     }
 
     /// Ticks that were used between two tables.
@@ -260,7 +261,8 @@ mod tests {
     fn another_terminal_of_the_same_number_is_none_of_ours() {
         let theirs = |used| [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, used, 0)];
         let ours = |own| on(TTY.device, 900, at(900, 1, 900, 900, own, 0));
-        let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |process| process.session == 900);
+        let snapshot =
+            |usages: &[Usage]| Snapshot::of(usages, &[TTY], |process| process.session.as_raw() == 900);
         let before = snapshot(&[&theirs(0)[..], &[ours(3)]].concat());
         let now = snapshot(&[&theirs(900)[..], &[ours(5)]].concat());
         assert_eq!(now.used_since(&before) / TICK, 2);

@@ -20,7 +20,7 @@ const TICK: Nanos = SECOND / 100;
 /// reading them.
 const STEP: Nanos = SECOND / 200;
 
-/// How long after a step we have looked at the latest, unless the machine is starved.
+/// After a step we have looked within this time, unless the machine is starved.
 const STEP_LATENCY: Nanos = 2 * SECOND;
 
 /// A change time this old at a look is settled: any later change of the node shows as another one.
@@ -34,27 +34,27 @@ pub struct Sample {
     pub stamps: Stamps,
     /// Bytes in its input queue that nobody has read, if that could be told.
     pub unread: Option<Unread>,
-    /// An inner pty, as sudo makes one. Its birth and its going are the user's to make, and never count.
+    /// An inner pty, as sudo makes one. The user can make it come and go, so that never counts.
     pub inner: bool,
-    /// A new terminal that has the number of one seen at the look before.
+    /// A new terminal with the same number as one that the look before showed.
     pub anew: bool,
-    /// Only the client can have had it opened: sshd holds its master.
+    /// Only the client can have had it opened, because sshd has its master open.
     pub by_client: bool,
 }
 
-/// A stamp, and what it hides.
+/// A stamp, and the time in which it hides keys.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     stamp: Nanos,
-    /// The boot-clock span in which the wall clock is in the stamp's bucket, now or, after a step
-    /// back, once more: a key in it leaves no trace.
+    /// The span of the boot clock in which the wall clock is in the stamp's bucket. After a step back there may be a second
+    /// one. A key in this span leaves no trace.
     blind: Option<(Nanos, Nanos)>,
-    origin: Origin,
+    set_by: SetBy,
 }
 
 /// Who set a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum SetBy {
     /// The kernel.
     Kernel,
     /// The kernel or the terminal's owner: nothing is decided yet, and what the stamp hides is only claimed.
@@ -65,7 +65,7 @@ enum Origin {
 
 /// What is known of one terminal since the last look.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::helper) struct Known {
+pub(in crate::helper) struct KnownTerminal {
     input: Mark,
     output: Mark,
     ctime: Nanos,
@@ -76,19 +76,22 @@ pub(in crate::helper) struct Known {
     pub(in crate::helper) settled: bool,
 }
 
-impl Known {
+impl KnownTerminal {
     /// Notes that we have just written on the terminal ourselves.
     pub(in crate::helper) fn wrote(&mut self, stamps: Stamps) {
         if self.output.stamp != stamps.mtime {
-            self.output = Mark { stamp: stamps.mtime, blind: None, origin: Origin::Kernel };
+            self.output = Mark { stamp: stamps.mtime, blind: None, set_by: SetBy::Kernel };
         }
     }
 
     /// Notes whether what was claimed until now is believed.
     pub(in crate::helper) fn decide(&mut self, believed: bool) {
         let marks = [&mut self.input, &mut self.output];
-        for mark in marks.into_iter().filter(|mark| mark.origin == Origin::Unknown) {
-            *mark = Mark { blind: mark.blind.filter(|_| believed), origin: Origin::Decided, ..*mark };
+        for mark in marks.into_iter().filter(|mark| mark.set_by == SetBy::Unknown) {
+            mark.set_by = SetBy::Decided;
+            if !believed {
+                mark.blind = None;
+            }
         }
     }
 }
@@ -112,11 +115,11 @@ pub(in crate::helper) struct Times {
 }
 
 impl Times {
-    fn add(&mut self, origin: Origin, at: Option<Nanos>) {
-        let known = match origin {
-            Origin::Kernel => &mut self.proven,
-            Origin::Decided => &mut self.believed,
-            Origin::Unknown => &mut self.claimed,
+    fn add(&mut self, set_by: SetBy, at: Option<Nanos>) {
+        let known = match set_by {
+            SetBy::Kernel => &mut self.proven,
+            SetBy::Decided => &mut self.believed,
+            SetBy::Unknown => &mut self.claimed,
         };
         *known = at.max(*known);
     }
@@ -171,35 +174,39 @@ impl Look {
     /// A terminal that has gone since the look before: the person may have closed it just now.
     pub(in crate::helper) fn gone(&self) -> Evidence {
         let mut found = Evidence::default();
-        found.input.add(Origin::Unknown, Some(self.now.boot));
+        found.input.add(SetBy::Unknown, Some(self.now.boot));
         found
     }
 
     /// A terminal not seen before. It is activity if its opening `counts`, or if somebody has typed at it, and
     /// otherwise only a claim.
-    pub(in crate::helper) fn first(&self, sample: &Sample, counts: bool) -> (Known, Evidence) {
+    pub(in crate::helper) fn first(&self, sample: &Sample, counts: bool) -> (KnownTerminal, Evidence) {
         let Stamps { atime, mtime, ctime, .. } = sample.stamps;
         // A read moves the stamp once its bucket is over. A stamp that somebody set ahead looks the same, so
         // this proves no read.
         let typed = bucket_start(atime) > bucket_start(ctime) && !self.is_future(atime);
-        let origin = if counts || typed || sample.inner { Origin::Kernel } else { Origin::Unknown };
-        let mark = |stamp, origin| {
+        let set_by = if counts || typed || sample.inner { SetBy::Kernel } else { SetBy::Unknown };
+        let mark = |stamp, set_by| {
             let blind = if self.is_future(stamp) { None } else { self.passage(stamp) };
-            Mark { stamp, blind, origin }
+            Mark { stamp, blind, set_by }
         };
-        let known = self.known(sample, mark(atime, origin), mark(mtime, Origin::Kernel), None);
+        let known = self.known(sample, mark(atime, set_by), mark(mtime, SetBy::Kernel), None);
         let mut found = Evidence::default();
         if !sample.inner {
-            found.input.add(origin, Some(self.moved_at(atime).max(self.moved_at(ctime))));
-            found.output.add(Origin::Kernel, self.output.then(|| self.moved_at(mtime)));
+            found.input.add(set_by, Some(self.moved_at(atime).max(self.moved_at(ctime))));
+            found.output.add(SetBy::Kernel, self.output.then(|| self.moved_at(mtime)));
         }
         (known, found)
     }
 
     /// A terminal seen at the look before.
-    pub(in crate::helper) fn again(&self, known: &Known, sample: &Sample) -> (Known, Evidence) {
-        // Root has given it to the person just now, as login does after the session is opened. Whose it is
-        // already may have ids of his own to give it to (subuid(5)).
+    pub(in crate::helper) fn again(
+        &self,
+        known: &KnownTerminal,
+        sample: &Sample,
+    ) -> (KnownTerminal, Evidence) {
+        // Root has given it to the person just now, as login(1) does after the session is opened. Only a change from
+        // root counts, because other owners may give it to their own subordinate ids (subuid(5)).
         if known.owner == 0 && sample.stamps.owner != 0 {
             return self.first(sample, true);
         }
@@ -218,14 +225,14 @@ impl Look {
             found.input.extend(self.now.boot);
         }
         if grew {
-            found.input.add(Origin::Kernel, Some(self.now.boot));
+            found.input.add(SetBy::Kernel, Some(self.now.boot));
         }
         let output = if self.output {
             let (output, moved) = self.judge(known.output, sample.stamps.mtime, still, &mut found.output);
             found.note(moved);
             output
         } else {
-            Mark { stamp: sample.stamps.mtime, blind: None, origin: Origin::Kernel }
+            Mark { stamp: sample.stamps.mtime, blind: None, set_by: SetBy::Kernel }
         };
         (self.known(sample, input, output, Some(known)), found)
     }
@@ -234,34 +241,40 @@ impl Look {
     /// written to) since, if it was. `still`: the node was not changed since then, and so only the
     /// kernel can have moved the stamp.
     fn judge(&self, mark: Mark, stamp: Nanos, still: bool, times: &mut Times) -> (Mark, Moved) {
-        let (mut blind, mut origin, mut moved) = (None, mark.origin, Moved::No);
+        let (mut blind, mut set_by, mut moved) = (None, mark.set_by, Moved::No);
         // In a blind span no key leaves a trace: there may have been one until its end, or until a step or
         // another stamp cut it short. Who sets one stamp after another gains no such spans by that.
         let hidden = |blind: Option<(Nanos, Nanos)>| {
             blind.filter(|(from, _)| self.now.boot >= *from).map(|(_, until)| until.min(self.now.boot))
         };
-        if stamp == mark.stamp || origin == Origin::Kernel {
-            times.add(origin, hidden(mark.blind));
+        if stamp == mark.stamp || set_by == SetBy::Kernel {
+            times.add(set_by, hidden(mark.blind));
         }
         if stamp == mark.stamp {
             blind = self.blind_still(mark);
-            times.add(origin, hidden(blind));
+            times.add(set_by, hidden(blind));
         } else if !still && self.is_future(stamp) {
             moved = Moved::IntoTheFuture;
         } else {
             blind = self.passage(stamp);
-            (origin, moved) = if still {
-                (Origin::Kernel, Moved::ByKernel)
+            (set_by, moved) = if still {
+                (SetBy::Kernel, Moved::ByKernel)
             } else {
-                (Origin::Unknown, Moved::BySomebody { from: self.moved_from(stamp) })
+                (SetBy::Unknown, Moved::BySomebody { from: self.moved_from(stamp) })
             };
-            times.add(origin, Some(self.moved_at(stamp)));
+            times.add(set_by, Some(self.moved_at(stamp)));
         }
         blind = blind.filter(|(_, until)| self.now.boot < *until);
-        (Mark { stamp, blind, origin }, moved)
+        (Mark { stamp, blind, set_by }, moved)
     }
 
-    fn known(&self, sample: &Sample, input: Mark, output: Mark, before: Option<&Known>) -> Known {
+    fn known(
+        &self,
+        sample: &Sample,
+        input: Mark,
+        output: Mark,
+        before: Option<&KnownTerminal>,
+    ) -> KnownTerminal {
         let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, .. } = *sample;
         // Settled once, a change time stays so. One in the future, of before a step back, is settled,
         // too: whatever changes the node now shows as an earlier one.
@@ -269,7 +282,7 @@ impl Look {
         let settled = still || self.now.wall.saturating_sub(ctime).saturating_abs() > SETTLED;
         // What could not be told this time is compared with what was known before.
         let unread = unread.or_else(|| before.and_then(|known| known.unread));
-        Known { input, output, ctime, owner, unread, inner, settled }
+        KnownTerminal { input, output, ctime, owner, unread, inner, settled }
     }
 
     fn stepped(&self) -> bool {

@@ -1,24 +1,24 @@
-//! When to look next, and what to do about what a look showed: a state machine over injected time.
+//! What is due after a look, and when to look again. A state machine; time is an argument.
 
 use std::time::Duration;
 
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 
-/// No time that comes.
+/// A time that never comes.
 pub const NEVER: Nanos = Nanos::MAX;
 
-/// How often a warned session is looked at: a key that nobody reads shows in the input queue alone,
-/// and one among forgeries only in a short window.
+/// How often a warned session is looked at. A key that no program reads shows only in the input queue. A key among
+/// forgeries shows only in a short window.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
 
 /// What a session is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ground {
+pub enum JudgedBy {
     /// Its terminals.
     Terminals,
-    /// It has none: the connection that it came by.
+    /// It has no terminals. It is judged by its connection.
     Connection,
-    /// It has neither, or nobody set a limit for the connection: it is not judged.
+    /// It is not judged. It has neither, or there is no limit for its connection.
     Nothing,
 }
 
@@ -27,15 +27,15 @@ pub enum Ground {
 pub struct Shown {
     /// When somebody was last active, on the boot clock.
     pub last: Nanos,
-    /// What tells so.
-    pub ground: Ground,
-    /// Until when, later than now, the end may not come.
+    /// By what it is judged.
+    pub by: JudgedBy,
+    /// The end must not come before this time.
     pub undecided: Option<Nanos>,
 }
 
-/// What is to be done now.
+/// What is due now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Due {
     /// Tell the person that the session ends.
     Warn {
         /// How long before the end this is.
@@ -50,16 +50,16 @@ pub enum Action {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Stage {
     Watching,
-    /// Warned of what was shown, for the first time at this time of the monotonic clock; so many of
-    /// the warnings are behind.
+    /// Warned because of what was shown. `at` is the time of the first warning on the monotonic clock, `given` the number
+    /// of warnings so far.
     Warned {
         of: Shown,
         at: Nanos,
         given: usize,
     },
-    /// Reported what was shown.
+    /// Reported because of what was shown.
     Reported {
         of: Shown,
     },
@@ -73,13 +73,12 @@ pub struct Schedule {
     /// The longest first.
     warn: Vec<Nanos>,
     report_only: bool,
-    state: State,
+    stage: Stage,
 }
 
 impl Schedule {
-    /// For a limit, or none: then nothing is ever judged; the limit `notty` of a session without
-    /// terminals; and warnings, the longest first, so long before the end. With `report_only` nobody is
-    /// warned and nobody ended.
+    /// Without `limit` nothing is judged. `notty` is the limit of a session without terminals. `warn` says how long before
+    /// the end each warning comes, the longest first. With `report_only` there are no warnings and no end.
     #[must_use]
     pub fn new(
         limit: Option<Duration>,
@@ -93,32 +92,32 @@ impl Schedule {
             notty: notty.map(from_duration),
             warn,
             report_only,
-            state: State::Watching,
+            stage: Stage::Watching,
         }
     }
 
     /// After a look: what to do, and when on the boot clock to look again.
     #[must_use]
-    pub fn next(&mut self, now: Moment, shown: Shown) -> (Option<Action>, Nanos) {
+    pub fn next(&mut self, now: Moment, shown: Shown) -> (Option<Due>, Nanos) {
         let Some(limit) = self.limit else { return (None, NEVER) };
-        match self.state {
-            State::Watching => self.watch(now, shown, limit),
-            State::Warned { of, .. } | State::Reported { of }
-                if shown.last > of.last || shown.ground != of.ground =>
+        match self.stage {
+            Stage::Watching => self.watch(now, shown, limit),
+            Stage::Warned { of, .. } | Stage::Reported { of }
+                if shown.last > of.last || shown.by != of.by =>
             {
-                let resumed = matches!(self.state, State::Warned { .. }).then_some(Action::Resume);
-                self.state = State::Watching;
+                let resumed = matches!(self.stage, Stage::Warned { .. }).then_some(Due::Resume);
+                self.stage = Stage::Watching;
                 let (action, wake) = self.watch(now, shown, limit);
-                // A resumption is a look of its own: what else is due follows at once.
+                // First the resumption. What else is due follows at the next look, at once.
                 if resumed.is_some() && action.is_some() {
-                    self.state = State::Watching;
+                    self.stage = Stage::Watching;
                     (resumed, now.boot)
                 } else {
                     (resumed.or(action), wake)
                 }
             }
-            State::Warned { at, given, .. } => self.wait_out(now, shown, limit, at, given),
-            State::Reported { .. } => (None, now.boot.saturating_add(limit)),
+            Stage::Warned { at, given, .. } => self.wait_out(now, shown, limit, at, given),
+            Stage::Reported { .. } => (None, now.boot.saturating_add(limit)),
         }
     }
 
@@ -134,39 +133,39 @@ impl Schedule {
     }
 
     fn due(&self, shown: Shown, limit: Nanos) -> Option<Nanos> {
-        let patience = match shown.ground {
-            Ground::Nothing => return None,
-            Ground::Terminals => self.patience(limit),
-            Ground::Connection => self.notty.unwrap_or(NEVER),
+        let patience = match shown.by {
+            JudgedBy::Nothing => return None,
+            JudgedBy::Terminals => self.patience(limit),
+            JudgedBy::Connection => self.notty.unwrap_or(NEVER),
         };
         Some(shown.last.saturating_add(patience))
     }
 
-    fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Action>, Nanos) {
-        // A terminal that appears right after this look is still found before it could be warned.
+    fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Due>, Nanos) {
+        // A terminal may appear right after this look. The next look finds it before a warning could be due there.
         let latest = now.boot.saturating_add(self.patience(limit));
         let Some(due) = self.due(shown, limit) else { return (None, latest) };
         if now.boot < due {
             return (None, due.min(latest));
         }
         // On a connection there is nothing to write a warning on.
-        let unwarned = self.report_only || self.warn.is_empty() || shown.ground == Ground::Connection;
-        if let Some(until) = shown.undecided.filter(|_| unwarned) {
+        let unwarned = self.report_only || self.warn.is_empty() || shown.by == JudgedBy::Connection;
+        if let (true, Some(until)) = (unwarned, shown.undecided) {
             return (None, until);
         }
         if self.report_only {
-            self.state = State::Reported { of: shown };
-            return (Some(Action::Report), now.boot.saturating_add(limit));
+            self.stage = Stage::Reported { of: shown };
+            return (Some(Due::Report), now.boot.saturating_add(limit));
         }
         if unwarned {
-            return (Some(Action::End), now.boot);
+            return (Some(Due::End), now.boot);
         }
-        self.state = State::Warned { of: shown, at: now.mono, given: 0 };
+        self.stage = Stage::Warned { of: shown, at: now.mono, given: 0 };
         self.wait_out(now, shown, limit, now.mono, 0)
     }
 
-    /// The end comes when the limit has passed *and* the whole window of the first warning, in which
-    /// the machine was awake; the other warnings come when so much is left until then.
+    /// The end comes when the limit has passed and the machine was awake for the whole time of the first warning. The
+    /// other warnings come as long before the end as is set.
     fn wait_out(
         &mut self,
         now: Moment,
@@ -174,23 +173,23 @@ impl Schedule {
         limit: Nanos,
         warned: Nanos,
         given: usize,
-    ) -> (Option<Action>, Nanos) {
+    ) -> (Option<Due>, Nanos) {
         let window = self.warn.first().copied().unwrap_or(0).saturating_sub(now.mono.saturating_sub(warned));
         let left = window.max(shown.last.saturating_add(limit).saturating_sub(now.boot));
         if left <= 0 {
-            return shown.undecided.map_or((Some(Action::End), now.boot), |until| (None, until));
+            return shown.undecided.map_or((Some(Due::End), now.boot), |until| (None, until));
         }
-        // Several at a time only on a starved machine: one is enough then.
+        // Several are due at a time only on a starved machine. One is enough then.
         let due = self.warn.iter().take_while(|warn| **warn >= left).count();
         let next = self.warn.get(due).map_or(left, |warn| left - warn);
         let wake = now.boot.saturating_add(next.min(WARNED_LOOKS));
         if due <= given {
             return (None, wake);
         }
-        self.state = State::Warned { of: shown, at: warned, given: due };
+        self.stage = Stage::Warned { of: shown, at: warned, given: due };
         let nominal = self.warn.iter().copied().take(due).next_back().unwrap_or(left);
         let said = if nominal - left < SECOND { nominal } else { left };
-        (Some(Action::Warn { left: Duration::from_nanos(said.unsigned_abs()) }), wake)
+        (Some(Due::Warn { left: Duration::from_nanos(said.unsigned_abs()) }), wake)
     }
 }
 
@@ -203,7 +202,7 @@ mod tests {
     }
 
     fn shown(last: i64) -> Shown {
-        Shown { last: last * SECOND, ground: Ground::Terminals, undecided: None }
+        Shown { last: last * SECOND, by: JudgedBy::Terminals, undecided: None }
     }
 
     fn warned_at(warn: &[u64]) -> Schedule {
@@ -215,8 +214,8 @@ mod tests {
         warned_at(&[60])
     }
 
-    fn warn(left: u64) -> Option<Action> {
-        Some(Action::Warn { left: Duration::from_secs(left) })
+    fn warn(left: u64) -> Option<Due> {
+        Some(Due::Warn { left: Duration::from_secs(left) })
     }
 
     #[test]
@@ -226,14 +225,14 @@ mod tests {
         assert_eq!(s.next(at(840), shown(800)), (None, 1640 * SECOND));
         assert_eq!(s.next(at(1640), shown(800)), (warn(60), 1642 * SECOND));
         assert_eq!(s.next(at(1699), shown(800)), (None, 1700 * SECOND));
-        assert_eq!(s.next(at(1700), shown(800)).0, Some(Action::End));
+        assert_eq!(s.next(at(1700), shown(800)).0, Some(Due::End));
     }
 
     #[test]
     fn a_key_in_the_window_resumes() {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(842), shown(841)), (Some(Action::Resume), (841 + 840) * SECOND));
+        assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 840) * SECOND));
         assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
     }
 
@@ -242,10 +241,10 @@ mod tests {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
         let woken = at(4440);
-        assert_eq!(s.next(woken, shown(841)), (Some(Action::Resume), woken.boot));
+        assert_eq!(s.next(woken, shown(841)), (Some(Due::Resume), woken.boot));
         assert_eq!(s.next(woken, shown(841)), (warn(60), 4442 * SECOND));
         assert_eq!(s.next(at(4499), shown(841)).0, None);
-        assert_eq!(s.next(at(4500), shown(841)).0, Some(Action::End));
+        assert_eq!(s.next(at(4500), shown(841)).0, Some(Due::End));
     }
 
     #[test]
@@ -255,7 +254,7 @@ mod tests {
         // An hour of sleep in the window: boot clock on, monotonic clock not.
         let woken = Moment { boot: 4440 * SECOND, ..at(841) };
         assert_eq!(s.next(woken, shown(0)), (None, 4442 * SECOND));
-        assert_eq!(s.next(Moment { boot: 4499 * SECOND, ..at(900) }, shown(0)).0, Some(Action::End));
+        assert_eq!(s.next(Moment { boot: 4499 * SECOND, ..at(900) }, shown(0)).0, Some(Due::End));
     }
 
     #[test]
@@ -263,33 +262,33 @@ mod tests {
         let mut s = schedule();
         assert_eq!(s.next(at(5000), shown(0)), (warn(60), 5002 * SECOND));
         assert_eq!(s.next(at(5059), shown(0)).0, None);
-        assert_eq!(s.next(at(5060), shown(0)).0, Some(Action::End));
+        assert_eq!(s.next(at(5060), shown(0)).0, Some(Due::End));
     }
 
     #[test]
     fn a_session_without_terminals_is_not_judged() {
-        let none = Shown { ground: Ground::Nothing, ..shown(0) };
+        let none = Shown { by: JudgedBy::Nothing, ..shown(0) };
         let mut s = schedule();
         assert_eq!(s.next(at(100_000), none), (None, 100_840 * SECOND));
         assert_eq!(s.next(at(100_840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(100_842), none).0, Some(Action::Resume));
+        assert_eq!(s.next(at(100_842), none).0, Some(Due::Resume));
     }
 
     #[test]
     fn without_a_warning_the_limit_is_the_end() {
         let mut s = warned_at(&[]);
         assert_eq!(s.next(at(899), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)).0, Some(Action::End));
+        assert_eq!(s.next(at(900), shown(0)).0, Some(Due::End));
     }
 
     #[test]
     fn report_only_reports_once_for_each_idle_time() {
         let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[Duration::from_secs(60)], true);
         assert_eq!(s.next(at(840), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)), (Some(Action::Report), 1800 * SECOND));
+        assert_eq!(s.next(at(900), shown(0)), (Some(Due::Report), 1800 * SECOND));
         assert_eq!(s.next(at(1800), shown(0)), (None, 2700 * SECOND));
         assert_eq!(s.next(at(2700), shown(2000)), (None, 2900 * SECOND));
-        assert_eq!(s.next(at(2900), shown(2000)).0, Some(Action::Report));
+        assert_eq!(s.next(at(2900), shown(2000)).0, Some(Due::Report));
     }
 
     #[test]
@@ -301,7 +300,7 @@ mod tests {
         assert_eq!(s.next(at(840), shown(0)), (warn(60), 841 * SECOND));
         assert_eq!(s.next(at(841), shown(0)), (warn(59), 843 * SECOND));
         assert_eq!(s.next(at(899), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)).0, Some(Action::End));
+        assert_eq!(s.next(at(900), shown(0)).0, Some(Due::End));
     }
 
     #[test]
@@ -309,10 +308,10 @@ mod tests {
         let mut s = warned_at(&[300, 60]);
         assert_eq!(s.next(at(600), shown(0)).0, warn(300));
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(842), shown(841)), (Some(Action::Resume), (841 + 600) * SECOND));
+        assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 600) * SECOND));
         assert_eq!(s.next(at(1441), shown(841)).0, warn(300));
         assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
-        assert_eq!(s.next(at(1741), shown(841)).0, Some(Action::End));
+        assert_eq!(s.next(at(1741), shown(841)).0, Some(Due::End));
     }
 
     #[test]
@@ -321,7 +320,7 @@ mod tests {
         assert_eq!(s.next(at(5000), shown(0)).0, warn(300));
         assert_eq!(s.next(at(5239), shown(0)), (None, 5240 * SECOND));
         assert_eq!(s.next(at(5240), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(5300), shown(0)).0, Some(Action::End));
+        assert_eq!(s.next(at(5300), shown(0)).0, Some(Due::End));
     }
 
     #[test]
@@ -336,14 +335,14 @@ mod tests {
     fn activity_that_comes_to_light_too_late_is_warned_of_in_full() {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(5000), shown(10)), (Some(Action::Resume), 5000 * SECOND));
+        assert_eq!(s.next(at(5000), shown(10)), (Some(Due::Resume), 5000 * SECOND));
         assert_eq!(s.next(at(5000), shown(10)).0, warn(60));
     }
 
     #[test]
     fn a_connection_has_a_limit_of_its_own_and_no_warning() {
         let seconds = |n| Some(Duration::from_secs(n));
-        let by_connection = |last: i64| Shown { ground: Ground::Connection, ..shown(last) };
+        let by_connection = |last: i64| Shown { by: JudgedBy::Connection, ..shown(last) };
         let mut s = Schedule::new(seconds(900), seconds(2000), &[Duration::from_secs(60)], false);
         // A terminal may appear meanwhile.
         assert_eq!(s.next(at(0), by_connection(0)), (None, 840 * SECOND));
@@ -351,8 +350,8 @@ mod tests {
         assert_eq!(s.next(at(2000), by_connection(1990)), (None, 2840 * SECOND));
         assert_eq!(s.next(at(2840), shown(2800)), (None, 3640 * SECOND));
         assert_eq!(s.next(at(3640), shown(2800)).0, warn(60));
-        assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Action::Resume));
-        assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Action::End));
+        assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Due::Resume));
+        assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Due::End));
     }
 
     #[test]
@@ -362,7 +361,7 @@ mod tests {
         assert!(!s.is_due(at(839), undecided) && s.is_due(at(840), undecided));
         assert_eq!(s.next(at(840), undecided), (warn(60), 842 * SECOND));
         assert_eq!(s.next(at(900), undecided), (None, 930 * SECOND));
-        assert_eq!(s.next(at(930), shown(0)).0, Some(Action::End));
+        assert_eq!(s.next(at(930), shown(0)).0, Some(Due::End));
         for report_only in [false, true] {
             let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[], report_only);
             assert_eq!(s.next(at(912), undecided), (None, 930 * SECOND));
@@ -373,8 +372,8 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_judged() {
         let mut s = Schedule::new(None, Some(Duration::from_secs(10)), &[Duration::from_secs(60)], false);
-        for ground in [Ground::Terminals, Ground::Connection, Ground::Nothing] {
-            assert_eq!(s.next(at(1_000_000), Shown { ground, ..shown(0) }), (None, NEVER));
+        for by in [JudgedBy::Terminals, JudgedBy::Connection, JudgedBy::Nothing] {
+            assert_eq!(s.next(at(1_000_000), Shown { by, ..shown(0) }), (None, NEVER));
         }
     }
 }

@@ -1,104 +1,115 @@
-//! Who sits on the session's terminals.
+//! Which processes have one of the session's terminals as controlling terminal.
 //!
-//! A controlling terminal belongs to exactly one session (setsid(2)), and the master names it to whoever asks. The
-//! number in `/proc/PID/stat` alone proves nothing: anybody's devpts has the same ones. No descriptor of a
-//! process is read to find out, because a hostile user can have as many as they like.
+//! A terminal controls exactly one session (setsid(2)), and its master tells which. The device number in
+//! `/proc/PID/stat` alone proves nothing, because each devpts instance has the same numbers. The descriptors of a
+//! process are not read, because a hostile user can open as many as they like.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
-use crate::helper::members::descendants::Lineage;
+use nix::unistd::Pid;
+
+use crate::helper::members::descendants::Descendants;
 use crate::sys::devnode;
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::{Proc, Process};
+use crate::sys::proc::{Proc, ProcId, Process, Started};
 use crate::sys::tty;
 
-/// What tells who sits on a terminal.
+/// Which sessions have a terminal as controlling terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sitter {
-    /// The session that the kernel named, and when the process was started that leads it.
-    Session { id: i32, started: i64 },
-    /// Nobody else has a terminal of this number.
-    Number,
-    /// Nobody can be asked: the leader's own session, and those that its descendants lead.
-    Kin,
+enum Controller {
+    /// The session that the kernel named, by the process that leads it.
+    Session(ProcId),
+    /// Every session that shows this device number, because only one terminal has it.
+    Anybody,
+    /// The master cannot be asked. The leader's own session, and the sessions that its descendants lead.
+    Descendants,
 }
 
 /// One terminal.
 #[derive(Clone, Copy, Debug)]
-struct Seat {
+struct Entry {
     device: u64,
-    sitter: Sitter,
+    controller: Controller,
 }
 
-/// The terminals of the session, as they are during one survey.
-pub struct Seats<'a> {
+/// The session's terminals during one survey, each with the sessions that it controls.
+pub struct ControllingSessions<'a> {
     proc: &'a Proc,
     /// As it was when it opened the session.
     leader: Process,
     pidfd: &'a PidFd,
-    seats: Vec<Seat>,
-    /// The descendants of the leader or, when that is gone, of those that hold its masters.
-    lineages: RefCell<Vec<Lineage<'a>>>,
+    controlling: Vec<Entry>,
+    /// The descendants of the leader. If it is gone, those of the processes that have its masters open.
+    descendants: RefCell<Vec<Descendants<'a>>>,
 }
 
-impl<'a> Seats<'a> {
-    /// No terminals yet. `pidfd` is the leader's, and `holders` hold its masters when it is gone.
+impl<'a> ControllingSessions<'a> {
+    /// No terminals yet. `pidfd` is the leader's. `holders` have its masters open after it is gone.
     pub(in crate::helper) fn new(
         proc: &'a Proc,
         leader: Process,
         pidfd: &'a PidFd,
         holders: &[Process],
     ) -> Self {
-        let alive = if pidfd.has_exited() { None } else { Some(leader.pid) };
-        let lineages = alive
+        let alive = if pidfd.has_exited() { None } else { Some(leader.id.pid) };
+        let descendants = alive
             .into_iter()
-            .chain(holders.iter().map(|holder| holder.pid))
-            .map(|pid| Lineage::of(proc, pid));
-        Self { proc, leader, pidfd, seats: Vec::new(), lineages: RefCell::new(lineages.collect()) }
-    }
-
-    /// Adds a terminal whose master nobody holds for the session, or that cannot be asked.
-    pub(in crate::helper) fn add(&mut self, device: u64) {
-        let sitter = if devnode::is_pty(device) { Sitter::Kin } else { Sitter::Number };
-        self.seats.push(Seat { device, sitter });
-    }
-
-    /// Adds the terminals behind masters.
-    pub(in crate::helper) fn ask(&mut self, masters: &[Master<'_>], aside: &mut Aside) {
-        let told = sessions(self.proc, masters, aside);
-        for (n, master) in masters.iter().enumerate() {
-            let device = master.device;
-            let sitter = match told.get(&n) {
-                Some(None) => continue,
-                Some(Some((id, started))) => Sitter::Session { id: *id, started: *started },
-                None => Sitter::Kin,
-            };
-            self.seats.push(Seat { device, sitter });
+            .chain(holders.iter().map(|holder| holder.id.pid))
+            .map(|pid| Descendants::of(proc, pid));
+        Self {
+            proc,
+            leader,
+            pidfd,
+            controlling: Vec::new(),
+            descendants: RefCell::new(descendants.collect()),
         }
     }
 
-    /// Whether a process, as it was read since, has one of the terminals as its controlling terminal. `known`
-    /// says that it is one of the session's by its scope or audit id: that decides where the leader is gone
-    /// and cannot vouch for the terminal.
+    /// Adds a terminal that has no master, or whose master cannot be asked.
+    pub(in crate::helper) fn add(&mut self, device: u64) {
+        let controller = if devnode::is_pty(device) { Controller::Descendants } else { Controller::Anybody };
+        self.controlling.push(Entry { device, controller });
+    }
+
+    /// Adds the terminals behind masters.
+    pub(in crate::helper) fn ask(&mut self, masters: &[Master<'_>], offload: &mut Offload) {
+        let told = sessions(self.proc, masters, offload);
+        for (n, master) in masters.iter().enumerate() {
+            let device = master.device;
+            let controller = match told.get(&n) {
+                Some(None) => continue,
+                Some(Some(leads)) => Controller::Session(*leads),
+                None => Controller::Descendants,
+            };
+            self.controlling.push(Entry { device, controller });
+        }
+    }
+
+    /// Whether a process has one of the terminals as its controlling terminal. It must have been read after the
+    /// terminals were added. `known` says that its scope or audit session id shows that it belongs to the session.
+    /// That decides if the leader is gone, because then the device number may be another terminal's.
     #[must_use]
-    pub fn hold(&self, process: &Process, known: bool) -> bool {
-        self.seats.iter().filter(|seat| seat.device == process.tty).any(|seat| match seat.sitter {
-            // The number of a session is not used again before its leader is gone, and with that everybody in
-            // the session loses the terminal.
-            Sitter::Session { id, started } => {
-                process.session == id && self.proc.process(id).is_some_and(|leads| leads.started == started)
+    pub fn include(&self, process: &Process, known: bool) -> bool {
+        self.controlling.iter().filter(|entry| entry.device == process.tty).any(|entry| {
+            match entry.controller {
+                // The id of a session is not used again while its leader is there. When the leader exits, all
+                // processes of the session lose the terminal.
+                Controller::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
+                Controller::Anybody => known || !self.pidfd.has_exited(),
+                Controller::Descendants => {
+                    (known && self.pidfd.has_exited()) || self.is_led_by_a_descendant(process)
+                }
             }
-            Sitter::Number => known || !self.pidfd.has_exited(),
-            Sitter::Kin => (known && self.pidfd.has_exited()) || self.are_kin(process),
         })
     }
 
     /// Whether the session that a process is in is the leader's, or is led by a descendant.
-    fn are_kin(&self, process: &Process) -> bool {
-        // 0 is any session outside our pid namespace.
-        if process.session == 0 {
+    fn is_led_by_a_descendant(&self, process: &Process) -> bool {
+        // 0 is every session outside of our PID namespace.
+        if process.session.as_raw() == 0 {
             return false;
         }
         if process.session == self.leader.session && !self.pidfd.has_exited() {
@@ -106,67 +117,73 @@ impl<'a> Seats<'a> {
         }
         let leads = self.proc.process(process.session);
         let leads = leads.filter(|leads| leads.session == process.session && leads.tty == process.tty);
-        leads.is_some_and(|leads| self.lineages.borrow_mut().iter_mut().any(|kin| kin.confirms(&leads)))
+        leads.is_some_and(|leads| self.descendants.borrow_mut().iter_mut().any(|known| known.include(&leads)))
     }
 }
 
-/// A master of one of the session's terminals, in the hands of the leader or, when that is gone, of another
-/// process of sshd's.
+/// A master of one of the session's terminals. The leader has it open or, if that is gone, another sshd process.
 pub(in crate::helper) struct Master<'a> {
     pub holder: &'a PidFd,
-    pub fd: i32,
+    pub fd: RawFd,
     /// The pty's number.
     pub number: u32,
     /// The device number of its terminal.
     pub device: u64,
 }
 
-/// Whether somebody sits there, and which session it is.
-type Told = Option<(i32, i64)>;
+/// The process that leads the session on a terminal, if there is one.
+type Told = Option<ProcId>;
 
 /// Asks each master for the session on its terminal. A master that does not answer in time is left out.
 ///
-/// Done aside, because a copy of the master may turn out to be the last one. Closing the last one hangs the
-/// terminal up, and the terminal's owner can make that take long.
-fn sessions(proc: &Proc, masters: &[Master<'_>], aside: &mut Aside) -> BTreeMap<usize, Told> {
+/// Done in a child, because our copy of the master may be the last one. Closing the last one hangs the terminal up,
+/// and the terminal's owner can make that take long.
+fn sessions(proc: &Proc, masters: &[Master<'_>], offload: &mut Offload) -> BTreeMap<usize, Told> {
     if masters.is_empty() {
         return BTreeMap::new();
     }
-    let answer = aside.run(|pipe| {
+    let answer = offload.run(|pipe| {
         for (n, master) in masters.iter().enumerate() {
             if let Some(told) = session(proc, master) {
-                let (id, started) = told.unwrap_or_default();
-                offload::answer(pipe, format!("{n} {id} {started}\n").as_bytes());
+                offload::answer(pipe, line(n, told).as_bytes());
             }
         }
     });
     String::from_utf8_lossy(&answer).split_inclusive('\n').filter_map(read).collect()
 }
 
-/// One line of the answer, if it has come whole. The session 0 is none.
-fn read(line: &str) -> Option<(usize, Told)> {
-    let mut fields = line.strip_suffix('\n')?.split(' ');
-    let (n, id) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let started = fields.next()?.parse().ok()?;
-    Some((n, (id != 0).then_some((id, started))))
+/// One line of the answer. The session 0 means that nobody has the terminal.
+fn line(n: usize, told: Told) -> String {
+    let (pid, started) = told.map_or((0, 0), |leads| (leads.pid.as_raw(), leads.started.0));
+    format!("{n} {pid} {started}\n")
 }
 
-/// The session on a terminal; `None` when the master cannot be asked.
+/// Reads what [`line()`] wrote, if the line is complete.
+fn read(line: &str) -> Option<(usize, Told)> {
+    let mut fields = line.strip_suffix('\n')?.split(' ');
+    let (n, pid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let started = Started(fields.next()?.parse().ok()?);
+    Some((n, (pid != 0).then_some(ProcId { pid: Pid::from_raw(pid), started })))
+}
+
+/// The session on a terminal. `None` if the master cannot be asked.
 fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
-    /// A terminal may be given from session to session, but hardly so often while we ask.
-    const TIMES: usize = 16;
+    /// A terminal may move from session to session, but hardly so often while we ask.
+    const ASK_TRIES: usize = 16;
     let Master { holder, fd, number, .. } = *master;
     let master = holder.duplicate(fd).ok()?;
-    // The descriptor may have become another pty's.
+    // The descriptor may be another pty's by now.
     if tty::number(&master).ok()? != number {
         return None;
     }
-    for _ in 0..TIMES {
-        let Some(id) = tty::session(&master).ok()? else { return Some(None) };
-        let leads = proc.process(id);
-        // Asked again, because the session may have ended before its leader was read.
-        if let Some(leads) = leads.filter(|_| tty::session(&master).is_ok_and(|now| now == Some(id))) {
-            return Some(Some((id, leads.started)));
+    for _ in 0..ASK_TRIES {
+        let Some(pid) = tty::session(&master).ok()? else { return Some(None) };
+        let leads = proc.process(pid);
+        // ClientConnection again, because the session may have ended before its leader was read.
+        if tty::session(&master).is_ok_and(|now| now == Some(pid)) {
+            if let Some(leads) = leads {
+                return Some(Some(leads.id));
+            }
         }
     }
     None
@@ -189,6 +206,14 @@ mod tests {
     const CONSOLE: u64 = 4 << 8 | 1;
     const LEADER: i32 = 100;
 
+    fn id(pid: i32, started: i64) -> ProcId {
+        ProcId { pid: Pid::from_raw(pid), started: Started(started) }
+    }
+
+    fn find(proc: &Proc, pid: i32) -> Process {
+        proc.process(Pid::from_raw(pid)).unwrap()
+    }
+
     /// A `/proc` with processes in it: number, parent, session and terminal.
     struct Table(PathBuf);
 
@@ -196,7 +221,8 @@ mod tests {
         fn of(processes: &[(i32, i32, i32, u64)]) -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let (process, serial) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let table = Self(std::env::temp_dir().join(format!("idle-watchdog-seats-{process}-{serial}")));
+            let table =
+                Self(std::env::temp_dir().join(format!("idle-watchdog-controlling-{process}-{serial}")));
             processes.iter().for_each(|process| table.add(*process, 0));
             table
         }
@@ -225,9 +251,9 @@ mod tests {
     /// This process, which lives, and one that does not.
     fn alive_and_dead() -> [PidFd; 2] {
         let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
-        let dead = PidFd::open(child.id() as i32).unwrap();
+        let dead = PidFd::open(Pid::from_raw(child.id() as i32)).unwrap();
         child.wait().unwrap();
-        [PidFd::open(std::process::id() as i32).unwrap(), dead]
+        [PidFd::open(Pid::this()).unwrap(), dead]
     }
 
     /// login(1) on a terminal, its shell in a session of its own, a job there that left the tree, the leader's
@@ -245,11 +271,11 @@ mod tests {
     fn where_nobody_can_be_asked_the_sessions_of_the_leaders_descendants_sit() {
         let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
-        let leader = proc.process(LEADER).unwrap();
+        let leader = find(&proc, LEADER);
         let sitting = |pidfd: &PidFd, known| -> Vec<i32> {
-            let mut seats = Seats::new(&proc, leader, pidfd, &[]);
-            seats.add(PTY);
-            let sits = |pid: &i32| seats.hold(&proc.process(*pid).unwrap(), known);
+            let mut controlling = ControllingSessions::new(&proc, leader, pidfd, &[]);
+            controlling.add(PTY);
+            let sits = |pid: &i32| controlling.include(&find(&proc, *pid), known);
             LOGIN.iter().map(|process| process.0).filter(sits).collect()
         };
         assert_eq!(sitting(&alive, false), [LEADER, 110, 111, 112]);
@@ -262,13 +288,13 @@ mod tests {
     fn a_number_that_only_one_terminal_has_is_enough_while_the_leader_lives() {
         let (table, [alive, dead]) = (Table::of(&[(200, 1, 200, CONSOLE)]), alive_and_dead());
         let proc = table.proc();
-        let process = proc.process(200).unwrap();
+        let process = find(&proc, 200);
         for (pidfd, known, expected) in
             [(&alive, false, true), (&alive, true, true), (&dead, false, false), (&dead, true, true)]
         {
-            let mut seats = Seats::new(&proc, process, pidfd, &[]);
-            seats.add(CONSOLE);
-            assert_eq!(seats.hold(&process, known), expected);
+            let mut controlling = ControllingSessions::new(&proc, process, pidfd, &[]);
+            controlling.add(CONSOLE);
+            assert_eq!(controlling.include(&process, known), expected);
         }
     }
 
@@ -277,13 +303,13 @@ mod tests {
         let (table, [alive, dead]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
         for pidfd in [&alive, &dead] {
-            let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), pidfd, &[]);
-            seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
-            let holds = |pid| seats.hold(&proc.process(pid).unwrap(), true);
+            let mut controlling = ControllingSessions::new(&proc, find(&proc, LEADER), pidfd, &[]);
+            controlling.controlling.push(Entry { device: PTY, controller: Controller::Session(id(110, 0)) });
+            let holds = |pid| controlling.include(&find(&proc, pid), true);
             assert!(holds(110) && holds(111));
             assert!(!holds(LEADER) && !holds(112) && !holds(200) && !holds(201));
-            let elsewhere = Process { tty: OTHER, ..proc.process(111).unwrap() };
-            assert!(!seats.hold(&elsewhere, true));
+            let elsewhere = Process { tty: OTHER, ..find(&proc, 111) };
+            assert!(!controlling.include(&elsewhere, true));
         }
     }
 
@@ -291,12 +317,12 @@ mod tests {
     fn a_session_whose_number_was_used_again_is_another_one() {
         let (table, [alive, _]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
-        let mut seats = Seats::new(&proc, proc.process(LEADER).unwrap(), &alive, &[]);
-        seats.seats.push(Seat { device: PTY, sitter: Sitter::Session { id: 110, started: 0 } });
-        let job = proc.process(111).unwrap();
-        assert!(seats.hold(&job, false));
+        let mut controlling = ControllingSessions::new(&proc, find(&proc, LEADER), &alive, &[]);
+        controlling.controlling.push(Entry { device: PTY, controller: Controller::Session(id(110, 0)) });
+        let job = find(&proc, 111);
+        assert!(controlling.include(&job, false));
         table.add((110, 1, 110, PTY), 7);
-        assert!(!seats.hold(&job, false));
+        assert!(!controlling.include(&job, false));
     }
 
     /// A process that leads a session on a new terminal, and the master.
@@ -310,10 +336,10 @@ mod tests {
     #[test]
     fn a_master_names_the_session_on_its_terminal() {
         let (mut child, pty) = on_terminal();
-        let (proc, holder) = (Proc::default(), PidFd::open(std::process::id() as i32).unwrap());
+        let (proc, holder) = (Proc::default(), PidFd::open(Pid::this()).unwrap());
         let number = tty::number(&pty.master).unwrap();
         let master = Master { holder: &holder, fd: pty.master.as_raw_fd(), number, device: 0 };
-        let pid = child.id() as i32;
+        let pid = Pid::from_raw(child.id() as i32);
         let told = loop {
             // setsid(1) may take a moment.
             match session(&proc, &master).expect("it can be asked") {
@@ -321,7 +347,7 @@ mod tests {
                 None => std::thread::yield_now(),
             }
         };
-        assert_eq!(told, (pid, proc.process(pid).unwrap().started));
+        assert_eq!(told, proc.process(pid).unwrap().id);
         // The descriptor is another pty's by now, or no pty's.
         assert_eq!(session(&proc, &Master { number: number + 1, ..master }), None);
         assert_eq!(session(&proc, &Master { fd: 0, ..master }), None);
@@ -334,13 +360,14 @@ mod tests {
     #[test]
     fn what_is_passed_on_is_read_if_it_came_whole() {
         for (line, expected) in [
-            ("3 110 40200\n", Some((3, Some((110, 40200))))),
+            ("3 110 40200\n", Some((3, Some(id(110, 40200))))),
             ("0 0 0\n", Some((0, None))),
             ("3 110 402", None),
             ("3 110\n", None),
             ("\n", None),
         ] {
             assert_eq!(read(line), expected, "{line:?}");
+            assert!(expected.is_none_or(|(n, told)| super::line(n, told) == line));
         }
     }
 }

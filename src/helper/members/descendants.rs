@@ -1,38 +1,43 @@
-//! Who descends from the leader.
+//! Which processes descend from the leader.
 //!
-//! Each process is classified once, so a chain of parents costs its length once, whoever hangs below it.
+//! Each process is looked up once, so a chain of parents is walked once however many processes are below it.
 
 use std::collections::BTreeMap;
 
+use nix::unistd::Pid;
+
 use crate::sys::proc::{Proc, Process};
 
+/// Nobody has an ancestor above init that counts. 0 is a parent outside of our PID namespace.
+const INIT: Pid = Pid::from_raw(1);
+
 /// What is known of the descendants of one process.
-struct Kinship {
-    ancestor: i32,
-    known: BTreeMap<i32, bool>,
+struct Ancestry {
+    ancestor: Pid,
+    known: BTreeMap<Pid, bool>,
 }
 
-impl Kinship {
-    fn of(ancestor: i32) -> Self {
+impl Ancestry {
+    fn of(ancestor: Pid) -> Self {
         Self { ancestor, known: BTreeMap::new() }
     }
 
     /// Whether a child of `parent` descends from the ancestor. `parent_of` is asked once for each process,
     /// and returns `None` for one that is gone.
-    fn includes_child_of(&mut self, parent: i32, mut parent_of: impl FnMut(i32) -> Option<i32>) -> bool {
+    fn includes_child_of(&mut self, parent: Pid, mut parent_of: impl FnMut(Pid) -> Option<Pid>) -> bool {
         let mut path = Vec::new();
         let mut next = parent;
         let found = loop {
             if next == self.ancestor {
                 break true;
             }
-            if next <= 1 {
+            if next <= INIT {
                 break false;
             }
             if let Some(known) = self.known.get(&next) {
                 break *known;
             }
-            // Numbers are used again while we read, so the chain may be a circle. This mark ends it.
+            // PIDs are used again while we read, so the chain may be a circle. This entry ends it.
             self.known.insert(next, false);
             path.push(next);
             match parent_of(next) {
@@ -45,30 +50,30 @@ impl Kinship {
     }
 }
 
-/// The processes of one survey, each read once, and who of them descends from the leader.
-pub struct Lineage<'a> {
+/// The processes of one survey, each read once, and which of them descend from the leader.
+pub struct Descendants<'a> {
     proc: &'a Proc,
-    read: BTreeMap<i32, Option<Process>>,
-    kinship: Kinship,
+    read: BTreeMap<Pid, Option<Process>>,
+    ancestry: Ancestry,
 }
 
-impl<'a> Lineage<'a> {
+impl<'a> Descendants<'a> {
     /// Nothing is read yet.
     #[must_use]
-    pub fn of(proc: &'a Proc, leader: i32) -> Self {
-        Self { proc, read: BTreeMap::new(), kinship: Kinship::of(leader) }
+    pub fn of(proc: &'a Proc, leader: Pid) -> Self {
+        Self { proc, read: BTreeMap::new(), ancestry: Ancestry::of(leader) }
     }
 
     /// A process, as it was when it was read first.
-    pub fn get(&mut self, pid: i32) -> Option<Process> {
+    pub fn get(&mut self, pid: Pid) -> Option<Process> {
         *self.read.entry(pid).or_insert_with(|| self.proc.process(pid))
     }
 
     /// Whether the leader is among a process's ancestors.
-    pub fn confirms(&mut self, process: &Process) -> bool {
-        let Self { proc, read, kinship } = self;
+    pub fn include(&mut self, process: &Process) -> bool {
+        let Self { proc, read, ancestry } = self;
         let mut get = |pid| *read.entry(pid).or_insert_with(|| proc.process(pid));
-        kinship.includes_child_of(process.parent, |pid| get(pid).map(|process| process.parent))
+        ancestry.includes_child_of(process.parent, |pid| get(pid).map(|process| process.parent))
     }
 }
 
@@ -80,13 +85,15 @@ mod tests {
 
     /// Asks for the children of `parents`; the answers, and how often a parent was looked up.
     fn ask(table: &BTreeMap<i32, i32>, parents: impl IntoIterator<Item = i32>) -> (Vec<bool>, usize) {
-        let (mut kinship, mut count) = (Kinship::of(LEADER), 0);
-        let mut lookup = |pid: i32| {
+        let (mut ancestry, mut count) = (Ancestry::of(Pid::from_raw(LEADER)), 0);
+        let mut lookup = |pid: Pid| {
             count += 1;
-            table.get(&pid).copied()
+            table.get(&pid.as_raw()).copied().map(Pid::from_raw)
         };
-        let answers =
-            parents.into_iter().map(|parent| kinship.includes_child_of(parent, &mut lookup)).collect();
+        let answers = parents
+            .into_iter()
+            .map(|parent| ancestry.includes_child_of(Pid::from_raw(parent), &mut lookup))
+            .collect();
         (answers, count)
     }
 

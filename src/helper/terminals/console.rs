@@ -1,13 +1,13 @@
-//! Graphical consoles: a display server has the keyboard, and the terminal shows no key.
+//! Graphical consoles. A display server reads the keyboard, so the terminal shows no keys.
 //!
-//! logind says of a session that it is a desktop's, and such a session is not watched at all. Without
-//! logind the virtual console tells: it is in graphics mode. But whoever has a console as controlling
-//! terminal may set its mode. So the mode is asked only where the session was opened as display managers
-//! do it, and no user can bring that about: by a root process that has no controlling terminal and
-//! names a virtual console to PAM. login(1) has one, and so have su and sudo.
+//! If there is logind, it knows that a session is a desktop, and such a session is not watched at all. Without logind
+//! we ask the virtual console, which is in graphics mode. But a process may set the mode of its own controlling
+//! terminal. So the mode is asked only if the session was opened as display managers do it: by a root process that
+//! has no controlling terminal and names a virtual console to PAM. No user can bring that about. login(1), su and
+//! sudo have a controlling terminal.
 
 use crate::helper::terminals::terminal::Terminal;
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty;
 
@@ -23,22 +23,22 @@ impl Console {
     #[must_use]
     pub fn of(proc: &Proc, leader: &Process, own: &[Terminal]) -> Option<Self> {
         let terminal = own.first()?;
-        let real = proc.uids(leader.pid).map(|(real, _)| real);
+        let real = proc.uids(leader.id.pid).map(|(real, _)| real);
         let managed = is_managed(real, leader.tty, terminal.id.device);
         managed.then(|| Self { terminal: terminal.clone(), graphical: false })
     }
 
-    /// Whether a display server has it now. What cannot be told is taken to be as before.
+    /// Whether a display server had it at the last look. If that could not be told, nothing has changed.
     #[must_use]
     pub fn is_graphical(&self) -> bool {
         self.graphical
     }
 
-    /// Asks again: the new answer, if it has changed.
-    pub fn look(&mut self, aside: &mut Aside) -> Option<bool> {
+    /// Asks again. Returns the new answer if it has changed.
+    pub fn look(&mut self, offload: &mut Offload) -> Option<bool> {
         const GRAPHICAL: u8 = 1;
         let Terminal { path, id, .. } = &self.terminal;
-        let answer = aside.run(|pipe| {
+        let answer = offload.run(|pipe| {
             if let Ok(graphical) = tty::is_graphical(path, *id) {
                 offload::answer(pipe, &[u8::from(graphical)]);
             }
@@ -90,7 +90,7 @@ mod tests {
         let terminal = Terminal { name: "tty7".into(), path: "/nonexistent".into(), id };
         for graphical in [false, true] {
             let mut console = Console { terminal: terminal.clone(), graphical };
-            assert_eq!(console.look(&mut Aside::default()), None);
+            assert_eq!(console.look(&mut Offload::default()), None);
             assert_eq!(console.is_graphical(), graphical);
         }
     }

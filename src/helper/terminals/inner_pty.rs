@@ -1,38 +1,38 @@
-//! A stopgap for kernels that do not note reads through `/dev/tty` (before 6.5): there a person
-//! typing inside `sudo -i` moves only the stamp of the pty that sudo made.
+//! A workaround for kernels before 6.5, which do not note reads through `/dev/tty`. There a person who types inside
+//! `sudo -i` moves only the stamp of the pty that sudo made.
 //!
-//! Such an *inner* pty counts only if the kernel was probed to need it, and only if nobody but sudo
-//! can have fed it: its master's holder has effective uid 0, and controlling terminal and standard
-//! input that are one of the session's terminals, and the pty does not belong to who called it.
-//! `su --pty` fed by a loop through a pipe, and sudo inside a detached tmux, fail that.
+//! Such an *inner* pty counts only if the kernel needs that, and if only sudo can have written to its master. So the
+//! process that has the master open must have effective uid 0. Its controlling terminal and its standard input must be
+//! one of the session's terminals. The pty must not belong to the user who called it. `su --pty` that reads from a
+//! pipe fails that, and sudo inside a detached tmux does.
 
 use std::io;
 
 use once_cell::sync::OnceCell;
 
-use crate::helper::members::controlling::Seats;
+use crate::helper::members::controlling::ControllingSessions;
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty;
 
-/// The stamps of the inner ptys that count; none where the kernel does not need them.
+/// The stamps of the inner ptys that count. None if the kernel does not need them.
 #[must_use]
 pub fn stamps<'a>(
     proc: &Proc,
     terminals: &[Terminal],
-    seats: impl FnOnce() -> Seats<'a>,
-    aside: &mut Aside,
+    controlling: impl FnOnce() -> ControllingSessions<'a>,
+    offload: &mut Offload,
 ) -> Vec<(DeviceId, Stamps)> {
     if terminals.is_empty() || !kernel_needs_it() {
         return Vec::new();
     }
-    let seats = seats();
-    // To open the terminal behind a master may hang, if somebody else has its lock.
-    let answer = aside.run(|pipe| {
-        let holders = proc.processes().filter(|process| relays(proc, process, terminals, &seats));
+    let controlling = controlling();
+    // Opening the terminal of a master may hang while another process has its lock.
+    let answer = offload.run(|pipe| {
+        let holders = proc.processes().filter(|process| relays(proc, process, terminals, &controlling));
         for (id, stamps) in holders.flat_map(|holder| slaves(proc, &holder)) {
             offload::answer(pipe, line(id, stamps).as_bytes());
         }
@@ -47,7 +47,7 @@ fn line(id: DeviceId, stamps: Stamps) -> String {
     format!("{filesystem} {device} {atime} {mtime} {ctime} {owner}\n")
 }
 
-/// What [`line()`] wrote, if it has come whole.
+/// Reads what [`line()`] wrote, if the line is complete.
 fn read(line: &str) -> Option<(DeviceId, Stamps)> {
     let mut fields = line.strip_suffix('\n')?.split(' ');
     let id = DeviceId { filesystem: fields.next()?.parse().ok()?, device: fields.next()?.parse().ok()? };
@@ -58,9 +58,9 @@ fn read(line: &str) -> Option<(DeviceId, Stamps)> {
 
 /// Whether reads through `/dev/tty` leave no trace on the terminal itself.
 ///
-/// Told by the kernel's version, or else tried out: the change was backported. Tried once, and again
-/// at the next look where that failed (no descriptor left, say). As [`tty::notes_reads_through_dev_tty`] it
-/// wants a session leader without a terminal.
+/// The kernel's version tells. An older version is probed, because distributions have backported the change. If the
+/// probe fails, for example because no descriptor is free, the next look tries again. Like
+/// [`tty::notes_reads_through_dev_tty`] this needs a session leader without a terminal.
 #[must_use]
 pub fn kernel_needs_it() -> bool {
     static NOTED: OnceCell<bool> = OnceCell::new();
@@ -81,28 +81,34 @@ fn kernel_version() -> Option<(u32, u32)> {
 }
 
 /// Whether a process can only pass on what was typed at one of the terminals.
-fn relays(proc: &Proc, process: &Process, terminals: &[Terminal], seats: &Seats<'_>) -> bool {
-    let reads =
-        |terminal: &Terminal| process.tty == terminal.id.device && proc.reads_from(process.pid, terminal.id);
+fn relays(
+    proc: &Proc,
+    process: &Process,
+    terminals: &[Terminal],
+    controlling: &ControllingSessions<'_>,
+) -> bool {
+    let reads = |terminal: &Terminal| {
+        process.tty == terminal.id.device && proc.reads_from(process.id.pid, terminal.id)
+    };
     process.tty != 0
-        && seats.hold(process, false)
-        && proc.uids(process.pid).is_some_and(|(_, effective)| effective == 0)
+        && controlling.include(process, false)
+        && proc.uids(process.id.pid).is_some_and(|(_, effective)| effective == 0)
         && terminals.iter().any(reads)
 }
 
 /// The terminals behind the masters a process holds, by the masters themselves: their numbers may be
 /// another devpts instance's.
 fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
-    let Some(pidfd) = PidFd::of(proc, holder.pid, holder.started) else {
+    let Some(pidfd) = PidFd::of(proc, holder.id) else {
         return Vec::new();
     };
-    let masters = proc.pty_masters(holder.pid).unwrap_or_default();
+    let masters = proc.pty_masters(holder.id.pid).unwrap_or_default();
     let slave =
         |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
     let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
-    // A master that was opened before the program became setuid is its caller's to feed: su would
-    // inherit it. The terminal behind it belongs to the caller; sudo's, to whom sudo runs as.
-    let caller = proc.uids(holder.pid).map(|(real, _)| real);
+    // A setuid program such as su may have inherited the master from its caller, who can write to it. Then the terminal
+    // belongs to the caller. A terminal that sudo made belongs to the user that sudo runs as.
+    let caller = proc.uids(holder.id.pid).map(|(real, _)| real);
     slaves
         .filter(|(_, stamps)| stamps.owner == 0 || caller.is_some_and(|caller| stamps.owner != caller))
         .collect()

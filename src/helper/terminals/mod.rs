@@ -1,9 +1,8 @@
-//! Which terminals belong to the session, found anew at each look.
+//! Which terminals belong to the session. They are found again at each look.
 //!
-//! Neither utmp nor logind knows them all, and `PAM_TTY` under sshd is the word `ssh`. The leader
-//! knows: sshd's keeps the master of each pty it made open, login's and su's has a controlling
-//! terminal. A pty whose master some other process holds (tmux, script, a loop of the user's) is no
-//! terminal of the session: input there is the user's to make up.
+//! utmp and logind do not know all of them, and sshd sets `PAM_TTY` to `ssh`. The leader knows them. sshd keeps the
+//! master of each pty that it made open. login(1) and su have a controlling terminal. A pty whose master another
+//! process has open, such as tmux or script(1), does not count, because the user can make up its input.
 
 pub mod console;
 pub mod inner_pty;
@@ -15,11 +14,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
 use crate::helper::judgement::activity::Sample;
-use crate::helper::members::controlling::{Master, Seats};
+use crate::helper::members::controlling::{ControllingSessions, Master};
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Node};
-use crate::sys::offload::{self, Aside};
+use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty::{self, Unread};
@@ -29,18 +30,18 @@ const SSH: &str = "/dev/ssh";
 
 /// How a leader's terminals are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// They are the leader's own, noted when it opened the session.
+pub enum FoundBy {
+    /// They are the leader's own, as it had them when it opened the session.
     Own,
-    /// Those whose masters the leader holds.
+    /// The leader has their masters open.
     Masters,
-    /// Those of the sessions that the leader's own processes started: where its descriptors may not
-    /// be read, as in a container without `CAP_SYS_PTRACE`.
+    /// The leader's own processes started sessions on them. Used if the leader's descriptors may not be read, as in a
+    /// container without `CAP_SYS_PTRACE`.
     Sessions,
 }
 
-impl Way {
-    /// The word in the record of arming.
+impl FoundBy {
+    /// The value of `terminals-by=` in the record of arming.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -57,23 +58,23 @@ pub struct Finder {
     proc: Proc,
     /// As it was when it opened the session.
     leader: Process,
-    way: Way,
+    found_by: FoundBy,
     own: Vec<Terminal>,
-    /// Their nodes. The leader may become a program of the person's, and hide `/dev` from itself.
+    /// Their nodes. The leader may become the person's program, and hide `/dev` from itself.
     _own_nodes: Vec<Node>,
     /// Those of the last look.
     nodes: BTreeMap<DeviceId, Node>,
-    /// Where masters are asked.
-    asked: RefCell<Aside>,
+    /// Asks masters.
+    offload: RefCell<Offload>,
 }
 
 impl Finder {
-    /// At open_session: the leader's own terminals are noted now, for util-linux login gives its
-    /// controlling terminal up once the session runs.
+    /// Notes the leader's own terminals at open_session, because the login(1) of util-linux gives its controlling
+    /// terminal up later.
     #[must_use]
     pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
         let mut own: Vec<Terminal> = own_path(leader, tty)
-            .and_then(|path| Terminal::at(&proc, leader.pid, &path))
+            .and_then(|path| Terminal::at(&proc, leader.id.pid, &path))
             .into_iter()
             .filter(|found| found.id.device == leader.tty || tty::is_terminal(found.id.device))
             .collect();
@@ -84,26 +85,28 @@ impl Finder {
                 nodes.push(node);
             }
         }
-        let way = if own.is_empty() { Way::Masters } else { Way::Own };
-        let asked = RefCell::default();
-        Self { proc, leader: *leader, way, own, _own_nodes: nodes, nodes: BTreeMap::new(), asked }
+        let found_by = if own.is_empty() { FoundBy::Masters } else { FoundBy::Own };
+        let offload = RefCell::default();
+        Self { proc, leader: *leader, found_by, own, _own_nodes: nodes, nodes: BTreeMap::new(), offload }
     }
 
     /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
-    pub fn choose_way(&mut self) {
-        let masters = self.proc.pty_masters(self.leader.pid);
-        if self.way == Way::Masters && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
-            self.way = Way::Sessions;
+    pub fn choose_how_to_find(&mut self) {
+        let masters = self.proc.pty_masters(self.leader.id.pid);
+        if self.found_by == FoundBy::Masters
+            && masters.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+        {
+            self.found_by = FoundBy::Sessions;
         }
     }
 
     /// How the terminals are found.
     #[must_use]
-    pub fn way(&self) -> Way {
-        self.way
+    pub fn found_by(&self) -> FoundBy {
+        self.found_by
     }
 
-    /// The leader's own terminals, noted when it opened the session.
+    /// The leader's own terminals, as it had them when it opened the session.
     #[must_use]
     pub fn own(&self) -> &[Terminal] {
         &self.own
@@ -112,51 +115,56 @@ impl Finder {
     /// The terminals there are now.
     #[must_use]
     pub fn find(&self) -> Vec<Terminal> {
-        match self.way {
-            Way::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
-            Way::Masters => self.held_by(self.leader.pid),
-            Way::Sessions => self.of_started_sessions(),
+        match self.found_by {
+            FoundBy::Own => self.own.iter().filter(|terminal| terminal.is_there()).cloned().collect(),
+            FoundBy::Masters => self.held_by(self.leader.id.pid),
+            FoundBy::Sessions => self.of_started_sessions(),
         }
     }
 
-    /// The terminals whose masters a process holds.
+    /// The terminals whose masters a process has open.
     #[must_use]
-    pub fn held_by(&self, holder: i32) -> Vec<Terminal> {
+    pub fn held_by(&self, holder: Pid) -> Vec<Terminal> {
         let masters = self.proc.pty_masters(holder).unwrap_or_default();
         self.unique(masters.into_iter().map(|(_, number)| pts(number)))
     }
 
-    /// Who sits on those of some terminals that still are the session's. The leader's own are while it lives,
-    /// and longer for whoever is known to be of the session; the others while their masters are held, by the
-    /// leader (`pidfd`) or, when that has died, by `holders`.
+    /// Which sessions these terminals control, as far as they still belong to our session. The leader's own terminals do
+    /// as long as it lives. Those of sshd do as long as the leader (`pidfd`) or, if it is gone, one of `holders` has
+    /// their masters open.
     #[must_use]
-    pub fn seats<'a>(&'a self, terminals: &[Terminal], pidfd: &'a PidFd, holders: &[Process]) -> Seats<'a> {
-        let mut seats = Seats::new(&self.proc, self.leader, pidfd, holders);
-        if self.way != Way::Masters && !(self.way == Way::Sessions && pidfd.has_exited()) {
+    pub fn controlling_sessions<'a>(
+        &'a self,
+        terminals: &[Terminal],
+        pidfd: &'a PidFd,
+        holders: &[Process],
+    ) -> ControllingSessions<'a> {
+        let mut controlling = ControllingSessions::new(&self.proc, self.leader, pidfd, holders);
+        if self.found_by != FoundBy::Masters && !(self.found_by == FoundBy::Sessions && pidfd.has_exited()) {
             for terminal in terminals.iter().filter(|terminal| terminal.is_there()) {
-                seats.add(terminal.id.device);
+                controlling.add(terminal.id.device);
             }
-            return seats;
+            return controlling;
         }
-        let opened = |holder: &Process| PidFd::of(&self.proc, holder.pid, holder.started);
-        let others: Vec<(i32, PidFd)> =
-            holders.iter().filter_map(|holder| Some((holder.pid, opened(holder)?))).collect();
-        let leader = Some((self.leader.pid, pidfd)).filter(|(_, pidfd)| !pidfd.has_exited());
+        let opened = |holder: &Process| PidFd::of(&self.proc, holder.id);
+        let others: Vec<(Pid, PidFd)> =
+            holders.iter().filter_map(|holder| Some((holder.id.pid, opened(holder)?))).collect();
+        let leader = Some((self.leader.id.pid, pidfd)).filter(|(_, pidfd)| !pidfd.has_exited());
         let holders = leader.into_iter().chain(others.iter().map(|(pid, pidfd)| (*pid, pidfd)));
         let masters: Vec<Master<'_>> =
             holders.flat_map(|(pid, holder)| self.masters_of(terminals, pid, holder)).collect();
-        seats.ask(&masters, &mut self.asked.borrow_mut());
-        seats
+        controlling.ask(&masters, &mut self.offload.borrow_mut());
+        controlling
     }
 
-    /// Those masters in a process's hands that are some terminals' ones.
-    fn masters_of<'a>(&self, terminals: &[Terminal], pid: i32, holder: &'a PidFd) -> Vec<Master<'a>> {
+    /// The masters of these terminals that a process has open.
+    fn masters_of<'a>(&self, terminals: &[Terminal], pid: Pid, holder: &'a PidFd) -> Vec<Master<'a>> {
         let mut masters = self.proc.pty_masters(pid).unwrap_or_default();
         // A master may be open several times.
         masters.sort_by_key(|(_, number)| *number);
         masters.dedup_by_key(|(_, number)| *number);
         let master = |(fd, number)| {
-            let found = Terminal::at(&self.proc, self.leader.pid, &pts(number))?.id;
+            let found = Terminal::at(&self.proc, self.leader.id.pid, &pts(number))?.id;
             let ours = terminals.iter().any(|terminal| terminal.id == found);
             ours.then_some(Master { holder, fd, number, device: found.device })
         };
@@ -165,13 +173,13 @@ impl Finder {
 
     fn of_started_sessions(&self) -> Vec<Terminal> {
         let table: Vec<Process> = self.proc.processes().collect();
-        let started = started_by_host(&table, self.leader.pid);
+        let started = started_by_host(&table, self.leader.id.pid);
         self.unique(started.filter_map(|process| devnode::path_of(process.tty)))
     }
 
     fn unique(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<Terminal> {
         let mut found: BTreeMap<DeviceId, Terminal> = BTreeMap::new();
-        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader.pid, &path)) {
+        for terminal in paths.filter_map(|path| Terminal::at(&self.proc, self.leader.id.pid, &path)) {
             found.entry(terminal.id).or_insert(terminal);
         }
         found.into_values().collect()
@@ -183,13 +191,13 @@ impl Finder {
         &mut self,
         terminals: &[Terminal],
         pidfd: &PidFd,
-        aside: &mut Aside,
+        offload: &mut Offload,
     ) -> BTreeMap<DeviceId, Sample> {
         let mut samples = BTreeMap::new();
         let mut nodes = BTreeMap::new();
-        for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, aside)) {
-            // A number may have been freed and used again since the last look. The node is held before its
-            // stamps are read: they are this one's, or a later one's that is found out at the next look.
+        for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, offload)) {
+            // A pty's number may have been used again since the last look. We hold the node before we read its stamps, so
+            // they are this node's. If they are a later node's, the next look finds out.
             let before = self.nodes.remove(id);
             let anew = before.as_ref().is_some_and(Node::is_gone);
             let node = if anew { None } else { before }.or_else(|| Node::hold(path, *id).ok());
@@ -197,13 +205,16 @@ impl Finder {
             let Some((_, stamps)) = devnode::stat(path).ok().filter(|(found, _)| found == id) else {
                 continue;
             };
-            let by_client = self.way == Way::Masters;
+            let by_client = self.found_by == FoundBy::Masters;
             samples.insert(*id, Sample { stamps, unread, inner: false, anew, by_client });
         }
         self.nodes = nodes;
-        for (id, stamps) in
-            inner_pty::stamps(&self.proc, terminals, || self.seats(terminals, pidfd, &[]), aside)
-        {
+        for (id, stamps) in inner_pty::stamps(
+            &self.proc,
+            terminals,
+            || self.controlling_sessions(terminals, pidfd, &[]),
+            offload,
+        ) {
             samples.entry(id).or_insert(Sample {
                 stamps,
                 unread: None,
@@ -216,14 +227,14 @@ impl Finder {
     }
 }
 
-/// What waits in each terminal's queue, for all terminals, in order.
-fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
+/// The unread bytes in the queue of each terminal, in order.
+fn unread(terminals: &[Terminal], offload: &mut Offload) -> Vec<Option<Unread>> {
     const TOLD: u8 = 1;
-    // Nine bytes a terminal: whether it told, and what.
+    // Nine bytes for each terminal: whether it told, and what.
     let answer = if terminals.is_empty() {
         Vec::new()
     } else {
-        aside.run(|pipe| {
+        offload.run(|pipe| {
             for Terminal { path, id, .. } in terminals {
                 let (told, bytes) = match tty::unread(path, *id) {
                     Ok(unread) => (TOLD, unread.to_bytes()),
@@ -237,13 +248,13 @@ fn unread(terminals: &[Terminal], aside: &mut Aside) -> Vec<Option<Unread>> {
         [TOLD, bytes @ ..] => bytes.try_into().ok().map(Unread::from_bytes),
         _ => None,
     });
-    // Who holds up one answer gets none of those behind it.
+    // If one terminal hangs, there is no answer about those after it.
     told.chain(std::iter::repeat(None)).take(terminals.len()).collect()
 }
 
-/// Where the terminal is that the leader was started on, if it was started on one: its controlling
-/// terminal, or else what `PAM_TTY` names. Not both: su takes `PAM_TTY` from its standard input, which
-/// the user may have put on a terminal that he feeds himself.
+/// The path of the terminal that the leader was started on, if there is one: its controlling terminal or, if it has
+/// none, the one in `PAM_TTY`. Not both, because su takes `PAM_TTY` from its standard input. A user may put that on a
+/// terminal whose input they make up.
 fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
     // An absolute path stays as it is.
     let named = pam_tty.map(|name| Path::new("/dev").join(name));
@@ -257,16 +268,16 @@ fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
     named.filter(same).or_else(|| devnode::path_of(leader.tty))
 }
 
-/// The session leaders (setsid(2)) with a terminal that sshd's own processes started: the leader's
-/// children, or children of a child that has no terminal itself, as sshd's unprivileged one. (A shell
-/// that this one started can put another process there, by CLONE_PARENT: see SECURITY.md.)
-fn started_by_host(table: &[Process], leader: i32) -> impl Iterator<Item = &Process> {
-    let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.pid);
-    let hosts: BTreeSet<i32> = children.chain([leader]).collect();
-    table.iter().filter(move |p| p.tty != 0 && p.session == p.pid && !p.dead && hosts.contains(&p.parent))
+/// The session leaders (setsid(2)) with a terminal that sshd's own processes started. They are children of the leader,
+/// or of a child of it that has no terminal, such as sshd's unprivileged process. (A shell that this one started can
+/// put another process there with CLONE_PARENT, see SECURITY.md.)
+fn started_by_host(table: &[Process], leader: Pid) -> impl Iterator<Item = &Process> {
+    let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.id.pid);
+    let hosts: BTreeSet<Pid> = children.chain([leader]).collect();
+    table.iter().filter(move |p| p.tty != 0 && p.session == p.id.pid && !p.dead && hosts.contains(&p.parent))
 }
 
-/// Where a pty is, by its number.
+/// The path of a pty.
 fn pts(number: u32) -> PathBuf {
     PathBuf::from(format!("/dev/pts/{number}"))
 }
@@ -274,9 +285,11 @@ fn pts(number: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::{ProcId, Started};
 
     fn process(pid: i32, parent: i32, session: i32, tty: u64) -> Process {
-        Process { pid, parent, session, tty, started: 0, dead: false }
+        let [pid, parent, session] = [pid, parent, session].map(Pid::from_raw);
+        Process { id: ProcId { pid, started: Started(0) }, parent, session, tty, dead: false }
     }
 
     #[test]
@@ -291,7 +304,8 @@ mod tests {
             process(130, 100, 130, 34819), // a root shell of an old sshd's leader
             process(131, 130, 131, 34820), // a pty that one made
         ];
-        let found: Vec<i32> = started_by_host(&table, 100).map(|p| p.pid).collect();
+        let found: Vec<i32> =
+            started_by_host(&table, Pid::from_raw(100)).map(|p| p.id.pid.as_raw()).collect();
         assert_eq!(found, [110, 130]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
 use crate::sys::devnode::{self, DeviceId};
 use crate::sys::proc::Proc;
 
@@ -12,16 +14,16 @@ pub struct Terminal {
     pub name: String,
     /// Its node, as this process reaches it.
     pub path: PathBuf,
-    /// The very device, whatever node stands at the path later.
+    /// Identifies the device, because another node may be at the path later.
     pub id: DeviceId,
 }
 
 impl Terminal {
-    /// The terminal at a path of the leader's, if there is one.
+    /// The terminal at a path as the leader sees it, if there is one.
     #[must_use]
-    pub fn at(proc: &Proc, leader: i32, path: &Path) -> Option<Self> {
-        // The leader may have a devpts of its own. Where its root may not be looked into, or it is
-        // gone, ours is the one it had when it started us.
+    pub fn at(proc: &Proc, leader: Pid, path: &Path) -> Option<Self> {
+        // The leader may have a devpts instance of its own. If we may not read its root, or it is gone, we look in ours,
+        // because that was the leader's when it started us.
         let theirs = proc.seen_by(leader, path);
         let (path, (id, _)) = [theirs, path.to_owned()]
             .into_iter()
@@ -31,7 +33,7 @@ impl Terminal {
         Some(Self { name, path, id })
     }
 
-    /// Whether the very device is still there.
+    /// Whether the same device is still there.
     #[must_use]
     pub fn is_there(&self) -> bool {
         devnode::stat(&self.path).is_ok_and(|(id, _)| id == self.id)

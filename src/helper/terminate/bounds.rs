@@ -1,16 +1,16 @@
-//! When the last rung is over. Pure: complete surveys and the time decide.
+//! Decides when the killing is over, by the results of complete surveys and the time. Pure.
 
 use crate::sys::clock::{Nanos, SECOND};
 
-/// How long the last rung insists on a survey that found nobody and saw nobody come or go.
+/// How long only a survey counts that found no process and saw none come or go.
 const KILLING: Nanos = 10 * SECOND;
-/// The whole last rung takes no longer, apart from the [`SURVEYS`] that always come. A user whose
-/// processes multiply faster than they can be killed for so long is not beaten by a longer time.
+/// The killing takes no longer than this, except that there are always [`SURVEYS`]. If a user's processes have
+/// multiplied faster than they could be killed for so long, more time does not help.
 const HARD: Nanos = 60 * SECOND;
-/// So many complete surveys come before we give up, however long one takes. What was started during
-/// the first one is found by the second one.
+/// How many complete surveys there are before we give up, however long one takes. The second one finds what was
+/// started during the first one.
 const SURVEYS: u32 = 4;
-/// So many surveys in a row that found nobody are believed, although processes came and went.
+/// How many surveys in a row that found no process are believed although processes came and went.
 pub const EMPTY: u32 = 32;
 /// The same when [`KILLING`] is over, because a survey may take seconds.
 const EMPTY_LATE: u32 = 3;
@@ -18,43 +18,43 @@ const EMPTY_LATE: u32 = 3;
 /// What comes after a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Somebody was found: another survey.
+    /// A process was found. Another survey follows.
     Somebody,
-    /// Nobody was found, but somebody may have been missed: another survey.
+    /// No process was found, but one may have been missed. Another survey follows.
     Unsure,
-    /// Nobody is left. `unsettled` if somebody may have been missed all the same.
+    /// No process is left. `incomplete` if one may have been missed all the same.
     Nobody {
         /// Processes came and went too fast.
-        unsettled: bool,
+        incomplete: bool,
     },
-    /// They multiply too fast.
+    /// The processes multiply too fast.
     GiveUp,
 }
 
-/// The bounds of one last rung.
+/// The bounds of one killing.
 #[derive(Debug)]
 pub struct Bounds {
-    begin: Nanos,
+    start: Nanos,
     surveys: u32,
     empty: u32,
 }
 
 impl Bounds {
-    /// The rung begins now (of the monotonic clock).
+    /// The killing starts now, on the monotonic clock.
     #[must_use]
-    pub fn new(begin: Nanos) -> Self {
-        Self { begin, surveys: 0, empty: 0 }
+    pub fn new(start: Nanos) -> Self {
+        Self { start, surveys: 0, empty: 0 }
     }
 
-    /// A survey is complete. `found` if it found somebody who may still have children or be about to
-    /// die, `unsettled` if it may have missed somebody.
-    pub fn surveyed(&mut self, now: Nanos, found: bool, unsettled: bool) -> Next {
-        let took = now.saturating_sub(self.begin);
+    /// What follows a complete survey. `found` says that it found a process which may have children or may be about to
+    /// die. `incomplete` says that it may have missed one.
+    pub fn surveyed(&mut self, now: Nanos, found: bool, incomplete: bool) -> Next {
+        let took = now.saturating_sub(self.start);
         self.surveys = self.surveys.saturating_add(1);
         self.empty = if found { 0 } else { self.empty.saturating_add(1) };
         let believed = if took < KILLING { EMPTY } else { EMPTY_LATE };
-        if !found && (!unsettled || self.empty >= believed) {
-            return Next::Nobody { unsettled };
+        if !found && (!incomplete || self.empty >= believed) {
+            return Next::Nobody { incomplete };
         }
         if took >= HARD && self.surveys >= SURVEYS {
             return Next::GiveUp;
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_survey_that_found_nobody_and_is_settled_is_the_end() {
-        assert_eq!(Bounds::new(0).surveyed(SECOND, false, false), Next::Nobody { unsettled: false });
+        assert_eq!(Bounds::new(0).surveyed(SECOND, false, false), Next::Nobody { incomplete: false });
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(bounds.surveyed(10 * SECOND, true, true), Next::Somebody);
         assert_eq!(bounds.surveyed(20 * SECOND, false, true), Next::Unsure);
         assert_eq!(bounds.surveyed(30 * SECOND, false, true), Next::Unsure);
-        assert_eq!(bounds.surveyed(40 * SECOND, false, true), Next::Nobody { unsettled: true });
+        assert_eq!(bounds.surveyed(40 * SECOND, false, true), Next::Nobody { incomplete: true });
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         for _ in 1..EMPTY {
             assert_eq!(bounds.surveyed(SECOND, false, true), Next::Unsure);
         }
-        assert_eq!(bounds.surveyed(SECOND, false, true), Next::Nobody { unsettled: true });
+        assert_eq!(bounds.surveyed(SECOND, false, true), Next::Nobody { incomplete: true });
     }
 
     proptest! {
@@ -107,12 +107,12 @@ mod tests {
             surveys in proptest::collection::vec((0..20 * SECOND, any::<bool>(), any::<bool>()), 1..400),
         ) {
             let (mut bounds, mut now) = (Bounds::new(0), 0);
-            for (n, (took, found, unsettled)) in (1..).zip(surveys) {
+            for (n, (took, found, incomplete)) in (1..).zip(surveys) {
                 now += took;
-                match bounds.surveyed(now, found, unsettled) {
-                    Next::Nobody { unsettled: said } => {
+                match bounds.surveyed(now, found, incomplete) {
+                    Next::Nobody { incomplete: said } => {
                         prop_assert!(!found);
-                        prop_assert_eq!(said, unsettled);
+                        prop_assert_eq!(said, incomplete);
                         break;
                     }
                     Next::GiveUp => {
@@ -120,7 +120,7 @@ mod tests {
                         break;
                     }
                     Next::Somebody => prop_assert!(found && (now < HARD || n < SURVEYS)),
-                    Next::Unsure => prop_assert!(!found && unsettled && (now < HARD || n < SURVEYS)),
+                    Next::Unsure => prop_assert!(!found && incomplete && (now < HARD || n < SURVEYS)),
                 }
             }
         }

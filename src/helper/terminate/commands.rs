@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// So many names are enough to tell what was lost.
-const NAMED: usize = 8;
+const SHOWN: usize = 8;
 
 /// The distinct names, in the order they come; of many the first few, and how many more there are.
 ///
@@ -13,7 +13,7 @@ pub fn field(names: impl IntoIterator<Item = String>) -> Option<String> {
     let mut seen = BTreeSet::new();
     let mut shown: Vec<String> = Vec::new();
     for name in names {
-        if !name.is_empty() && seen.insert(name.clone()) && shown.len() < NAMED {
+        if !name.is_empty() && seen.insert(name.clone()) && shown.len() < SHOWN {
             shown.push(name.escape_default().to_string().replace(',', "\\u{2c}"));
         }
     }
@@ -60,7 +60,7 @@ mod tests {
         #[test]
         fn it_is_short_whatever_the_names_are(names in proptest::collection::vec(".{0,15}", 0..100)) {
             // Fifteen characters of a name become ten each at the most.
-            prop_assert!(field(names).unwrap_or_default().len() <= NAMED * 151 + 20);
+            prop_assert!(field(names).unwrap_or_default().len() <= SHOWN * 151 + 20);
         }
     }
 }

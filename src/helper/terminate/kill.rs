@@ -1,12 +1,11 @@
-//! The last rung: SIGKILL for everybody who is left and for everybody who is found anew, until nobody
-//! is found.
+//! The last step: all remaining processes get SIGKILL, repeatedly, until none is left.
 //!
-//! Complete surveys bound it, see [`Bounds`]. SIGKILL needs no descriptor that stays open, so however
-//! many processes there are, all that a survey finds are killed, while it finds them.
+//! [`Bounds`] decides after each complete survey whether that is enough. A process is killed as soon as the survey
+//! finds it. That needs no descriptor that stays open, so it works for any number of processes.
 //!
-//! A chain of forks (each process starts the next one and exits) may be faster than a survey of
-//! thousands of processes. Between two surveys the newest processes alone are looked at, again and
-//! again: that takes microseconds, and the living end of a chain is among the newest.
+//! In a chain of forks each process starts the next one and exits. It may be faster than a survey of thousands of
+//! processes. So between two surveys only the newest processes are looked at, again and again. That takes
+//! microseconds, and the last process of the chain is one of the newest.
 
 use std::collections::BTreeMap;
 
@@ -14,37 +13,38 @@ use nix::libc::SIGKILL;
 
 use crate::helper::members::{Member, Survey};
 use crate::helper::terminate::bounds::{Bounds, Next};
-use crate::helper::terminate::targets::{Held, hold, is_there, key, wait_for_exit};
-use crate::helper::terminate::{Ladder, Reach, after};
+use crate::helper::terminate::targets::{Target, is_there, room_for_pidfds, wait_for_exit};
+use crate::helper::terminate::{Reach, Termination, after};
 use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::proc::ProcId;
 
-/// How long killed processes are waited for before the next survey looks for what they had started.
+/// How long killed processes are waited for before the next survey looks for processes that they had started.
 const ROUND: Nanos = SECOND / 20;
-/// How long the newest are looked at where nobody was found, and somebody may have been missed. On a
-/// machine with a lot to do that is so after most surveys.
+/// How long the newest processes are looked at after a survey that found none but may have missed one. On a busy
+/// machine that is most surveys.
 const GLANCE: Nanos = ROUND / 10;
-/// How many of the newest processes are looked at between two surveys. A process that starts others
-/// all the time stays among so few for longer than the look takes.
-const NEWEST: usize = 8;
-/// How long a process has to die when SIGKILL was sent, on a machine with a lot to do. It starts
-/// nothing any more meanwhile. One that takes longer hangs in the kernel, and is a survivor.
+/// How many of the newest processes are looked at between two surveys. A process that keeps starting others stays
+/// among these for longer than the look takes.
+const CHASED: usize = 8;
+/// How long a process may take to die after SIGKILL on a busy machine. It can start nothing in that time. A process
+/// that takes longer hangs in the kernel, and is a survivor.
 const DYING: Nanos = 10 * SECOND;
-/// How long the leader has to leave by itself after everybody else has. The others' end makes sshd
-/// leave, and it closes its PAM session then.
-const LEADER: Nanos = SECOND / 2;
-/// How long the process that closes the session for its leader has when everybody else has left.
-/// Nothing makes it hurry, and it asks other services.
-const CLOSER: Nanos = 2 * SECOND;
+/// How long the leader has to exit by itself after all others have. sshd exits when its children do, and closes
+/// its PAM session before that.
+const LEADER_LEAVES: Nanos = SECOND / 2;
+/// How long the process that closes the session for its leader has after all others have exited. It may ask
+/// other services.
+const CLOSER_LEAVES: Nanos = 2 * SECOND;
 
-/// Who got SIGKILL so far.
+/// The processes that got SIGKILL so far.
 #[derive(Debug, Default)]
-pub(in crate::helper) struct Killed(BTreeMap<(i32, i64), Try>);
+pub(in crate::helper) struct Killed(BTreeMap<ProcId, Try>);
 
 #[derive(Debug)]
 struct Try {
     /// When it was sent for the first time.
     at: Nanos,
-    /// Nothing forbade it.
+    /// It was not denied.
     sent: bool,
 }
 
@@ -54,29 +54,29 @@ impl Killed {
     }
 
     fn note(&mut self, member: &Member, sent: bool, at: Nanos) {
-        self.0.entry(key(member)).or_insert(Try { at, sent }).sent |= sent;
+        self.0.entry(member.process.id).or_insert(Try { at, sent }).sent |= sent;
     }
 
     /// Whether a process would be dead by now if SIGKILL could end it.
     fn outlives(&self, member: &Member, now: Nanos) -> bool {
-        self.0.get(&key(member)).is_some_and(|one| now >= one.at.saturating_add(DYING))
+        self.0.get(&member.process.id).is_some_and(|one| now >= one.at.saturating_add(DYING))
     }
 }
 
-/// What one survey has found.
-struct Found {
-    /// Some of those who were killed, to wait for.
-    killed: Vec<Held>,
-    /// Whoever is to leave last, not killed yet.
-    last: Option<Held>,
+/// The result of a survey that kills.
+struct KilledNow {
+    /// Some of the killed processes, to be waited for.
+    killed: Vec<Target>,
+    /// The process that is killed last. It is still alive.
+    last: Option<Target>,
     survey: Survey,
 }
 
-impl Ladder<'_> {
-    /// Kills whoever is left and whoever is found anew, until nobody is. The last one is killed only if
-    /// the end of all the others did not make it leave.
-    pub(in crate::helper) fn kill_all(&mut self, left: Vec<Held>) {
-        // Whoever sat on a terminal that is gone by now is not found again.
+impl Termination<'_> {
+    /// Kills all processes that are left, and all that are found later. The last one is killed only if it does not
+    /// exit after all the others have.
+    pub(in crate::helper) fn kill_all(&mut self, left: Vec<Target>) {
+        // A process whose terminal is gone by now would not be found again.
         for one in &left {
             if !self.leaves_last(&one.member) {
                 self.kill(one);
@@ -85,11 +85,11 @@ impl Ladder<'_> {
         let mut bounds = Bounds::new(Moment::now().mono);
         let (mut due, mut restless) = (None, false);
         loop {
-            let Found { mut killed, last, survey } = self.kill_found(restless);
+            let KilledNow { mut killed, last, survey } = self.kill_found(restless);
             let now = Moment::now().mono;
             let fresh = |m: &&Member| !self.leaves_last(m) && !self.killed.outlives(m, now);
             let found = survey.members.iter().any(|member| fresh(&member));
-            let next = bounds.surveyed(now, found, survey.unsettled);
+            let next = bounds.surveyed(now, found, survey.incomplete);
             match next {
                 Next::GiveUp => return self.give_up(killed, last),
                 Next::Somebody => {
@@ -97,30 +97,32 @@ impl Ladder<'_> {
                         self.chase(ROUND);
                     }
                     wait_for_exit(self.session, &mut killed, now.saturating_add(ROUND));
-                    // It leaves last also if the others' end takes long.
-                    due = due.filter(|_| self.shell_leads);
+                    // Its time begins when all the others have exited.
+                    if !self.shell_leads {
+                        due = None;
+                    }
                     restless = true;
                 }
                 Next::Unsure => {
                     self.chase(GLANCE);
                     restless = true;
                 }
-                Next::Nobody { unsettled } => {
+                Next::Nobody { incomplete } => {
                     let last = last.filter(|last| !self.killed.outlives(&last.member, now));
                     let Some(last) = last else {
-                        self.outcome.unsettled = unsettled;
+                        self.outcome.incomplete = incomplete;
                         return self.note_survivors(&survey);
                     };
-                    self.urge(last, &mut due);
+                    self.wait_for_last(last, &mut due);
                 }
             }
         }
     }
 
-    /// Waits for the last one, and kills it when its time is over.
-    fn urge(&mut self, last: Held, due: &mut Option<Nanos>) {
+    /// Waits for the process that leaves last, and kills it when its time is over.
+    fn wait_for_last(&mut self, last: Target, due: &mut Option<Nanos>) {
         let now = Moment::now().mono;
-        let patience = if self.shell_leads { CLOSER } else { LEADER };
+        let patience = if self.shell_leads { CLOSER_LEAVES } else { LEADER_LEAVES };
         let mut until = *due.get_or_insert(now.saturating_add(patience));
         if now >= until {
             self.kill(&last);
@@ -129,71 +131,71 @@ impl Ladder<'_> {
         wait_for_exit(self.session, &mut vec![last], until);
     }
 
-    /// They multiply too fast. Everybody found now is killed, too, and has the time to die.
-    fn give_up(&mut self, mut killed: Vec<Held>, last: Option<Held>) {
+    /// The processes multiply too fast. Those found now are killed, too, and get the time to die.
+    fn give_up(&mut self, mut killed: Vec<Target>, last: Option<Target>) {
         if let Some(last) = last {
             self.kill(&last);
             killed.push(last);
         }
         wait_for_exit(self.session, &mut killed, after(Moment::now(), DYING));
-        let Found { mut killed, survey, .. } = self.kill_found(true);
+        let KilledNow { mut killed, survey, .. } = self.kill_found(true);
         wait_for_exit(self.session, &mut killed, after(Moment::now(), DYING));
-        self.outcome.unsettled = true;
+        self.outcome.incomplete = true;
         self.note_survivors(&survey);
     }
 
     fn note_survivors(&mut self, survey: &Survey) {
         let left = survey.members.iter().filter(|member| is_there(self.session, member));
-        self.outcome.survivors = left.map(|member| member.process.pid).collect();
+        self.outcome.survivors = left.map(|member| member.process.id.pid).collect();
     }
 
-    /// One survey. Everybody found is killed at once, because a process that forks and exits all the
-    /// time is not there for long; the last one is only held. Where all go and some are restless, they
-    /// are frozen meanwhile. (Not always: the leader may be closing the session just then.)
-    fn kill_found(&mut self, restless: bool) -> Found {
+    /// A survey that kills each process at once, because a process that forks and exits all the time is gone soon.
+    /// The process that is killed last is only opened. If the whole session ends and processes keep coming, they are
+    /// frozen during the survey. They are not frozen before that, because the leader may be closing the session.
+    fn kill_found(&mut self, restless: bool) -> KilledNow {
         let freeze = restless && self.reach == Reach::Session;
-        let frozen = if freeze { self.session.standing.freeze() } else { None };
+        let frozen = if freeze { self.session.identity.freeze() } else { None };
         let (mut killed, mut last) = (Vec::new(), None);
-        let (mut tried, mut forbidden) = (std::mem::take(&mut self.killed), 0);
-        let hold = hold();
+        let (mut tried, mut denied) = (std::mem::take(&mut self.killed), 0);
+        let room = room_for_pidfds();
         let mut survey = self.find(None, |one| {
             if self.leaves_last(&one.member) {
                 last = Some(one);
                 return;
             }
-            let sent = one.send(self.session, SIGKILL, &mut forbidden);
+            let sent = one.send(self.session, SIGKILL, &mut denied);
             tried.note(&one.member, sent, Moment::now().mono);
-            if killed.len() < hold {
+            if killed.len() < room {
                 killed.push(one);
             }
         });
-        survey.unsettled &= !frozen.is_some_and(|frozen| frozen.whole);
-        (self.killed, self.outcome.forbidden) = (tried, self.outcome.forbidden + forbidden);
-        Found { killed, last, survey }
+        survey.incomplete &= !frozen.is_some_and(|frozen| frozen.whole);
+        (self.killed, self.outcome.denied) = (tried, self.outcome.denied + denied);
+        KilledNow { killed, last, survey }
     }
 
-    /// Kills whoever is among the newest processes, again and again for a while.
+    /// Kills members among the newest processes, again and again for a while.
     fn chase(&mut self, time: Nanos) {
         let until = after(Moment::now(), time);
         while Moment::now().mono < until {
             let mut found = Vec::new();
-            let newest = self.session.proc.newest(NEWEST);
+            let newest = self.session.proc.newest(CHASED);
             self.find(Some(newest), |one| {
                 if !self.leaves_last(&one.member) {
-                    let mut forbidden = 0;
-                    let sent = one.send(self.session, SIGKILL, &mut forbidden);
-                    found.push((one.member, sent, forbidden));
+                    let mut denied = 0;
+                    let sent = one.send(self.session, SIGKILL, &mut denied);
+                    found.push((one.member, sent, denied));
                 }
             });
-            for (member, sent, forbidden) in found {
+            for (member, sent, denied) in found {
                 self.killed.note(&member, sent, Moment::now().mono);
-                self.outcome.forbidden += forbidden;
+                self.outcome.denied += denied;
             }
         }
     }
 
-    fn kill(&mut self, one: &Held) {
-        let sent = one.send(self.session, SIGKILL, &mut self.outcome.forbidden);
+    fn kill(&mut self, one: &Target) {
+        let sent = one.send(self.session, SIGKILL, &mut self.outcome.denied);
         self.killed.note(&one.member, sent, Moment::now().mono);
     }
 }
@@ -201,10 +203,14 @@ impl Ladder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::proc::Process;
+    use nix::unistd::Pid;
+
+    use crate::sys::proc::{Process, Started};
 
     fn member(pid: i32, started: i64) -> Member {
-        let process = Process { pid, parent: 1, session: pid, tty: 0, started, dead: false };
+        let pid = Pid::from_raw(pid);
+        let id = ProcId { pid, started: Started(started) };
+        let process = Process { id, parent: Pid::from_raw(1), session: pid, tty: 0, dead: false };
         Member { process, leader: false, by_descent: false, connection: false, on_terminal: false }
     }
 
@@ -212,17 +218,17 @@ mod tests {
     fn whoever_was_killed_a_moment_ago_is_no_survivor() {
         let mut killed = Killed::default();
         killed.note(&member(7, 1), true, 100 * SECOND);
-        // Each survey kills once more, and gives no more time by that.
+        // Each survey kills once more. That does not give the process more time.
         killed.note(&member(7, 1), true, 105 * SECOND);
         assert!(!killed.outlives(&member(7, 1), 102 * SECOND));
         assert!(killed.outlives(&member(7, 1), 100 * SECOND + DYING));
-        // The number is another one's now, which has not been killed.
+        // Another process has the PID now. It has not been killed.
         assert!(!killed.outlives(&member(7, 2), 200 * SECOND));
         assert_eq!(killed.count(), 1);
     }
 
     #[test]
-    fn what_was_forbidden_is_not_counted() {
+    fn what_was_denied_is_not_counted() {
         let mut killed = Killed::default();
         killed.note(&member(7, 1), false, 0);
         assert_eq!(killed.count(), 0);

@@ -1,171 +1,165 @@
-//! Members that are signalled and waited for.
+//! Members that are signalled and waited for, each by its pidfd, so that no other process can take its place.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc::SIGCONT;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::helper::members::Member;
-use crate::helper::session::Watched;
+use crate::helper::session::WatchedSession;
 use crate::protocol::caller;
-use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
+use crate::sys::clock::{Moment, Nanos, SECOND, poll_until};
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Process;
+use crate::sys::proc::{ProcId, Process};
 use crate::sys::signals;
 
-/// How many pidfds are open at a time, at most. Only those that are waited for need one that stays open.
+/// How many pidfds are open at the same time. Only a process that is waited for needs one that stays open.
 const HOLD: usize = 512;
-/// How long we wait before we try again, where no descriptor is to be had.
+/// How long to wait until another try if there is no free descriptor.
 const AGAIN: Nanos = SECOND / 20;
 
-/// A member that no other process can take the place of.
-pub(in crate::helper) struct Held {
+/// A member that is to be ended.
+pub(in crate::helper) struct Target {
     pub member: Member,
     handle: Handle,
 }
 
 enum Handle {
-    /// It is the leader. The watchdog has had its pidfd from the beginning, whatever else runs out.
+    /// It is the leader. The watchdog has had its pidfd from the start.
     Leader,
     Open(PidFd),
-    /// It is opened anew for each signal, and compared by its start time then.
-    Number,
+    /// It is opened for each signal, and its start time is compared then.
+    ById,
 }
 
-impl Held {
-    /// `None` when the process is gone, or its number is another one's by now.
-    pub fn new(session: &Watched, member: &Member) -> Option<Self> {
+impl Target {
+    /// `None` if the process is gone.
+    pub fn new(session: &WatchedSession, member: &Member) -> Option<Self> {
         let handle =
             if member.leader { Handle::Leader } else { Handle::Open(open(session, &member.process)?) };
         Some(Self { member: *member, handle })
     }
 
-    /// Gives its descriptor back.
-    pub fn by_number(mut self) -> Self {
+    /// Closes its descriptor.
+    pub fn by_id(mut self) -> Self {
         if matches!(self.handle, Handle::Open(_)) {
-            self.handle = Handle::Number;
+            self.handle = Handle::ById;
         }
         self
     }
 
-    /// The number and the start time: no two processes have both.
-    pub fn key(&self) -> (i32, i64) {
-        key(&self.member)
+    pub fn id(&self) -> ProcId {
+        self.member.process.id
     }
 
-    /// Sends a signal, and tells whether it was sent. One that is forbidden is counted.
-    pub fn send(&self, session: &Watched, signal: i32, forbidden: &mut usize) -> bool {
-        self.with(session, |pidfd| send(pidfd, signal, forbidden)).unwrap_or(false)
+    /// Sends a signal and returns whether it was sent. Counts it if it was denied.
+    pub fn send(&self, session: &WatchedSession, signal: i32, denied: &mut usize) -> bool {
+        self.with(session, |pidfd| send(pidfd, signal, denied)).unwrap_or(false)
     }
 
-    /// Asks it to leave. SIGCONT follows, because a stopped process does not hear the request.
-    pub fn ask(&self, session: &Watched, signal: i32, forbidden: &mut usize) -> bool {
+    /// Sends a signal that the process may handle. SIGCONT follows, because a stopped process handles nothing.
+    pub fn ask(&self, session: &WatchedSession, signal: i32, denied: &mut usize) -> bool {
         let asked = self.with(session, |pidfd| {
-            let asked = send(pidfd, signal, forbidden);
+            let asked = send(pidfd, signal, denied);
             let _ = pidfd.send(SIGCONT);
             asked
         });
         asked.unwrap_or(false)
     }
 
-    fn with<T>(&self, session: &Watched, act: impl FnOnce(&PidFd) -> T) -> Option<T> {
+    fn with<T>(&self, session: &WatchedSession, act: impl FnOnce(&PidFd) -> T) -> Option<T> {
         match &self.handle {
             Handle::Leader => Some(act(&session.leader)),
             Handle::Open(pidfd) => Some(act(pidfd)),
-            Handle::Number => open(session, &self.member.process).as_ref().map(act),
+            Handle::ById => open(session, &self.member.process).as_ref().map(act),
         }
     }
 
-    fn fd<'a>(&'a self, session: &'a Watched) -> Option<BorrowedFd<'a>> {
+    fn fd<'a>(&'a self, session: &'a WatchedSession) -> Option<BorrowedFd<'a>> {
         match &self.handle {
             Handle::Leader => Some(session.leader.as_fd()),
             Handle::Open(pidfd) => Some(pidfd.as_fd()),
-            Handle::Number => None,
+            Handle::ById => None,
         }
     }
 
-    /// Whether its descriptor says that it has exited.
-    pub fn has_exited(&self, session: &Watched) -> bool {
+    /// Whether it has exited. `false` if it has no open descriptor.
+    pub fn has_exited(&self, session: &WatchedSession) -> bool {
         match &self.handle {
             Handle::Leader => session.leader.has_exited(),
             Handle::Open(pidfd) => pidfd.has_exited(),
-            Handle::Number => false,
+            Handle::ById => false,
         }
     }
 }
 
-fn send(pidfd: &PidFd, signal: i32, forbidden: &mut usize) -> bool {
+fn send(pidfd: &PidFd, signal: i32, denied: &mut usize) -> bool {
     let sent = pidfd.send(signal);
-    *forbidden += usize::from(sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
+    *denied += usize::from(sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
     sent.is_ok()
 }
 
-fn open(session: &Watched, process: &Process) -> Option<PidFd> {
-    PidFd::of(&session.proc, process.pid, process.started)
+fn open(session: &WatchedSession, process: &Process) -> Option<PidFd> {
+    PidFd::of(&session.proc, process.id)
 }
 
-pub(in crate::helper) fn key(member: &Member) -> (i32, i64) {
-    (member.process.pid, member.process.started)
-}
-
-/// Whether a member is still there, and not dead.
-pub(in crate::helper) fn is_there(session: &Watched, member: &Member) -> bool {
-    let Process { pid, started, .. } = member.process;
+/// Whether a member is still there and alive.
+pub(in crate::helper) fn is_there(session: &WatchedSession, member: &Member) -> bool {
     if member.leader {
         return !session.leader.has_exited();
     }
-    session.proc.process(pid).is_some_and(|process| process.started == started && !process.dead)
+    session.proc.find(member.process.id).is_some_and(|process| !process.dead)
 }
 
-/// Drops everybody who has exited, until nobody is left or time is up (of the monotonic clock). New
-/// orders are refused meanwhile.
-pub(in crate::helper) fn wait_for_exit(session: &Watched, held: &mut Vec<Held>, until: Nanos) {
+/// Waits until all targets have exited or the monotonic clock reaches `until`, and drops those that have exited. A
+/// reload is refused meanwhile.
+pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, targets: &mut Vec<Target>, until: Nanos) {
     loop {
-        open_some(session, held);
-        let left = until.saturating_sub(Moment::now().mono);
-        if held.is_empty() || left <= 0 {
+        open_some(session, targets);
+        let now = Moment::now().mono;
+        if targets.is_empty() || now >= until {
             return;
         }
-        let mut fds: Vec<PollFd> = held
+        let mut fds: Vec<PollFd> = targets
             .iter()
             .filter_map(|one| one.fd(session))
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let longest = if fds.is_empty() { left.min(AGAIN) } else { left };
+        let due = if fds.is_empty() { until.min(now.saturating_add(AGAIN)) } else { until };
         fds.push(PollFd::new(session.signals.as_fd(), PollFlags::POLLIN));
-        if poll(&mut fds, timeout(longest)).is_err() {
+        if poll_until(&mut fds, due).is_err() {
             return;
         }
         if fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
             caller::refuse(&session.proc, &session.signals);
         }
-        held.retain(|one| !one.has_exited(session));
+        targets.retain(|one| !one.has_exited(session));
     }
 }
 
-/// Opens as many as may be open, and drops those that turn out to be gone.
-fn open_some(session: &Watched, held: &mut Vec<Held>) {
-    if !held.iter().any(|one| matches!(one.handle, Handle::Number)) {
+/// Opens targets that have no descriptor, as many as may be open, and drops those that are gone.
+fn open_some(session: &WatchedSession, targets: &mut Vec<Target>) {
+    if !targets.iter().any(|one| matches!(one.handle, Handle::ById)) {
         return;
     }
-    let open_now = held.iter().filter(|one| matches!(one.handle, Handle::Open(_))).count();
-    let mut room = hold().min(HOLD.saturating_sub(open_now));
-    held.retain_mut(|one| {
-        if room == 0 || !matches!(one.handle, Handle::Number) {
+    let open_now = targets.iter().filter(|one| matches!(one.handle, Handle::Open(_))).count();
+    let mut room = room_for_pidfds().min(HOLD.saturating_sub(open_now));
+    targets.retain_mut(|one| {
+        if room == 0 || !matches!(one.handle, Handle::ById) {
             return true;
         }
         room -= 1;
         match open(session, &one.member.process) {
             Some(pidfd) => one.handle = Handle::Open(pidfd),
-            // Descriptors may have run out.
+            // It may be there, and descriptors may have run out.
             None => return is_there(session, &one.member),
         }
         true
     });
 }
 
-/// How many more pidfds may be open: the survey needs some descriptors, too.
-pub(in crate::helper) fn hold() -> usize {
+/// How many more pidfds may be opened. Half of the free descriptors are left for the survey.
+pub(in crate::helper) fn room_for_pidfds() -> usize {
     (signals::free_descriptors() / 2).min(HOLD)
 }

@@ -1,0 +1,268 @@
+//! Judges a session: when somebody was last active, what that is known by, and what is due.
+//!
+//! It samples the terminals, the connection, the console and the foreground jobs. What the samples mean is
+//! decided in [`crate::helper::judgement`]. It does nothing to the session and writes no records.
+
+use std::io;
+use std::time::Duration;
+
+use crate::helper::connection::ClientConnection;
+use crate::helper::judgement::activity::Activity;
+use crate::helper::judgement::cpu::{Jobs, Snapshot};
+use crate::helper::judgement::credits::Doubt;
+use crate::helper::judgement::schedule::{Due, JudgedBy, Schedule, Shown};
+use crate::helper::judgement::witness::Witness;
+use crate::helper::session::WatchedSession;
+use crate::helper::terminals::FoundBy;
+use crate::helper::terminals::console::Console;
+use crate::policy::{self, Kill, Settings};
+use crate::protocol::start::Assignment;
+use crate::sys::clock::{Moment, Nanos};
+use crate::sys::devnode::{self, DeviceId};
+use crate::sys::offload::Offload;
+use crate::sys::proc::{Process, Usage};
+
+/// What a look has shown that an administrator may want to know.
+pub enum Note {
+    /// A terminal's stamp may be forged.
+    Tampering(DeviceId, Doubt),
+    /// A display server has taken the console, or has left it.
+    Console { graphical: bool },
+    /// Something failed, as a whole phrase.
+    Error(String),
+}
+
+/// The result of a look.
+pub struct Look {
+    pub now: Moment,
+    pub due: Option<Due>,
+    /// When to look again, on the boot clock.
+    pub next: Nanos,
+}
+
+/// What is known of the session's activity.
+pub struct Judge {
+    activity: Activity,
+    /// The foreground jobs, if their processor time counts.
+    jobs: Option<Jobs>,
+    schedule: Schedule,
+    /// The virtual console, if a display server may take it.
+    console: Option<Console>,
+    by: JudgedBy,
+    /// The client's connection, if it is known.
+    connection: Option<ClientConnection>,
+    /// The connection could not be asked, and there is a note of that.
+    asking_failed: bool,
+    /// How many forgeries were not believed. There is a note of the first one.
+    disbelieved: usize,
+    notes: Vec<Note>,
+}
+
+impl Judge {
+    /// A judge of a session that opens now. Nothing has been sampled yet.
+    #[must_use]
+    pub fn new(now: Moment, assignment: &Assignment, session: &WatchedSession, leader: &Process) -> Self {
+        let settings = &assignment.settings;
+        Self {
+            activity: Activity::new(now, settings.activity.output),
+            jobs: settings.activity.cpu.then(Jobs::default),
+            schedule: schedule(settings),
+            console: Console::of(&session.proc, leader, session.finder.own()),
+            by: JudgedBy::Nothing,
+            connection: assignment.connection.map(ClientConnection::new),
+            asking_failed: false,
+            disbelieved: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Finds out whether the client's connection can be asked, and returns whether it tells of keys.
+    pub fn choose_witness(&mut self, session: &WatchedSession, assignment: &Assignment) -> bool {
+        // A kernel that cannot look for connections says that there is none.
+        if matches!(self.ask_connection(session, assignment), Ok(None)) {
+            self.connection = None;
+        }
+        self.witness(session, assignment).is_some()
+    }
+
+    /// Applies new settings.
+    pub fn change_settings(&mut self, now: Moment, settings: &Settings) {
+        self.activity.count_output(settings.activity.output);
+        if settings.activity.cpu && self.jobs.is_none() {
+            // Nobody has measured until now whether a job was busy. We assume that one was.
+            self.activity.note(now.boot);
+        }
+        self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
+        self.schedule = schedule(settings);
+    }
+
+    /// Looks at the session once.
+    pub fn look(
+        &mut self,
+        session: &mut WatchedSession,
+        assignment: &Assignment,
+        offload: &mut Offload,
+    ) -> Look {
+        // The time first: what is stamped while we sample must not look older than the look.
+        let now = Moment::now();
+        session.terminals = session.finder.find();
+        let WatchedSession { finder, terminals, leader, .. } = session;
+        let samples = finder.sample(terminals, leader, offload);
+        // Asked after the samples were taken, as `Activity::look` needs it.
+        let witness = self.witness(session, assignment);
+        let mut doubts = self.activity.look(now, &samples, witness);
+        self.look_at_jobs(now, session);
+        self.look_at_console(now, offload);
+        self.by = self.judged_by_now(session, assignment);
+        if self.schedule.is_due(now, self.shown()) {
+            doubts.extend(self.activity.decide());
+        }
+        for (id, doubt) in doubts {
+            self.note_doubt(id, doubt);
+        }
+        let (due, next) = self.schedule.next(now, self.shown());
+        let next = self.activity.looks_again().map_or(next, |again| again.min(next));
+        Look { now, due, next }
+    }
+
+    /// What is to be put on record since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// How long nobody has been active.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        let idle = Moment::now().boot.saturating_sub(self.activity.last());
+        Duration::from_nanos(u64::try_from(idle).unwrap_or(0))
+    }
+
+    /// What the session was judged by at the last look.
+    #[must_use]
+    pub fn judged_by(&self) -> JudgedBy {
+        self.by
+    }
+
+    /// How many forgeries were not believed.
+    #[must_use]
+    pub fn disbelieved(&self) -> usize {
+        self.disbelieved
+    }
+
+    /// Notes that we have just written on the terminals. That is not the session's activity.
+    pub fn wrote_on(&mut self, session: &WatchedSession) {
+        for terminal in &session.terminals {
+            if let Ok((id, stamps)) = devnode::stat(&terminal.path) {
+                if id == terminal.id {
+                    self.activity.wrote(id, stamps);
+                }
+            }
+        }
+    }
+
+    fn shown(&self) -> Shown {
+        Shown { last: self.activity.last(), by: self.by, undecided: self.activity.undecided() }
+    }
+
+    /// When the client was last heard. That bounds the time of a key only at sshd's terminals, because there all
+    /// keys come over the connection.
+    fn witness(&mut self, session: &WatchedSession, assignment: &Assignment) -> Option<Witness> {
+        if session.finder.found_by() == FoundBy::Own || self.connection.is_none() {
+            return None;
+        }
+        self.ask_connection(session, assignment).unwrap_or_else(|e| {
+            self.note_failure(session, format!("cannot ask the client's connection: {e}"));
+            None
+        })
+    }
+
+    fn ask_connection(
+        &mut self,
+        session: &WatchedSession,
+        assignment: &Assignment,
+    ) -> io::Result<Option<Witness>> {
+        let not_found = || io::Error::other("it was not found when the session opened");
+        let connection = self.connection.as_mut().ok_or_else(not_found)?;
+        connection.ask(&session.proc, assignment.leader, &session.leader)
+    }
+
+    /// Notes once that the connection could not be asked. A leader that has exited is no failure.
+    fn note_failure(&mut self, session: &WatchedSession, error: String) {
+        if !self.asking_failed && !session.leader.has_exited() {
+            self.asking_failed = true;
+            self.notes.push(Note::Error(error));
+        }
+    }
+
+    /// Decides what the session is judged by. If that is its connection, asks it.
+    fn judged_by_now(&mut self, session: &WatchedSession, assignment: &Assignment) -> JudgedBy {
+        let Settings { limit, notty, .. } = &assignment.settings;
+        // The keys go to the display server, and leave no trace on the console.
+        if self.console.as_ref().is_some_and(Console::is_graphical) {
+            return JudgedBy::Nothing;
+        }
+        if self.activity.has_terminals() {
+            return JudgedBy::Terminals;
+        }
+        // su, a job and a session over a pipe have no client.
+        let from = assignment.login.rhost.as_deref().unwrap_or_default();
+        if limit.is_none() || notty.is_none() || policy::is_local(&from.to_string_lossy()) {
+            return JudgedBy::Nothing;
+        }
+        match self.ask_connection(session, assignment) {
+            Ok(Some(witness)) => {
+                self.activity.note(witness.latest());
+                JudgedBy::Connection
+            }
+            Ok(None) => JudgedBy::Nothing,
+            Err(e) => {
+                self.note_failure(session, format!("cannot ask the connection, which notty= needs: {e}"));
+                JudgedBy::Nothing
+            }
+        }
+    }
+
+    /// Counts the processor time that the foreground jobs have used since the look before.
+    fn look_at_jobs(&mut self, now: Moment, session: &WatchedSession) {
+        let Some(jobs) = self.jobs.as_mut().filter(|jobs| jobs.is_due(now.mono)) else { return };
+        let WatchedSession { proc, finder, leader, terminals, .. } = session;
+        let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.id).collect();
+        let usages: Vec<Usage> = if ids.is_empty() { Vec::new() } else { proc.usages().collect() };
+        let controlling = finder.controlling_sessions(terminals, leader, &[]);
+        let snapshot = Snapshot::of(&usages, &ids, |process| controlling.include(process, false));
+        if jobs.look(now.mono, snapshot) {
+            self.activity.note(now.boot);
+        }
+    }
+
+    /// Asks whether a display server has the console.
+    fn look_at_console(&mut self, now: Moment, offload: &mut Offload) {
+        let Some(console) = &mut self.console else { return };
+        let Some(graphical) = console.look(offload) else { return };
+        if !graphical {
+            // Nobody knows when the last key was pressed there.
+            self.activity.note(now.boot);
+        }
+        self.notes.push(Note::Console { graphical });
+    }
+
+    /// The name of the console, if a display server may take it.
+    #[must_use]
+    pub fn console_name(&self) -> Option<&str> {
+        self.console.as_ref().map(Console::name)
+    }
+
+    fn note_doubt(&mut self, id: DeviceId, doubt: Doubt) {
+        if !matches!(doubt, Doubt::Credited { .. }) {
+            self.disbelieved += 1;
+            if self.disbelieved > 1 {
+                return;
+            }
+        }
+        self.notes.push(Note::Tampering(id, doubt));
+    }
+}
+
+fn schedule(settings: &Settings) -> Schedule {
+    Schedule::new(settings.limit, settings.notty, &settings.warn, settings.kill == Kill::None)
+}
