@@ -75,26 +75,26 @@ document() {
 	cat <<END
 # Ways to end idle ssh sessions, compared
 
-\`sudo make compare\` wrote this file. Every cell of the tables was measured; nobody typed one in.
+\`sudo make compare\` wrote this file. Every cell of the tables was measured. Nobody wrote a cell by hand.
 
 * pam_idle_watchdog $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 $(for release in $RELEASES; do echo "* $(paste -sd "" "target/vm/compare/$release/about")"; done)
-* The machine itself needs some time. A shell that kills itself after a key ends the client after
+* The machine itself needs some time. If a shell kills itself after a key, the client ends after
   $(for release in $RELEASES; do echo "$(of "$release" ours machine) (${NAME[$release]})"; done | paste -sd, | sed 's/,/, /g'). Nothing was subtracted.
 * The heads of the tables show the limits. autolog counts in minutes and adds its warning: one minute and 10 s.
 
 ## In short
 
-A cell says "yes" if the system does it on every release on which it was measured.
+A cell says "yes" if the system does it on each release on which the system was measured.
 
 $(short document)
 
 $(for release in $RELEASES; do echo "## ${NAME[$release]}"; echo; table "$release"; echo; done)
 
-"+3.1 s" means 3.1 s after the limit. The time counts from the last key and ends when the client ends. "Early" means before the
+"+3.1 s" means 3.1 s after the limit. The measured time starts with the last key and ends when the client ends. "Early" means before the
 limit. "Not ended" means that the session was still there 24 s after the limit, or 84 s after it where a loop forges time stamps.
-autolog got 6 minutes, because it looks once a minute and ends one user after the other. It got 2 minutes where the clock is set,
-because only two users are logged in then. Debian 13 has no autolog.
+autolog got 6 minutes instead of 24 s, because it looks once a minute and ends one user after the other. In the rows about the
+clock it got 2 minutes, because only two users are logged in then. Debian 13 has no autolog.
 
 ## What the rows mean
 
@@ -102,15 +102,15 @@ because only two users are logged in then. Debian 13 has no autolog.
   and their idle times start one after the other.
 * *Enter every 2 s* goes on for longer than the limit. The last keys of the four sessions are 2 s apart, because logind and autolog
   read the kernel's time stamps, which have steps of 8 s.
-* *No record in utmp*: sshd cannot write \`/run/utmp\`. On Debian 13 it never does.
-* *Two terminals on one connection*: a master and a client of it (\`ControlMaster\`). They are one session to PAM and logind.
+* *With no record in utmp*: sshd cannot write \`/run/utmp\`. On Debian 13 it never writes it.
+* *Two terminals on one connection*: a master and a client of that master (\`ControlMaster\`). They are one session to PAM and logind.
 * *\`ssh host command\`*: a job without a person at a terminal. If it is left alone, it finishes.
-* *Left*: processes of three kinds that did not end with the session. pam_idle_watchdog has \`kill=tty\` for people who want to keep
+* *Left*: processes of three kinds that did not end with the session. "0 of 3" means that all three ended. pam_idle_watchdog has \`kill=tty\` for people who want to keep
   them.
 * *The clock* is set 3 s after the last key.
 * *The terminal shows*: any text that ssh did not print itself. The texts are below.
-* *The log*: the journal and the log file. All lines count that speak of being idle and that either come from the session's own
-  processes or contain the user's name. The log levels are the usual ones, except that sshd has \`VERBOSE\`.
+* *The log*: the journal and the log file. A line counts if it mentions the idle time, and if it comes from the session's own
+  processes or contains the user's name. The log levels are the usual ones, except that sshd has \`VERBOSE\`.
 * *Another limit*: three times the limit of the others (autolog: two minutes more).
 
 ## What was read on the terminals
@@ -133,12 +133,12 @@ By these measurements:
 
 $(for release in $RELEASES; do rows better "$release"; done)
 
-No table shows that logind, sshd and the shell are there already.
+The tables do not show one advantage of logind, sshd and the shell: they are installed already.
 
 ## How each was set up
 
-Each system has an sshd of its own with these settings and no others. A system whose settings apply to a whole machine was measured
-in a run of its own.
+Each system has an sshd of its own with these settings and no others. If the settings of a system apply to a whole machine, it was
+measured in a run of its own.
 
 $(for system in $ORDER; do
 		limits "$system"

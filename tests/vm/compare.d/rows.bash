@@ -10,15 +10,15 @@ typing_end   | … then nothing more: four sessions                            |
 line         | One long line, a key every 2 s                                | ^kept            |
 no_utmp      | Idle, with no record in utmp                                  | ^ended           |
 mux_typing   | Two terminals on one connection, typing in one                | ^both kept       |
-mux_idle     | … typing in none                                              | ^ended           | ends one with two terminals on one connection
-touch        | Idle, while a loop does `touch -a $(tty)`                     | ^ended           | ends one that forges time stamps
-output       | Idle, while `while date; do sleep 1; done` runs               | ^ended           | ends one that shows output                    | readme
-editor       | Idle in vi                                                    | ^ended           | ends one in an editor                         | readme
+mux_idle     | … typing in none                                              | ^ended           | ends an idle session with two terminals on one connection
+touch        | Idle, while a loop does `touch -a $(tty)`                     | ^ended           | ends an idle session that forges time stamps
+output       | Idle, while `while date; do sleep 1; done` runs               | ^ended           | ends an idle session that shows output        | readme
+editor       | Idle in vi                                                    | ^ended           | ends an idle session in an editor             | readme
 clock_ahead  | Idle, and the clock set 2 h ahead                             | ^ended,? [+0]     |
-clock_back   | Idle, and the clock set 2 h back                              | ^ended           | ends one after the clock was set back
+clock_back   | Idle, and the clock set 2 h back                              | ^ended           | ends an idle session after the clock was set back
 command      | `ssh host command` that is silent and has no terminal         | ^finished        | leaves a silent `ssh host command` alone      | readme
-left         | Left 15 s after the end: `nohup`, `setsid`, `trap "" HUP`     | ^0 of            | leaves no process running                     | readme
-warned       | The terminal shows a warning                                  | ^yes             | warns                                         | readme
+left         | Left 15 s after the end: `nohup`, `setsid`, `trap "" HUP`     | ^0 of            | leaves no process behind                      | readme
+warned       | The terminal shows a warning                                  | ^yes             | warns the person                              | readme
 reason       | The terminal shows why it ended                               | ^yes             | shows the reason on the terminal
 record       | The log says about it                                         | ^who, where, how | logs who, from where and how long             | readme
 other        | A user with another limit                                     | ^yes             | gives one user another limit
