@@ -432,3 +432,38 @@ fn every_directory_that_the_picture_of_the_parts_names_exists() {
     let missing: Vec<_> = named.iter().filter(|path| !root().join(path).exists()).collect();
     assert!(missing.is_empty() && named.len() >= 10, "{missing:?} of {named:?}");
 }
+
+/// The items of a kind that the modules define outside of tests: each name, and the rest of its line.
+fn items(kind: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (path, text) in rust_files("src") {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        for line in text.split("\n#[cfg(test)]").next().unwrap().lines() {
+            let visible = line.strip_prefix("pub ").or_else(|| line.split_once(") ").map(|(_, rest)| rest));
+            let Some(item) = visible.unwrap_or(line).strip_prefix(kind) else { continue };
+            let end = item.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(item.len());
+            found.push((item[..end].to_owned(), item[end..].to_owned()));
+        }
+    }
+    assert!(found.len() > 5, "{kind}: {found:?}");
+    found
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let mut names = BTreeSet::new();
+    for (name, _) in ["struct ", "enum "].into_iter().flat_map(items) {
+        assert!(names.insert(name.clone()), "there are two types {name}");
+    }
+}
+
+#[test]
+fn no_constant_has_one_name_and_two_values() {
+    let mut values = BTreeMap::new();
+    for (name, value) in items("const ") {
+        let earlier = values.insert(name.clone(), value.clone());
+        assert!(earlier.is_none_or(|earlier| earlier == value), "there are two constants {name}");
+    }
+}

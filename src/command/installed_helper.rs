@@ -55,10 +55,10 @@ fn started(path: &Path) -> Result<(), String> {
 /// Reads what a program writes until it ends, for at most two seconds.
 fn output_of(mut stderr: ChildStderr) -> Vec<u8> {
     const SLICE: Nanos = SECOND / 20;
-    const SLICES: usize = 40;
+    const READS_MAX: usize = 40;
     let mut all = Vec::new();
     // The number of reads is limited, so a program that never stops writing cannot keep us here.
-    for _ in 0..SLICES {
+    for _ in 0..READS_MAX {
         let mut part = [0; 4096];
         match poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)], timeout(SLICE)) {
             Ok(0) | Err(Errno::EINTR) => {}

@@ -258,7 +258,7 @@ fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(
     let helper = spawn::start(&path, &assignment.to_args(), BUDGET).map_err(|e| format!("{HELPER} {e}"))?;
     if !registry::guarded_by(ticket, helper) {
         spawn::discard(helper);
-        return Err(SHARED.to_owned());
+        return Err(SEVERAL_SESSIONS.to_owned());
     }
     libpam::keep(pamh, Some(opened(ticket, Some(helper))), ended).map_err(|code| {
         // Unknown to close_session it would take the session's end for the leader's death.
@@ -268,7 +268,8 @@ fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(
 }
 
 /// Why a session of a process that has several cannot be guarded.
-const SHARED: &str = "the process that opens this session has opened another, and one cannot be ended alone";
+const SEVERAL_SESSIONS: &str =
+    "the process that opens this session has opened another, and one cannot be ended alone";
 
 /// Notes that this process begins a session. If it has others, those are not guarded any longer, and this
 /// one is not, either.
@@ -289,7 +290,7 @@ fn begin(pamh: &mut PamHandle, login: &Login) -> Result<u64, String> {
         // One that has left meanwhile need not be told.
         let _ = tell(helper, SHARED_SIGNAL, getpid());
     }
-    if shared { Err(SHARED.to_owned()) } else { Ok(ticket) }
+    if shared { Err(SEVERAL_SESSIONS.to_owned()) } else { Ok(ticket) }
 }
 
 /// Notes a session that is left alone. Its process serves it all the same, and is not to be ended because of

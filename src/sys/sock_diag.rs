@@ -20,13 +20,13 @@ const BY_FAMILY: u16 = 20;
 /// `INET_DIAG_INFO` in include/uapi/linux/inet_diag.h: the attribute that holds a `tcp_info`.
 const INFO: u16 = 2;
 /// `struct nlmsghdr`.
-const HEADER: usize = 16;
+const NETLINK_HEADER: usize = 16;
 /// `struct inet_diag_req_v2`.
 const QUESTION: usize = 56;
 /// `struct inet_diag_msg`. The attributes come after it.
 const ANSWER: usize = 72;
 /// Where an answer has the two halves of the cookie, the lower one first.
-const COOKIE: usize = HEADER + 44;
+const COOKIE: usize = NETLINK_HEADER + 44;
 
 /// How long ago data last came in on a connection: as [`socket::silence`]. `None` where there is no such
 /// connection any longer.
@@ -53,7 +53,7 @@ fn socket() -> io::Result<OwnedFd> {
 
 /// The message that asks about this connection and about no other one.
 fn question(connection: &Connection) -> Vec<u8> {
-    const LENGTH: usize = HEADER + QUESTION;
+    const LENGTH: usize = NETLINK_HEADER + QUESTION;
     const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
     const TCP: u8 = libc::IPPROTO_TCP as u8;
     let Connection { local, remote, interface, cookie } = connection;
@@ -96,17 +96,19 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     let length = usize::try_from(number(answer, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;
     let message = answer.get(..length).ok_or_else(invalid)?;
     match i32::from(short(message, 4).ok_or_else(invalid)?) {
-        libc::NLMSG_ERROR => match number(message, HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
-            // There is none, or another socket has these addresses now.
-            error if error == -libc::ENOENT || error == -libc::ESTALE => Ok(None),
-            error @ ..0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
-            0.. => Err(invalid()),
-        },
+        libc::NLMSG_ERROR => {
+            match number(message, NETLINK_HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
+                // There is none, or another socket has these addresses now.
+                error if error == -libc::ENOENT || error == -libc::ESTALE => Ok(None),
+                error @ ..0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
+                0.. => Err(invalid()),
+            }
+        }
         kind if kind == i32::from(BY_FAMILY) => {
             let (low, high) = (number(message, COOKIE), number(message, COOKIE + 4));
             let (Some(low), Some(high)) = (low, high) else { return Err(invalid()) };
             let same = u64::from(high) << 32 | u64::from(low) == cookie;
-            let attributes = message.get(HEADER + ANSWER..).ok_or_else(invalid)?;
+            let attributes = message.get(NETLINK_HEADER + ANSWER..).ok_or_else(invalid)?;
             Ok(if same { info(attributes) } else { None })
         }
         _ => Err(invalid()),
@@ -218,7 +220,7 @@ mod tests {
         info[offset_of!(tcp_info, tcpi_state)] = state;
         let at = offset_of!(tcp_info, tcpi_last_data_recv);
         info[at..at + 4].copy_from_slice(&milliseconds.to_ne_bytes());
-        let mut bytes = vec![0; HEADER + ANSWER];
+        let mut bytes = vec![0; NETLINK_HEADER + ANSWER];
         bytes[COOKIE..COOKIE + 4].copy_from_slice(&(cookie as u32).to_ne_bytes());
         bytes[COOKIE + 4..COOKIE + 8].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
         // Another attribute, of five bytes and three to fill up.
@@ -233,7 +235,7 @@ mod tests {
     }
 
     fn error(errno: i32) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER];
+        let mut bytes = vec![0; NETLINK_HEADER];
         bytes[..4].copy_from_slice(&36u32.to_ne_bytes());
         bytes[4..6].copy_from_slice(&(libc::NLMSG_ERROR as u16).to_ne_bytes());
         bytes.extend((-errno).to_ne_bytes());

@@ -1,6 +1,6 @@
 //! `check --user`: whether a login is watched at all. If it is not, its settings have no effect.
 
-use super::verdict::Decided;
+use super::verdict::PolicyDecision;
 use crate::command::installed_helper;
 use crate::command::machine::Machine;
 use crate::command::pam_stack::simulation::{Simulation, joined};
@@ -82,7 +82,7 @@ pub fn judge(
     machine: &Machine,
     login: &Login,
     found: &LineSource,
-    decided: &Decided,
+    decided: &PolicyDecision,
     origin: &str,
 ) -> LoginVerdict {
     let service = login.service_text();
@@ -139,7 +139,7 @@ mod tests {
         let machine = tree.machine();
         let read = Options::of_line(words.split_whitespace()).unwrap();
         let origins = Settings::origins(&read, None);
-        let decided = Decided { settings: Settings::of(&read, None), rule: None, origins };
+        let decided = PolicyDecision { settings: Settings::of(&read, None), rule: None, origins };
         let [user, rhost, tty] = ["root", "192.0.2.7", "ssh"].map(|item| Some(item.into()));
         let login = Login { service: service.into(), user, uid: None, rhost, tty };
         let LoginVerdict { watched, because } =

@@ -28,7 +28,7 @@ use crate::sys::trusted;
 use login::LoginVerdict;
 use services::Policies;
 use system::SystemReport;
-use verdict::Decided;
+use verdict::PolicyDecision;
 
 /// Runs the checks that the command line asks for. Returns the output and the exit status.
 #[must_use]
@@ -163,7 +163,7 @@ fn decide(
     let rule = policy.rules.iter().find(|rule| Some(&rule.place) == settings.rule.as_ref());
     let origins = Settings::origins(&line.read, rule.map(|rule| &rule.options));
     let rule = settings.rule.as_ref().map(ToString::to_string);
-    let decided = Decided { settings: settings.clone(), rule, origins: origins.clone() };
+    let decided = PolicyDecision { settings: settings.clone(), rule, origins: origins.clone() };
     let watched = login::judge(machine, login, &line.found, &decided, &line.origin);
     answer.text.push_str(&report::watched(&watched));
     answer.text.push_str(&report::decision(login, &settings, &origins, &line.origin));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::verdict::{self, Decided, End, Judged, ServiceVerdict};
+use super::verdict::{self, End, Judged, PolicyDecision, ServiceVerdict};
 use crate::command::machine::Machine;
 use crate::command::pam_stack::control::{Code, ControlAction};
 use crate::command::pam_stack::dispatch;
@@ -98,7 +98,7 @@ impl Policies {
     }
 
     /// The decision for a login. If the policy is broken, the PAM line applies alone.
-    fn decide(&self, service: &str, example: &ExampleLogin, line: &Options) -> Decided {
+    fn decide(&self, service: &str, example: &ExampleLogin, line: &Options) -> PolicyDecision {
         let ExampleLogin { uid, tty, from } = *example;
         let (rhost, tty) = (Some(from.into()), Some(tty.into()));
         let login = Login { service: service.into(), user: None, uid: Some(uid), rhost, tty };
@@ -115,7 +115,7 @@ impl Policies {
         let rule = if fault.is_none() { rule } else { None };
         self.broken.borrow_mut().extend(fault);
         let options = rule.map(|rule| &rule.options);
-        Decided {
+        PolicyDecision {
             settings: Settings::of(line, options),
             rule: rule.map(|rule| rule.place.to_string()),
             origins: Settings::origins(line, options),

@@ -41,7 +41,7 @@ pub struct Judged {
 
 /// The decision of the policy for a PAM line.
 #[derive(Clone, Debug)]
-pub struct Decided {
+pub struct PolicyDecision {
     pub settings: Settings,
     /// Where the rule is that matches, if one does.
     pub rule: Option<String>,
@@ -49,7 +49,7 @@ pub struct Decided {
     pub origins: Vec<(&'static str, Origin)>,
 }
 
-impl Decided {
+impl PolicyDecision {
     /// Where a setting is written: the place of the rule, or `line`.
     #[must_use]
     pub fn by<'a>(&'a self, setting: &str, line: &'a str) -> &'a str {
@@ -64,7 +64,11 @@ impl Decided {
 /// Judges a service by its stack. `decide` returns the decision for a PAM line. `helper` says why the helper cannot
 /// guard any session, if it cannot.
 #[must_use]
-pub fn judge(simulation: &Simulation, helper: Option<&str>, decide: &impl Fn(&Options) -> Decided) -> Judged {
+pub fn judge(
+    simulation: &Simulation,
+    helper: Option<&str>,
+    decide: &impl Fn(&Options) -> PolicyDecision,
+) -> Judged {
     let mut warnings = simulation.warnings.clone();
     if simulation.ours().next().is_none() {
         return Judged { verdict: ServiceVerdict::NoLine, warnings };
@@ -100,7 +104,7 @@ struct Seconds {
 }
 
 impl Seconds {
-    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Options) -> Decided) {
+    fn note(&mut self, lines: &[&Entry], decide: &impl Fn(&Options) -> PolicyDecision) {
         let guards = |line: &&&Entry| {
             let words = Options::of_line(line.words.iter().map(String::as_str));
             words.is_ok_and(|words| decide(&words).settings.limit.is_some())
@@ -124,7 +128,7 @@ fn guarded(
     simulation: &Simulation,
     lines: &[&Entry],
     helper: Option<&str>,
-    decide: &impl Fn(&Options) -> Decided,
+    decide: &impl Fn(&Options) -> PolicyDecision,
     warnings: &mut BTreeSet<String>,
 ) -> Result<End, String> {
     let mut why = None;

@@ -2,7 +2,7 @@
 //! this processor. So numbers are in this machine's byte order.
 
 /// `ET_DYN`
-const SHARED: u64 = 3;
+const SHARED_OBJECT: u64 = 3;
 /// `PT_LOAD`
 const LOAD: u64 = 1;
 
@@ -36,7 +36,7 @@ pub fn fault(file: &[u8]) -> Option<&'static str> {
 /// truncated.
 fn loaded_end(file: &[u8]) -> Option<Option<u64>> {
     let shape = if file.get(4)? == &1 { SMALL } else { LARGE };
-    if number(file, 16, 2)? != SHARED {
+    if number(file, 16, 2)? != SHARED_OBJECT {
         return Some(None);
     }
     let start = usize::try_from(number(file, shape.headers, shape.word)?).ok()?;

@@ -16,9 +16,9 @@ const LIBRARY: &str = "libpam.so.0";
 /// How much of the library is read. libpam has about 70 KiB.
 const LIBRARY_MAX: u64 = 16 << 20;
 /// The service whose lines libpam uses if a service has no lines of its own.
-const OTHER: &str = "other";
+const DEFAULT_SERVICE: &str = "other";
 /// The size of the part of an ELF header that names the processor.
-const HEADER: usize = 20;
+const ELF_HEADER: usize = 20;
 
 /// What a libpam looks for, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Libpam {
     /// used for that type. `None` if neither has a file.
     #[must_use]
     pub fn service(&self, service: &str) -> Option<Stack> {
-        let other = self.stack(OTHER);
+        let other = self.stack(DEFAULT_SERVICE);
         let Some(mut stack) = self.stack(service) else { return other };
         let Some(other) = other else { return Some(stack) };
         for kind in LineType::ALL {
@@ -238,8 +238,8 @@ pub fn unsafe_module(path: &Path) -> Option<&'static str> {
 }
 
 /// The part of an ELF header that names the processor. Bytes that differ between programs and libraries are zero.
-fn header(path: &Path) -> Option<[u8; HEADER]> {
-    let mut header = [0; HEADER];
+fn header(path: &Path) -> Option<[u8; ELF_HEADER]> {
+    let mut header = [0; ELF_HEADER];
     File::open(path).and_then(|mut file| file.read_exact(&mut header)).ok()?;
     // Bytes 7 to 15 are the operating system and padding, 16 and 17 the type of the file.
     header.iter_mut().enumerate().for_each(|(at, byte)| {

@@ -27,7 +27,7 @@ use current_line::CurrentLine;
 
 /// How long one helper may take. It usually replies within microseconds. It takes longer only while it writes to a
 /// terminal that hangs.
-const BUDGET: Duration = Duration::from_secs(3);
+const REPLY_BUDGET: Duration = Duration::from_secs(3);
 
 /// The result of a reload.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Reloaded {
             Step::Give(settings, kept) => (settings, kept),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        match reload::hand_over(helper.id, &settings, BUDGET) {
+        match reload::hand_over(helper.id, &settings, REPLY_BUDGET) {
             Ok(before) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));

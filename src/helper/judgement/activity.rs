@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::helper::judgement::credits::{Claim, Doubt, Doubts};
 pub use crate::helper::judgement::evidence::Sample;
-use crate::helper::judgement::evidence::{Evidence, KnownTerminal, Look, SETTLED, Times};
+use crate::helper::judgement::evidence::{Evidence, KnownTerminal, LookTimes, SETTLED, Times};
 use crate::helper::judgement::witness::Witness;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::{DeviceId, Stamps};
@@ -121,7 +121,7 @@ impl Activity {
         self.settling = self.settles().is_some_and(|due| now.boot >= due);
         let witness = witness.map(|witness| witness.steadied(self.heard));
         self.heard = witness.or(self.heard);
-        let look = Look { now, before: self.looked, output: self.output };
+        let look = LookTimes { now, before: self.looked, output: self.output };
         let before = std::mem::take(&mut self.terminals);
         let mut found: Vec<(DeviceId, Evidence)> = before
             .iter()

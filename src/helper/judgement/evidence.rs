@@ -5,6 +5,7 @@
 //! buckets), on a clock that may be stepped, and its owner may set it at will. The rules below make an upper
 //! bound of it for the time of the last key, which no clock step makes too early.
 
+use super::TICK;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::Stamps;
 use crate::sys::tty::Unread;
@@ -12,9 +13,6 @@ use crate::sys::tty::Unread;
 /// The kernel rewrites a stamp only when the second leaves `second & !7` (`tty_update_time()` in
 /// drivers/tty/tty_io.c): a key leaves no trace in the rest of the bucket.
 const BUCKET: i64 = 8;
-
-/// The kernel stamps with a clock that is up to one tick behind: 10 ms at 100 Hz.
-const TICK: Nanos = SECOND / 100;
 
 /// A change of the offset between wall and boot clock above this is a step, not the jitter of
 /// reading them.
@@ -97,7 +95,7 @@ impl KnownTerminal {
 }
 
 /// One look: the clocks now and at the look before, and whether output counts.
-pub(in crate::helper) struct Look {
+pub(in crate::helper) struct LookTimes {
     pub(in crate::helper) now: Moment,
     pub(in crate::helper) before: Moment,
     pub(in crate::helper) output: bool,
@@ -170,7 +168,7 @@ enum Moved {
     IntoTheFuture,
 }
 
-impl Look {
+impl LookTimes {
     /// A terminal that has gone since the look before: the person may have closed it just now.
     pub(in crate::helper) fn gone(&self) -> Evidence {
         let mut found = Evidence::default();

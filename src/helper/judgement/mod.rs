@@ -6,3 +6,8 @@ pub mod credits;
 mod evidence;
 pub mod schedule;
 pub mod witness;
+
+use crate::sys::clock::{Nanos, SECOND};
+
+/// The longest tick of a kernel, at 100 Hz. Time stamps and the silence of a connection are as coarse as that.
+const TICK: Nanos = SECOND / 100;

@@ -1,9 +1,7 @@
 //! The connection as a witness: what the client's last data says about keys.
 
+use super::TICK;
 use crate::sys::clock::{Nanos, SECOND};
-
-/// The kernel counts a connection's silence in ticks. A tick is 10 ms at most.
-const TICK: Nanos = SECOND / 100;
 
 /// What the bound allows for: the ticks, and a virtual processor that keeps them and stood still meanwhile.
 const SLACK: Nanos = SECOND / 10;

@@ -30,7 +30,7 @@ enum Controller {
 
 /// One terminal.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct ControllingTerminal {
     device: u64,
     controller: Controller,
 }
@@ -41,7 +41,7 @@ pub struct ControllingSessions<'a> {
     /// As it was when it opened the session.
     leader: Process,
     pidfd: &'a PidFd,
-    controlling: Vec<Entry>,
+    controlling: Vec<ControllingTerminal>,
     /// The descendants of the leader. If it is gone, those of the processes that have its masters open.
     descendants: RefCell<Vec<Descendants<'a>>>,
 }
@@ -71,7 +71,7 @@ impl<'a> ControllingSessions<'a> {
     /// Adds a terminal that has no master, or whose master cannot be asked.
     pub(in crate::helper) fn add(&mut self, device: u64) {
         let controller = if devnode::is_pty(device) { Controller::Descendants } else { Controller::Anybody };
-        self.controlling.push(Entry { device, controller });
+        self.controlling.push(ControllingTerminal { device, controller });
     }
 
     /// Adds the terminals behind masters.
@@ -84,7 +84,7 @@ impl<'a> ControllingSessions<'a> {
                 Some(Some(leads)) => Controller::Session(*leads),
                 None => Controller::Descendants,
             };
-            self.controlling.push(Entry { device, controller });
+            self.controlling.push(ControllingTerminal { device, controller });
         }
     }
 
@@ -304,7 +304,9 @@ mod tests {
         let proc = table.proc();
         for pidfd in [&alive, &dead] {
             let mut controlling = ControllingSessions::new(&proc, find(&proc, LEADER), pidfd, &[]);
-            controlling.controlling.push(Entry { device: PTY, controller: Controller::Session(id(110, 0)) });
+            controlling
+                .controlling
+                .push(ControllingTerminal { device: PTY, controller: Controller::Session(id(110, 0)) });
             let holds = |pid| controlling.include(&find(&proc, pid), true);
             assert!(holds(110) && holds(111));
             assert!(!holds(LEADER) && !holds(112) && !holds(200) && !holds(201));
@@ -318,7 +320,9 @@ mod tests {
         let (table, [alive, _]) = (Table::of(&LOGIN), alive_and_dead());
         let proc = table.proc();
         let mut controlling = ControllingSessions::new(&proc, find(&proc, LEADER), &alive, &[]);
-        controlling.controlling.push(Entry { device: PTY, controller: Controller::Session(id(110, 0)) });
+        controlling
+            .controlling
+            .push(ControllingTerminal { device: PTY, controller: Controller::Session(id(110, 0)) });
         let job = find(&proc, 111);
         assert!(controlling.include(&job, false));
         table.add((110, 1, 110, PTY), 7);

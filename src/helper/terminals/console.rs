@@ -36,14 +36,14 @@ impl Console {
 
     /// Asks again. Returns the new answer if it has changed.
     pub fn look(&mut self, offload: &mut Offload) -> Option<bool> {
-        const GRAPHICAL: u8 = 1;
+        const IN_GRAPHICS_MODE: u8 = 1;
         let Terminal { path, id, .. } = &self.terminal;
         let answer = offload.run(|pipe| {
             if let Ok(graphical) = tty::is_graphical(path, *id) {
                 offload::answer(pipe, &[u8::from(graphical)]);
             }
         });
-        let graphical = *answer.first()? == GRAPHICAL;
+        let graphical = *answer.first()? == IN_GRAPHICS_MODE;
         (std::mem::replace(&mut self.graphical, graphical) != graphical).then_some(graphical)
     }
 
