@@ -242,7 +242,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     let assignment = Assignment { login, leader, connection, line: line.words, settings };
     let begun = begin(pamh, &assignment.login);
     begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
-        let refused = libpam::kept(pamh).flatten().filter(|_| goes_on.is_none());
+        let refused = if goes_on.is_none() { libpam::kept(pamh).flatten() } else { None };
         // It is no session of this process's then.
         if let Some(Opened { ticket, .. }) = refused {
             registry::end(ticket);

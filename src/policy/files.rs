@@ -54,7 +54,7 @@ impl Files {
         // If a file exists but cannot be read, the next is not used instead.
         let absent = |e: io::Error| e.kind() == io::ErrorKind::NotFound;
         let main = self.main.iter().find(|path| !fs::symlink_metadata(path).is_err_and(absent));
-        let main = main.or_else(|| self.main.first().filter(|_| self.required));
+        let main = main.or(if self.required { self.main.first() } else { None });
         paths.extend(main.cloned());
         for path in paths {
             let text = self.text(&path).map_err(|fault| vec![fault]);
