@@ -179,7 +179,7 @@ fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
     for _ in 0..ASK_TRIES {
         let Some(pid) = tty::session(&master).ok()? else { return Some(None) };
         let leads = proc.process(pid);
-        // ClientConnection again, because the session may have ended before its leader was read.
+        // Asked again, because the session may have ended before its leader was read.
         if tty::session(&master).is_ok_and(|now| now == Some(pid)) {
             if let Some(leads) = leads {
                 return Some(Some(leads.id));
