@@ -157,6 +157,8 @@ mod tests {
     use std::path::PathBuf;
 
     use nix::sys::resource::{Resource, setrlimit};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::super::settings::{Counted, Kill, OnError};
     use super::super::table::Within;
@@ -333,5 +335,24 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         assert_eq!(faults("message-file=/dev/null", ""), [null]);
         assert_eq!(faults("message-file=/dev/null timeout=off", "a * * * timeout=5m\n"), [null]);
         assert_eq!(faults("", "a * * * timeout=off message-file=/dev/null\n"), [""; 0]);
+    }
+
+    /// An option that may be written on a PAM line and in a rule.
+    const OPTION: &str = "timeout=(1[0-9]|[1-9]0m|off)|warn=([1-9][0-9]?[sm]?(,[1-9]h)?|off)|grace=[0-9]{1,2}|\
+                          notty=([1-9]0|ignore)|kill=(tty|none)|message=\\{user\\} \n?é|onerr=succeed|quiet|debug";
+
+    proptest! {
+        #[test]
+        fn a_helper_accepts_whatever_settings_apply(line in vec(OPTION, 0..4), rule in vec(OPTION, 0..4)) {
+            let mut options = Options::default();
+            let is_rule = rule.iter().all(|word| options.set(word, Within::Rule).is_ok());
+            if let (Ok(line), true) = (Options::of_line(line.iter().map(String::as_str)), is_rule) {
+                let settings = Settings::of(&line, Some(&options));
+                let words = settings.to_words();
+                // A helper is not told what the module alone needs.
+                let told = Settings { on_error: OnError::default(), ..settings };
+                prop_assert_eq!(Settings::of_words(words.iter().map(String::as_str)), Ok(told));
+            }
+        }
     }
 }

@@ -48,7 +48,9 @@ pub fn settings(message: &[u8]) -> Result<Settings, String> {
     let mut args = message.split(|byte| *byte == 0).map(|arg| OsString::from_vec(arg.to_owned()));
     let first = args.next().unwrap_or_default();
     let version = first.to_string_lossy();
-    let version = version.strip_prefix("--protocol=").unwrap_or(&version);
+    let Some(version) = version.strip_prefix("--protocol=") else {
+        return Err("--protocol is missing".to_owned());
+    };
     if version != PROTOCOL.to_string() {
         return Err(unsupported(version));
     }
@@ -65,11 +67,9 @@ pub fn answer(answer: Result<&Settings, &str>) -> Vec<u8> {
 }
 
 /// Reads what [`answer`] wrote.
-fn heard(answer: &[u8]) -> Result<Option<Settings>, String> {
+fn heard(answer: &[u8]) -> Result<Settings, String> {
     match answer.split_first() {
-        // Helpers of older builds do not say what applied before.
-        Some((&TAKEN, [])) => Ok(None),
-        Some((&TAKEN, before)) => settings(before).map(Some).map_err(|_| UNREADABLE.to_owned()),
+        Some((&TAKEN, before)) => settings(before).map_err(|_| UNREADABLE.to_owned()),
         Some((&REFUSED, why)) => Err(String::from_utf8_lossy(why).into_owned()),
         _ => Err(UNREADABLE.to_owned()),
     }
@@ -77,13 +77,12 @@ fn heard(answer: &[u8]) -> Result<Option<Settings>, String> {
 
 const UNREADABLE: &str = "an answer that cannot be read";
 
-/// Gives settings to the helper with this PID and start time. Returns the settings that applied before, or
-/// `None` if the helper's build does not say. `budget` is how long to wait for the answer.
+/// Gives settings to a helper. Returns the settings that applied before. `budget` is how long to wait for the answer.
 ///
 /// # Errors
 ///
 /// Why they do not apply: the helper's reason, or that it did not answer.
-pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Result<Option<Settings>, String> {
+pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Result<Settings, String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let pidfd = PidFd::of(&Proc::default(), helper).ok_or("it has ended")?;
@@ -137,15 +136,13 @@ mod tests {
         #[test]
         fn an_answer_is_heard_as_it_was_given(why in ".*", before in all_settings()) {
             prop_assert_eq!(heard(&answer(Err(&why))), Err(why));
-            prop_assert_eq!(heard(&answer(Ok(&before))), Ok(Some(before)));
+            prop_assert_eq!(heard(&answer(Ok(&before))), Ok(before));
         }
     }
 
     #[test]
     fn what_is_no_answer_is_no_consent() {
-        // As helpers of older builds give it.
-        assert_eq!(heard(b"T"), Ok(None));
-        for bytes in [&b""[..], b"TX", b"X", b"\0"] {
+        for bytes in [&b""[..], b"T", b"TX", b"X", b"\0"] {
             assert!(heard(bytes).is_err(), "{bytes:?}");
         }
     }
@@ -153,7 +150,8 @@ mod tests {
     #[test]
     fn another_protocol_or_too_long_a_message_is_refused() {
         let error = settings(b"--protocol=4\0--grace-ms=0").unwrap_err();
-        assert_eq!(error, format!("protocol 4 is not supported, expected {PROTOCOL}"));
+        assert!(error.starts_with(&format!("protocol 4, expected {PROTOCOL}: ")), "{error}");
+        assert_eq!(settings(PROTOCOL.to_string().as_bytes()), Err("--protocol is missing".to_owned()));
         assert!(settings(&vec![b'x'; MESSAGE_MAX + 1]).unwrap_err().contains("bytes"));
         assert!(settings(b"").is_err());
     }

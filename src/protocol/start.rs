@@ -196,7 +196,7 @@ fn missing(name: &str) -> lexopt::Error {
 /// Says that another protocol cannot be read.
 #[must_use]
 pub fn unsupported(version: &str) -> String {
-    format!("protocol {version} is not supported, expected {PROTOCOL}")
+    format!("protocol {version}, expected {PROTOCOL}: module, helper and command must have the same version")
 }
 
 #[cfg(test)]
@@ -280,7 +280,10 @@ pub(crate) mod tests {
     #[test]
     fn another_protocol_is_refused_by_name() {
         let error = Assignment::from_args(["--protocol=1", "--from-the-past"]).unwrap_err();
-        assert_eq!(error.to_string(), "protocol 1 is not supported, expected 5");
+        assert_eq!(
+            error.to_string(),
+            "protocol 1, expected 5: module, helper and command must have the same version"
+        );
     }
 
     #[test]

@@ -3,19 +3,17 @@
 use crate::policy::Settings;
 use crate::policy::table::{OPTIONS, Within};
 
-/// Describes the settings that apply now, with the old value of each setting that has changed. `before` is `None` if
-/// the old settings are not known.
+/// Describes the settings that apply now, with the old value of each setting that has changed.
 #[must_use]
-pub fn text(before: Option<&Settings>, after: &Settings) -> String {
-    let (now, then) = (values(after), before.map(values));
+pub fn text(before: &Settings, after: &Settings) -> String {
+    let (now, then) = (values(after), values(before));
     let mut parts = Vec::new();
-    for (at, (name, value)) in now.iter().enumerate() {
-        let was = then.as_ref().and_then(|then| then.get(at)).map(|(_, was)| was);
-        match was.filter(|was| *was != value) {
-            Some(was) => parts.push(format!("{name}={value} (was {was})")),
+    for ((name, value), (_, was)) in now.iter().zip(&then) {
+        if was != value {
+            parts.push(format!("{name}={value} (was {was})"));
+        } else if matches!(*name, "timeout" | "kill") {
             // These two are always shown: they say when the session is ended, and what of it.
-            None if matches!(*name, "timeout" | "kill") => parts.push(format!("{name}={value}")),
-            None => {}
+            parts.push(format!("{name}={value}"));
         }
     }
     let mut text = parts.join(" ");
@@ -23,8 +21,7 @@ pub fn text(before: Option<&Settings>, after: &Settings) -> String {
     if let Some(rule) = &rule {
         text.push_str(&format!(", {}", rule.escape_debug()));
     }
-    let same_rule = |before: &Settings| before.rule.as_ref().map(ToString::to_string) == rule;
-    if before.is_some_and(same_rule) && then.as_ref() == Some(&now) {
+    if before.rule.as_ref().map(ToString::to_string) == rule && then == now {
         text.push_str(", nothing changed");
     }
     text
@@ -52,12 +49,11 @@ mod tests {
     fn changes_are_shown_and_timeout_and_kill_always() {
         let before = settings("timeout=1h kill=none grace=5s", None);
         let after = settings("timeout=40s kill=none grace=5s", Some("/f:3"));
-        assert_eq!(text(Some(&before), &after), "timeout=40s (was 1h) warn=20s (was 1m) kill=none, /f:3");
+        assert_eq!(text(&before, &after), "timeout=40s (was 1h) warn=20s (was 1m) kill=none, /f:3");
         let after = settings("timeout=1h grace=5s quiet", None);
-        assert_eq!(text(Some(&before), &after), "timeout=1h kill=session (was none) quiet=yes (was no)");
-        assert_eq!(text(Some(&before), &before), "timeout=1h kill=none, nothing changed");
-        assert_eq!(text(None, &after), "timeout=1h kill=session");
+        assert_eq!(text(&before, &after), "timeout=1h kill=session (was none) quiet=yes (was no)");
+        assert_eq!(text(&before, &before), "timeout=1h kill=none, nothing changed");
         let after = settings("timeout=off notty=1h", None);
-        assert!(text(Some(&before), &after).starts_with("timeout=off (was 1h) "));
+        assert!(text(&before, &after).starts_with("timeout=off (was 1h) "));
     }
 }

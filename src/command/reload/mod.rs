@@ -103,7 +103,7 @@ impl Reloaded {
         };
         match reload::hand_over(helper.id, &settings, REPLY_BUDGET) {
             Ok(before) => {
-                self.text.push_str(&format!("{who}: {}\n", changes::text(before.as_ref(), &settings)));
+                self.text.push_str(&format!("{who}: {}\n", changes::text(&before, &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
             Err(_) if is_gone(helper.id) => self.text.push_str(&format!("{who}: has ended\n")),
