@@ -339,8 +339,8 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
 
     /// An option that may be written on a PAM line and in a rule. There are few values, so that limits and warnings
     /// are often the same.
-    const OPTION: &str = "timeout=(10|11|20|10m|off)|warn=(5|10|11|20|10m|20,5|off)|grace=[0-9]{1,2}|notty=(20|ignore)|\
-                          kill=(tty|none)|message=\\{user\\} \n?é|onerr=succeed|quiet|debug";
+    const OPTION: &str = "timeout=(10|11|20|10m|off)|warn=(5|10|11|20|10m|20,5|off)|(grace=[0-9]{1,2}|notty=(20|ignore)|\
+                          kill=(tty|none)|message=\\{user\\} \n?é|onerr=succeed|quiet|debug)";
 
     proptest! {
         #[test]
