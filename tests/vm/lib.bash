@@ -102,18 +102,19 @@ login() {
 }
 # logins NAME:USER...: opens several. Enter is pressed at those that are open, so that none falls idle meanwhile.
 logins() {
-	local one name names=() presser=
+	local one name names=() presser
 	next_login
 	for one; do
+		presser=
+		if [ ${#names[@]} != 0 ]; then
+			while sleep 2; do for name in "${names[@]}"; do keys "$name" '\n'; done; done &
+			presser=$!
+		fi
 		connect "${one%:*}" "${one#*:}"
 		ready "${one%:*}"
 		if [ -n "$presser" ]; then kill "$presser" 2>/dev/null || :; fi
 		names+=("${one%:*}")
-		for name in "${names[@]}"; do keys "$name" '\n'; done
-		while sleep 2; do for name in "${names[@]}"; do keys "$name" '\n'; done; done &
-		presser=$!
 	done
-	kill "$presser" 2>/dev/null || :
 	for name in "${names[@]}"; do keys "$name" '\n'; done
 	flock -u 7
 }
