@@ -70,12 +70,23 @@ attended() {
 	local name=$1 outcome=0 presser
 	shift
 	if [ -z "${IN[$name]:-}" ]; then "$@"; return; fi
-	while sleep 2; do keys "$name" '\n'; done &
-	presser=$!
+	pressing "$name"
+	presser=$PRESSER
 	"$@" || outcome=$?
 	kill "$presser" 2>/dev/null || :
 	keys "$name" '\n'
 	return $outcome
+}
+# pressing NAME...: presses Enter at these terminals every two seconds, in the background. PRESSER is its PID.
+pressing() {
+	local at_exit name
+	# The loop must not have this shell's trap for its exit, which ends the case. If it is killed right after its fork, it
+	# would run that trap.
+	at_exit=$(trap -p EXIT)
+	trap - EXIT
+	while sleep 2; do for name; do keys "$name" '\n'; done; done &
+	PRESSER=$!
+	eval "$at_exit"
 }
 # shown NAME REGEX: waits for new text that matches on the screen, where an idle session would end before a slow machine
 # has answered. So Enter is pressed every two seconds after the first four.
@@ -107,8 +118,8 @@ logins() {
 	for one; do
 		presser=
 		if [ ${#names[@]} != 0 ]; then
-			while sleep 2; do for name in "${names[@]}"; do keys "$name" '\n'; done; done &
-			presser=$!
+			pressing "${names[@]}"
+			presser=$PRESSER
 		fi
 		connect "${one%:*}" "${one#*:}"
 		ready "${one%:*}"
