@@ -1,4 +1,4 @@
-//! What libpam calls, and what it gets for an answer.
+//! The functions that libpam calls, and what they return.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -30,7 +30,8 @@ impl PamHooks for IdleWatchdog {
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        // It does not know who may come in: PAM_SUCCESS of a `sufficient` line would let anybody in.
+        // PAM_SUCCESS must not be returned here: this module does not know who may log in, and a `sufficient`
+        // line would let anybody in.
         match session::preflight(pamh, &args) {
             Ok(()) => PamResultCode::PAM_IGNORE,
             Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_IGNORE),
@@ -50,8 +51,8 @@ impl PamHooks for IdleWatchdog {
     }
 }
 
-/// What libpam gets for a login that cannot be guarded: `unguarded`, where it goes on all the same. Either
-/// is on record.
+/// What libpam gets for a login that cannot be guarded: `unguarded` if the login goes on all the same. Both
+/// cases go on record.
 fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamResultCode {
     log(pamh, &refusal.record);
     let Some(reason) = refusal.goes_on else { return refusal.code };
@@ -59,7 +60,7 @@ fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamR
     unguarded
 }
 
-/// A line of another type is a mistake. Ignoring it could let somebody in: it fails.
+/// Fails a line of another type, because it is a mistake. To ignore it could let somebody in.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
     let error = format!("a line of type {kind} is a mistake: this module is for session and account lines");
     log(pamh, &Login::of(pamh).record(Event::Error).with(Key::Error, error));

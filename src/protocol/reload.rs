@@ -20,15 +20,15 @@ use crate::sys::clock::{Moment, from_duration, poll_until};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
-/// The longest message, in bytes: one packet.
+/// The longest message, in bytes. It fits into one packet.
 pub const MESSAGE_MAX: usize = 16 * 1024;
 
-/// First byte of an answer: the new settings apply. Those that applied before follow, as [`message`] writes them.
+/// First byte of an answer: the new settings apply. The settings that applied before follow, as in [`message`].
 const TAKEN: u8 = b'T';
 /// First byte of an answer: the new settings do not apply. The reason follows.
 const REFUSED: u8 = b'R';
 
-/// Settings as a message: the protocol and [`start::settings_args`], separated by NUL.
+/// Settings as a message: the protocol version and [`start::settings_args`], separated by NUL.
 #[must_use]
 pub fn message(settings: &Settings) -> Vec<u8> {
     let mut args = vec![format!("--protocol={PROTOCOL}")];
@@ -40,7 +40,7 @@ pub fn message(settings: &Settings) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// What is wrong with it. Then nothing of it applies.
+/// The message is malformed. Then no part of it applies.
 pub fn settings(message: &[u8]) -> Result<Settings, String> {
     if message.len() > MESSAGE_MAX {
         return Err(format!("a message of more than {MESSAGE_MAX} bytes"));
@@ -78,11 +78,11 @@ fn heard(answer: &[u8]) -> Result<Option<Settings>, String> {
 const UNREADABLE: &str = "an answer that cannot be read";
 
 /// Gives settings to the helper with this PID and start time. Returns the settings that applied before, or
-/// `None` if the helper's build does not say. `budget` is how long to wait for the answer.
+/// `None` if the helper is too old to tell. `budget` is how long to wait for the answer.
 ///
 /// # Errors
 ///
-/// Why they do not apply: the helper's reason, or that it did not answer.
+/// The reason why the settings do not apply: the helper gave it, or the helper did not answer.
 pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Result<Option<Settings>, String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let due = Moment::now().mono.saturating_add(from_duration(budget));
@@ -97,7 +97,7 @@ pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Resul
         return Err("it gave no answer in time; its records may say why".to_owned());
     }
     let mut answer = [0; MESSAGE_MAX];
-    // The helper may have answered and ended right after that. The answer counts.
+    // The helper may have answered and then ended. The answer counts.
     match ours.recv(&mut answer) {
         Ok(length) => heard(answer.get(..length).unwrap_or_default()),
         Err(_) => Err("it has ended".to_owned()),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_no_consent() {
-        // As helpers of older builds give it.
+        // Helpers of older builds answer like this.
         assert_eq!(heard(b"T"), Ok(None));
         for bytes in [&b""[..], b"TX", b"X", b"\0"] {
             assert!(heard(bytes).is_err(), "{bytes:?}");
