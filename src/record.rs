@@ -126,9 +126,9 @@ named! {
         Uid = "uid",
         /// The client's host.
         Rhost = "rhost",
-        /// logind's id of the session.
+        /// logind's ID of the session.
         Session = "session",
-        /// The kernel's audit id of the session, under auditd's name for it.
+        /// The audit ID of the session. auditd uses this name for it.
         Ses = "ses",
         /// The terminals.
         Tty = "tty",
@@ -154,13 +154,13 @@ named! {
         TerminalsBy = "terminals-by",
         /// How the session's processes are found.
         MembersBy = "members-by",
-        /// Whether the client's connection tells when the client was last heard.
+        /// Whether the client's connection tells when the client last sent data.
         Witness = "witness",
         /// How many seconds remain until the end.
         Remaining = "remaining",
         /// The setting `quiet`: nothing was written on the terminals.
         Quiet = "quiet",
-        /// The terminals that did not take the text.
+        /// The terminals that did not show the text.
         NotShown = "not-shown",
         /// How many processes are ended.
         Members = "members",
@@ -176,13 +176,13 @@ named! {
         Denied = "denied",
         /// How many forged time stamps were not believed.
         Disbelieved = "disbelieved",
-        /// A process may have been missed.
+        /// Whether a process may have been missed.
         Incomplete = "incomplete",
         /// The PIDs that outlived SIGKILL, or 0.
         Survivors = "survivors",
         /// The command names of the processes that are ended.
         Processes = "processes",
-        /// `none`: what the leader left is not ended.
+        /// `none` if the processes that the leader left are not ended.
         Action = "action",
         /// What is wrong with a terminal's time stamp.
         Stamp = "stamp",
@@ -202,7 +202,7 @@ named! {
         Line = "line",
         /// The column with the mistake.
         Column = "column",
-        /// How many mistakes there are, of which this is the first.
+        /// The number of mistakes. The record shows the first.
         Faults = "faults",
         /// What guards the session while the policy is broken.
         Fallback = "fallback",
@@ -210,7 +210,7 @@ named! {
         Helper = "helper",
         /// Why the session is not watched.
         Reason = "reason",
-        /// In how many seconds the next look comes.
+        /// The seconds until the next look.
         Next = "next",
     }
 }

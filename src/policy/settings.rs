@@ -16,7 +16,7 @@ pub enum Kill {
     Tty,
     /// The leader and its connection.
     Connection,
-    /// None. A record says which processes would have been ended.
+    /// No process. A record says which processes would have been ended.
     None,
 }
 

@@ -212,7 +212,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "message-file",
         value: Some("PATH"),
         setting: "message",
-        about: "the file that holds the text of the warning",
+        about: "the file with the text of the warning",
         allowed: NOT_HELPER,
         read: |to, text| path(text).map(|path| to.message_file = Some(path)),
         get: |of| Value::Path(of.message_file.as_deref()),

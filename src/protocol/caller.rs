@@ -36,7 +36,7 @@ impl Caller {
     fn take(proc: &Proc, came: &Received) -> Result<Self, String> {
         let sender = PidFd::open(came.sender).map_err(|e| format!("process {}: {e}", came.sender))?;
         if proc.uids(came.sender).is_none_or(|(_, effective)| effective != 0) {
-            return Err(format!("process {} is not root's", came.sender));
+            return Err(format!("process {} does not run as root", came.sender));
         }
         let socket = sender
             .duplicate(came.value)

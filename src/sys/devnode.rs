@@ -90,7 +90,7 @@ impl Node {
     pub fn hold(path: &Path, id: DeviceId) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).custom_flags(O_PATH | O_CLOEXEC).open(path)?;
         if of_file(&file)?.0 != id {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "another device stands there now"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another device is there now"));
         }
         Ok(Self(file))
     }
@@ -117,7 +117,7 @@ impl Node {
 pub fn open(path: &Path, id: DeviceId, options: &mut OpenOptions) -> io::Result<File> {
     let file = options.custom_flags(O_NOCTTY | O_NONBLOCK | O_CLOEXEC).open(path)?;
     if of_file(&file)?.0 != id {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "another device stands there now"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "another device is there now"));
     }
     Ok(file)
 }

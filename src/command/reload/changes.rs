@@ -13,7 +13,7 @@ pub fn text(before: Option<&Settings>, after: &Settings) -> String {
         let was = then.as_ref().and_then(|then| then.get(at)).map(|(_, was)| was);
         match was.filter(|was| *was != value) {
             Some(was) => parts.push(format!("{name}={value} (was {was})")),
-            // These two are always shown: they say when the session is ended, and what of it.
+            // These two are always shown, because they say when the session is ended and which processes.
             None if matches!(*name, "timeout" | "kill") => parts.push(format!("{name}={value}")),
             None => {}
         }
@@ -30,10 +30,10 @@ pub fn text(before: Option<&Settings>, after: &Settings) -> String {
     text
 }
 
-/// Every setting that a helper is told, with its value for people.
+/// All settings that a helper gets, with their values for people.
 fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     let told = OPTIONS.iter().filter(|option| option.is_allowed(Within::Helper));
-    // A helper is told the text and not the file it came from.
+    // The helper gets the text and not the file from which it came.
     let settings = Settings { message_file: None, ..settings.clone() };
     told.map(|option| (option.name, (option.get)(&settings).text())).collect()
 }
