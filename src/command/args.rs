@@ -70,7 +70,7 @@ const SERVICE: &str = "sshd";
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The command line is wrong. The error says why.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(args);
     match parser.next()? {

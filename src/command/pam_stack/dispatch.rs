@@ -6,7 +6,7 @@
 use super::control::{Code, ControlAction};
 use super::stack::{Entry, Runs};
 
-/// What happened when a stack ran.
+/// What happened while a stack ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The code that the application gets.
