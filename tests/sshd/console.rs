@@ -1,4 +1,4 @@
-//! login(1) on a console: the terminal is the leader's own.
+//! login(1) on a console. The terminal is the leader's own.
 
 use crate::promise::*;
 use crate::support::sshd::Sshd;

@@ -1,4 +1,4 @@
-//! 16: what the helper holds, and that sshd is as it was before.
+//! The state of the helper, and that it leaves sshd unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,8 +18,8 @@ use crate::support::log::Line;
 use crate::support::process::{self, Process, wait_some};
 use crate::support::sshd::{Builder, Sshd};
 
-/// Does what pam_systemd and logind do: moves the leader into a scope of its own. Runs from
-/// pam_exec, whose parent is the leader.
+/// Moves the leader into its own scope, as pam_systemd and logind do. It runs from pam_exec, whose parent is
+/// the leader.
 const MAKE_SCOPE: &str = r#"#!/bin/sh
 set -eu
 [ "$PAM_TYPE" = open_session ] || exit 0
@@ -76,7 +76,7 @@ fn the_helper_holds_nothing_of_the_session() {
     assert_eq!(helper.tty, 0);
     assert_eq!(helper.sid, helper.pid, "a session of its own");
     assert_ne!(helper.ppid, leader.pid);
-    // Behind the name's bracket come state, ppid and so on; the niceness is the 17th.
+    // After the bracket of the name come the state, the parent and so on. The niceness is the 17th.
     let stat = helper.text("stat");
     assert_eq!(stat.rsplit(") ").next().unwrap().split(' ').nth(16), Some("-20"), "{stat}");
     let autogroup = || helper.text("autogroup").trim_end().ends_with(" nice -20").then_some(());
@@ -92,7 +92,7 @@ fn the_helper_holds_nothing_of_the_session() {
             | "anon_inode:[signalfd]"
             | "anon_inode:[eventpoll]"
             | "anon_inode:[eventfd]" => {}
-            // To the log daemon, its own.
+            // This is the helper's own socket to the log daemon.
             socket if socket.starts_with("socket:[") => {
                 assert!(!of_the_leader.contains(&link), "{socket} is the leader's");
                 let inode = socket.trim_start_matches("socket:[").trim_end_matches(']');
@@ -130,7 +130,7 @@ fn a_process_that_picks_an_audit_id_is_not_spared() {
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }
 
-/// The record that a session of this user's is none of ours.
+/// The record that a session of this user is skipped.
 fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
     move |line| {
         let text = format!("reason=\"{because}\"");
@@ -146,10 +146,10 @@ fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
     ] {
         let sshd = with_scope(Sshd::with(OPTIONS).nested(OPTIONS));
         sshd.script("logind", &format!("UID=0\nREMOTE=0\n{kind}\n"));
-        // In place of a display manager; from a remote host it is watched itself.
+        // su plays the part of a display manager. A session from a remote host is watched itself.
         let root = sshd.login("root");
         sshd.log.wait_for_event("armed", "root", SOON);
-        // As in a terminal's window.
+        // This is like a shell in the window of a terminal emulator.
         root.type_line("su bob");
         sshd.log.wait_for("the exception", not_ours("bob", because), SOON);
         assert_eq!(sshd.helpers().len(), 1);
@@ -187,8 +187,8 @@ fn what_a_user_calls_himself_exempts_nobody() {
     assert_ended_on_time(&sshd, &alice);
 }
 
-/// What PAM modules may spoil in the process that calls them. Numbers of sockets, pipes and
-/// terminals differ from login to login.
+/// The state that PAM modules may change in the process that calls them. Numbers of sockets, pipes and
+/// terminals differ between logins.
 fn leaders_state(sshd: &Sshd) -> BTreeMap<&'static str, String> {
     let leader = sshd.leader();
     let digits = |c: char| c.is_ascii_digit();
@@ -234,7 +234,8 @@ fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }
 
-/// The real control groups of this machine, in a place of the test's own: other tests have watchdogs, too.
+/// The real control groups of this machine, in the test's own directory, because other tests have watchdogs,
+/// too.
 fn own_hierarchy(name: &str) -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let is_hierarchy = |line: &&str| line.contains(" cgroup2 ") || line.contains("name=systemd");
@@ -244,14 +245,14 @@ fn own_hierarchy(name: &str) -> PathBuf {
     folder
 }
 
-/// Does something in a child of ours, which may move to other control groups; how it went.
+/// Does something in a child, which may move to other control groups. Returns the child.
 fn in_child(work: impl FnOnce() -> bool) -> Pid {
-    // SAFETY: the child makes system calls, and leaves without running anything of its parent's.
+    // SAFETY: the child makes system calls, and exits without running code of its parent.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(false);
-            // SAFETY: _exit takes an integer and does not come back.
+            // SAFETY: _exit takes an integer and does not return.
             unsafe { libc::_exit(i32::from(!done)) }
         }
     }
@@ -269,7 +270,7 @@ fn the_last_helper_removes_the_control_group() {
     let (above, folder) = (&above, &folder);
     let (other_is_in, leave) = (pipe().unwrap(), pipe().unwrap());
     let other = in_child(|| {
-        // So that it does not wait for ever if this test fails.
+        // The descriptor is closed, so that the child does not wait forever if this test fails.
         close(leave.1.as_raw_fd()).unwrap();
         let entered = enter(folder).is_ok();
         write(&other_is_in.1, b"x").unwrap();
@@ -281,7 +282,7 @@ fn the_last_helper_removes_the_control_group() {
     assert_done(in_child(|| {
         let entered = enter(folder).is_ok();
         remove_if_alone(above, folder);
-        // Somebody else is in it, and so are we.
+        // Another process is in it, and this one, too.
         let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap();
         entered && inside.lines().count() == 2
     }));
@@ -299,7 +300,7 @@ fn whoever_enters_the_control_group_as_another_removes_it_gets_in() {
             (0..200).all(|_| {
                 let entered = enter(&folder).is_ok();
                 remove_if_alone(&above, &folder);
-                // One that was not alone goes, too.
+                // A process that was not alone leaves, too.
                 entered && fs::write(above.join("cgroup.procs"), "0").is_ok()
             })
         })

@@ -25,14 +25,14 @@ deploy                      sshd   *      10.0.0.0/8   timeout=off
 /// Debian's modules whose daemons do not run here.
 const DIRECTORIES: [&str; 3] = ["sss", "ldap", "winbind"];
 
-/// A mount namespace in which the command asks other name services than the machine's.
+/// A mount namespace in which the command asks other name services than those of the machine.
 struct Machine {
     folder: PathBuf,
     modules: PathBuf,
 }
 
 impl Machine {
-    /// One that asks these.
+    /// Starts one with these name services.
     fn with(test: &str, services: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("idle-watchdog-names-{}-{test}", std::process::id()));
         fs::create_dir_all(folder.join("lib")).unwrap();
@@ -41,7 +41,7 @@ impl Machine {
         Self { folder, modules: name_services() }
     }
 
-    /// One that has a service of ours besides its files.
+    /// Starts one that has a service of ours besides its files.
     fn counting(test: &str) -> Self {
         let mut machine = Self::with(test, "files counting");
         let define = |name: &str, file: &str| format!("-D{name}=\"{}\"", machine.folder.join(file).display());
@@ -57,7 +57,7 @@ impl Machine {
         machine
     }
 
-    /// Runs `idle-watchdog check --file -` with this policy: what it says, all of it, and its exit status.
+    /// Runs `idle-watchdog check --file -` with this policy. Returns all its output and its exit status.
     fn check(&self, policy: &str, args: &[&str]) -> (String, Option<i32>) {
         let mounts = "mount --bind \"$1/nsswitch.conf\" /etc/nsswitch.conf
                       mount --bind \"$1/lib\" /var/lib
@@ -85,7 +85,7 @@ impl Drop for Machine {
     }
 }
 
-/// The arguments that ask about a login of this user.
+/// The arguments of `check` for a login of this user.
 fn login(user: &str) -> [&str; 4] {
     ["--line", "timeout=1h", "--user", user]
 }
@@ -122,7 +122,7 @@ fn a_directory_that_is_down_refuses_no_login() {
 #[test]
 fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told() {
     let machine = Machine::with("dead", "files sss");
-    // A daemon that died leaves its socket behind: sss then says that the connection is refused.
+    // A daemon that died leaves its socket behind. sss then says that the connection is refused.
     let pipes = machine.folder.join("lib/sss/pipes");
     fs::create_dir_all(&pipes).unwrap();
     drop(UnixListener::bind(pipes.join("nss")).unwrap());
@@ -132,7 +132,7 @@ fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told(
     let (said, code) = machine.check(EXAMPLE, &[]);
     let says = "-:1:1: name services cannot look up the group no-such-group: ECONNREFUSED";
     assert!(code == Some(2) && said.contains(says), "{said}");
-    // Whom an earlier rule decides about, and who is known to be a member, does not depend on it.
+    // If an earlier rule decides, or the user is known to be a member, the answer does not matter.
     for user in ["root", "daemon"] {
         let (said, code) = machine.check(EXAMPLE, &login(user));
         assert!(code == Some(0) && said.contains("rule      -:1\n"), "{said}");
@@ -147,7 +147,7 @@ fn a_group_is_asked_about_once_however_many_rules_name_it() {
     let (said, code) = machine.check(policy, &[&login("nobody")[..], &["--json"]].concat());
     assert_eq!(code, Some(0), "{said}");
     let asked = fs::read_to_string(machine.folder.join("asked")).unwrap();
-    // The first two, because `check` wants to know whether the names are known at all.
+    // The first two come first, because `check` asks whether the names are known at all.
     let known = ["group far-away", "group none"];
     let decision = ["group far-away", "groups nobody", "group none"];
     assert_eq!(asked.lines().collect::<Vec<_>>(), [&known[..], &decision].concat(), "{said}");
@@ -211,7 +211,7 @@ fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
         let armed =
             sshd.log.wait_for("armed", |line| line.is("armed") && line.field("limit") == Some(limit), SOON);
         assert_eq!(armed.field("uid"), Some(&*uid.to_string()), "{}", armed.text);
-        // A reload decides anew by what the helper was told.
+        // A reload decides again, with what the helper was told.
         let helper = sshd.helper().pid;
         let mut found = running::helpers().into_iter();
         let told = found.find(|found| found.id.pid.as_raw() == helper).unwrap().told.unwrap();

@@ -1,4 +1,4 @@
-//! New settings for sessions that are watched already.
+//! New settings for sessions that are already watched.
 
 use std::os::fd::AsRawFd;
 
@@ -26,7 +26,7 @@ fn settings(words: &str) -> Settings {
     Settings { rule: Some("idle_watchdog.conf:3".parse().unwrap()), ..Settings::of(&line, None) }
 }
 
-/// As `reload` wants to know it.
+/// The process as `reload` names it.
 fn id(helper: &Process) -> ProcId {
     let started = i64::try_from(helper.started).unwrap() * (SECOND / 100);
     ProcId { pid: Pid::from_raw(helper.pid), started: Started(started) }
@@ -36,8 +36,8 @@ fn give(helper: &Process, words: &str) -> Result<(), String> {
     reload::hand_over(id(helper), &settings(words), BUDGET).map(drop)
 }
 
-/// What the administrator's command does for this sshd's sessions and no others: its files are seen in a
-/// mount namespace of its own.
+/// Does what the administrator's command does, for this sshd's sessions only, because its files are in a mount
+/// namespace.
 fn reload_sessions(sshd: &Sshd) -> Reloaded {
     let namespace = std::fs::File::open(sshd.daemon().file("ns/mnt")).unwrap();
     let ours: Vec<ProcId> = sshd.helpers().iter().map(id).collect();
@@ -54,7 +54,7 @@ fn reload_sessions(sshd: &Sshd) -> Reloaded {
     std::thread::spawn(call).join().unwrap()
 }
 
-/// Has other lines stand in the place of ours, as the administrator changes them.
+/// Replaces our lines, as an administrator changes them.
 fn change_line(sshd: &Sshd, old: &str, new: &str) {
     let path = sshd.dir.join("etc/pam.d/sshd");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -69,7 +69,7 @@ fn a_changed_pam_line_holds_for_sessions_that_are_open() {
     change_line(&sshd, "timeout=1h kill=none debug", OPTIONS);
     let Reloaded { text, problems, code } = reload_sessions(&sshd);
     assert_eq!((problems, code), (vec![], 0));
-    // As its records name it.
+    // The command names the session as its records do.
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
     let ids = ["session", "ses"].map(|key| armed.field(key).map(|id| format!("{key}={id}")));
     let name = format!("alice by sshd, {}: ", ids.into_iter().flatten().collect::<Vec<_>>().join(" "));
@@ -126,7 +126,7 @@ fn who_is_past_the_new_limit_gets_the_whole_warning() {
     assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
 }
 
-/// What a job did before the rule asked for processor time is not known.
+/// It is not known what a job did before the settings asked for processor time.
 #[test]
 fn a_job_that_counts_from_now_on_is_not_ended_for_what_was_before() {
     let sshd = Sshd::with(LONG).start();
@@ -158,7 +158,8 @@ fn a_call_that_is_broken_changes_nothing() {
     let alice = sshd.login("alice");
     let helper = sshd.helper();
     let pidfd = PidFd::open(Pid::from_raw(helper.pid)).unwrap();
-    // No such descriptor, one that is no socket, one that brings nothing, one that brings nonsense.
+    // These are no descriptor, one that is not a socket, one without a message, and one with a malformed
+    // message.
     pidfd.queue(RELOAD_SIGNAL, 100_000).unwrap();
     sshd.log.wait_for_event("error", "alice", SOON);
     let null = std::fs::File::open("/dev/null").unwrap();
@@ -200,7 +201,7 @@ fn who_is_not_root_cannot_call() {
     let helper = sshd.helper();
     let uid = Uid::from_raw(sshd.uid("alice"));
     let call = move || {
-        // This thread's ids alone, and its privileges with them.
+        // Only this thread changes its IDs and loses its privileges.
         // SAFETY: setresuid takes three integers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
@@ -219,7 +220,7 @@ fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
     let alice = sshd.login("alice");
     let helper = sshd.helper();
     let uid = Uid::from_raw(sshd.uid("alice"));
-    // As a su has it that took the number of a reload that gave up waiting.
+    // A su may have such a socket if it got the PID of a reload that gave up waiting.
     let made = std::thread::spawn(move || {
         // SAFETY: setresuid takes three integers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };

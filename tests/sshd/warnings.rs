@@ -1,4 +1,4 @@
-//! `warn=` as a list, and the administrator's own words.
+//! `warn=` with several values, and the administrator's own text.
 
 use crate::promise::*;
 use crate::support::sshd::Sshd;
@@ -50,7 +50,7 @@ fn the_administrators_words_are_shown_and_each_terminal_is_named() {
         alice.screen()
     );
     assert!(alice.shows(" of 10s\r"), "{}", alice.screen());
-    // The frame is the built-in text's, and the reason stays.
+    // The text has the same frame as the built-in one, and the reason for the end is still shown.
     alice.expect(ENDED_TEXT, SOON);
     assert!(!alice.shows(WARNING_TEXT), "{}", alice.screen());
 }

@@ -1,15 +1,15 @@
-//! Activity that nobody's keys made.
+//! Activity without keys.
 
 use crate::promise::*;
 use crate::support::client::Client;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs};
 
-/// Doubtful stamps are credited that often in a session.
+/// How many doubtful stamps of a session are believed.
 const CREDITS: u32 = 3;
 
-/// Reads a pty of the user's own for ever and types into it itself. With a number, a pty of
-/// that number. `automaton MASTER SLAVES [NUMBER]`
+/// Reads a pty of the user's own all the time and types into it itself. With a number, it is a pty of that
+/// number. `automaton MASTER SLAVES [NUMBER]`
 pub const AUTOMATON: &str = r#"#!/usr/bin/perl
 use POSIX ();
 my ($ptmx, $slaves, $wanted) = @ARGV;
@@ -36,7 +36,7 @@ print "automaton at $number\n";
 while (1) { syswrite $masters[-1], "\n"; sleep 1 }
 "#;
 
-/// Sets the terminal's time of reading once a second.
+/// Sets the terminal's read time once a second.
 const TOUCHES: &str = "t=$(tty); while sleep 1; do touch -a $t; done &";
 
 #[test]
@@ -58,8 +58,8 @@ fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_mor
     let alice = Client::on_terminal(command);
     alice.wait_for_first_shell();
     alice.run(TOUCHES);
-    // A credited stamp may be as late as the look that sees it. Then the end waits for a key that proves
-    // itself, at most 18 s from the warning on.
+    // A believed stamp may be as late as the look that sees it. Then the end waits for a proven key, at most 18
+    // s after the warning.
     let waits = secs(18) - WARN;
     let deadline = gone_by(alice.last_key()) + CREDITS * LATEST + waits;
     assert_no_process_left(&sshd, "alice", deadline);
@@ -73,7 +73,7 @@ fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_mor
 #[test]
 fn a_stamp_in_the_future_buys_nothing() {
     let town = Town::awake();
-    // After the last key, as reading one sets the stamp right, and after the first look.
+    // This is after the last key, because reading a key corrects the stamp, and after the first look.
     town.alice.run("(sleep 8; touch -a -d 2099-01-01 $(tty)) &");
     let log = town.sshd.log.clone();
     town.assert_promise();
