@@ -41,7 +41,7 @@ pub fn start(folder: &Path, service: &str, user: Option<&str>) -> *mut c_void {
     let folder = CString::new(folder.as_os_str().as_bytes()).unwrap();
     let conversation = Conversation { talk: None, data: ptr::null_mut() };
     let mut handle = ptr::null_mut();
-    // SAFETY: terminated strings (no user is a null pointer), and a conversation that libpam copies.
+    // SAFETY: the strings are terminated (no user is a null pointer), and libpam copies the conversation.
     let code = unsafe {
         let user = user.as_ref().map_or(ptr::null(), |user| user.as_ptr());
         pam_start_confdir(service.as_ptr(), user, &raw const conversation, folder.as_ptr(), &raw mut handle)
