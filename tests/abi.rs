@@ -100,7 +100,7 @@ fn the_command_needs_no_libpam() {
 }
 
 #[test]
-fn the_module_names_the_helpers_place() {
+fn the_module_contains_the_helpers_path() {
     let text = std::fs::read(built(MODULE)).unwrap();
     let place = b"/pam_idle_watchdog_helper";
     assert!(text.windows(place.len()).any(|window| window == place));

@@ -39,7 +39,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_installed_can_be_taken_away() {
+fn an_installation_can_be_removed() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
     let _ = fs::remove_dir_all(&folder);
     make("install", &folder, &[]);

@@ -167,7 +167,7 @@ fn argument(word: &str) -> String {
 }
 
 #[test]
-fn a_line_that_cannot_be_read_fails_and_the_log_names_the_word() {
+fn a_line_that_cannot_be_read_fails_and_the_log_names_the_argument() {
     for (line, word) in BAD_LINES {
         let (code, logged) = Stack::session("sshd", line).open();
         assert_eq!(code, PAM_SERVICE_ERR, "{line}");
@@ -198,7 +198,7 @@ fn with_onerr_succeed_it_does_not_fail_and_is_logged_all_the_same() {
 }
 
 #[test]
-fn nothing_is_read_from_a_bad_line_but_onerr() {
+fn only_onerr_is_read_from_a_bad_line() {
     // Not even that the session is skipped or exempt.
     for (service, line) in [("cron", "bogus"), ("sshd", "timeout=off bogus")] {
         assert_eq!(Stack::session(service, line).open().0, PAM_SERVICE_ERR, "{service} {line}");
@@ -320,7 +320,7 @@ fn the_pam_environment_exempts_nobody() {
 }
 
 #[test]
-fn closing_succeeds_whatever_was_before() {
+fn closing_succeeds_whatever_happened_before() {
     for words in ["timeout=15m", "timeout=off", "bogus"] {
         let (code, logged) = Stack::session("sshd", words).call(pam_close_session, 0);
         assert_eq!((code, logged), (PAM_SUCCESS, vec![]), "{words}");
@@ -374,14 +374,14 @@ fn assert_account_ignored(service: &str, words: &str, errors: usize) {
 }
 
 #[test]
-fn the_account_line_leaves_alone_whom_the_session_line_does() {
+fn the_account_line_skips_the_same_logins_as_the_session_line() {
     assert_account_ignored("cron", "timeout=15m", 0);
     // The session line writes the record about this.
     assert_account_ignored("sshd", "timeout=off", 0);
 }
 
 #[test]
-fn the_account_line_lets_nobody_in_whom_another_keeps_out() {
+fn the_account_line_lets_nobody_in_whom_another_module_refuses() {
     // The helper may be installed or not. Even if a login would go on unguarded, the line does not let it in.
     let (_, logged) = account("sshd", "timeout=15m onerr=succeed");
     assert_account_ignored("sshd", "timeout=15m onerr=succeed", logged.len());
@@ -421,7 +421,7 @@ fn while_the_policy_is_broken_the_line_guards_everybody() {
 }
 
 #[test]
-fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
+fn while_the_policy_is_broken_onerr_decides_about_a_line_without_a_limit() {
     for (call, kind) in [(pam_open_session as Call, "session"), (pam_acct_mgmt, "account")] {
         let (code, logged) = without_policy(call, kind, "nobody", "timeout=off");
         assert_eq!(code, PAM_SERVICE_ERR, "{logged:?}");

@@ -95,7 +95,7 @@ fn an_echo_leaves_no_trace_on_the_terminal() {
 
 /// A read differs from a time stamp that a process has set: only setting it changes the ctime.
 #[test]
-fn a_read_moves_the_time_of_reading_alone() {
+fn a_read_moves_only_the_read_time() {
     let mut pty = Pty::open();
     pty.press(b"x\r", b"x\r\n");
     assert_eq!(pty.slave.read(&mut [0; 8]).unwrap(), 2);

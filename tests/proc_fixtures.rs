@@ -113,7 +113,7 @@ fn processor_time_is_in_ticks_of_its_own_and_of_its_buried_children() {
 }
 
 #[test]
-fn what_cannot_be_read_is_no_process() {
+fn an_unreadable_entry_is_not_a_process() {
     for pid in [VANISHED, CUT, NOBODY].into_iter().chain([0, -1, i32::MAX].map(Pid::from_raw)) {
         assert_eq!(fixtures().process(pid), None, "{pid}");
     }
@@ -155,7 +155,7 @@ fn all_processes_are_listed_and_nothing_else() {
 }
 
 #[test]
-fn the_newest_numbers_are_told_without_listing_any_process() {
+fn the_newest_pids_are_known_without_a_list_of_processes() {
     let newest = INETD_OTHER.as_raw();
     assert_eq!(fixtures().newest(3), [newest, newest - 1, newest - 2].map(Pid::from_raw));
     assert_eq!(Proc::at("/nonexistent").newest(3), Vec::<Pid>::new());
@@ -168,7 +168,7 @@ fn a_command_name_is_shown_as_it_is() {
 }
 
 #[test]
-fn a_program_is_known_by_its_path_also_when_its_file_was_replaced() {
+fn a_program_is_known_by_its_path_even_after_its_file_was_replaced() {
     assert_eq!(Proc::default().program_path(Pid::this()), std::env::current_exe().ok());
     assert_eq!(fixtures().program_path(NOBODY), None);
     let root = std::env::temp_dir().join(format!("idle-watchdog-program-{}", Pid::this()));
@@ -180,7 +180,7 @@ fn a_program_is_known_by_its_path_also_when_its_file_was_replaced() {
 }
 
 #[test]
-fn the_newest_come_first_and_numbers_start_over_at_the_top() {
+fn the_newest_come_first_even_after_pids_start_again() {
     let order = fixtures().newest_first();
     assert_eq!(order.first(), Some(&INETD_OTHER));
     assert_eq!(order.last(), Some(&OLD));
@@ -247,7 +247,7 @@ fn masters_are_the_descriptors_with_a_terminal_number() {
 }
 
 #[test]
-fn sockets_are_told_by_what_their_links_say() {
+fn sockets_are_recognized_by_their_links() {
     let mut sockets: Vec<i32> = fixtures().sockets(LEADER).unwrap().collect::<Result<_, _>>().unwrap();
     sockets.sort_unstable();
     assert_eq!(sockets, [3, 5]);
@@ -255,14 +255,14 @@ fn sockets_are_told_by_what_their_links_say() {
 }
 
 #[test]
-fn descriptors_that_cannot_be_read_are_an_error_and_not_none() {
+fn descriptors_that_cannot_be_read_are_an_error() {
     assert_eq!(fixtures().pty_masters(NOBODY).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert!(fixtures().pty_masters(ODD).is_err());
 }
 
 /// A container without CAP_SYS_PTRACE is like this.
 #[test]
-fn descriptors_that_may_not_be_read_are_said_to_be_so() {
+fn descriptors_that_may_not_be_read_are_permission_denied() {
     let root = std::env::temp_dir().join(format!("idle-watchdog-proc-{}", std::process::id()));
     let folder = root.join(format!("{LEADER}/fdinfo"));
     fs::create_dir_all(&folder).unwrap();
@@ -301,7 +301,7 @@ fn a_path_is_seen_from_the_processes_root() {
 }
 
 #[test]
-fn scopes_are_told_in_both_kinds_of_hierarchy() {
+fn scopes_are_found_in_both_kinds_of_hierarchy() {
     let cgroups = |pid| Cgroups::of(&fixtures(), pid);
     for (pid, in_scope) in [(LEADER, true), (SHELL, true), (DAEMON, false), (OLD, false), (NOBODY, false)] {
         assert_eq!(cgroups(pid).in_scope(), in_scope, "{pid}");
@@ -342,7 +342,7 @@ fn a_session_is_nested_if_its_leader_was_in_one() {
 }
 
 #[test]
-fn a_superservers_session_is_no_login() {
+fn a_superservers_session_is_not_a_login() {
     assert!(!identity(INETD_SSHD).nested());
     assert_eq!(identity(INETD_SSHD).word(), "audit");
 }
@@ -367,7 +367,7 @@ fn survey(pid: Pid) -> (Vec<Pid>, Vec<Pid>) {
 }
 
 #[test]
-fn what_vanishes_during_a_survey_unsettles_it() {
+fn a_process_that_vanishes_during_a_survey_makes_it_incomplete() {
     let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(LEADER).unwrap(), None);
     assert!(
@@ -387,7 +387,7 @@ fn the_end_of_a_session_applies_to_its_own() {
 }
 
 #[test]
-fn who_is_somebody_else_depends_on_whose_session_it_is() {
+fn another_users_process_depends_on_the_sessions_user() {
     // If the user's ID is unknown, only daemons of root are known to belong to another user.
     let (members, spared) = survey_of(&identity_of(LEADER, None), LEADER);
     assert!(members.contains(&OTHERS_DAEMON));
@@ -399,7 +399,7 @@ fn who_is_somebody_else_depends_on_whose_session_it_is() {
 }
 
 #[test]
-fn behind_a_superserver_a_session_is_its_own() {
+fn a_session_under_a_superserver_has_only_its_own_processes() {
     let carols = identity_of(INETD_SSHD, Some(1003));
     let members = vec![INETD_SSHD, INETD_CHILD, INETD_SHELL, INETD_DAEMON];
     assert_eq!(survey_of(&carols, INETD_SSHD), (members, vec![]));
@@ -408,7 +408,7 @@ fn behind_a_superserver_a_session_is_its_own() {
 }
 
 #[test]
-fn sshds_own_child_is_known_by_the_session_it_stays_in() {
+fn sshds_own_child_is_recognized_by_its_session() {
     let holders: Vec<Pid> =
         identity(LEADER).connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
     assert_eq!(holders, [CHILD]);
@@ -417,7 +417,7 @@ fn sshds_own_child_is_known_by_the_session_it_stays_in() {
 }
 
 #[test]
-fn an_audit_id_of_ones_own_choice_spares_nobody() {
+fn a_chosen_audit_id_spares_no_process() {
     // If the leader's audit ID is unset, any process may set its own, once.
     let leader = fixtures().process(UNSET).unwrap();
     let identity =
@@ -457,7 +457,7 @@ fn files_opened(pid: Pid, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static 
 }
 
 #[test]
-fn of_a_stranger_two_files_are_read() {
+fn only_two_files_of_a_stranger_are_read() {
     for (serial, by_scope, expected) in [(0, false, ["stat", "sessionid"]), (1, true, ["stat", "cgroup"])] {
         let opened = files_opened(STRANGER, serial, |proc| {
             let leader = proc.process(LEADER).unwrap();

@@ -25,7 +25,7 @@ proptest! {
     }
 
     #[test]
-    fn a_forger_who_touches_seldom_gains_no_more(
+    fn a_forger_who_rarely_touches_gains_no_more(
         (limit, warn, lag) in (10i64..30, 0i64..100, 0i64..10),
         touches in proptest::collection::vec((0i64..30_000, Just(0)), 0..12),
     ) {
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn who_types_and_runs_mesg_is_not_ended_early(
+    fn a_person_who_types_and_runs_mesg_is_not_ended_early(
         (limit, warn, lag) in settings(), pace in 1i64..9, typed in 1i64..3000, connection: bool,
         mesg in proptest::collection::vec(20_000i64..200_000, 0..60),
     ) {
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn without_a_credit_who_types_is_not_ended(
+    fn a_person_who_types_is_not_ended_when_no_credit_is_left(
         (limit, warn, lag) in settings(), pace in 1i64..9, connection: bool, phase in 0i64..8000,
     ) {
         // All credits are used up. Then `mesg n` runs right before the only look that is due.
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn who_works_in_bursts_and_begins_each_with_mesg_is_not_ended_early(
+    fn working_in_bursts_that_start_with_mesg_is_not_ended_early(
         limit in 300i64..1200, part in 0i64..100, lag in 0i64..10, connection: bool, pace in 1i64..6,
         bursts in proptest::collection::vec((50i64..100, 30i64..99), 1..12),
     ) {
@@ -210,7 +210,7 @@ fn a_stamp_in_the_future_is_not_even_credited() {
 }
 
 #[test]
-fn forging_all_the_time_and_typing_in_a_quiet_window_saves() {
+fn a_key_after_the_forging_stops_keeps_the_session() {
     // The credits are spent and the touches stop. Then a key comes well inside the warning time.
     let mut events: Vec<_> = (0..500).map(|_| (SECOND, Event::Touch(0))).collect();
     let spent = play(100 * SECOND, 30 * SECOND, 0, &events).at;
@@ -224,7 +224,7 @@ fn forging_all_the_time_and_typing_in_a_quiet_window_saves() {
 }
 
 #[test]
-fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
+fn a_touch_right_after_a_look_does_not_look_like_a_read() {
     // In the same tick of the kernel's clock the change time shows no difference.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
@@ -243,7 +243,7 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
 }
 
 #[test]
-fn who_has_more_ids_than_one_gains_no_more_by_giving_the_terminal_away() {
+fn a_user_with_several_ids_gains_no_more_by_giving_the_terminal_away() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     model.stamps.owner = 1000;
@@ -258,7 +258,7 @@ fn who_has_more_ids_than_one_gains_no_more_by_giving_the_terminal_away() {
 }
 
 #[test]
-fn what_the_client_cannot_have_typed_is_forged_and_costs_no_credit() {
+fn a_stamp_that_the_client_cannot_have_typed_is_forged_and_costs_no_credit() {
     // There is one touch, then real work for an hour. All credits remain.
     let touch = [(20 * SECOND, Event::Touch(0))];
     let end = play_seen(true, 40 * SECOND, 0, 0, &touch);

@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_counts_where_it_is_to_and_our_own_does_not(
+    fn output_counts_where_it_is_set_and_our_own_does_not(
         (limit, warn, lag) in settings(),
         events in proptest::collection::vec((gaps(), prop_oneof![Just(Event::Key), Just(Event::Print)]), 0..40),
     ) {
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn no_step_of_the_clock_ends_a_session_early_that_prints(
+    fn no_step_of_the_clock_ends_a_printing_session_early(
         (limit, warn, lag) in settings(),
         events in proptest::collection::vec((gaps(), prop_oneof![3 => Just(Event::Print), 1 => steps()]), 0..40),
     ) {
@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_nobody_reads_saves(
+    fn an_unread_key_keeps_the_session(
         (limit, warn, lag) in settings(),
         events in proptest::collection::vec((gaps(), prop_oneof![Just(Event::Key), Just(Event::Unread)]), 1..40),
     ) {
@@ -135,7 +135,7 @@ fn a_key_within_the_kernels_tick_after_the_bucket_counts() {
 }
 
 #[test]
-fn a_queue_counted_otherwise_has_not_grown() {
+fn a_queue_counted_in_another_mode_has_not_grown() {
     // An unread NUL counts in raw mode and not in canonical mode. The user can switch the mode at any time.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
@@ -150,7 +150,7 @@ fn a_queue_counted_otherwise_has_not_grown() {
 }
 
 #[test]
-fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly() {
+fn a_read_is_proven_at_a_terminal_that_opened_before_a_step_back() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     // Its change time is in the future from its first sample on.

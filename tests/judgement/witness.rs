@@ -31,7 +31,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_silent_client_ends_to_the_tick((limit, warn, lag) in settings(), events in keys()) {
+    fn a_silent_client_is_ended_at_the_limit((limit, warn, lag) in settings(), events in keys()) {
         let end = play_seen(true, limit, warn, lag, &events);
         let idle = end.at - end.last_key;
         prop_assert!(idle >= limit, "ended {} ms early", (limit - idle) / MS);
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn where_there_is_no_witness_a_script_that_opens_and_closes_terminals_gains_the_credits_at_most(
+    fn without_a_witness_a_script_that_opens_and_closes_terminals_gains_at_most_the_credits(
         (limit, warn, lag) in settings(), often in 100i64..20_000, lives in 1i64..100,
     ) {
         let mut events = Vec::new();
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn who_types_right_after_a_terminal_has_opened_is_not_ended_early(
+    fn a_key_right_after_a_terminal_has_opened_keeps_the_session(
         (limit, warn, lag) in settings(), opened in proptest::collection::vec((gaps(), 0i64..8000), 1..40),
     ) {
         let mut events = Vec::new();
@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn tasks_each_on_a_terminal_of_its_own_are_not_cut_off(
+    fn tasks_with_a_terminal_each_are_not_ended(
         (limit, warn, lag) in settings(), takes in 1i64..80,
     ) {
         // These are the terminals of automation over one connection. Each is open for so many hundredths of the
@@ -235,7 +235,7 @@ fn keys_that_a_program_types_give_no_credit_back() {
 }
 
 #[test]
-fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit() {
+fn a_terminal_with_a_key_before_the_first_look_needs_no_credit() {
     let mut model = Model::new(0);
     model.masters = false;
     let mut activity = Activity::new(model.now(), false);
@@ -285,7 +285,7 @@ fn a_stamp_set_ahead_on_a_new_terminal_gives_no_credit_back() {
 }
 
 #[test]
-fn sleep_does_not_move_what_the_client_sent_before() {
+fn a_suspend_does_not_move_the_time_of_earlier_data() {
     // Keys that were typed ahead are read all the time, and sometimes the machine is suspended for eight
     // minutes.
     let mut events = vec![(2 * SECOND, Event::Key), (10 * SECOND, Event::Key)];

@@ -23,7 +23,7 @@ fn an_idle_console_login_is_ended() {
 }
 
 #[test]
-fn who_types_at_a_console_is_never_ended() {
+fn a_person_who_types_at_a_console_is_never_ended() {
     let sshd = Sshd::with(OPTIONS).nested(OPTIONS).start();
     let alice = sshd.console("alice");
     let typist = alice.keep_typing(secs(3));

@@ -16,7 +16,7 @@ const BUSY: &str = "sh -c 'while :; do :; done'";
 const COMPILING: &str = "sh -c 'while :; do /bin/true; done'";
 
 #[test]
-fn a_session_that_prints_is_kept_where_output_counts() {
+fn output_keeps_a_session_where_it_counts() {
     let sshd = Sshd::with(OUTPUT).start();
     let alice = sshd.login("alice");
     alice.type_line("while date; do sleep 1; done");
@@ -61,7 +61,7 @@ fn a_busy_job_in_the_foreground_keeps_a_session_where_cpu_counts() {
 }
 
 #[test]
-fn who_waits_is_idle_and_so_is_who_has_jobs_in_the_background() {
+fn waiting_and_background_jobs_are_idle() {
     let sshd = Sshd::with(CPU).start();
     let alice = sshd.login("alice");
     alice.run(&format!("{COMPILING} &"));

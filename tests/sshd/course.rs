@@ -84,7 +84,7 @@ fn the_end_comes_after_the_whole_warning() {
 }
 
 #[test]
-fn who_types_is_never_ended() {
+fn a_person_who_types_is_never_ended() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let typist = alice.keep_typing(secs(2));
@@ -98,7 +98,7 @@ fn who_types_is_never_ended() {
 const MESG: &str = "while sleep 14; do mesg y; mesg n; done &";
 
 #[test]
-fn who_types_is_never_ended_however_often_mesg_is_run() {
+fn a_person_who_types_is_never_ended_however_often_mesg_runs() {
     const SETTINGS: &str = "timeout=20s warn=5s grace=2s debug";
     let sshd = Sshd::with(SETTINGS).nested(SETTINGS).start();
     // One user's connection is a witness. The other one has no witness.
@@ -137,7 +137,7 @@ fn a_key_in_the_warning_window_cancels_it() {
 }
 
 #[test]
-fn enter_cancels_the_warning_though_nobody_reads_it() {
+fn enter_cancels_the_warning_although_no_program_reads_it() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     alice.type_line("sleep 1000");

@@ -63,7 +63,7 @@ fn links(process: &Process) -> Vec<String> {
 }
 
 #[test]
-fn the_helper_holds_nothing_of_the_session() {
+fn the_helper_has_nothing_of_the_session_open() {
     let sshd = with_scope(Sshd::with(OPTIONS));
     let alice = sshd.login("alice");
     let (helper, leader) = (sshd.helper(), sshd.leader());
@@ -107,7 +107,7 @@ fn the_helper_holds_nothing_of_the_session() {
 }
 
 #[test]
-fn a_scope_without_audit_session_tells_the_members() {
+fn without_an_audit_session_the_scope_shows_the_members() {
     let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
     let alice = sshd.login("alice");
     let daemon = "exit if fork; setsid; exit if fork; sleep 1000";
@@ -119,7 +119,7 @@ fn a_scope_without_audit_session_tells_the_members() {
 }
 
 #[test]
-fn a_process_that_picks_an_audit_id_is_not_spared() {
+fn a_process_that_chooses_an_audit_id_is_not_spared() {
     let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
     let alice = sshd.login("alice");
     alice.run("setsid -f sh -c 'echo 4242 >/proc/self/loginuid; exec sleep 1000' </dev/null >/dev/null 2>&1");
@@ -131,7 +131,7 @@ fn a_process_that_picks_an_audit_id_is_not_spared() {
 }
 
 /// The record that a session of this user is skipped.
-fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
+fn skipped<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
     move |line| {
         let text = format!("reason=\"{because}\"");
         line.is("skipped") && line.field("user") == Some(user) && line.text.contains(&text)
@@ -139,7 +139,7 @@ fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a 
 }
 
 #[test]
-fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
+fn greeters_and_desktops_of_logind_are_skipped() {
     for (kind, because) in [
         ("TYPE=wayland\nCLASS=greeter\nSERVICE=lightdm-greeter", "session class greeter"),
         ("TYPE=x11\nCLASS=user\nSERVICE=gdm-password", "session type x11"),
@@ -151,7 +151,7 @@ fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
         sshd.log.wait_for_event("armed", "root", SOON);
         // This is like a shell in the window of a terminal emulator.
         root.type_line("su bob");
-        sshd.log.wait_for("the exception", not_ours("bob", because), SOON);
+        sshd.log.wait_for("the exception", skipped("bob", because), SOON);
         assert_eq!(sshd.helpers().len(), 1);
         drop(root);
         assert_no_helper_left(&sshd, SOON);
@@ -159,7 +159,7 @@ fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
 }
 
 #[test]
-fn who_comes_from_a_remote_host_is_watched_whatever_logind_calls_the_session() {
+fn a_login_from_a_remote_host_is_watched_whatever_logind_says() {
     for kind in ["TYPE=wayland\nCLASS=user", "TYPE=tty\nCLASS=greeter"] {
         let sshd = with_scope(Sshd::with(OPTIONS).nested("timeout=10m"));
         let record = format!("UID=0\nREMOTE=1\n{kind}\nREMOTE_HOST=127.0.0.1\nSERVICE=sshd\n");
@@ -174,7 +174,7 @@ fn who_comes_from_a_remote_host_is_watched_whatever_logind_calls_the_session() {
 }
 
 #[test]
-fn what_a_user_calls_himself_exempts_nobody() {
+fn a_session_class_chosen_by_the_user_exempts_nobody() {
     let readenv = "session required pam_env.so user_readenv=1 envfile=/dev/null conffile=/dev/null";
     let sshd = Sshd::with(OPTIONS).before(&[readenv]).start();
     let text = "XDG_SESSION_TYPE=wayland\nXDG_SESSION_CLASS=greeter\nXDG_SESSION_ID=1\n";
@@ -211,7 +211,7 @@ fn leaders_state(sshd: &Sshd) -> BTreeMap<&'static str, String> {
 }
 
 #[test]
-fn sshd_is_as_before() {
+fn the_module_leaves_sshd_unchanged() {
     let plain = Sshd::without_watchdog().start();
     let watched = Sshd::with(OPTIONS).start();
     for user in ["alice", "root"] {
@@ -225,7 +225,7 @@ fn sshd_is_as_before() {
 }
 
 #[test]
-fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
+fn the_terminals_are_found_even_without_the_right_to_trace() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
@@ -292,7 +292,7 @@ fn the_last_helper_removes_the_control_group() {
 }
 
 #[test]
-fn whoever_enters_the_control_group_as_another_removes_it_gets_in() {
+fn a_process_can_enter_the_control_group_while_another_removes_it() {
     let above = own_hierarchy("race");
     let folder = above.join("group");
     let children = [(); 4].map(|()| {
@@ -312,7 +312,7 @@ fn whoever_enters_the_control_group_as_another_removes_it_gets_in() {
 
 /// The caller of su may have chosen the umask.
 #[test]
-fn the_control_group_is_made_with_a_mode_that_no_umask_widens() {
+fn no_umask_widens_the_mode_of_the_control_group() {
     let above = own_hierarchy("mode");
     let folder = above.join("group");
     assert_done(in_child(|| {

@@ -86,7 +86,7 @@ fn kill_session_spares_neither() {
 }
 
 #[test]
-fn kill_none_touches_nobody_and_says_who_would_have_been_ended() {
+fn kill_none_ends_nothing_and_names_the_processes() {
     let sshd = Sshd::with("timeout=10s warn=4s grace=2s kill=none debug").start();
     let alice = sshd.login("alice");
     let record = sshd.log.wait_for_event("would-end", "alice", PAST_THE_PROMISE);
@@ -101,7 +101,7 @@ fn kill_none_touches_nobody_and_says_who_would_have_been_ended() {
 }
 
 #[test]
-fn a_signal_that_is_forbidden_means_the_next_rung() {
+fn after_a_denied_signal_the_next_step_follows() {
     // The helper may signal no process of alice except the leader, as if a security module denied it. sshd then
     // hangs up her terminal.
     let unarmed = "#!/bin/sh\nexec setpriv --bounding-set=-kill --inh-caps=-kill @HELPER@ \"$@\"\n";

@@ -39,7 +39,7 @@ fn a_killed_root_leader_leaves_no_shell_behind() {
 }
 
 #[test]
-fn a_logout_takes_the_helper_along_and_touches_nothing() {
+fn a_logout_ends_the_helper_and_nothing_else() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();

@@ -120,7 +120,7 @@ fn a_directory_that_is_down_refuses_no_login() {
 }
 
 #[test]
-fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told() {
+fn check_reports_a_group_that_cannot_be_looked_up_with_and_without_a_user() {
     let machine = Machine::with("dead", "files sss");
     // A daemon that died leaves its socket behind. sss then says that the connection is refused.
     let pipes = machine.folder.join("lib/sss/pipes");
@@ -154,7 +154,7 @@ fn a_group_is_asked_about_once_however_many_rules_name_it() {
 }
 
 #[test]
-fn a_list_of_groups_that_may_be_short_is_no_answer() {
+fn an_incomplete_list_of_groups_is_not_an_answer() {
     let machine = Machine::counting("short");
     let policy = "@far-away * * * timeout=7m\n* * * * timeout=5m\n";
     for (user, rule) in [("daemon", "-:1"), ("nobody", "-:2")] {
@@ -188,7 +188,7 @@ fn a_group_may_have_sixty_thousand_members() {
 }
 
 #[test]
-fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
+fn a_user_whose_name_is_not_utf8_has_an_id_and_groups() {
     let sshd = Sshd::with("timeout=20m").start();
     let (uid, name) = (sshd.uid("carol"), b"m\xfcller");
     let home = sshd.home("carol");

@@ -53,7 +53,7 @@ fn an_idle_sudo_shell_ends_alone() {
 }
 
 #[test]
-fn who_types_inside_sudo_is_not_idle() {
+fn a_person_who_types_inside_sudo_is_not_idle() {
     let sshd = Sshd::with(OPTIONS).nested(LONG).start();
     let root = sshd.login("root");
     root.type_line("sudo -i");
@@ -65,7 +65,7 @@ fn who_types_inside_sudo_is_not_idle() {
 }
 
 #[test]
-fn the_end_of_a_session_takes_its_su_along() {
+fn the_end_of_a_session_ends_its_su_too() {
     let sshd = Sshd::with(OPTIONS).nested(LONG).start();
     let alice = sshd.login("alice");
     alice.type_line("su bob");
@@ -78,7 +78,7 @@ fn the_end_of_a_session_takes_its_su_along() {
 
 /// Neither systemd nor pam_loginuid shows here that the session is inside another one.
 #[test]
-fn a_su_that_was_run_through_setsid_is_inside_a_session_all_the_same() {
+fn a_su_through_setsid_is_still_inside_a_session() {
     let sshd = Sshd::with(LONG).without_loginuid().nested(LONG).start();
     let alice = sshd.login("alice");
     alice.type_line("setsid -w su bob");

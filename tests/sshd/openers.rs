@@ -277,7 +277,7 @@ fn a_leader_that_became_a_shell_and_is_closed_by_the_person_ends_as_a_shell() {
 }
 
 #[test]
-fn a_leader_that_is_killed_is_no_ordinary_end() {
+fn a_killed_leader_is_not_an_ordinary_end() {
     let opener = Opener::start("timeout=10m debug", "");
     assert_eq!(opener.ask("open 0 alice"), OK);
     let helper = opener.armed("alice");
@@ -288,7 +288,7 @@ fn a_leader_that_is_killed_is_no_ordinary_end() {
 
 /// The opener serves both sessions, and is not ended because of one of them.
 #[test]
-fn a_process_of_several_sessions_is_not_ended() {
+fn a_process_with_several_sessions_is_not_ended() {
     let opener = Opener::start(OPTIONS, "");
     assert_eq!(opener.ask("open 0 alice"), OK);
     let helper = opener.armed("alice");
@@ -344,7 +344,7 @@ fn a_second_line_does_not_claim_that_the_first_one_guards() {
 
 /// The process serves the exempt session, too.
 #[test]
-fn a_session_that_is_exempt_is_not_ended_because_of_another_one() {
+fn an_exempt_session_is_not_ended_because_of_another_one() {
     let opener = Opener::start(OPTIONS, "");
     opener.sshd.policy("bob * * * timeout=off\n");
     assert_eq!(opener.ask("open 0 alice"), OK);
@@ -361,7 +361,7 @@ fn a_session_that_is_exempt_is_not_ended_because_of_another_one() {
 
 /// Another module refused the session, and the application has not noticed it.
 #[test]
-fn a_session_that_never_opened_keeps_out_one_other_at_most() {
+fn a_session_that_never_opened_refuses_at_most_one_other() {
     let opener = Opener::start("timeout=10m", "session required pam_succeed_if.so quiet user != alice\n");
     assert_ne!(opener.ask("open 0 alice"), OK);
     assert_eq!(opener.ask("end 0 0"), OK);

@@ -160,7 +160,7 @@ fn while_the_policy_is_broken_an_idle_session_ends_all_the_same() {
 }
 
 #[test]
-fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
+fn while_the_policy_is_broken_onerr_decides_about_a_line_without_a_limit() {
     let sshd = Sshd::with("timeout=off").start();
     sshd.policy(BROKEN);
     let (client, exit) = refused(&sshd, "alice");
@@ -177,7 +177,7 @@ fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
 }
 
 #[test]
-fn with_onerr_succeed_a_broken_policy_and_no_limit_let_everybody_in_on_record() {
+fn with_onerr_succeed_a_broken_policy_without_a_limit_lets_everybody_in_on_record() {
     let sshd = Sshd::with("timeout=off onerr=succeed").start();
     sshd.policy(BROKEN);
     let alice = sshd.login("alice");
@@ -190,7 +190,7 @@ fn with_onerr_succeed_a_broken_policy_and_no_limit_let_everybody_in_on_record() 
 }
 
 #[test]
-fn a_policy_that_somebody_else_may_have_written_does_not_count() {
+fn a_policy_that_other_users_may_have_written_does_not_count() {
     let sshd = Sshd::with("timeout=20m").start();
     sshd.policy("* * * * timeout=off\n");
     let path = sshd.dir.join("etc/security/idle_watchdog.conf");
@@ -200,7 +200,7 @@ fn a_policy_that_somebody_else_may_have_written_does_not_count() {
 }
 
 #[test]
-fn the_text_of_the_warning_must_be_roots() {
+fn root_must_own_the_text_of_the_warning() {
     let sshd = Sshd::with("timeout=20m").start();
     let text = sshd.dir.join("text");
     write(&text, "Gone in {remaining}\n", 0o644);
@@ -231,7 +231,7 @@ fn the_text_of_the_warning_must_be_roots() {
 }
 
 #[test]
-fn a_policy_that_the_line_names_takes_the_place_of_the_systems() {
+fn a_policy_that_the_line_names_replaces_the_systems() {
     let conf = std::env::temp_dir().join(format!("idle-watchdog-conf-{}", std::process::id()));
     let sshd = Sshd::with(&format!("timeout=20m conf={}", conf.display())).start();
     // The system's own policy is not read.

@@ -26,7 +26,7 @@ fn assert_denied(sshd: &Sshd, user: &str, reason: &str) {
 }
 
 #[test]
-fn it_says_yes_where_the_session_can_be_guarded() {
+fn it_accepts_a_login_that_can_be_guarded() {
     let sshd = with("timeout=20m").start();
     let alice = sshd.login("alice");
     sshd.log.wait_for_event("armed", "alice", SOON);
@@ -36,7 +36,7 @@ fn it_says_yes_where_the_session_can_be_guarded() {
 }
 
 #[test]
-fn a_broken_policy_keeps_nobody_out_and_is_on_record_once() {
+fn a_broken_policy_refuses_nobody_and_is_on_record_once() {
     let sshd = with("timeout=20m").start();
     sshd.policy(BROKEN);
     for user in ["alice", "root"] {
@@ -49,7 +49,7 @@ fn a_broken_policy_keeps_nobody_out_and_is_on_record_once() {
 }
 
 #[test]
-fn a_broken_policy_and_no_limit_are_a_login_that_is_not_allowed() {
+fn a_broken_policy_without_a_limit_refuses_the_login() {
     let sshd = with("timeout=off").start();
     sshd.policy(BROKEN);
     assert_denied(&sshd, "alice", "line=3 column=3 argument=timeot=5m");

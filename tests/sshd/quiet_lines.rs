@@ -77,7 +77,7 @@ fn an_sftp_lives_while_it_is_used() {
 }
 
 #[test]
-fn a_terminal_that_comes_and_goes_is_judged_by_meanwhile() {
+fn while_a_terminal_exists_the_session_is_judged_by_it() {
     let sshd = Sshd::with(NOTTY).start();
     let control: PathBuf = sshd.dir.join("control");
     let shared = |extra: &[&str]| -> Command {
@@ -116,7 +116,7 @@ fn roots_own_connection_is_heard_and_ended() {
 }
 
 #[test]
-fn what_connection_a_su_has_come_by_is_not_the_sessions() {
+fn a_connection_that_su_inherits_is_not_the_sessions() {
     let sshd = Sshd::with("timeout=10m").nested(NOTTY).start();
     let alice = sshd.login("alice");
     // Such a su is part of a daemon's job that forgot to close a connection.

@@ -63,7 +63,7 @@ fn change_line(sshd: &Sshd, old: &str, new: &str) {
 }
 
 #[test]
-fn a_changed_pam_line_holds_for_sessions_that_are_open() {
+fn a_changed_pam_line_applies_to_open_sessions() {
     let sshd = Sshd::with("timeout=1h kill=none debug").start();
     let alice = sshd.login("alice");
     change_line(&sshd, "timeout=1h kill=none debug", OPTIONS);
@@ -80,7 +80,7 @@ fn a_changed_pam_line_holds_for_sessions_that_are_open() {
 }
 
 #[test]
-fn what_a_reload_cannot_apply_is_said() {
+fn a_reload_tells_what_it_cannot_apply() {
     let line = "timeout=1h kill=none";
     let sshd = Sshd::with(line).start();
     let _alice = sshd.login("alice");
@@ -115,7 +115,7 @@ fn a_session_is_given_another_limit() {
 }
 
 #[test]
-fn who_is_past_the_new_limit_gets_the_whole_warning() {
+fn a_session_past_its_new_limit_gets_the_whole_warning() {
     let sshd = Sshd::with(LONG).start();
     let alice = sshd.login("alice");
     assert!(alice.exit(secs(12)).is_none());
@@ -139,7 +139,7 @@ fn a_job_that_counts_from_now_on_is_not_ended_for_what_was_before() {
 }
 
 #[test]
-fn a_session_is_exempted_and_taken_back() {
+fn a_session_is_exempted_and_watched_again() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -153,7 +153,7 @@ fn a_session_is_exempted_and_taken_back() {
 }
 
 #[test]
-fn a_call_that_is_broken_changes_nothing() {
+fn a_malformed_reload_changes_nothing() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -183,7 +183,7 @@ fn a_call_that_is_broken_changes_nothing() {
 }
 
 #[test]
-fn while_it_ends_a_session_takes_no_orders() {
+fn a_session_that_is_being_ended_takes_no_settings() {
     let sshd = Sshd::with("timeout=10s warn=4s grace=20s").start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -195,7 +195,7 @@ fn while_it_ends_a_session_takes_no_orders() {
 }
 
 #[test]
-fn who_is_not_root_cannot_call() {
+fn only_root_can_reload() {
     let sshd = Sshd::with(LONG).start();
     let _alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -215,7 +215,7 @@ fn who_is_not_root_cannot_call() {
 }
 
 #[test]
-fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
+fn a_users_socket_in_a_root_process_is_not_a_reload() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -237,7 +237,7 @@ fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
 }
 
 #[test]
-fn where_descriptors_cannot_be_taken_the_record_says_so() {
+fn the_record_says_that_a_descriptor_cannot_be_taken() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -249,7 +249,7 @@ fn where_descriptors_cannot_be_taken_the_record_says_so() {
 }
 
 #[test]
-fn helpers_are_found_with_what_they_were_told() {
+fn helpers_are_found_with_their_command_lines() {
     let sshd = Sshd::with("timeout=1h [message=a b]").start();
     let _alice = sshd.login("alice");
     let helper = sshd.helper();

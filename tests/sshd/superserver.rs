@@ -86,7 +86,7 @@ impl Drop for Superserver {
 }
 
 #[test]
-fn behind_a_superserver_a_session_ends_in_whole_and_alone() {
+fn only_the_whole_session_ends_under_a_superserver() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::start(&sshd);
     let bob = superserver.login(&sshd, "bob");
@@ -109,7 +109,7 @@ fn behind_a_superserver_a_session_ends_in_whole_and_alone() {
 }
 
 #[test]
-fn behind_a_superserver_a_killed_leader_leaves_no_connected_shell() {
+fn a_killed_leader_of_a_superserver_leaves_no_connected_shell() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::start(&sshd);
     let alice = superserver.login(&sshd, "alice");
@@ -127,7 +127,7 @@ fn behind_a_superserver_a_killed_leader_leaves_no_connected_shell() {
 }
 
 #[test]
-fn a_session_within_a_session_is_known_by_an_audit_id_of_its_own() {
+fn a_session_inside_a_session_is_known_by_its_own_audit_id() {
     let sshd = Sshd::with(OPTIONS).start();
     sshd.policy("root * * * timeout=10m\n");
     let root = sshd.login("root");

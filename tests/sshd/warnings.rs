@@ -7,7 +7,7 @@ use crate::support::{ENDED_TEXT, SOON, WARNING_TEXT, secs, until};
 const TWICE: &str = "timeout=10s warn=2s,6s grace=2s debug";
 
 #[test]
-fn every_warning_comes_when_so_much_is_left() {
+fn every_warning_comes_at_its_time_before_the_end() {
     let sshd = Sshd::with(TWICE).start();
     let alice = sshd.login("alice");
     assert_eq!(sshd.log.events("armed", "alice")[0].field("warn"), Some("6,2"), "the log:\n{}", sshd.log);
@@ -37,7 +37,7 @@ fn a_key_after_the_second_warning_cancels_both() {
 }
 
 #[test]
-fn the_administrators_words_are_shown_and_each_terminal_is_named() {
+fn the_administrators_text_is_shown_with_the_name_of_each_terminal() {
     let message = "[message=Hello {user}, {terminal} closes in {remaining}, idle {{for}} {idle} of {limit}]";
     let sshd = Sshd::with(&format!("{OPTIONS} {message}")).start();
     let alice = sshd.login("alice");

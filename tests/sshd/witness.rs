@@ -35,7 +35,7 @@ fn assert_forger_ends_on_time(sshd: &Sshd, client: &Client, user: &str) {
 }
 
 #[test]
-fn a_session_over_ssh_has_one_and_others_have_none() {
+fn a_session_over_ssh_has_a_witness_and_others_have_none() {
     let sshd = Sshd::with("timeout=10m").nested("timeout=10m").start();
     let alice = sshd.login("alice");
     let _root = sshd.login("root");
@@ -48,7 +48,7 @@ fn a_session_over_ssh_has_one_and_others_have_none() {
 }
 
 #[test]
-fn sshd_on_a_pipe_has_none() {
+fn sshd_on_a_pipe_has_no_witness() {
     let sshd = Sshd::with(NOTTY).start();
     let here = sshd.dir.display();
     let mut command = sshd.ssh("alice");
@@ -67,7 +67,7 @@ fn sshd_on_a_pipe_has_none() {
 }
 
 #[test]
-fn a_session_has_one_even_without_the_right_to_trace() {
+fn a_session_has_a_witness_even_without_the_right_to_trace() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
@@ -77,7 +77,7 @@ fn a_session_has_one_even_without_the_right_to_trace() {
 }
 
 #[test]
-fn a_session_over_ipv6_has_one() {
+fn a_session_over_ipv6_has_a_witness() {
     for (listen, client) in [("::1", "::1"), ("::", "127.0.0.1")] {
         let sshd = Sshd::with("timeout=10m").start();
         let superserver = Superserver::with(&sshd, listen, "exec @SSHD@");
@@ -100,7 +100,7 @@ fn with_its_log_at(sshd: &Sshd, address: &str) -> (Superserver, TcpListener) {
 }
 
 #[test]
-fn a_connection_to_another_address_leaves_it() {
+fn a_connection_to_another_address_does_not_hide_the_clients() {
     let sshd = Sshd::with(OPTIONS).start();
     let (superserver, _listener) = with_its_log_at(&sshd, "127.0.0.2");
     let alice = superserver.login(&sshd, "alice");
@@ -123,14 +123,14 @@ fn assert_unasked(sshd: &Sshd, superserver: &Superserver) {
 }
 
 #[test]
-fn a_second_connection_to_the_clients_address_leaves_none() {
+fn a_second_connection_to_the_clients_address_leaves_no_witness() {
     let sshd = Sshd::with(NOTTY).start();
     let (superserver, _listener) = with_its_log_at(&sshd, "127.0.0.1");
     assert_unasked(&sshd, &superserver);
 }
 
 #[test]
-fn a_session_has_none_if_neither_way_finds_the_connection() {
+fn a_session_has_no_witness_if_neither_way_finds_the_connection() {
     let sshd = Sshd::with(NOTTY).start();
     // The socket is in another network namespace than sshd.
     let command = "exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace unshare --net @SSHD@";
@@ -138,7 +138,7 @@ fn a_session_has_none_if_neither_way_finds_the_connection() {
 }
 
 #[test]
-fn in_another_network_namespace_the_leaders_descriptor_is_asked() {
+fn the_leaders_descriptor_is_asked_in_another_network_namespace() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::with(&sshd, "127.0.0.1", "exec unshare --net @SSHD@");
     let _alice = superserver.login(&sshd, "alice");
@@ -173,7 +173,7 @@ impl Forwarding {
 }
 
 #[test]
-fn a_port_that_the_session_forwards_leaves_it() {
+fn a_port_that_the_session_forwards_does_not_hide_the_connection() {
     let sshd = Sshd::with(OPTIONS).start();
     let terminal = |command| {
         let client = Client::on_terminal(command);

@@ -40,7 +40,7 @@ while (1) { syswrite $masters[-1], "\n"; sleep 1 }
 const TOUCHES: &str = "t=$(tty); while sleep 1; do touch -a $t; done &";
 
 #[test]
-fn touching_the_terminal_in_a_loop_buys_nothing_while_the_client_is_silent() {
+fn touching_the_terminal_in_a_loop_gains_nothing_while_the_client_is_silent() {
     let town = Town::awake();
     town.alice.run(TOUCHES);
     let log = town.sshd.log.clone();
@@ -51,7 +51,7 @@ fn touching_the_terminal_in_a_loop_buys_nothing_while_the_client_is_silent() {
 }
 
 #[test]
-fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_more() {
+fn touching_the_terminal_in_a_loop_with_keepalives_gains_three_credits_and_no_more() {
     let sshd = Sshd::with(OPTIONS).start();
     let mut command = sshd.ssh("alice");
     command.args(["-tt", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=60"]);
@@ -71,7 +71,7 @@ fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_mor
 }
 
 #[test]
-fn a_stamp_in_the_future_buys_nothing() {
+fn a_stamp_in_the_future_gains_nothing() {
     let town = Town::awake();
     // This is after the last key, because reading a key corrects the stamp, and after the first look.
     town.alice.run("(sleep 8; touch -a -d 2099-01-01 $(tty)) &");
@@ -82,14 +82,14 @@ fn a_stamp_in_the_future_buys_nothing() {
 }
 
 #[test]
-fn a_stamp_kept_in_the_future_buys_nothing() {
+fn a_stamp_kept_in_the_future_gains_nothing() {
     let town = Town::awake();
     town.alice.run("t=$(tty); while sleep 1; do touch -a -d 2099-01-01 $t; done &");
     town.assert_promise();
 }
 
 #[test]
-fn an_automaton_on_a_pty_of_ones_own_is_no_activity() {
+fn an_automaton_on_the_users_own_pty_is_not_activity() {
     let town = Town::awake();
     let automaton = town.sshd.script("automaton", AUTOMATON);
     town.alice.type_line(&format!("{} /dev/ptmx /dev/pts", automaton.display()));
@@ -98,7 +98,7 @@ fn an_automaton_on_a_pty_of_ones_own_is_no_activity() {
 }
 
 #[test]
-fn su_with_a_pty_fed_through_a_pipe_is_no_activity() {
+fn su_with_a_pty_and_input_from_a_pipe_is_not_activity() {
     let town = Town::awake();
     town.alice.type_line("(while sleep 1; do echo fed; done) | su --pty alice -c cat");
     town.alice.expect("fed\r", SOON);
@@ -106,7 +106,7 @@ fn su_with_a_pty_fed_through_a_pipe_is_no_activity() {
 }
 
 #[test]
-fn a_terminal_of_our_number_in_another_devpts_is_no_activity() {
+fn a_terminal_with_our_number_in_another_devpts_is_not_activity() {
     let town = Town::awake();
     let automaton = town.sshd.script("automaton", AUTOMATON);
     let line = format!("{} /dev/pts2/ptmx /dev/pts2 $(tty | tr -dc 0-9)", automaton.display());

@@ -75,12 +75,12 @@ fn terminals_closed_one_by_one_cost_a_credit_each() {
 }
 
 #[test]
-fn terminals_closed_one_by_one_cost_a_credit_each_though_somebody_has_typed_at_them() {
+fn terminals_closed_one_by_one_cost_a_credit_each_even_after_keys() {
     assert_goings_cost_credits("head -n 1;", "\r");
 }
 
 #[test]
-fn tasks_each_on_a_terminal_of_its_own_are_not_cut_off() {
+fn tasks_with_a_terminal_each_are_not_ended() {
     let sshd = Sshd::with(OPTIONS).start();
     let control = sshd.dir.join("control");
     // This resembles automation over one connection that has no terminal itself. It takes five limits.
@@ -185,7 +185,7 @@ int main(void)
 "#;
 
 #[test]
-fn own_ptys_that_are_taken_for_the_sessions_gain_nothing_while_the_client_is_silent() {
+fn own_ptys_that_look_like_the_sessions_gain_nothing_while_the_client_is_silent() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);

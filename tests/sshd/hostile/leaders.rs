@@ -124,7 +124,7 @@ int main(void)
 "#;
 
 #[test]
-fn a_leader_that_leaves_a_shell_on_its_terminal_is_no_ordinary_end() {
+fn a_leader_that_leaves_a_shell_on_its_terminal_is_not_an_ordinary_end() {
     let opener = shell_of_the_person();
     let program = opener.sshd.program("stay", STAY);
     opener.terminal.type_line(&format!("exec {}", program.display()));

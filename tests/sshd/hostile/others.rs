@@ -12,7 +12,7 @@ use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs};
 
 #[test]
-fn somebody_elses_terminal_of_our_number_is_spared() {
+fn another_users_terminal_with_our_number_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let carol = sshd.login("carol");
@@ -41,7 +41,7 @@ fn shell_of(sshd: &Sshd, user: &str) -> Process {
 }
 
 #[test]
-fn the_next_login_on_the_ended_ones_terminal_number_is_spared() {
+fn the_next_login_on_the_same_terminal_number_is_spared() {
     let sshd = Sshd::with("timeout=10s warn=4s grace=8s debug").own_terminals().start();
     let alice = sshd.login("alice");
     // This makes the end of alice's session last while bob logs in.
@@ -83,7 +83,7 @@ fn typing_at(sshd: &Sshd, port: u16, user: &str) -> (Client, Typist) {
 }
 
 #[test]
-fn who_logged_in_through_an_sshd_of_roots_session_is_spared() {
+fn a_login_through_an_sshd_in_roots_session_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     let port = second_sshd(&sshd, &root, "");
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
 "#;
 
 #[test]
-fn who_logged_in_through_an_sshd_that_the_session_adopted_is_spared() {
+fn a_login_through_an_sshd_that_the_session_adopted_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     let adopt = sshd.program("adopt", ADOPT);
@@ -136,7 +136,7 @@ fn who_logged_in_through_an_sshd_that_the_session_adopted_is_spared() {
 }
 
 #[test]
-fn daemons_of_another_user_and_who_is_not_logged_in_yet_are_spared() {
+fn daemons_of_another_user_and_unfinished_logins_are_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     root.run("setsid -f setpriv --reuid=daemon --clear-groups sleep 1000 </dev/null >/dev/null 2>&1");
@@ -204,7 +204,7 @@ fn an_id_that_a_user_namespace_lends_spares_nobody() {
 }
 
 #[test]
-fn who_logged_in_to_another_devpts_from_roots_session_is_spared() {
+fn a_login_to_another_devpts_from_roots_session_is_spared() {
     // It is in the same scope, on a terminal with the same number. Only the device itself shows the difference.
     let sshd = with_scope(Sshd::with(OPTIONS).own_terminals());
     let root = sshd.login("root");

@@ -21,7 +21,7 @@ fn a_full_terminal_delays_nothing() {
 }
 
 #[test]
-fn a_terminal_with_its_permissions_gone_delays_nothing() {
+fn a_terminal_without_permissions_delays_nothing() {
     let town = Town::awake();
     town.alice.run("chmod 0 $(tty)");
     town.assert_promise();
@@ -31,7 +31,7 @@ fn a_terminal_with_its_permissions_gone_delays_nothing() {
 const HANG: &str = include_str!("hang.c");
 
 #[test]
-fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
+fn a_terminal_that_blocks_every_question_delays_nothing() {
     let town = Town::awake();
     let program = town.sshd.program("hang", HANG);
     town.alice.type_line(&format!("{} {}/mnt", program.display(), town.sshd.home("alice").display()));
@@ -88,7 +88,7 @@ int main(void)
 "#;
 
 #[test]
-fn a_terminal_given_to_a_new_leader_again_and_again_is_no_new_one() {
+fn a_terminal_that_gets_new_leaders_all_the_time_is_not_a_new_one() {
     let town = Town::awake();
     let program = town.sshd.program("adopted", ADOPTED);
     town.alice.type_line(&format!("exec {}", program.display()));
@@ -128,7 +128,7 @@ int main(void)
 "#;
 
 #[test]
-fn a_queue_whose_mode_flickers_buys_nothing() {
+fn a_queue_whose_mode_flickers_gains_nothing() {
     // There are many looks, one every 2 s, because the result depends on luck.
     let sshd = Sshd::with("timeout=20s warn=19s grace=0 debug").start();
     let alice = sshd.login("alice");
@@ -146,7 +146,7 @@ const SWITCH: &str = "use POSIX; $t = POSIX::Termios->new; $| = 1; print \"switc
     select(undef, undef, undef, 0.3) }";
 
 #[test]
-fn a_queue_counted_in_two_ways_buys_nothing() {
+fn a_queue_counted_in_two_modes_gains_nothing() {
     let town = Town::awake();
     town.alice.type_line(&format!("perl -e '{SWITCH}'"));
     town.alice.expect("switching", SOON);

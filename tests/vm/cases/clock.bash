@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # The guest's clock is set, and the guest is suspended. No other case runs beside these.
 
 # Two hours forward, four back, two forward; with somebody idle (i), somebody typing all the time (t), and

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # Virtual consoles that a display server has, where no logind says so.
 
 # mode NUMBER 0|1: text or graphics (KDSETMODE), as a display server sets it.

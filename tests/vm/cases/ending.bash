@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # How a session ends: as its own program ends it, without an error in the log.
 
 # sits NAME COMMAND: a command that the administrator started opens a session with a shell, on a terminal.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # A session inside a session. `nest` is watched in the stacks of su and sudo; root is not there.
 
 # sudo with a pty of its own reads through /dev/tty, of which Linux 6.1 leaves no trace on the outer one.

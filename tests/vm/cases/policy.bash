@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # The policy file, and the administrator's command.
 
 # A rule decides; a broken policy is handed to nobody; a changed one is, to who is in already. No other case

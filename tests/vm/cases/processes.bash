@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # What a session leaves running, and what its user may do to it through systemd.
 
 # Detached work of four kinds, with an argument by which it is found again; in one line, for a guest is slow.

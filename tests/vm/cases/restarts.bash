@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # What a machine's administrator restarts, replaces and sets in mid-session. No other case runs beside these.
 
 # The services around us; our own files, replaced as dpkg does it, and then removed.

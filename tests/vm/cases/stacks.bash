@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # Other PAM stacks than Debian's, each in an sshd of its own.
 
 OURS='session required pam_idle_watchdog.so timeout=12s warn=4s grace=2s debug'
