@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn at_the_prompt_the_shells_own_time_counts_alone() {
-        // 200 is in the background, 201 was and is buried; 202 has a session of its own.
+        // 200 is in the background. 201 was there, too, and is reaped. 202 has its own session.
         let before = [at(100, 1, 100, 100, 5, 0), at(200, 100, 200, 100, 0, 0)];
         let now = [
             at(100, 1, 100, 100, 9, 5000),
