@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn built(name: &str) -> PathBuf {
-    let folder = std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")
+    let directory = std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/dist")), PathBuf::from);
-    let path = folder.join(name);
+    let path = directory.join(name);
     assert!(path.exists(), "{} is missing: run make first", path.display());
     path
 }

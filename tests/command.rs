@@ -170,9 +170,9 @@ const HOSTILE: &str = "x\x1b[2J\u{9b}2J\u{202e}\rnote:";
 
 #[test]
 fn no_text_from_outside_acts_on_the_terminal() {
-    let folder = std::env::temp_dir().join(format!("idle-watchdog-{}-{HOSTILE}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    let file = folder.join("policy\nnote: all is well");
+    let directory = std::env::temp_dir().join(format!("idle-watchdog-{}-{HOSTILE}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("policy\nnote: all is well");
     let file = file.to_str().unwrap();
     std::fs::write(file, "* * * * timeout=5m\n").unwrap();
     let rule = format!("\"{HOSTILE}\" * * * timeout=5m\n");
@@ -216,7 +216,7 @@ fn no_text_from_outside_acts_on_the_terminal() {
         ask_with("", &["check", "--file", "-", "--json", "--line", "quiet", "--user", HOSTILE]);
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(found["user"], json!(HOSTILE), "escaped, it is still the same");
-    let _ = std::fs::remove_dir_all(folder);
+    let _ = std::fs::remove_dir_all(directory);
 }
 
 #[test]

@@ -46,7 +46,7 @@ extern "C" fn pam_syslog(_: *const c_void, priority: c_int, format: *const c_cha
 
 /// A PAM stack of one service, and a handle on it.
 struct Stack {
-    folder: PathBuf,
+    directory: PathBuf,
     handle: *mut c_void,
 }
 
@@ -77,8 +77,8 @@ fn hide_the_hosts_policy() {
     assert_eq!(alone, 0, "this machine has a policy of its own, and hiding it from the tests needs root");
     mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE);
     while let Some(path) = POLICIES.iter().find(is_there) {
-        let folder = Path::new(path).parent().unwrap().to_str().unwrap();
-        mount(Some(c"tmpfs"), &CString::new(folder).unwrap(), 0);
+        let directory = Path::new(path).parent().unwrap().to_str().unwrap();
+        mount(Some(c"tmpfs"), &CString::new(directory).unwrap(), 0);
     }
 }
 
@@ -95,12 +95,13 @@ impl Stack {
         hide_the_hosts_policy();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
+        let directory =
+            std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
         let lines = lines.replace("@MODULE@", module().to_str().unwrap());
-        fs::write(folder.join(service), lines + "\n").unwrap();
-        let handle = start(&folder, service, user);
-        Self { folder, handle }
+        fs::write(directory.join(service), lines + "\n").unwrap();
+        let handle = start(&directory, service, user);
+        Self { directory, handle }
     }
 
     /// A session stack with only our line. The line has these options.
@@ -131,7 +132,7 @@ impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the handle is open, and not used again.
         unsafe { pam_end(self.handle, PAM_SUCCESS) };
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -284,13 +285,13 @@ fn open_unprivileged_with(
             let done = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
             assert_eq!(done, 0);
         }
-        let folder = stack.folder.clone();
+        let directory = stack.directory.clone();
         let opened = stack.open();
         stack.call(pam_close_session, 0);
-        (opened, folder)
+        (opened, directory)
     };
-    let (answer, folder) = thread::spawn(unprivileged).join().unwrap();
-    let _ = fs::remove_dir_all(folder);
+    let (answer, directory) = thread::spawn(unprivileged).join().unwrap();
+    let _ = fs::remove_dir_all(directory);
     answer
 }
 

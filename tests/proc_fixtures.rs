@@ -264,9 +264,9 @@ fn descriptors_that_cannot_be_read_are_an_error() {
 #[test]
 fn descriptors_that_may_not_be_read_are_permission_denied() {
     let root = std::env::temp_dir().join(format!("idle-watchdog-proc-{}", std::process::id()));
-    let folder = root.join(format!("{LEADER}/fdinfo"));
-    fs::create_dir_all(&folder).unwrap();
-    let set_mode = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+    let directory = root.join(format!("{LEADER}/fdinfo"));
+    fs::create_dir_all(&directory).unwrap();
+    let set_mode = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
     set_mode(0o000);
     let proc = Proc::at(&root);
     let read = move || {

@@ -21,21 +21,21 @@ fn text(path: &str) -> String {
 }
 
 /// The paths and the texts of the Rust files below a directory.
-fn rust_files(folder: &str) -> BTreeMap<PathBuf, String> {
+fn rust_files(directory: &str) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
+    let mut directories = vec![root().join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
             }
         }
     }
-    assert!(!found.is_empty(), "no Rust file below {folder}");
+    assert!(!found.is_empty(), "no Rust file below {directory}");
     found
 }
 
@@ -161,9 +161,9 @@ fn every_placeholder_is_explained() {
 /// The documents that show PAM lines and rules, with their texts.
 fn documents() -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::from([(PathBuf::from("README.md"), text("README.md"))]);
-    for folder in ["docs", "man", "pam.d-examples"] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = Path::new(folder).join(entry.unwrap().file_name());
+    for directory in ["docs", "man", "pam.d-examples"] {
+        for entry in fs::read_dir(root().join(directory)).unwrap() {
+            let path = Path::new(directory).join(entry.unwrap().file_name());
             if root().join(&path).is_dir() {
                 continue;
             }

@@ -21,7 +21,7 @@ use crate::{clock, wait_until};
 
 const SURVEYS: usize = 7;
 
-/// `shape CHAIN LEAVES FILES [PTMX FOLDER NUMBER]`: starts a chain of parents, and leaves below it. Each leaf
+/// `shape CHAIN LEAVES FILES [PTMX DIRECTORY NUMBER]`: starts a chain of parents, and leaves below it. Each leaf
 /// has that many descriptors and is on the terminal with that number. It writes a byte when it is ready. All
 /// processes exit when standard input ends.
 const SHAPE: &str = r#"
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	if (chain > 0) {
 		if (grow())
 			rest();
-		/* Memory that was forked a thousand times makes each fork, and each exit, a slow one. */
+		/* After a thousand forks of the same memory, each fork and each exit would be slow. */
 		snprintf(path, sizeof path, "%d", chain - 1);
 		argv[0] = "link";
 		argv[1] = path;

@@ -103,7 +103,7 @@ impl Watchdog {
     fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
         signals::room()?;
         let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
-        let timer = |e: Errno| format!("cannot make a timer: {e}");
+        let timer = |e: Errno| format!("cannot create a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
         let login = &assignment.login;

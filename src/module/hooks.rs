@@ -62,7 +62,8 @@ fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamR
 
 /// Fails a line of another type, because it is a mistake. To ignore it could let somebody in.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
-    let error = format!("a line of type {kind} is a mistake: this module is for session and account lines");
+    let error =
+        format!("a line of type {kind} is a mistake: this module works in session and account lines only");
     log(pamh, &Login::of(pamh).record(Event::Error).with(Key::Error, error));
     PamResultCode::PAM_SERVICE_ERR
 }

@@ -34,13 +34,14 @@ impl Caller {
     }
 
     fn take(proc: &Proc, came: &Received) -> Result<Self, String> {
-        let sender = PidFd::open(came.sender).map_err(|e| format!("process {}: {e}", came.sender))?;
+        let sender =
+            PidFd::open(came.sender).map_err(|e| format!("process {} cannot be opened: {e}", came.sender))?;
         if proc.uids(came.sender).is_none_or(|(_, effective)| effective != 0) {
             return Err(format!("process {} does not run as root", came.sender));
         }
-        let socket = sender
-            .duplicate(came.value)
-            .map_err(|e| format!("descriptor {} of process {}: {e}", came.value, came.sender))?;
+        let socket = sender.duplicate(came.value).map_err(|e| {
+            format!("descriptor {} of process {} cannot be taken: {e}", came.value, came.sender)
+        })?;
         if socket::maker(&socket) != Some((came.sender, 0)) {
             return Err(format!("descriptor {} of process {} is not its own", came.value, came.sender));
         }
@@ -49,7 +50,7 @@ impl Caller {
         let length = socket
             .set_nonblocking(true)
             .and_then(|()| socket.recv(&mut message))
-            .map_err(|e| format!("no message from process {}: {e}", came.sender))?;
+            .map_err(|e| format!("the message of process {} cannot be read: {e}", came.sender))?;
         message.truncate(length);
         Ok(Self { socket, settings: reload::settings(&message) })
     }

@@ -43,7 +43,7 @@ pub fn message(settings: &Settings) -> Vec<u8> {
 /// The message is malformed. Then no part of it applies.
 pub fn settings(message: &[u8]) -> Result<Settings, String> {
     if message.len() > MESSAGE_MAX {
-        return Err(format!("a message of more than {MESSAGE_MAX} bytes"));
+        return Err(format!("the message has more than {MESSAGE_MAX} bytes"));
     }
     let mut args = message.split(|byte| *byte == 0).map(|arg| OsString::from_vec(arg.to_owned()));
     let first = args.next().unwrap_or_default();
@@ -75,7 +75,7 @@ fn heard(answer: &[u8]) -> Result<Option<Settings>, String> {
     }
 }
 
-const UNREADABLE: &str = "an answer that cannot be read";
+const UNREADABLE: &str = "its answer cannot be read";
 
 /// Gives settings to the helper with this PID and start time. Returns the settings that applied before, or
 /// `None` if the helper is too old to tell. `budget` is how long to wait for the answer.
@@ -88,12 +88,12 @@ pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Resul
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let pidfd = PidFd::of(&Proc::default(), helper).ok_or("it has ended")?;
     // The helper takes the other end, so it must stay open until then.
-    let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets"))?;
-    ours.set_nonblocking(true).map_err(failed("a socket"))?;
-    ours.send(&message(settings)).map_err(failed("the message"))?;
-    pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal"))?;
+    let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets cannot be created"))?;
+    ours.set_nonblocking(true).map_err(failed("a socket cannot be set up"))?;
+    ours.send(&message(settings)).map_err(failed("the message cannot be sent"))?;
+    pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal cannot be sent"))?;
     let mut fds = [ours.as_fd(), pidfd.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    if !poll_until(&mut fds, due).map_err(|e| format!("poll: {e}"))? {
+    if !poll_until(&mut fds, due).map_err(|e| format!("its answer cannot be awaited: {e}"))? {
         return Err("it gave no answer in time; its records may say why".to_owned());
     }
     let mut answer = [0; MESSAGE_MAX];

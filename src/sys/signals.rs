@@ -92,7 +92,9 @@ pub fn room() -> Result<(), String> {
     for (resource, name, needed) in NEEDED {
         let (soft, _) = getrlimit(resource).map_err(|e| format!("getrlimit: {e}"))?;
         if soft < needed {
-            return Err(format!("{name} is {soft}, the helper needs {needed}, and may not raise the limit"));
+            return Err(format!(
+                "{name} is {soft}, but the helper needs {needed} and may not raise the limit"
+            ));
         }
     }
     Ok(())

@@ -56,7 +56,7 @@ pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
     let found = count(&tty)?;
     for _ in 1..COUNTS {
         if count(&tty)? != found {
-            return Err(io::Error::other("the queue changes just now"));
+            return Err(io::Error::other("the queue is changing"));
         }
     }
     Ok(found)

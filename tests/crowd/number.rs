@@ -11,7 +11,7 @@ use crate::support::process::wait_some;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, secs};
 
-/// `crowd PTMX FOLDER NUMBER PROCESSES FILES`: starts processes with that many descriptors each. They are on
+/// `crowd PTMX DIRECTORY NUMBER PROCESSES FILES`: starts processes with that many descriptors each. They are on
 /// the terminal with this number in another instance of devpts.
 const CROWD: &str = r#"
 #define _GNU_SOURCE

@@ -30,7 +30,7 @@ while read -r _ mountpoint type options _; do
         slice=$mountpoint/${dir##*/}.slice
         scope=$slice/session-t1.scope
         mkdir -p "$scope"
-        # For the end of the test, innermost first.
+        # The test removes them at its end. The innermost comes first.
         printf '%s\n' "$scope" "$slice" >>"$dir/cgroups"
         echo "$PPID" >"$scope/cgroup.procs"
         ;;
@@ -240,9 +240,9 @@ fn own_hierarchy(name: &str) -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let is_hierarchy = |line: &&str| line.contains(" cgroup2 ") || line.contains("name=systemd");
     let mount = mounts.lines().find(is_hierarchy).and_then(|line| line.split(' ').nth(1)).expect("cgroups");
-    let folder = Path::new(mount).join(format!("idle-watchdog-test-{name}-{}", std::process::id()));
-    fs::create_dir(&folder).unwrap();
-    folder
+    let directory = Path::new(mount).join(format!("idle-watchdog-test-{name}-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    directory
 }
 
 /// Does something in a child, which may move to other control groups. Returns the child.
@@ -266,24 +266,24 @@ fn assert_done(child: Pid) {
 #[test]
 fn the_last_helper_removes_the_control_group() {
     let above = own_hierarchy("last");
-    let folder = above.join("group");
-    let (above, folder) = (&above, &folder);
+    let directory = above.join("group");
+    let (above, directory) = (&above, &directory);
     let (other_is_in, leave) = (pipe().unwrap(), pipe().unwrap());
     let other = in_child(|| {
         // The descriptor is closed, so that the child does not wait forever if this test fails.
         close(leave.1.as_raw_fd()).unwrap();
-        let entered = enter(folder).is_ok();
+        let entered = enter(directory).is_ok();
         write(&other_is_in.1, b"x").unwrap();
         read(&leave.0, &mut [0]).unwrap();
-        remove_if_alone(above, folder);
-        entered && !folder.exists()
+        remove_if_alone(above, directory);
+        entered && !directory.exists()
     });
     read(&other_is_in.0, &mut [0]).unwrap();
     assert_done(in_child(|| {
-        let entered = enter(folder).is_ok();
-        remove_if_alone(above, folder);
+        let entered = enter(directory).is_ok();
+        remove_if_alone(above, directory);
         // Another process is in it, and this one, too.
-        let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap();
+        let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
         entered && inside.lines().count() == 2
     }));
     write(&leave.1, b"x").unwrap();
@@ -294,19 +294,19 @@ fn the_last_helper_removes_the_control_group() {
 #[test]
 fn a_process_can_enter_the_control_group_while_another_removes_it() {
     let above = own_hierarchy("race");
-    let folder = above.join("group");
+    let directory = above.join("group");
     let children = [(); 4].map(|()| {
         in_child(|| {
             (0..200).all(|_| {
-                let entered = enter(&folder).is_ok();
-                remove_if_alone(&above, &folder);
+                let entered = enter(&directory).is_ok();
+                remove_if_alone(&above, &directory);
                 // A process that was not alone leaves, too.
                 entered && fs::write(above.join("cgroup.procs"), "0").is_ok()
             })
         })
     });
     children.into_iter().for_each(assert_done);
-    let _ = fs::remove_dir(&folder);
+    let _ = fs::remove_dir(&directory);
     fs::remove_dir(&above).unwrap();
 }
 
@@ -314,12 +314,12 @@ fn a_process_can_enter_the_control_group_while_another_removes_it() {
 #[test]
 fn no_umask_widens_the_mode_of_the_control_group() {
     let above = own_hierarchy("mode");
-    let folder = above.join("group");
+    let directory = above.join("group");
     assert_done(in_child(|| {
         umask(Mode::empty());
-        let entered = enter(&folder).is_ok();
-        let mode = fs::metadata(&folder).unwrap().permissions().mode();
-        remove_if_alone(&above, &folder);
+        let entered = enter(&directory).is_ok();
+        let mode = fs::metadata(&directory).unwrap().permissions().mode();
+        remove_if_alone(&above, &directory);
         entered && mode & 0o777 == 0o755
     }));
     fs::remove_dir(&above).unwrap();

@@ -27,33 +27,35 @@ const DIRECTORIES: [&str; 3] = ["sss", "ldap", "winbind"];
 
 /// A mount namespace in which the command asks other name services than those of the machine.
 struct Machine {
-    folder: PathBuf,
+    directory: PathBuf,
     modules: PathBuf,
 }
 
 impl Machine {
     /// Starts one with these name services.
     fn with(test: &str, services: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("idle-watchdog-names-{}-{test}", std::process::id()));
-        fs::create_dir_all(folder.join("lib")).unwrap();
+        let directory =
+            std::env::temp_dir().join(format!("idle-watchdog-names-{}-{test}", std::process::id()));
+        fs::create_dir_all(directory.join("lib")).unwrap();
         let text = format!("passwd: {services}\ngroup: {services}\n");
-        fs::write(folder.join("nsswitch.conf"), text).unwrap();
-        Self { folder, modules: name_services() }
+        fs::write(directory.join("nsswitch.conf"), text).unwrap();
+        Self { directory, modules: name_services() }
     }
 
     /// Starts one that has a service of ours besides its files.
     fn counting(test: &str) -> Self {
         let mut machine = Self::with(test, "files counting");
-        let define = |name: &str, file: &str| format!("-D{name}=\"{}\"", machine.folder.join(file).display());
+        let define =
+            |name: &str, file: &str| format!("-D{name}=\"{}\"", machine.directory.join(file).display());
         let status = Command::new("gcc")
             .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
-            .arg(machine.folder.join("libnss_counting.so.2"))
+            .arg(machine.directory.join("libnss_counting.so.2"))
             .args([define("LOG", "asked"), define("DOWN", "down")])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sshd/name_service.c"))
             .status()
             .expect("run gcc");
         assert!(status.success(), "gcc: {status}");
-        machine.modules.clone_from(&machine.folder);
+        machine.modules.clone_from(&machine.directory);
         machine
     }
 
@@ -64,7 +66,7 @@ impl Machine {
                       shift; exec \"$@\" 2>&1";
         let mut child = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-ec", mounts, "sh"])
-            .arg(&self.folder)
+            .arg(&self.directory)
             .arg(build_dir().join("idle-watchdog"))
             .args(["check", "--file", "-"])
             .args(args)
@@ -81,7 +83,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -123,7 +125,7 @@ fn a_directory_that_is_down_refuses_no_login() {
 fn check_reports_a_group_that_cannot_be_looked_up_with_and_without_a_user() {
     let machine = Machine::with("dead", "files sss");
     // A daemon that died leaves its socket behind. sss then says that the connection is refused.
-    let pipes = machine.folder.join("lib/sss/pipes");
+    let pipes = machine.directory.join("lib/sss/pipes");
     fs::create_dir_all(&pipes).unwrap();
     drop(UnixListener::bind(pipes.join("nss")).unwrap());
     let (asked, code) = machine.check(EXAMPLE, &login("nobody"));
@@ -146,7 +148,7 @@ fn a_group_is_asked_about_once_however_many_rules_name_it() {
                   @none,@far-away * * * quiet\n@daemon * * * timeout=5m\n";
     let (said, code) = machine.check(policy, &[&login("nobody")[..], &["--json"]].concat());
     assert_eq!(code, Some(0), "{said}");
-    let asked = fs::read_to_string(machine.folder.join("asked")).unwrap();
+    let asked = fs::read_to_string(machine.directory.join("asked")).unwrap();
     // The first two come first, because `check` asks whether the names are known at all.
     let known = ["group far-away", "group none"];
     let decision = ["group far-away", "groups nobody", "group none"];
@@ -161,7 +163,7 @@ fn an_incomplete_list_of_groups_is_not_an_answer() {
         let (said, code) = machine.check(policy, &login(user));
         assert!(code == Some(0) && said.contains(&format!("rule      {rule}\n")), "{said}");
     }
-    fs::write(machine.folder.join("down"), "").unwrap();
+    fs::write(machine.directory.join("down"), "").unwrap();
     let (said, code) = machine.check(policy, &login("daemon"));
     let says = "-:1:1: name services cannot look up the group far-away: ECONNREFUSED";
     assert!(code == Some(2) && said.contains(says), "{said}");

@@ -27,7 +27,7 @@ static int talk(int n, const struct pam_message **m, struct pam_response **r, vo
 
 static pam_handle_t *slots[10];
 
-/* In a child, as the user of that number. */
+/* Does it in a child that runs as this user ID. */
 static int in_child(int uid, int (*call)(pam_handle_t *, int), pam_handle_t *handle, int argument)
 {
 	int status;
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
 		} else if (!strcmp(word, "childend")) {
 			code = in_child(0, pam_end, slots[number], argument);
 		} else if (!strcmp(word, "become")) {
-			/* As systemd does it: a child waits for our end to close the session. */
+			/* systemd does the same: a child waits until we have ended, and closes the session. */
 			int wire[2];
 
 			if (pipe(wire) || fork()) {

@@ -157,20 +157,20 @@ pub struct Sshd {
     pid: i32,
     uid_base: u32,
     chaff: bool,
-    _folder: Folder,
+    _directory: PrivateDirectory,
 }
 
 /// A directory that is removed when it is dropped, even if the launcher was never started.
-struct Folder(PathBuf);
+struct PrivateDirectory(PathBuf);
 
-impl Folder {
+impl PrivateDirectory {
     fn make(path: &Path) -> Self {
-        fs::DirBuilder::new().mode(0o755).create(path).expect("make the private folder");
+        fs::DirBuilder::new().mode(0o755).create(path).expect("make the private directory");
         Self(path.to_owned())
     }
 }
 
-impl Drop for Folder {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -199,7 +199,7 @@ impl Sshd {
         let process = std::process::id();
         let uid_base = 20_000 + (process % 100) * 256 + u32::from(serial % 64) * 4;
         let dir = std::env::temp_dir().join(format!("idle-watchdog-{process}-{serial}"));
-        let folder = Folder::make(&dir);
+        let directory = PrivateDirectory::make(&dir);
 
         let log = Log::default();
         write_tree(&dir, builder, uid_base);
@@ -232,7 +232,7 @@ impl Sshd {
         assert!(up.text != ENDED, "sshd did not come up:\n{log}");
         let started = log.wait_for("sshd's pid", |l| l.text.starts_with("sshd is "), SOON);
         let pid = started.text["sshd is ".len()..].parse().expect("a pid");
-        Self { log, dir, port, launcher, pid, uid_base, chaff: builder.chaff, _folder: folder }
+        Self { log, dir, port, launcher, pid, uid_base, chaff: builder.chaff, _directory: directory }
     }
 
     /// The uid of a test user.

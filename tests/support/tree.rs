@@ -12,8 +12,8 @@ const LAUNCH: &str = include_str!("launch.sh");
 
 /// Writes everything that `launch.sh` expects below `dir`.
 pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
-    for folder in ["etc", "etc/pam.d", "etc/security", "home", "home/root", "libexec", "dev"] {
-        fs::DirBuilder::new().mode(0o755).create(dir.join(folder)).unwrap();
+    for directory in ["etc", "etc/pam.d", "etc/security", "home", "home/root", "libexec", "dev"] {
+        fs::DirBuilder::new().mode(0o755).create(dir.join(directory)).unwrap();
     }
     write(&dir.join("launch.sh"), LAUNCH, 0o755);
     if let Some(script) = builder.host {

@@ -248,8 +248,8 @@ impl Look {
     fn judge(&self, mark: Mark, stamp: Nanos, still: bool, times: &mut Times) -> (Mark, Moved) {
         let (mut blind, mut set_by, mut moved) = (None, mark.set_by, Moved::No);
         // A key in a blind span leaves no trace. So there may have been a key until the end of the span, or
-        // until a step or another stamp ended the span early. A forger who sets many stamps gains no more such
-        // spans.
+        // until a step or another stamp ended the span early. A forger gains no such spans if they set one
+        // stamp after another.
         let hidden = |blind: Option<(Nanos, Nanos)>| {
             blind.filter(|(from, _)| self.now.boot >= *from).map(|(_, until)| until.min(self.now.boot))
         };

@@ -59,7 +59,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_short_whatever_the_names_are(names in proptest::collection::vec(".{0,15}", 0..100)) {
-            // Fifteen bytes of a name become at most ten characters each.
+            // Each of the fifteen characters of a name becomes at most ten.
             prop_assert!(field(names).unwrap_or_default().len() <= SHOWN * 151 + 20);
         }
     }

@@ -26,7 +26,7 @@ do {
 die "have $number, not $wanted" if defined $wanted && $number != $wanted;
 if (!fork) {
     POSIX::setsid();
-    # Without O_NOCTTY: this becomes the controlling terminal.
+    # This becomes the controlling terminal, because O_NOCTTY is not set.
     open(my $slave, '+<', "$slaves/$number") or die "$slaves/$number: $!";
     close $_ for @masters;
     1 while <$slave>;

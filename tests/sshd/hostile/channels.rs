@@ -167,7 +167,7 @@ int main(void)
 		if (syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0) == 0) {
 			close(master);
 			setsid();
-			/* Without O_NOCTTY: this becomes the controlling terminal. */
+			/* This becomes the controlling terminal, because O_NOCTTY is not set. */
 			slave = open(name, O_RDWR);
 			while (read(slave, &key, 1) > 0)
 				;

@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	refuse("securebits", prctl(PR_SET_SECUREBITS, 1));
 	refuse("bounding", prctl(PR_CAPBSET_DROP, 5, 0, 0, 0));
 
-	/* Before the limit on CPUs, so that it is not the reason. */
+	/* This comes before the limit on CPUs, so that the limit cannot be the reason for a failure. */
 	set("batch", sched_setscheduler(0, SCHED_BATCH, &normal));
 	set("nice", setpriority(PRIO_PROCESS, 0, 10));
 	set("affinity", syscall(SYS_sched_setaffinity, 0, sizeof first, &first));
@@ -100,7 +100,7 @@ int main(int argc, char **argv)
 		signal(i, SIG_IGN);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, 0);
-	/* Last: from here on no wait of ours ends by the clock. */
+	/* This comes last, because from here on none of our waits times out. */
 	set("timerslack", prctl(PR_SET_TIMERSLACK, 1UL << 62));
 	fflush(stdout);
 	execvp(argv[1], argv + 1);

@@ -73,7 +73,7 @@ int main(void)
 	}
 	close(listener);
 	ioctl(0, TIOCNOTTY);
-	/* Whoever shuts the first one down has the others open, too. */
+	/* The process that shuts down the first one has the others open, too. */
 	sleep(8);
 	for (i = 0; i < 3000 && poll(polled, 1, 0) == 0; i++)
 		usleep(5000);

@@ -153,11 +153,11 @@ fn a_process_without_its_first_thread_ends() {
         let screen = town.alice.screen();
         Some(screen.split_once("process ")?.1.split_once('.')?.0.to_owned())
     };
-    let folder = Path::new("/proc").join(wait_some(pid, SOON).expect("its number"));
-    assert!(folder.join("stat").exists());
+    let directory = Path::new("/proc").join(wait_some(pid, SOON).expect("its number"));
+    assert!(directory.join("stat").exists());
     town.assert_promise();
     // A dead process is a child of init, which may reap it late.
-    let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+    let stat = fs::read_to_string(directory.join("stat")).unwrap_or_default();
     let threads = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(17));
     assert!(matches!(threads, None | Some("0" | "1")), "{stat}");
 }
