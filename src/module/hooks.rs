@@ -60,7 +60,7 @@ fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamR
     unguarded
 }
 
-/// Fails a line of another type, because it is a mistake. To ignore it could let somebody in.
+/// Refuses a line of another type, because it is a mistake. If it were ignored, it could let somebody in.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
     let error =
         format!("a line of type {kind} is a mistake: this module works in session and account lines only");

@@ -1,8 +1,8 @@
 //! The sessions that this process has opened and not closed yet.
 //!
 //! A leader is a process that serves one session. If a process opens a second session while the first is open,
-//! it serves both, and to end it would end both. So it is not a leader: the watchdog of the first session is
-//! told to leave, and the second session cannot be guarded.
+//! it serves both. If it were ended because of one session, the other one would end, too. So it is not a leader:
+//! the watchdog of the first session is told to leave, and the second session cannot be guarded.
 //!
 //! The list outlives the transactions, because libpam never unloads this module. A forked child has a copy of
 //! the list but is another process, so each entry names its opener.
@@ -25,7 +25,7 @@ struct Open {
     /// The helper that guards it. There is none while the helper is being started, or if there are other
     /// sessions.
     helper: Option<ProcId>,
-    /// The process had another session open at the same time.
+    /// The process has or had another session open at the same time.
     shared: bool,
     /// Its transaction has ended without closing it, so the session goes on.
     detached: bool,

@@ -282,7 +282,7 @@ fn begin(pamh: &mut PamHandle, login: &Login) -> Result<u64, String> {
     let lives = |helper| find(helper).is_some();
     let Begun { ticket, shared, helpers } = registry::begin(&login.service, login.user(), lives)
         .ok_or("the list of this process's sessions is in use")?;
-    // The value is kept already now, because this process serves the session even if it is not guarded.
+    // The ticket is kept already now, because this process serves the session even if it is not guarded.
     libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
         registry::end(ticket);
         format!("pam_set_data failed with code {code}")
