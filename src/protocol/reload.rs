@@ -93,7 +93,7 @@ pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Resul
     ours.send(&message(settings)).map_err(failed("the message cannot be sent"))?;
     pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal cannot be sent"))?;
     let mut fds = [ours.as_fd(), pidfd.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    if !poll_until(&mut fds, due).map_err(|e| format!("its answer cannot be awaited: {e}"))? {
+    if !poll_until(&mut fds, due).map_err(|e| format!("waiting for its answer failed: {e}"))? {
         return Err("it gave no answer in time; its records may say why".to_owned());
     }
     let mut answer = [0; MESSAGE_MAX];
