@@ -4,23 +4,24 @@
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, a quarter of an hour; one case: make check-vm CASE=su
-# make compare    measure what else there is for it, in the same machines, and write docs/comparison.md; as root, half an hour
-# make fuzz       every parser fed with garbage, a minute each; as root, installs what it lacks
+# make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
+# make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
-# make pictures   the same, drawn into docs/pictures/demo.svg; as root, installs what it lacks
-# make bench      what a login, a sleeping session and a survey of all processes cost; as root, installs what it lacks
-# make accuracy   how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
+# make pictures   the same, into the picture docs/pictures/demo.svg; as root, installs what it lacks
+# make bench      measure the cost of a login, a sleeping session and a survey of all processes; as root, installs what it lacks
+# make accuracy   measure how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
 # make clean      remove all that was built
 
 PREFIX ?= /usr
-# Where libpam looks for modules: beside libpam itself, as Debian's multiarch and Fedora's lib64 have it.
+# The directory in which libpam looks for modules. It is beside libpam itself, in Debian's multiarch or Fedora's
+# lib64 directory.
 PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
 LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 MANDIR ?= $(PREFIX)/share/man
 
-# Under sudo the toolchain is in the home of whoever called it.
+# Under sudo, the toolchain is in the home directory of the user who called sudo.
 TOOLCHAIN := $(shell sh dist/find-cargo)
 export PATH := $(if $(TOOLCHAIN),$(TOOLCHAIN):)$(PATH)
 CARGO ?= cargo
@@ -28,20 +29,20 @@ DIST := target/dist
 MODULE := $(DIST)/pam_idle_watchdog.so
 HELPER := $(DIST)/pam_idle_watchdog_helper
 COMMAND := $(DIST)/idle-watchdog
-# Compiled into the module and the command: where they find the helper.
+# The programs contain this path: the module and the command start the helper there.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
-# After sudo, what was made must be the tree's owner's, who calls make next.
+# Under sudo, the new files must belong to the owner of the tree, because they call make next.
 GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target docs README.md; }
 
-# Without it there are no man pages.
+# Without scdoc there are no man pages.
 SCDOC ?= $(shell command -v scdoc 2>/dev/null)
 
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 all: $(MODULE) $(HELPER) $(COMMAND) $(if $(SCDOC),man)
 
-# Built for another place, it must be built again.
+# If the path of the helper changes, the programs must be built again.
 $(DIST)/helper-path: FORCE
 	@mkdir -p $(DIST)
 	@echo $(PAM_IDLE_WATCHDOG_HELPER) | cmp -s - $@ || echo $(PAM_IDLE_WATCHDOG_HELPER) >$@
@@ -53,15 +54,15 @@ $(MODULE): $(SOURCES) $(DIST)/helper-path
 $(COMMAND): $(MODULE)
 	install -D -m 0755 target/release/idle-watchdog $@
 
-# Static, and so in a cargo call of its own: rustc makes no cdylib of static code. At a fixed address
-# nothing is relocated at start, which would cost each sleeping helper pages of its own.
+# This is a cargo call of its own, because rustc cannot make a cdylib of static code. The program is at a fixed
+# address, so nothing is relocated at its start. A relocation would cost each sleeping helper memory pages.
 $(HELPER): $(SOURCES)
 	$(CARGO) rustc --locked --release --no-default-features --target-dir target/helper \
 		--bin pam_idle_watchdog_helper -- -C target-feature=+crt-static -C relocation-model=static
 	install -D -m 0755 target/helper/release/pam_idle_watchdog_helper $@
 
 PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
-# Where a page goes, by its section.
+# The place of a page depends on its section.
 page_path = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
 man: $(PAGES)
@@ -85,17 +86,17 @@ else
 	@echo "There is no scdoc: the man pages are not installed."
 endif
 
-# The control group of the watchdogs, on either hierarchy. It stays while there are watchdogs.
+# The control group of the watchdogs, in each hierarchy. It remains while there are watchdogs.
 OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place)/idle_watchdog)
 
-# Take the line out of /etc/pam.d first: a line without its module fails the login.
+# Remove the line from /etc/pam.d first, because a line without its module fails the login.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
-# The product and the tests have build directories of their own, so their cargo calls need not wait for each other.
+# The product and the tests have separate build directories, so their cargo calls need not wait for each other.
 tests-built:
 	$(CARGO) test --locked --no-run --lib --test '*'
 
@@ -137,7 +138,7 @@ accuracy:
 clean:
 	$(CARGO) clean
 
-# A page that scdoc gave up on is none.
+# A page is removed if scdoc failed on it.
 .DELETE_ON_ERROR:
 
 FORCE:

@@ -1,25 +1,28 @@
-//! Ends login sessions nobody is typing at.
+//! Ends login sessions at which nobody types.
 //!
-//! The map, by who runs what:
+//! The programs and their files:
 //!
-//! * [`policy`]: which limit applies to whom: the words of the PAM line, the rules of the policy file.
-//!   Pure, but for what reads the files and asks name services.
-//! * `module`: the guest inside sshd, login or su. Resolves the settings, starts the helper, waits
-//!   until it is armed. Only with the `module` feature; all that links libpam is there.
-//! * [`protocol`]: what passes between the module, the helper and the command: command line, descriptors,
-//!   status, signals.
-//! * `command`: `idle-watchdog`, for the administrator. Only with the `command` feature.
-//! * [`helper`]: the watchdog of one session. Judgement and schedule are pure; around them discovery of the
-//!   terminals, warning, ending and records.
+//! * [`policy`]: which settings apply to which login, from the options of the PAM line and the rules of the
+//!   policy file. `decide.rs` decides, `table.rs` has all options. It is pure, except that `files.rs` reads
+//!   files and `who.rs` asks name services.
+//! * `module`: the PAM module inside sshd, login or su. It decides the settings, starts the helper and waits
+//!   until the helper is armed. `session.rs` opens and closes a session. Only this part links libpam. It needs
+//!   the feature `module`.
+//! * [`protocol`]: the messages between the programs. `start.rs` starts a helper, `reload.rs` gives it new
+//!   settings, `running.rs` finds the helpers.
+//! * [`helper`]: the program that watches one session. `run.rs` is its loop, `look.rs` and `judge.rs` make one
+//!   look, `actions.rs` acts on it. `judgement` decides how long the session has been idle (pure), `terminals`
+//!   and `members` find its terminals and processes, `terminate` ends it.
+//! * `command`: the program `idle-watchdog` for the administrator. It needs the feature `command`.
 //! * [`login`]: the facts about one login.
-//! * [`record`]: one log entry, as both of them write it.
-//! * [`sys`]: one file for each interface to the outside: kernel, C library, libpam, logind, log. `unsafe` lives here and in `module/spawn.rs`, nowhere else.
+//! * [`record`]: one log entry, of the module or the helper.
+//! * [`sys`]: one file for each interface to the outside: the kernel, the C library, libpam, logind, the log.
+//!   Unsafe code is only here and in `module/spawn.rs`.
 //!
-//! The words used throughout: the *leader* is the process that opened the PAM session, and no other beside it;
-//! a *member* is
-//! a process the end applies to; a *terminal* is a tty of the session's; the *limit* is how long a
-//! session may be idle; a *look* is one sampling of all terminals; a *record* is one log entry about
-//! a decision.
+//! These words have a fixed meaning. The *leader* is the process that opened the PAM session, and only this
+//! session. A *member* is a process that the end applies to. A *terminal* is a terminal of the session. The
+//! *limit* is how long a session may be idle. A *look* is one reading of all terminals. A *record* is one log
+//! entry about a decision. CONTRIBUTING.md has more.
 
 #![deny(unsafe_code)]
 

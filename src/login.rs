@@ -1,4 +1,4 @@
-//! One login: the facts that libpam tells about it, and the user's ID.
+//! One login: the facts that libpam tells, and the user's ID.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 pub struct Login {
     /// PAM_SERVICE.
     pub service: OsString,
-    /// PAM_USER, as the person spelled it. `None` if PAM names no user.
+    /// PAM_USER, in the spelling of the person. `None` if PAM names no user.
     pub user: Option<OsString>,
     /// The user's ID, if name services know it.
     pub uid: Option<u32>,
@@ -18,7 +18,7 @@ pub struct Login {
     pub tty: Option<OsString>,
 }
 
-/// Rules and records compare and show text. These are the only places where bytes become text.
+/// Rules and records compare and show text. Only these functions turn bytes into text.
 impl Login {
     /// The user's name, which is empty if PAM names no user.
     #[must_use]

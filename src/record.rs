@@ -1,18 +1,18 @@
-//! One line a decision: an event, then `key=value` fields that no value can break out of.
+//! One log entry: an event, then `key=value` fields. No value can look like another field.
 #![forbid(unsafe_code)]
 
 use std::fmt::{self, Display, Write};
 
-/// How many items a list in a record has at most, unless its field needs fewer.
+/// The most items in a list of a record, unless the field needs fewer.
 pub const MOST: usize = 20;
 
-/// How long a value may be, as it is written. A log daemon's socket refuses a record that is too long as a
-/// whole, and some daemons cut what is longer than 1 or 2 kB.
+/// The most characters of a written value. The socket of a log daemon refuses a whole record if it is too long,
+/// and some daemons cut a record after 1 or 2 kB.
 const LONGEST: usize = 500;
 
-/// A list, as a field shows it: the first items, and how many there are besides. No text for an empty list.
+/// A list as a field shows it: the first items, and the number of the others. An empty list has no text.
 ///
-/// The end of a crowd has thousands of PIDs, and a record must not grow with them.
+/// A session may have thousands of PIDs, and a record must not become so long.
 #[must_use]
 pub fn list<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> Option<String> {
     let mut items = items.into_iter();
@@ -25,7 +25,7 @@ pub fn list<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> Opti
     }
 }
 
-/// How much a record matters, as syslog(3) has it.
+/// The severity of a record, as in syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Something failed, and an administrator must act.
@@ -36,11 +36,12 @@ pub enum Severity {
     Notice,
     /// Every other decision.
     Info,
-    /// Only the option `debug` asks for it.
+    /// It is written only with the option `debug`.
     Debug,
 }
 
-/// Defines an enum whose variants have a name in the log, so that the list of all cannot miss one.
+/// Defines an enum whose variants have names in the log. It also makes the list of all variants, so that none
+/// is missing.
 macro_rules! named {
     ($(#[$doc:meta])* $kind:ident { $($(#[$about:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*
@@ -48,10 +49,9 @@ macro_rules! named {
         pub enum $kind { $($(#[$about])* $variant,)* }
 
         impl $kind {
-            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// As the log has it.
+            /// Its name in the log.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -61,7 +61,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What a record is about: its first word.
+    /// The event of a record: its first word.
     Event {
         /// The session is watched from now on.
         Armed = "armed",
@@ -79,7 +79,7 @@ named! {
         Ended = "ended",
         /// The limit is reached, and `kill=none` ends nothing.
         WouldEnd = "would-end",
-        /// The leader vanished without closing the session.
+        /// The leader ended without closing the session.
         Orphaned = "orphaned",
         /// A terminal's time stamp was forged.
         Tampering = "tampering",
@@ -101,7 +101,7 @@ named! {
 }
 
 impl Event {
-    /// How much it matters, unless its record says otherwise by [`Record::at`].
+    /// The severity of its records, unless [`Record::at`] changes it.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
@@ -118,21 +118,21 @@ impl Event {
 }
 
 named! {
-    /// What a record says of its event: the key of `key=value`.
+    /// The key of a field `key=value`.
     Key {
         /// The user, as PAM names them.
         User = "user",
-        /// The user's id.
+        /// The user's ID.
         Uid = "uid",
-        /// The client.
+        /// The client's host.
         Rhost = "rhost",
-        /// logind's id of the session.
+        /// logind's ID of the session.
         Session = "session",
-        /// The kernel's audit id of the session, under auditd's name for it.
+        /// The audit ID of the session. auditd uses this name for it.
         Ses = "ses",
         /// The terminals.
         Tty = "tty",
-        /// For how many seconds nobody was active.
+        /// How long nobody has been active, in seconds.
         Idle = "idle",
         /// The limit that applies, in seconds, or `off`.
         Limit = "limit",
@@ -154,13 +154,13 @@ named! {
         TerminalsBy = "terminals-by",
         /// How the session's processes are found.
         MembersBy = "members-by",
-        /// Whether the client's connection tells when the client was last heard.
+        /// Whether the client's connection tells when the client last sent data.
         Witness = "witness",
         /// How many seconds remain until the end.
         Remaining = "remaining",
         /// The setting `quiet`: nothing was written on the terminals.
         Quiet = "quiet",
-        /// The terminals that did not take the text.
+        /// The terminals that did not show the text.
         NotShown = "not-shown",
         /// How many processes are ended.
         Members = "members",
@@ -176,13 +176,13 @@ named! {
         Denied = "denied",
         /// How many forged time stamps were not believed.
         Disbelieved = "disbelieved",
-        /// A process may have been missed.
+        /// Whether a process may have been missed.
         Incomplete = "incomplete",
         /// The PIDs that outlived SIGKILL, or 0.
         Survivors = "survivors",
         /// The command names of the processes that are ended.
         Processes = "processes",
-        /// `none`: what the leader left is not ended.
+        /// `none` if the processes that the leader left are not ended.
         Action = "action",
         /// What is wrong with a terminal's time stamp.
         Stamp = "stamp",
@@ -202,7 +202,7 @@ named! {
         Line = "line",
         /// The column with the mistake.
         Column = "column",
-        /// How many mistakes there are, of which this is the first.
+        /// The number of mistakes. The record shows the first.
         Faults = "faults",
         /// What guards the session while the policy is broken.
         Fallback = "fallback",
@@ -210,12 +210,12 @@ named! {
         Helper = "helper",
         /// Why the session is not watched.
         Reason = "reason",
-        /// In how many seconds the next look comes.
+        /// The seconds until the next look.
         Next = "next",
     }
 }
 
-/// A record being written: `event key=value key="two words"`.
+/// One record: `event key=value key="two words"`.
 #[derive(Clone, Debug)]
 pub struct Record {
     severity: Severity,
@@ -223,26 +223,26 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record of an event, without fields yet.
+    /// A record of an event, without fields.
     #[must_use]
     pub fn new(event: Event) -> Self {
         Self { severity: event.severity(), text: event.name().to_owned() }
     }
 
-    /// The same record where it matters more or less than others of its event.
+    /// The same record with another severity than its event has.
     #[must_use]
     pub fn at(self, severity: Severity) -> Self {
         Self { severity, ..self }
     }
 
-    /// How much it matters.
+    /// The severity of the record.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// Adds a field. A value that is not plain is quoted and escaped, because the name of a user or of a
-    /// remote host may contain anything. A value that is too long ends in `...`.
+    /// Adds a field. A value that is not plain is quoted and escaped, because the name of a user or of a remote
+    /// host may contain anything. A value that is too long ends in `...`.
     #[must_use]
     pub fn with(mut self, key: Key, value: impl Display) -> Self {
         let (key, value) = (key.name(), value.to_string());
@@ -267,13 +267,13 @@ impl Record {
     }
 }
 
-/// Text from outside, as a terminal may show it: in one line, and without a character that does something.
+/// Foreign text that is safe on a terminal: one line, and no control characters.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut result = String::new();
     for c in text.chars() {
         match c {
-            // They do nothing, and a Windows domain is written with one.
+            // These characters are harmless, and the names of Windows domains end with a backslash.
             '\\' | '"' | '\'' => result.push(c),
             c => result.extend(c.escape_debug()),
         }
@@ -281,11 +281,11 @@ pub fn shown(text: &str) -> String {
     result
 }
 
-/// A value without control characters, and not longer than [`LONGEST`].
+/// A value without control characters, not longer than [`LONGEST`].
 fn escaped(value: &str) -> String {
     let mut text = String::new();
     for c in value.chars() {
-        // Never within an escape: half of one reads as something else.
+        // An escape is never cut, because half of it would have another meaning.
         let c = c.escape_default();
         if text.len() + c.len() > LONGEST {
             return text + "...";
@@ -367,7 +367,7 @@ mod tests {
         let field = |value: &str| Record::new(Event::Armed).with(Key::Rhost, value).to_string();
         assert_eq!(field(&long), format!("armed rhost={long}"));
         assert_eq!(field(&(long.clone() + "y")), format!("armed rhost=\"{long}...\""));
-        // An escape is whole or not there.
+        // An escape is complete or left out.
         let cut = field(&"\u{10ffff}".repeat(LONGEST));
         assert!(cut.len() < LONGEST + 20 && cut.ends_with(r#"\u{10ffff}...""#), "{cut}");
     }
@@ -377,7 +377,7 @@ mod tests {
         fn what_is_shown_does_nothing_to_a_terminal(text in ".*\n?.*") {
             let shown = shown(&text);
             prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
-            // What does nothing stays as it is.
+            // Harmless characters do not change.
             prop_assert_eq!(&super::shown(&shown), &shown);
         }
 

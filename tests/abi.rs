@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn built(name: &str) -> PathBuf {
-    let folder = std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")
+    let directory = std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/dist")), PathBuf::from);
-    let path = folder.join(name);
+    let path = directory.join(name);
     assert!(path.exists(), "{} is missing: run make first", path.display());
     path
 }
@@ -100,7 +100,7 @@ fn the_command_needs_no_libpam() {
 }
 
 #[test]
-fn the_module_names_the_helpers_place() {
+fn the_module_contains_the_helpers_path() {
     let text = std::fs::read(built(MODULE)).unwrap();
     let place = b"/pam_idle_watchdog_helper";
     assert!(text.windows(place.len()).any(|window| window == place));

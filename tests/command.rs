@@ -1,4 +1,4 @@
-//! Ring 1: the administrator's command, as it is called.
+//! Ring 1: the administrator's command, called as a program.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -170,9 +170,9 @@ const HOSTILE: &str = "x\x1b[2J\u{9b}2J\u{202e}\rnote:";
 
 #[test]
 fn no_text_from_outside_acts_on_the_terminal() {
-    let folder = std::env::temp_dir().join(format!("idle-watchdog-{}-{HOSTILE}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    let file = folder.join("policy\nnote: all is well");
+    let directory = std::env::temp_dir().join(format!("idle-watchdog-{}-{HOSTILE}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("policy\nnote: all is well");
     let file = file.to_str().unwrap();
     std::fs::write(file, "* * * * timeout=5m\n").unwrap();
     let rule = format!("\"{HOSTILE}\" * * * timeout=5m\n");
@@ -216,7 +216,7 @@ fn no_text_from_outside_acts_on_the_terminal() {
         ask_with("", &["check", "--file", "-", "--json", "--line", "quiet", "--user", HOSTILE]);
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(found["user"], json!(HOSTILE), "escaped, it is still the same");
-    let _ = std::fs::remove_dir_all(folder);
+    let _ = std::fs::remove_dir_all(directory);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_rule_that_can_never_match_is_noted() {
         ("* SSHD,login * * quiet\n", "1: no service is called SSHD: did you mean sshd?"),
         ("root,users * * * quiet\n", "1: users is not known on this machine: did you mean @users?"),
         ("@nobody-knows * * * quiet\n", "1: @nobody-knows is not known on this machine"),
-        // Covered by names, by a group that exists, and by a uid.
+        // These are covered by names, by an existing group, and by an ID.
         ("* sshd,login * * quiet\n* sshd * 10.0.0.0/8 quiet\n", "2: is never reached: -:1 covers it"),
         ("daemon,@root * * * quiet\n\nroot sshd * * quiet\n", "3: is never reached: -:1 covers it"),
         ("uid:0-10 * * * quiet\nroot,daemon * * * quiet\n", "2: is never reached: -:1 covers it"),

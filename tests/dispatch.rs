@@ -74,8 +74,8 @@ fn without_includes(text: &str, names: &[&str]) -> String {
 }
 
 /// What libpam returns.
-fn libpams_result(folder: &Path) -> Code {
-    let handle = libpam::start(folder, "service", Some("nobody"));
+fn libpams_result(directory: &Path) -> Code {
+    let handle = libpam::start(directory, "service", Some("nobody"));
     // SAFETY: the handle is open, only this thread uses it, and it is ended once.
     let code = unsafe {
         let code = libpam::pam_open_session(handle, 0);
@@ -99,13 +99,13 @@ proptest! {
 
     #[test]
     fn a_stack_is_run_as_libpam_runs_it(files in files(), serial: u64) {
-        let folder = std::env::temp_dir().join(format!("idle-watchdog-dispatch-{}-{serial}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
+        let directory = std::env::temp_dir().join(format!("idle-watchdog-dispatch-{}-{serial}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
         for (name, text) in &files {
-            fs::write(folder.join(name), text.replace('@', folder.to_str().unwrap())).unwrap();
+            fs::write(directory.join(name), text.replace('@', directory.to_str().unwrap())).unwrap();
         }
-        let expected = libpams_result(&folder);
-        fs::remove_dir_all(&folder).unwrap();
+        let expected = libpams_result(&directory);
+        fs::remove_dir_all(&directory).unwrap();
         let read = |name: &str| Some((PathBuf::from(name), files.get(name.trim_start_matches("@/"))?.clone()));
         let stack = parse::read("service", false, read).unwrap();
         let session = stack.of_type(LineType::Session);

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs make and returns its output.
-fn make(target: &str, folder: &Path, more: &[&str]) -> String {
+fn make(target: &str, directory: &Path, more: &[&str]) -> String {
     let output = Command::new("make")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["--no-print-directory", target])
-        .arg(format!("DESTDIR={}", folder.display()))
+        .arg(format!("DESTDIR={}", directory.display()))
         .args(["PREFIX=/usr", "PAMDIR=/usr/lib/somewhere/security"])
         .args(more)
         .output()
@@ -29,9 +29,9 @@ const PAGES: [&str; 4] = [
     "man8/pam_idle_watchdog_helper.8",
 ];
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
+    for entry in fs::read_dir(directory).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
@@ -39,12 +39,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_installed_can_be_taken_away() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
-    let _ = fs::remove_dir_all(&folder);
-    make("install", &folder, &[]);
+fn an_installation_can_be_removed() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
+    let _ = fs::remove_dir_all(&directory);
+    make("install", &directory, &[]);
     let mode = |path: &str| {
-        let meta = fs::metadata(folder.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let meta = fs::metadata(directory.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         meta.permissions().mode() & 0o7777
     };
     assert_eq!(mode("usr/lib/somewhere/security/pam_idle_watchdog.so"), 0o644);
@@ -59,28 +59,28 @@ fn what_is_installed_can_be_taken_away() {
     ] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
     }
-    let module = fs::read(folder.join("usr/lib/somewhere/security/pam_idle_watchdog.so")).unwrap();
+    let module = fs::read(directory.join("usr/lib/somewhere/security/pam_idle_watchdog.so")).unwrap();
     let path = b"/usr/libexec/pam_idle_watchdog_helper";
     assert!(module.windows(path.len()).any(|part| part == path), "the module knows where its helper is");
     for page in PAGES {
         assert_eq!(mode(&format!("usr/share/man/{page}")), 0o644, "{page}");
-        assert!(fs::metadata(folder.join("usr/share/man").join(page)).unwrap().len() > 1000, "{page}");
+        assert!(fs::metadata(directory.join("usr/share/man").join(page)).unwrap().len() > 1000, "{page}");
     }
     // Control groups that helpers have left behind are removed, too, unless a process is in them.
-    let group = |place: &str| folder.join("sys/fs/cgroup").join(place).join("idle_watchdog");
+    let group = |place: &str| directory.join("sys/fs/cgroup").join(place).join("idle_watchdog");
     fs::create_dir_all(group("")).unwrap();
     fs::create_dir_all(group("systemd").join("in-use")).unwrap();
-    make("uninstall", &folder, &[]);
-    assert_eq!(files(&folder), Vec::<PathBuf>::new());
+    make("uninstall", &directory, &[]);
+    assert_eq!(files(&directory), Vec::<PathBuf>::new());
     assert!(!group("").exists() && group("systemd").exists());
     fs::remove_dir_all(group("systemd")).unwrap();
 
     // Without scdoc everything except the man pages is installed.
-    let said = make("install", &folder, &["SCDOC="]);
+    let said = make("install", &directory, &["SCDOC="]);
     assert!(said.contains("man pages are not installed"), "{said}");
     assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
-    assert_eq!(files(&folder.join("usr/share/man")), Vec::<PathBuf>::new());
-    make("uninstall", &folder, &[]);
-    assert_eq!(files(&folder), Vec::<PathBuf>::new());
-    fs::remove_dir_all(folder).unwrap();
+    assert_eq!(files(&directory.join("usr/share/man")), Vec::<PathBuf>::new());
+    make("uninstall", &directory, &[]);
+    assert_eq!(files(&directory), Vec::<PathBuf>::new());
+    fs::remove_dir_all(directory).unwrap();
 }

@@ -1,5 +1,5 @@
-//! Ring 1: what libpam gets for an answer, and the log for a reason. The module that `make` has built
-//! is loaded by libpam itself, from service files of our own: no root, nothing of the host's touched.
+//! Ring 1: what the module returns to libpam, and what it logs. libpam itself loads the module that `make` has
+//! built, from service files of the tests. This needs no root and changes nothing on the host.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,10 +17,10 @@ use std::thread;
 
 use libpam::*;
 
-// security/_pam_types.h
+// This is from security/_pam_types.h.
 const PAM_SUCCESS: c_int = 0;
 const PAM_SERVICE_ERR: c_int = 3;
-/// What libpam makes of a stack in which no module had anything to say.
+/// The result of libpam for a stack in which every module returns PAM_IGNORE.
 const PAM_PERM_DENIED: c_int = 6;
 const PAM_SESSION_ERR: c_int = 14;
 const PAM_ESTABLISH_CRED: c_int = 2;
@@ -31,11 +31,12 @@ thread_local! {
     static LOGGED: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// In libpam's place: a program's own function goes before a library's of that name, so what the
-/// module logs arrives here. (It passes one text; the real one takes any number of arguments.)
+/// Replaces the function of libpam, because a function of the program takes precedence over one with the same
+/// name in a library. So the module's log arrives here. (The module passes one text. The real function takes
+/// any number of arguments.)
 #[unsafe(no_mangle)]
 extern "C" fn pam_syslog(_: *const c_void, priority: c_int, format: *const c_char, text: *const c_char) {
-    // SAFETY: both are terminated strings, and `text` is there if the format is the module's "%s".
+    // SAFETY: both are terminated strings, and `text` is present if the format is the module's "%s".
     let text = unsafe {
         let format = CStr::from_ptr(format);
         if format == c"%s" { CStr::from_ptr(text) } else { format }
@@ -45,7 +46,7 @@ extern "C" fn pam_syslog(_: *const c_void, priority: c_int, format: *const c_cha
 
 /// A PAM stack of one service, and a handle on it.
 struct Stack {
-    folder: PathBuf,
+    directory: PathBuf,
     handle: *mut c_void,
 }
 
@@ -58,7 +59,7 @@ fn module() -> PathBuf {
     module
 }
 
-/// Where a policy of the host's may be.
+/// The places where the host may have a policy.
 const POLICIES: [&str; 3] = [
     "/etc/security/idle_watchdog.conf",
     "/etc/security/idle_watchdog.conf.d",
@@ -71,52 +72,53 @@ fn hide_the_hosts_policy() {
     if POLICIES.iter().find(is_there).is_none() {
         return;
     }
-    // SAFETY: a system call on an integer. This thread alone gets a mount namespace of its own.
+    // SAFETY: a system call on an integer. Only this thread gets its own mount namespace.
     let alone = unsafe { libc::unshare(libc::CLONE_NEWNS) };
     assert_eq!(alone, 0, "this machine has a policy of its own, and hiding it from the tests needs root");
     mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE);
     while let Some(path) = POLICIES.iter().find(is_there) {
-        let folder = Path::new(path).parent().unwrap().to_str().unwrap();
-        mount(Some(c"tmpfs"), &CString::new(folder).unwrap(), 0);
+        let directory = Path::new(path).parent().unwrap().to_str().unwrap();
+        mount(Some(c"tmpfs"), &CString::new(directory).unwrap(), 0);
     }
 }
 
 fn mount(kind: Option<&CStr>, target: &CStr, flags: libc::c_ulong) {
     let kind = kind.map_or(ptr::null(), CStr::as_ptr);
-    // SAFETY: terminated strings, or null pointers where mount(2) allows them.
+    // SAFETY: the strings are terminated, or null pointers if mount(2) allows them.
     let done = unsafe { libc::mount(c"none".as_ptr(), target.as_ptr(), kind, flags, ptr::null()) };
     assert_eq!(done, 0, "mount {target:?}: {}", std::io::Error::last_os_error());
 }
 
 impl Stack {
-    /// A service whose lines are `lines`; `@MODULE@` stands for ours.
+    /// A service with these lines. `@MODULE@` means our module.
     fn new(service: &str, user: Option<&str>, lines: &str) -> Self {
         hide_the_hosts_policy();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
+        let directory =
+            std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
         let lines = lines.replace("@MODULE@", module().to_str().unwrap());
-        fs::write(folder.join(service), lines + "\n").unwrap();
-        let handle = start(&folder, service, user);
-        Self { folder, handle }
+        fs::write(directory.join(service), lines + "\n").unwrap();
+        let handle = start(&directory, service, user);
+        Self { directory, handle }
     }
 
-    /// The session stack of our line with these words, and nothing else.
+    /// A session stack with only our line. The line has these options.
     fn session(service: &str, words: &str) -> Self {
         Self::new(service, Some("nobody"), &format!("session required @MODULE@ {words}"))
     }
 
     fn put_env(&self, setting: &str) {
         let setting = CString::new(setting).unwrap();
-        // SAFETY: the handle is open, the text terminated; libpam copies it.
+        // SAFETY: the handle is open and the text is terminated. libpam copies the text.
         assert_eq!(unsafe { pam_putenv(self.handle, setting.as_ptr()) }, PAM_SUCCESS);
     }
 
-    /// What libpam answers, and what the module logged meanwhile, with its priority.
+    /// Returns the result of libpam, and what the module logged meanwhile, with its priority.
     fn call(&self, call: Call, flags: c_int) -> (c_int, Vec<(c_int, String)>) {
         LOGGED.with_borrow_mut(Vec::clear);
-        // SAFETY: the handle is open, and this thread's alone.
+        // SAFETY: the handle is open, and belongs to this thread only.
         let code = unsafe { call(self.handle, flags) };
         (code, LOGGED.take())
     }
@@ -130,11 +132,11 @@ impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the handle is open, and not used again.
         unsafe { pam_end(self.handle, PAM_SUCCESS) };
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Lines that cannot be read, and the word to blame.
+/// Lines that cannot be read, and the argument that is wrong.
 const BAD_LINES: [(&str, &str); 22] = [
     ("timeot=5m", "timeot=5m"),
     ("conf=etc/x", "conf=etc/x"),
@@ -160,13 +162,13 @@ const BAD_LINES: [(&str, &str); 22] = [
     ("[timeout=15m warn=60]", "timeout=15m warn=60"),
 ];
 
-/// The field that names a word.
+/// The field that names an argument.
 fn argument(word: &str) -> String {
     if word.contains(' ') { format!("argument=\"{word}\"") } else { format!("argument={word}") }
 }
 
 #[test]
-fn a_line_that_cannot_be_read_fails_and_the_log_names_the_word() {
+fn a_line_that_cannot_be_read_fails_and_the_log_names_the_argument() {
     for (line, word) in BAD_LINES {
         let (code, logged) = Stack::session("sshd", line).open();
         assert_eq!(code, PAM_SERVICE_ERR, "{line}");
@@ -197,17 +199,17 @@ fn with_onerr_succeed_it_does_not_fail_and_is_logged_all_the_same() {
 }
 
 #[test]
-fn nothing_is_read_from_a_bad_line_but_onerr() {
-    // Not even that the session is none of ours, or exempt.
+fn only_onerr_is_read_from_a_bad_line() {
+    // Not even that the session is skipped or exempt.
     for (service, line) in [("cron", "bogus"), ("sshd", "timeout=off bogus")] {
         assert_eq!(Stack::session(service, line).open().0, PAM_SERVICE_ERR, "{service} {line}");
     }
-    // The value that cannot be read does not count as succeed.
+    // An option that cannot be read does not count as succeed.
     assert_eq!(Stack::session("sshd", "bogus onerr=succed").open().0, PAM_SERVICE_ERR);
 }
 
-/// The module says PAM_IGNORE: alone it leaves libpam without an answer, and beside another it does
-/// not count. (Any other code would show in one of the two.) Nothing but `log` is logged.
+/// The module returns PAM_IGNORE. Alone, it leaves libpam without a result. Beside another module it does not
+/// count. (Any other code would show in one of the two stacks.) Only `log` is logged.
 #[track_caller]
 fn assert_ignored(service: &str, words: &str, env: &[&str], log: Option<(c_int, &str)>) {
     let line = format!("session required @MODULE@ {words}");
@@ -259,7 +261,7 @@ fn a_session_that_cannot_be_guarded_fails() {
     assert!(logged.len() == 2 && logged.iter().all(|(priority, _)| *priority == libc::LOG_ERR), "{logged:?}");
 }
 
-/// Opens a session in a thread that is not root's, whoever runs the test.
+/// Opens a session in a thread that does not run as root, even if root runs the test.
 fn open_unprivileged(words: &'static str) -> (c_int, Vec<(c_int, String)>) {
     open_unprivileged_with(words, &[])
 }
@@ -269,27 +271,27 @@ fn open_unprivileged_with(
     words: &'static str,
     env: &'static [&'static str],
 ) -> (c_int, Vec<(c_int, String)>) {
-    // A process of several sessions is another matter.
+    // A process with several sessions is another matter, so there is one at a time.
     static ONE: Mutex<()> = Mutex::new(());
     let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unprivileged = move || {
-        // libpam reads and loads all it needs now: afterwards it may not be able to.
+        // libpam reads and loads all that it needs now, because later the thread may not be allowed to.
         let stack = Stack::session("sshd", words);
         env.iter().for_each(|setting| stack.put_env(setting));
         if nix::unistd::geteuid().is_root() {
             const NOBODY: libc::uid_t = 65_534;
-            // SAFETY: a system call on integers. Without glibc's wrapper it is this thread's ids alone
-            // that change; the thread ends here.
+            // SAFETY: a system call on integers. Without glibc's wrapper only this thread changes its IDs, and
+            // the thread ends here.
             let done = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
             assert_eq!(done, 0);
         }
-        let folder = stack.folder.clone();
+        let directory = stack.directory.clone();
         let opened = stack.open();
         stack.call(pam_close_session, 0);
-        (opened, folder)
+        (opened, directory)
     };
-    let (answer, folder) = thread::spawn(unprivileged).join().unwrap();
-    let _ = fs::remove_dir_all(folder);
+    let (answer, directory) = thread::spawn(unprivileged).join().unwrap();
+    let _ = fs::remove_dir_all(directory);
     answer
 }
 
@@ -308,7 +310,7 @@ fn without_root_there_is_no_watchdog_and_the_session_fails() {
 
 #[test]
 fn the_pam_environment_exempts_nobody() {
-    // pam_env's user_readenv lets the user fill it.
+    // Users can fill it through pam_env's user_readenv.
     for env in [
         &["XDG_SESSION_TYPE=wayland", "XDG_SESSION_CLASS=greeter"][..],
         &["XDG_SESSION_CLASS=background", "XDG_SESSION_ID=1"],
@@ -319,7 +321,7 @@ fn the_pam_environment_exempts_nobody() {
 }
 
 #[test]
-fn closing_succeeds_whatever_was_before() {
+fn closing_succeeds_whatever_happened_before() {
     for words in ["timeout=15m", "timeout=off", "bogus"] {
         let (code, logged) = Stack::session("sshd", words).call(pam_close_session, 0);
         assert_eq!((code, logged), (PAM_SUCCESS, vec![]), "{words}");
@@ -334,7 +336,7 @@ fn lines_of_another_type_fail() {
         ("password", pam_chauthtok, 0),
     ];
     for (kind, call, flags) in hooks {
-        // A second module that is content must not let anybody in.
+        // A second module that returns success must not let anybody in.
         for words in ["", "timeout=15m onerr=succeed"] {
             let lines = format!("{kind} required @MODULE@ {words}\n{kind} required pam_permit.so");
             let (code, logged) = Stack::new("sshd", Some("nobody"), &lines).call(call, flags);
@@ -345,14 +347,14 @@ fn lines_of_another_type_fail() {
     }
 }
 
-/// The account stack of our line with these words, and nothing else.
+/// An account stack with only our line. The line has these options.
 fn account(service: &str, words: &str) -> (c_int, Vec<(c_int, String)>) {
     let line = format!("account required @MODULE@ {words}");
     Stack::new(service, Some("nobody"), &line).call(pam_acct_mgmt, 0)
 }
 
-/// The account line says PAM_IGNORE, as [`assert_ignored`] has it of the session's, and logs so many errors. It lets
-/// nobody in either, whom the module behind it keeps out.
+/// The account line returns PAM_IGNORE, like the session line in [`assert_ignored`], and logs so many errors.
+/// It lets nobody in if the module after it refuses.
 #[track_caller]
 fn assert_account_ignored(service: &str, words: &str, errors: usize) {
     let (code, logged) = account(service, words);
@@ -373,21 +375,21 @@ fn assert_account_ignored(service: &str, words: &str, errors: usize) {
 }
 
 #[test]
-fn the_account_line_leaves_alone_whom_the_session_line_does() {
+fn the_account_line_skips_the_same_logins_as_the_session_line() {
     assert_account_ignored("cron", "timeout=15m", 0);
-    // The record of it is the session line's.
+    // The session line writes the record about this.
     assert_account_ignored("sshd", "timeout=off", 0);
 }
 
 #[test]
-fn the_account_line_lets_nobody_in_whom_another_keeps_out() {
-    // Whether the helper is installed or not: a login that goes on unguarded is none that may come in.
+fn the_account_line_lets_nobody_in_whom_another_module_refuses() {
+    // The helper may be installed or not. Even if a login would go on unguarded, the line does not let it in.
     let (_, logged) = account("sshd", "timeout=15m onerr=succeed");
     assert_account_ignored("sshd", "timeout=15m onerr=succeed", logged.len());
     assert_account_ignored("sshd", "bogus onerr=succeed", 2);
 }
 
-/// What a session or account stack of our line makes of a policy that is not there.
+/// The result of a session or account stack with our line if there is no policy.
 fn without_policy(call: Call, kind: &str, user: &str, words: &str) -> (c_int, Vec<(c_int, String)>) {
     let line = format!("{kind} required @MODULE@ {words} conf={CONF}\n{kind} required pam_permit.so");
     Stack::new("sshd", Some(user), &line).call(call, 0)
@@ -395,7 +397,7 @@ fn without_policy(call: Call, kind: &str, user: &str, words: &str) -> (c_int, Ve
 
 const CONF: &str = "/nonexistent/idle.conf";
 
-/// The only record of level err that is about the policy.
+/// The only record with the severity error is about the policy.
 #[track_caller]
 fn policy_record(logged: &[(c_int, String)]) -> &str {
     let of_policy = |(_, text): &&(c_int, String)| text.contains(&format!("file={CONF}"));
@@ -408,26 +410,26 @@ fn policy_record(logged: &[(c_int, String)]) -> &str {
 
 #[test]
 fn while_the_policy_is_broken_the_line_guards_everybody() {
-    // Somebody whom the test cannot guard is refused for that, and not for the policy.
+    // This test cannot start a watchdog. So the session fails for that reason, and not because of the policy.
     let (code, logged) = open_unprivileged("timeout=15m conf=/nonexistent/idle.conf");
     assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
     let text = policy_record(&logged);
     assert!(text.ends_with("fallback=\"the PAM line alone\""), "{text}");
     assert!(logged.len() == 2 && logged[1].1.contains("cannot be started"), "{logged:?}");
-    // The account line leaves the record to the session's.
+    // The account line leaves the record to the session line.
     let (_, logged) = without_policy(pam_acct_mgmt, "account", "nobody", "timeout=15m onerr=succeed");
     assert!(logged.iter().all(|(_, text)| !text.contains(CONF)), "{logged:?}");
 }
 
 #[test]
-fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
+fn while_the_policy_is_broken_onerr_decides_about_a_line_without_a_limit() {
     for (call, kind) in [(pam_open_session as Call, "session"), (pam_acct_mgmt, "account")] {
         let (code, logged) = without_policy(call, kind, "nobody", "timeout=off");
         assert_eq!(code, PAM_SERVICE_ERR, "{logged:?}");
         let text = policy_record(&logged);
         assert!(logged.len() == 1 && !text.contains("fallback="), "{logged:?}");
     }
-    // Root can mend it, and so comes in.
+    // Root can mend the policy, and so gets in.
     for (user, words, because) in [
         ("nobody", "timeout=off onerr=succeed", "reason=onerr=succeed"),
         ("root", "timeout=off", "reason=\"root can mend the policy\""),
@@ -440,7 +442,7 @@ fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
         let (code, logged) = without_policy(pam_acct_mgmt, "account", user, words);
         assert_eq!((code, logged), (PAM_SUCCESS, vec![]));
     }
-    // Of another kind, nobody asks for the policy.
+    // A session that is skipped does not need the policy.
     assert_account_ignored("cron", &format!("timeout=off conf={CONF}"), 0);
 }
 

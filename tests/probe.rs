@@ -1,5 +1,5 @@
-//! Ring 1: what the judgement needs from this kernel: the probe for kernels that do not record reads through
-//! `/dev/tty`, and the traces that keys leave on a terminal.
+//! Ring 1: what the judgement needs from this kernel. This is the probe for kernels that do not record reads
+//! through `/dev/tty`, and the traces that keys leave on a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
@@ -41,7 +41,7 @@ fn the_probe_agrees_with_the_kernels_version() {
     assert!(text.contains("noted: true") || !new, "{text}");
 }
 
-/// A pty in canonical mode with echo. The times of its node say that it was neither read nor written.
+/// A pty in canonical mode with echo. The stamps of its node show neither a read nor a write.
 struct Pty {
     master: PtyMaster,
     slave: File,
@@ -95,7 +95,7 @@ fn an_echo_leaves_no_trace_on_the_terminal() {
 
 /// A read differs from a time stamp that a process has set: only setting it changes the ctime.
 #[test]
-fn a_read_moves_the_time_of_reading_alone() {
+fn a_read_moves_only_the_read_time() {
     let mut pty = Pty::open();
     pty.press(b"x\r", b"x\r\n");
     assert_eq!(pty.slave.read(&mut [0; 8]).unwrap(), 2);

@@ -1,6 +1,6 @@
-//! Ring 1: `/proc` as the kernel may show it at its worst, re-rooted: command names that look like
-//! fields, files that are missing, cut off or of another kind, processes that vanish meanwhile. The
-//! numbers are above any that a kernel gives.
+//! Ring 1: the worst that `/proc` may show, in a directory of the tests: command names that look like fields,
+//! files that are missing, truncated or of another kind, processes that vanish meanwhile. The PIDs are larger
+//! than any PID of a kernel.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -23,56 +23,56 @@ use pam_idle_watchdog::sys::devnode::{self, DeviceId};
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::{AuditSession, Proc, ProcId, Process, Started, Usage};
 
-/// sshd's process that opened the session: `sshd: alice [priv]`.
+/// The process of sshd that opened the session: `sshd: alice [priv]`.
 const LEADER: Pid = Pid::from_raw(5_000_100);
 /// Its child, `sshd: alice@pts/4`.
 const CHILD: Pid = Pid::from_raw(5_000_101);
-/// A shell called `a) 0 (b`.
+/// A shell with the name `a) 0 (b`.
 const SHELL: Pid = Pid::from_raw(5_000_102);
-/// What runs in it, called newline, `) Z 1 1 1 (` and a byte that is no UTF-8.
+/// A program in this shell. Its name is a newline, `) Z 1 1 1 (` and a byte that is not UTF-8.
 const PROGRAM: Pid = Pid::from_raw(5_000_103);
 const ZOMBIE: Pid = Pid::from_raw(5_000_104);
-/// Listed, and gone when it is read.
+/// It is listed, and gone when it is read.
 const VANISHED: Pid = Pid::from_raw(5_000_105);
 /// Its files end in the middle.
 const CUT: Pid = Pid::from_raw(5_000_106);
-/// Its files hold something else.
+/// Its files have other content.
 const ODD: Pid = Pid::from_raw(5_000_107);
-/// Left the tree, with the session's audit id.
+/// A process that left the tree and has the session's audit ID.
 const DAEMON: Pid = Pid::from_raw(5_000_110);
-/// The same, of root's.
+/// The same, but it runs as root.
 const ROOTS_DAEMON: Pid = Pid::from_raw(5_000_111);
-/// Somebody else's login.
+/// A login of another user.
 const STRANGER: Pid = Pid::from_raw(5_000_112);
-/// No login at all.
+/// A process without a login.
 const UNSET: Pid = Pid::from_raw(5_000_113);
-/// sudo in that program, in a session (setsid) of its own.
+/// sudo in that program, in its own session (setsid).
 const SUDO: Pid = Pid::from_raw(5_000_114);
-/// su in a shell on a terminal, which is no login and has no audit id.
+/// su in a shell on a terminal. The shell is not a login and has no audit ID.
 const SU_OF_UNSET: Pid = Pid::from_raw(5_000_115);
-/// su that a person has run through setsid(1), in what is no login, nor has an audit id.
+/// su that a person has run through setsid(1), without a login and an audit ID.
 const SU_BY_SETSID: Pid = Pid::from_raw(5_000_108);
-/// That shell.
+/// This shell.
 const SHELL_OF_UNSET: Pid = Pid::from_raw(5_000_116);
-/// Left the tree with the session's audit id, of another user's.
+/// A process of another user that left the tree and has the session's audit ID.
 const OTHERS_DAEMON: Pid = Pid::from_raw(5_000_117);
 /// The same, in a user namespace.
 const TAKEN_ON: Pid = Pid::from_raw(5_000_118);
-/// Somebody else's login below that program, as where it adopts orphans.
+/// A login of another user below that program, as if the program adopts orphans.
 const LOGIN_BELOW: Pid = Pid::from_raw(5_000_119);
-/// Left the tree, of another user's but for its saved id.
+/// A process that left the tree. All its IDs except the saved one belong to another user.
 const SAVED: Pid = Pid::from_raw(5_000_121);
-/// `sshd -i`, a child of UNSET's and in its session (setsid).
+/// `sshd -i`, a child of UNSET and in its session (setsid).
 const INETD_SSHD: Pid = Pid::from_raw(5_000_130);
-/// Its child, the shell which that started, and what left the tree there.
+/// Its child, the shell that it started, and a process that left the tree there.
 const INETD_CHILD: Pid = Pid::from_raw(5_000_131);
 const INETD_SHELL: Pid = Pid::from_raw(5_000_132);
 const INETD_DAEMON: Pid = Pid::from_raw(5_000_133);
-/// Another child of UNSET's.
+/// Another child of UNSET.
 const INETD_OTHER: Pid = Pid::from_raw(5_000_134);
-/// su in that shell, a leader of its own.
+/// su in that shell. It is a leader, too.
 const SU: Pid = Pid::from_raw(5_000_120);
-/// From before the numbers started over.
+/// It is older than the last restart of the PIDs.
 const OLD: Pid = Pid::from_raw(5_000_900);
 const NOBODY: Pid = Pid::from_raw(5_000_999);
 
@@ -113,7 +113,7 @@ fn processor_time_is_in_ticks_of_its_own_and_of_its_buried_children() {
 }
 
 #[test]
-fn what_cannot_be_read_is_no_process() {
+fn an_unreadable_entry_is_not_a_process() {
     for pid in [VANISHED, CUT, NOBODY].into_iter().chain([0, -1, i32::MAX].map(Pid::from_raw)) {
         assert_eq!(fixtures().process(pid), None, "{pid}");
     }
@@ -155,7 +155,7 @@ fn all_processes_are_listed_and_nothing_else() {
 }
 
 #[test]
-fn the_newest_numbers_are_told_without_listing_any_process() {
+fn the_newest_pids_are_known_without_a_list_of_processes() {
     let newest = INETD_OTHER.as_raw();
     assert_eq!(fixtures().newest(3), [newest, newest - 1, newest - 2].map(Pid::from_raw));
     assert_eq!(Proc::at("/nonexistent").newest(3), Vec::<Pid>::new());
@@ -168,7 +168,7 @@ fn a_command_name_is_shown_as_it_is() {
 }
 
 #[test]
-fn a_program_is_known_by_its_path_also_when_its_file_was_replaced() {
+fn a_program_is_known_by_its_path_even_after_its_file_was_replaced() {
     assert_eq!(Proc::default().program_path(Pid::this()), std::env::current_exe().ok());
     assert_eq!(fixtures().program_path(NOBODY), None);
     let root = std::env::temp_dir().join(format!("idle-watchdog-program-{}", Pid::this()));
@@ -180,12 +180,12 @@ fn a_program_is_known_by_its_path_also_when_its_file_was_replaced() {
 }
 
 #[test]
-fn the_newest_come_first_and_numbers_start_over_at_the_top() {
+fn the_newest_come_first_even_after_pids_start_again() {
     let order = fixtures().newest_first();
     assert_eq!(order.first(), Some(&INETD_OTHER));
     assert_eq!(order.last(), Some(&OLD));
     assert_eq!(order.iter().position(|pid| *pid == LEADER), Some(order.len() - 2));
-    // Those that cannot be read are listed: whether they are there is asked later.
+    // Processes that cannot be read are listed. Whether they exist is asked later.
     assert!(order.contains(&VANISHED) && order.contains(&CUT));
 }
 
@@ -203,7 +203,7 @@ fn an_audit_session_that_is_unset_missing_or_mangled_is_none() {
 fn ids_are_read_from_their_own_line() {
     let proc = fixtures();
     assert_eq!(proc.uids(LEADER), Some((0, 0)));
-    // Not from the one of a name that holds "Uid:"; real and effective, not the others.
+    // The IDs are not from the line of a name with "Uid:". They are the real and effective ID, not the others.
     assert_eq!(proc.uids(PROGRAM), Some((1000, 0)));
     assert_eq!(proc.all_uids(SAVED), Some([33, 33, 1000, 33]));
     for pid in [VANISHED, CUT, ODD, NOBODY] {
@@ -241,12 +241,13 @@ fn a_mask_is_read_from_its_lowest_bit() {
 fn masters_are_the_descriptors_with_a_terminal_number() {
     let mut masters = fixtures().pty_masters(LEADER).unwrap();
     masters.sort_unstable();
-    // Others have none, a mangled one, a name that is no number, or were closed meanwhile.
+    // The other descriptors have no number, a mangled one, a name that is not a number, or were closed
+    // meanwhile.
     assert_eq!(masters, [(8, 4), (11, 17)]);
 }
 
 #[test]
-fn sockets_are_told_by_what_their_links_say() {
+fn sockets_are_recognized_by_their_links() {
     let mut sockets: Vec<i32> = fixtures().sockets(LEADER).unwrap().collect::<Result<_, _>>().unwrap();
     sockets.sort_unstable();
     assert_eq!(sockets, [3, 5]);
@@ -254,22 +255,22 @@ fn sockets_are_told_by_what_their_links_say() {
 }
 
 #[test]
-fn descriptors_that_cannot_be_read_are_an_error_and_not_none() {
+fn descriptors_that_cannot_be_read_are_an_error() {
     assert_eq!(fixtures().pty_masters(NOBODY).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert!(fixtures().pty_masters(ODD).is_err());
 }
 
-/// As in a container without CAP_SYS_PTRACE.
+/// A container without CAP_SYS_PTRACE is like this.
 #[test]
-fn descriptors_that_may_not_be_read_are_said_to_be_so() {
+fn descriptors_that_may_not_be_read_are_permission_denied() {
     let root = std::env::temp_dir().join(format!("idle-watchdog-proc-{}", std::process::id()));
-    let folder = root.join(format!("{LEADER}/fdinfo"));
-    fs::create_dir_all(&folder).unwrap();
-    let set_mode = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+    let directory = root.join(format!("{LEADER}/fdinfo"));
+    fs::create_dir_all(&directory).unwrap();
+    let set_mode = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
     set_mode(0o000);
     let proc = Proc::at(&root);
     let read = move || {
-        // This thread's alone, and its privilege to read everything goes with it.
+        // Only this thread changes, and loses its privilege to read everything.
         setfsuid(Uid::from_raw(65_534));
         proc.pty_masters(LEADER)
     };
@@ -300,7 +301,7 @@ fn a_path_is_seen_from_the_processes_root() {
 }
 
 #[test]
-fn scopes_are_told_in_both_kinds_of_hierarchy() {
+fn scopes_are_found_in_both_kinds_of_hierarchy() {
     let cgroups = |pid| Cgroups::of(&fixtures(), pid);
     for (pid, in_scope) in [(LEADER, true), (SHELL, true), (DAEMON, false), (OLD, false), (NOBODY, false)] {
         assert_eq!(cgroups(pid).in_scope(), in_scope, "{pid}");
@@ -314,7 +315,7 @@ fn scopes_are_told_in_both_kinds_of_hierarchy() {
     assert!(cgroups(SHELL).scope().unwrap().holds(&cgroups(SHELL)), "by the named hierarchy");
 }
 
-/// Without a scope; alice's.
+/// The identity of a session of alice without a scope.
 fn identity(pid: Pid) -> SessionIdentity {
     identity_of(pid, Some(1000))
 }
@@ -331,22 +332,22 @@ fn a_session_is_nested_if_its_leader_was_in_one() {
     assert_eq!(identity(LEADER).word(), "audit");
     assert!(identity(SU).nested());
     assert_eq!(identity(SU).word(), "descendants");
-    // By the audit id alone, and by the process session alone.
+    // It shows by the audit ID alone, and by the session (setsid) alone.
     assert!(identity(SUDO).nested());
     assert!(identity(SU_OF_UNSET).nested());
-    // By the real user id alone.
+    // It shows by the real user ID alone.
     assert!(identity(SU_BY_SETSID).nested());
     assert!(!identity(UNSET).nested());
     assert_eq!(identity(UNSET).word(), "descendants,terminals");
 }
 
 #[test]
-fn a_superservers_session_is_no_login() {
+fn a_superservers_session_is_not_a_login() {
     assert!(!identity(INETD_SSHD).nested());
     assert_eq!(identity(INETD_SSHD).word(), "audit");
 }
 
-/// Members and spared of a session, sorted.
+/// The members and the spared processes of a session, sorted.
 fn survey_of(identity: &SessionIdentity, leader: Pid) -> (Vec<Pid>, Vec<Pid>) {
     let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(leader).unwrap(), None);
@@ -366,7 +367,7 @@ fn survey(pid: Pid) -> (Vec<Pid>, Vec<Pid>) {
 }
 
 #[test]
-fn what_vanishes_during_a_survey_unsettles_it() {
+fn a_process_that_vanishes_during_a_survey_makes_it_incomplete() {
     let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
     let finder = Finder::new(proc.clone(), &proc.process(LEADER).unwrap(), None);
     assert!(
@@ -374,31 +375,31 @@ fn what_vanishes_during_a_survey_unsettles_it() {
     );
 }
 
-/// In alice's session in any case.
+/// The processes that belong to alice's session in every case.
 const ALICES: [Pid; 9] = [LEADER, CHILD, SHELL, PROGRAM, DAEMON, SUDO, TAKEN_ON, SU, SAVED];
 
 #[test]
 fn the_end_of_a_session_applies_to_its_own() {
-    // The zombie needs no end, strangers get none.
+    // The zombie needs no end, and strangers are not ended.
     assert_eq!(survey(LEADER), (ALICES.to_vec(), vec![ROOTS_DAEMON, OTHERS_DAEMON, LOGIN_BELOW]));
-    // What su was started from is the outer session's.
+    // The process that started su belongs to the outer session.
     assert_eq!(survey(SU), (vec![SU], vec![]));
 }
 
 #[test]
-fn who_is_somebody_else_depends_on_whose_session_it_is() {
-    // Where the user's id is not known, only root's daemons are known not to be theirs.
+fn another_users_process_depends_on_the_sessions_user() {
+    // If the user's ID is unknown, only daemons of root are known to belong to another user.
     let (members, spared) = survey_of(&identity_of(LEADER, None), LEADER);
     assert!(members.contains(&OTHERS_DAEMON));
     assert_eq!(spared, [ROOTS_DAEMON, LOGIN_BELOW]);
-    // In a session of root's anything may be a daemon that root has started.
+    // In a session of root, any process may be a daemon that root has started.
     let (members, spared) = survey_of(&identity_of(LEADER, Some(0)), LEADER);
     assert_eq!(members, [LEADER, CHILD, SHELL, PROGRAM, SUDO, SU]);
     assert_eq!(spared, [DAEMON, ROOTS_DAEMON, OTHERS_DAEMON, TAKEN_ON, LOGIN_BELOW, SAVED]);
 }
 
 #[test]
-fn behind_a_superserver_a_session_is_its_own() {
+fn a_session_under_a_superserver_has_only_its_own_processes() {
     let carols = identity_of(INETD_SSHD, Some(1003));
     let members = vec![INETD_SSHD, INETD_CHILD, INETD_SHELL, INETD_DAEMON];
     assert_eq!(survey_of(&carols, INETD_SSHD), (members, vec![]));
@@ -407,17 +408,17 @@ fn behind_a_superserver_a_session_is_its_own() {
 }
 
 #[test]
-fn sshds_own_child_is_known_by_the_session_it_stays_in() {
+fn sshds_own_child_is_recognized_by_its_session() {
     let holders: Vec<Pid> =
         identity(LEADER).connection_holders(&fixtures()).iter().map(|p| p.id.pid).collect();
     assert_eq!(holders, [CHILD]);
-    // su shares the session of the shell that it was started from.
+    // su shares the session of the shell in which it was started.
     assert_eq!(identity(SU_OF_UNSET).connection_holders(&fixtures()).len(), 0);
 }
 
 #[test]
-fn an_audit_id_of_ones_own_choice_spares_nobody() {
-    // Where the leader's is unset, any process may set its own, once.
+fn a_chosen_audit_id_spares_no_process() {
+    // If the leader's audit ID is unset, any process may set its own, once.
     let leader = fixtures().process(UNSET).unwrap();
     let identity =
         SessionIdentity::of(&fixtures(), &leader, &Cgroups::of(&fixtures(), SHELL), Owner::default());
@@ -426,7 +427,7 @@ fn an_audit_id_of_ones_own_choice_spares_nobody() {
     assert!(members.contains(&SHELL));
 }
 
-/// Which files of a process are opened while `work` runs with a copy of the fixtures.
+/// The files of a process that are opened while `work` runs with a copy of the fixtures.
 fn files_opened(pid: Pid, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static str> {
     const FILES: [&str; 4] = ["stat", "cgroup", "sessionid", "status"];
     let root = std::env::temp_dir().join(format!("idle-watchdog-files-{}-{serial}", std::process::id()));
@@ -446,7 +447,7 @@ fn files_opened(pid: Pid, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static 
     fs::remove_dir_all(&root).unwrap();
     let mut bytes = vec![0; 65_536];
     let length = events.read(&mut bytes).unwrap();
-    // Without a name an event is four numbers; the watch comes first, what happened next.
+    // Without a name an event has four numbers. The first is the watch, the second is what happened.
     let opened: Vec<i32> = bytes[..length]
         .chunks_exact(size_of::<libc::inotify_event>())
         .filter(|event| u32::from_ne_bytes(event[4..8].try_into().unwrap()) & libc::IN_OPEN != 0)
@@ -456,7 +457,7 @@ fn files_opened(pid: Pid, serial: u32, work: impl FnOnce(Proc)) -> Vec<&'static 
 }
 
 #[test]
-fn of_a_stranger_two_files_are_read() {
+fn only_two_files_of_a_stranger_are_read() {
     for (serial, by_scope, expected) in [(0, false, ["stat", "sessionid"]), (1, true, ["stat", "cgroup"])] {
         let opened = files_opened(STRANGER, serial, |proc| {
             let leader = proc.process(LEADER).unwrap();

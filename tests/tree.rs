@@ -21,21 +21,21 @@ fn text(path: &str) -> String {
 }
 
 /// The paths and the texts of the Rust files below a directory.
-fn rust_files(folder: &str) -> BTreeMap<PathBuf, String> {
+fn rust_files(directory: &str) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
+    let mut directories = vec![root().join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
             }
         }
     }
-    assert!(!found.is_empty(), "no Rust file below {folder}");
+    assert!(!found.is_empty(), "no Rust file below {directory}");
     found
 }
 
@@ -86,7 +86,7 @@ fn first_cells(readme: &str) -> BTreeSet<&str> {
     rows.filter_map(|row| row.split('`').next()).collect()
 }
 
-/// What a text has in backticks.
+/// The parts of a text in backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -116,8 +116,8 @@ fn the_readme_names_no_unknown_option() {
     assert!(seen > 2, "{seen} options in README.md");
 }
 
-/// What a section of a man page defines, one term or several in a line that is not indented: each as
-/// far as its `=`, where it has one.
+/// The terms that a section of a man page defines. A line that is not indented has one term or several. Each
+/// term ends at its `=`, if it has one.
 fn defined(page: &str, heading: &str) -> BTreeSet<String> {
     let section = section(page, heading);
     let lines = section.lines().filter(|line| line.starts_with('*'));
@@ -161,15 +161,15 @@ fn every_placeholder_is_explained() {
 /// The documents that show PAM lines and rules, with their texts.
 fn documents() -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::from([(PathBuf::from("README.md"), text("README.md"))]);
-    for folder in ["docs", "man", "pam.d-examples"] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = Path::new(folder).join(entry.unwrap().file_name());
+    for directory in ["docs", "man", "pam.d-examples"] {
+        for entry in fs::read_dir(root().join(directory)).unwrap() {
+            let path = Path::new(directory).join(entry.unwrap().file_name());
             if root().join(&path).is_dir() {
                 continue;
             }
             let mut text = text(path.to_str().unwrap());
             if path.extension().is_some_and(|extension| extension == "scd") {
-                // As the page shows it.
+                // The page shows it like this.
                 text = text.replace("\\\\", "\\");
             }
             found.insert(path, text);
@@ -278,7 +278,7 @@ fn every_field_of_the_records_is_in_the_man_page_and_nothing_else_is() {
     }
 }
 
-/// One that nothing writes would be explained in vain.
+/// If nothing wrote an event or a field, its explanation would be useless.
 #[test]
 fn every_event_and_every_field_is_written_somewhere() {
     let sources = rust_files("src");
@@ -363,8 +363,8 @@ fn nothing_that_runs_needs_a_newer_rust_than_we_say() {
     }
 }
 
-/// The tags of an XML text, without its comments, and the text between them. A `>` in an attribute is
-/// not allowed, so that a tag ends at the first one.
+/// The tags of an XML text without its comments, and the text between them. An attribute must not contain a
+/// `>`, so a tag ends at the first one.
 fn tags_and_text(xml: &str) -> (Vec<String>, String) {
     let (mut tags, mut between, mut rest) = (Vec::new(), String::new(), xml);
     while let Some((text, after)) = rest.split_once('<') {
@@ -399,7 +399,7 @@ fn every_picture_is_well_formed_has_its_text_and_is_shown_by_a_document() {
         for tag in &tags {
             let name = tag.split([' ', '\n']).next().unwrap();
             assert!(!["script", "a", "image", "foreignObject"].contains(&name), "{picture}: <{tag}>");
-            // Each attribute is `name="value"`: what is outside of quotes has no other sign.
+            // Each attribute is `name="value"`. The text outside of quotation marks has no other characters.
             let outside: String = tag.split('"').step_by(2).collect();
             let names = outside.split_whitespace().skip(1).filter(|word| *word != "/");
             let are_whole = tag.matches('"').count() % 2 == 0

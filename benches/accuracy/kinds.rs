@@ -1,4 +1,4 @@
-//! The kinds of sessions that are measured, and how each is started.
+//! The kinds of sessions that are measured, and how each of them starts.
 
 use std::process::Command;
 use std::time::Duration;

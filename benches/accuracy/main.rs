@@ -1,7 +1,9 @@
-//! How late an idle session ends: end − last key − limit, of hundreds of real sessions. As root: `make accuracy`.
+//! Measures how late an idle session ends: end − last key − limit, for hundreds of real sessions. As root:
+//! `make accuracy`.
 //!
-//! Each round has sessions of every kind side by side, so that a busy machine delays all of them alike. `TMOUT` of
-//! bash shows how much of the delay is the machine's. A session that ends early is a fault; the exit status is 1 then.
+//! Each round has sessions of every kind side by side, so that a busy machine delays all of them alike. `TMOUT`
+//! of bash shows which part of the delay comes from the machine. If a session ends early, that is a fault, and
+//! the exit status is 1.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod kinds;

@@ -1,7 +1,7 @@
 //! Measures the cost of a login, of a sleeping session and of a survey of all processes, all in one run. As root:
 //! `make bench`.
 //!
-//! The lowest possible cost of a login is `vfork`, `execve` and one byte from the same helper when it refuses its
+//! The lowest possible cost of a login is `vfork`, `execve` and one byte from the same helper if it refuses its
 //! arguments and does nothing. The lowest possible cost of a sleeping process is that of a few instructions of
 //! assembly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -37,7 +37,7 @@ const HELPER: &str = "/usr/libexec/pam_idle_watchdog_helper";
 const LOGINS: usize = 300;
 const SLEEPERS: usize = 200;
 const ROUNDS: usize = 5;
-/// So long that nothing is due while we measure.
+/// This is so long that nothing is due during the measurement.
 const ARGS: &str = "timeout=1h";
 
 fn main() {
@@ -98,7 +98,7 @@ fn clock() -> Instant {
 fn login(confdir: &Path) {
     let mut stacks = [("empty", Vec::new()), ("ours", Vec::new()), ("pam_exec", Vec::new())];
     let mut floor = Vec::new();
-    // One of each in turn, so that a slow moment of the machine affects all of them.
+    // Each kind is measured in turn, so that a slow moment of the machine affects all of them.
     for _ in 0..LOGINS {
         for (service, times) in &mut stacks {
             let mut transaction = Transaction::start(service, confdir);
@@ -156,7 +156,8 @@ fn memory(confdir: &Path) {
     );
     let assembly = assembly_sleeper(confdir);
     let (mut floor, mut ours) = (Vec::new(), Vec::new());
-    // One of each in turn, and the median, because other processes allocate and free more memory than one sleeper has.
+    // Each kind is measured in turn, and the median is used, because other processes allocate and free more
+    // memory than one sleeper has.
     for _ in 0..ROUNDS {
         floor.extend(
             assembly
@@ -241,7 +242,7 @@ fn field(path: &str, key: &str) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The sleepers: this process's children, found by their program, and the helpers, found by their arguments.
+/// The sleepers. This process's children are found by their program, and the helpers by their arguments.
 fn sleepers() -> Vec<i32> {
     let me = std::process::id();
     let ours = |pid: &i32| {
@@ -329,7 +330,7 @@ fn wakeups() {
     table.print();
 }
 
-/// A leader with one terminal, such as sshd has: it gets a key each second, or none, until its input ends.
+/// A leader with one terminal, as sshd has. It gets a key each second or none, until its input ends.
 fn typist(typing: bool) {
     let dist = env::var("IDLE_WATCHDOG_BENCH_INSIDE").unwrap();
     let confdir = env::temp_dir().join(format!("idle-watchdog-typist-{}", std::process::id()));

@@ -14,7 +14,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Starts the transaction and makes libpam load the modules of the stack. In a login, that is done before the
+    /// Starts the transaction and makes libpam load the modules of the stack. A login does this before the
     /// session opens.
     pub fn start(service: &str, confdir: &Path) -> Self {
         let handle = libpam::start(confdir, service, Some("root"));

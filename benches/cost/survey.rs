@@ -21,8 +21,9 @@ use crate::{clock, wait_until};
 
 const SURVEYS: usize = 7;
 
-/// `shape CHAIN LEAVES FILES [PTMX FOLDER NUMBER]`: a chain of parents and leaves below it with that many descriptors each, on the
-/// terminal of a number. Each leaf writes a byte when it is there. They all go with the end of standard input.
+/// `shape CHAIN LEAVES FILES [PTMX DIRECTORY NUMBER]`: starts a chain of parents, and leaves below it. Each leaf
+/// has that many descriptors and is on the terminal with that number. It writes a byte when it is ready. All
+/// processes exit when standard input ends.
 const SHAPE: &str = r#"
 #include <fcntl.h>
 #include <signal.h>
@@ -74,7 +75,7 @@ int main(int argc, char **argv)
 	if (chain > 0) {
 		if (grow())
 			rest();
-		/* Memory that was forked a thousand times makes each fork, and each exit, a slow one. */
+		/* After a thousand forks of the same memory, each fork and each exit would be slow. */
 		snprintf(path, sizeof path, "%d", chain - 1);
 		argv[0] = "link";
 		argv[1] = path;
@@ -117,7 +118,7 @@ impl Drop for Shape {
     }
 }
 
-/// A leader with a terminal in use, and with an audit id of its own if the kernel has audit ids.
+/// A leader with a terminal in use. It has its own audit ID if the kernel has audit IDs.
 struct Leader {
     child: Child,
     sitting: Child,

@@ -1,9 +1,9 @@
-//! `sudo make demo`: a real ssh session on this machine is warned and ended, as it happens.
-//! `sudo make pictures` runs the same and draws what came when, see [`picture`].
+//! `sudo make demo`: warns and ends a real ssh session on this machine, and shows it. `sudo make pictures` does
+//! the same and draws it, see [`picture`].
 //!
-//! The sshd is private: own mount namespace, own `/etc/pam.d`, own users, loopback only. Nothing
-//! of the host's configuration is touched, and nothing is left behind, Ctrl-C included: the
-//! launcher of the sshd sees this program go and cleans up.
+//! The sshd is private. It has its own mount namespace, `/etc/pam.d` and users, and uses only the loopback
+//! interface. Nothing in the host's configuration is changed, and nothing is left behind, even after Ctrl-C:
+//! the launcher of the sshd notices that this program ends, and cleans up.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -20,12 +20,12 @@ use support::log::Line;
 use support::sshd::Sshd;
 use support::{ENDED_TEXT, SOON, WARNING_TEXT, now, process, secs, until};
 
-/// In seconds, as in `OPTIONS`.
+/// The limit in seconds, as in `OPTIONS`.
 const LIMIT: u64 = 10;
 const WARN: u64 = 5;
 const OPTIONS: &str = "timeout=10s warn=5s grace=2s";
 
-/// The same on every machine.
+/// It is the same on every machine.
 const PROMPT: &str = "alice@server:~$ ";
 
 /// Prints what happens, with the seconds since the start.
@@ -49,13 +49,13 @@ impl Narrator {
     }
 }
 
-/// With a path as its argument it also draws a picture there.
+/// With a path as its argument, this also draws a picture there.
 fn main() {
     let picture = std::env::args_os().nth(1).map(PathBuf::from);
     let narrator = Narrator { start: now() };
     narrator.say("starting a private sshd on 127.0.0.1 whose PAM stack has the line");
     println!("            session required pam_idle_watchdog.so {OPTIONS}");
-    // Terminals of its own: their names are the same on every machine.
+    // The private terminals have the same names on every machine.
     let sshd = Sshd::with(OPTIONS).own_terminals().start();
     let recording = show(&narrator, &sshd);
     drop(sshd);
@@ -120,7 +120,7 @@ fn show(narrator: &Narrator, sshd: &Sshd) -> Recording {
     }
 }
 
-/// Logs alice in, at a prompt that does not depend on the machine.
+/// Logs alice in. Her prompt does not depend on the machine.
 fn login(sshd: &Sshd) -> Client {
     std::fs::write(sshd.home("alice").join(".profile"), format!("PS1='{PROMPT}'\n")).unwrap();
     let mut command = sshd.ssh("alice");
@@ -130,7 +130,7 @@ fn login(sshd: &Sshd) -> Client {
     alice
 }
 
-/// Types a line and Enter, at a pace that can be followed.
+/// Types a line and Enter, at a speed that can be followed.
 #[allow(clippy::disallowed_methods)] // nothing is waited for: a person takes time between keys
 fn type_slowly(alice: &Client, line: &str) {
     const BETWEEN_KEYS: Duration = Duration::from_millis(55);

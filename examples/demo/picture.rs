@@ -1,7 +1,7 @@
-//! Draws a recording of the demo as an animated SVG: left what alice sees, right the log.
+//! Draws a recording of the demo as an animated SVG. On the left is alice's screen, on the right is the log.
 //!
-//! Everything in it comes from the run: each letter and each record appears when it came. Only waiting
-//! is shortened, and the picture says so. Where nothing may move it shows the last moment.
+//! Everything in the picture comes from the run. Each letter and each record appears at its time. Only the
+//! waiting is shortened, and the picture says so. If a viewer shows no animation, it shows the last moment.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use super::{LIMIT, OPTIONS, WARN};
 
-/// What came when.
+/// The events of the run and their times.
 pub struct Recording {
     /// When alice's ssh was started.
     pub connect: Instant,
     pub last_key: Instant,
-    /// What her client showed, piece by piece.
+    /// The pieces that her client showed.
     pub screen: Vec<(Instant, String)>,
     /// When her client ended, and its exit status.
     pub status: (Instant, i32),
@@ -25,13 +25,13 @@ pub struct Recording {
     pub gone: Instant,
 }
 
-/// Longer waits are cut to this, in seconds.
+/// Longer waits are shortened to this, in seconds.
 const LONGEST_WAIT: f64 = 2.5;
 /// How long the last moment stays before the picture starts again, in seconds.
 const HOLD: f64 = 8.0;
 const SCREEN_COLUMNS: usize = 54;
 const LOG_COLUMNS: usize = 52;
-/// From one line of text to the next.
+/// The distance between two lines of text.
 const ROW: usize = 18;
 /// The top of both panels, and the first line of text in one.
 const TOP: usize = 56;
@@ -56,9 +56,9 @@ text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',mon
 .chip{fill:#21262d;stroke:#3d444d}
 ";
 
-/// The time of the picture: that of the run, with the waiting cut.
+/// The time of the picture: the time of the run with shortened waits.
 struct Film {
-    /// Each moment of the run at which something came, and when the picture shows it.
+    /// Each moment of the run at which something appeared, and its time in the picture.
     moments: Vec<(Instant, f64)>,
     length: f64,
 }
@@ -77,14 +77,14 @@ impl Film {
         Self { moments, length: shown + HOLD }
     }
 
-    /// How much of the picture's time has passed, in hundredths of a per cent.
+    /// The passed part of the picture's time, in hundredths of a per cent.
     fn share(&self, at: Instant) -> u32 {
         let found = self.moments.iter().find(|(moment, _)| *moment == at).expect("a moment of the run");
         (found.1 / self.length * 10_000.0).round() as u32
     }
 }
 
-/// The picture, as it grows.
+/// The parts of the picture so far.
 struct Picture {
     film: Film,
     body: String,
@@ -93,7 +93,7 @@ struct Picture {
 }
 
 impl Picture {
-    /// The class of what appears at a moment.
+    /// The class of the things that appear at a moment.
     fn from(&mut self, at: Instant) -> String {
         let share = self.film.share(at);
         self.appear.insert(share);
@@ -153,7 +153,7 @@ pub fn draw(recording: &Recording) -> String {
     )
 }
 
-/// The same in words, for those who do not see it.
+/// The same in words, for people who do not see the picture.
 fn words(recording: &Recording) -> String {
     let screen: String = recording.screen.iter().map(|(_, text)| text.as_str()).collect();
     let lines = screen.lines().map(printable).filter(|line| !line.trim().is_empty());
@@ -175,7 +175,7 @@ fn words(recording: &Recording) -> String {
     )
 }
 
-/// What appears when.
+/// The things that appear, with their times.
 fn motion(picture: &Picture, recording: &Recording) -> String {
     let Film { length, .. } = picture.film;
     let percent = |share: u32| f64::from(share) / 100.0;
@@ -190,7 +190,7 @@ fn motion(picture: &Picture, recording: &Recording) -> String {
         "@keyframes dim{{0%{{opacity:1}}{gone}%{{opacity:.45}}}}.gone{{animation:dim {length:.2}s step-end infinite}}"
     )
     .unwrap();
-    // The cover of the bar leaves it at the speed of the picture's time.
+    // The cover of the bar moves away at the speed of the picture's time.
     let end = recording.log.iter().find(|(_, text)| message(text).starts_with("ending "));
     let end = end.expect("the end is on record").0;
     css.push_str("@keyframes idle{0%{transform:none}");
@@ -207,7 +207,7 @@ fn motion(picture: &Picture, recording: &Recording) -> String {
     css
 }
 
-/// A line of a screen: what came at once, and whether the watchdog wrote it.
+/// A line of a screen: the text that appeared at once, and whether the watchdog wrote it.
 struct Row {
     parts: Vec<(Instant, String)>,
     notice: bool,
@@ -221,8 +221,8 @@ impl Row {
     }
 }
 
-/// The lines of a screen. A long one is broken at a blank, which a terminal does not do, because that
-/// is easier to read.
+/// The lines of a screen. Long lines are broken at a blank because that is easier to read, although a terminal
+/// does not do so.
 fn rows_of_screen(pieces: &[(Instant, String)]) -> Vec<Row> {
     let letters = pieces.iter().flat_map(|(at, piece)| piece.chars().map(move |letter| (*at, letter)));
     let letters: Vec<(Instant, char)> =
@@ -261,7 +261,7 @@ fn draw_screen(picture: &mut Picture, rows: &[Row], (ended, status): (Instant, i
     picture.add(&format!(r#"<text class="say dim {class}" x="34" y="{}">{text}</text>"#, y + 6));
 }
 
-/// A record without what a log daemon and a process write before it.
+/// A record without the text that a log daemon and a process write before it.
 fn message(text: &str) -> &str {
     match text.split_once("pam_idle_watchdog(sshd:session): ") {
         Some((_, record)) => record,
@@ -269,7 +269,7 @@ fn message(text: &str) -> &str {
     }
 }
 
-/// The height that the panel needs is returned.
+/// Returns the height of the panel.
 fn draw_log(picture: &mut Picture, recording: &Recording) -> usize {
     let mut y = FIRST_ROW;
     for (at, text) in &recording.log {
@@ -297,7 +297,7 @@ fn draw_log(picture: &mut Picture, recording: &Recording) -> usize {
     y - 8 - TOP
 }
 
-/// Broken at blanks, so that each line fits.
+/// The text is broken at blanks, so that each line fits.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -343,7 +343,7 @@ fn draw_idle_time(picture: &mut Picture, recording: &Recording, top: usize) {
     for (x, width, color) in [(20, warned, "#388bfd"), (20 + warned, rest, "#f0c04f")] {
         picture.add(&format!(r#"<rect x="{x}" y="{top}" width="{width}" height="8" fill="{color}"/>"#));
     }
-    // It stands beside the bar where nothing moves.
+    // If nothing moves, the text is beside the bar.
     picture.add(&format!(
         r##"<rect class="cover" x="20" y="{top}" width="{BAR}" height="8" fill="#30363d" transform="translate({BAR})"/></g>"##
     ));

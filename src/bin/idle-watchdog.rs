@@ -1,4 +1,4 @@
-//! The administrator's command: see `pam_idle_watchdog::command`.
+//! The administrator's command. See `pam_idle_watchdog::command`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! One per session, started by pam_idle_watchdog.so: see `pam_idle_watchdog::watch`.
+//! The helper of one session, which pam_idle_watchdog.so starts. See `pam_idle_watchdog::helper`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

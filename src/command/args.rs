@@ -47,7 +47,7 @@ pub enum Verb {
 /// The arguments of `check`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Check {
-    /// The file to check in place of the installed ones.
+    /// The file to check instead of the installed ones.
     pub file: Option<PathBuf>,
     /// The login in question.
     pub login: Option<Login>,
@@ -63,14 +63,14 @@ pub struct Check {
     pub json: bool,
 }
 
-/// The service if none is given.
+/// The default service.
 const SERVICE: &str = "sshd";
 
 /// Parses the command line, without the command's own name.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The command line is wrong. The error says why.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(args);
     match parser.next()? {

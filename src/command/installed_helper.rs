@@ -1,4 +1,4 @@
-//! Whether the helper that is installed on a machine can guard a session.
+//! Checks whether the installed helper of a machine can guard a session.
 
 use std::fs;
 use std::io::Read;
@@ -23,8 +23,8 @@ pub fn fails(path: &Path) -> Option<String> {
         Ok(file) if !file.is_file() || file.permissions().mode() & 0o111 == 0 => {
             "is not executable".to_owned()
         }
-        // We start the file as the current user, which is usually root. So it must not be a file that somebody else
-        // could have written.
+        // This starts the file as the current user, which is usually root. So the file must not be one that
+        // other users could have written.
         Ok(_) if unsafe_file(path).is_some() => return None,
         Ok(_) => started(path).err()?,
     };
@@ -72,7 +72,7 @@ fn output_of(mut stderr: ChildStderr) -> Vec<u8> {
     all
 }
 
-/// Why somebody other than root could have written the helper, if so.
+/// Why a user other than root could have written the helper, if so.
 #[must_use]
 pub fn unsafe_file(path: &Path) -> Option<String> {
     let why = unsafe_module(path)?;

@@ -36,23 +36,23 @@ impl Machine {
         }
     }
 
-    /// Where a file of the machine is.
+    /// The path of the machine's file.
     #[must_use]
     pub fn file(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// What its sshd says. It is asked once.
+    /// The answer of its sshd. sshd is asked once.
     pub fn sshd(&self) -> &Sshd {
         self.sshd.get_or_init(|| Sshd::ask(&self.root, None))
     }
 
-    /// Why its helper cannot guard any session, if it cannot. It is tried once.
+    /// Why its helper cannot guard any session, if it cannot. The helper is tried once.
     pub fn helper_fails(&self) -> Option<&str> {
         self.helper.get_or_init(|| installed_helper::fails(&self.file(HELPER))).as_deref()
     }
 
-    /// What its sshd says about one connection.
+    /// The answer of its sshd about one connection.
     #[must_use]
     pub fn sshd_for(&self, user: &str, from: &str) -> Sshd {
         Sshd::ask(&self.root, Some((user, from)))
@@ -64,7 +64,7 @@ impl Machine {
         self.simulate_with(stack, &|_| None)
     }
 
-    /// Simulates a stack. `known` returns the results of conditional lines that are known.
+    /// Simulates a stack. `known` returns the results of the conditional lines for which they are known.
     #[must_use]
     pub fn simulate_with(&self, stack: &Stack, known: &impl Fn(&Entry) -> Option<Code>) -> Simulation {
         Simulation::of(stack, &|path| self.loads(path), known)
@@ -74,7 +74,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// Why the stack has no line of our module.
+    /// The stack has no line of our module. The error says why.
     pub fn simulate_service(
         &self,
         service: &str,
@@ -96,7 +96,7 @@ impl Machine {
         Err(why + &misspelled)
     }
 
-    /// Why libpam cannot load a module. If no libpam was found, we assume that it can.
+    /// Why libpam cannot load a module. Without a libpam, this assumes that it can.
     fn loads(&self, path: &str) -> Result<(), String> {
         let known = path.starts_with('/') || self.libpam.is_known();
         if known { self.libpam.module(path).map(drop) } else { Ok(()) }

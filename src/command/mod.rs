@@ -39,7 +39,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
     };
-    // Text from outside is escaped where a line is made. Here it is escaped again, in case that was forgotten.
+    // Each line escapes foreign text when it is made. This escapes it again, in case one does not.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();
     match io::stdout().write_all(text.as_bytes()) {
         // A reader such as head(1) may close the pipe early. That is not an error.

@@ -1,4 +1,4 @@
-//! Asks sshd for its configuration: whether it uses PAM, and as which service.
+//! Asks sshd for its configuration: whether it uses PAM, and with which service.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
-/// Where sshd may be. The first that exists is used. sshd must be started with an absolute path.
+/// The places where sshd may be. The first one that exists is used. sshd must be started with an absolute path.
 const PROGRAMS: [&str; 4] = ["usr/sbin/sshd", "usr/local/sbin/sshd", "usr/bin/sshd", "sbin/sshd"];
 
-/// What sshd says.
+/// The answer of sshd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sshd {
     /// There is no sshd on this machine.
     Absent,
-    /// It does not say anything, for this reason.
+    /// sshd did not answer. This is the reason.
     Silent(String),
     /// Its configuration.
     Says {
@@ -65,7 +65,7 @@ impl Sshd {
         }
     }
 
-    /// Why logins by sshd have no PAM session, if they have none.
+    /// Why logins through sshd have no PAM session, if they have none.
     #[must_use]
     pub fn without_pam(&self) -> Option<&'static str> {
         matches!(self, Self::Says { pam: false, .. })
@@ -102,7 +102,7 @@ fn reason(said: &str, root: bool) -> String {
     last.to_owned()
 }
 
-/// A connection in the form that `sshd -C` needs. `None` if it cannot be written in that form.
+/// A connection as `sshd -C` needs it. `None` if it cannot be written like that.
 fn specification(user: &str, from: &str) -> Option<String> {
     let plain = |text: &str| !text.contains([',', '=', '"']) && !text.chars().any(char::is_whitespace);
     if user.is_empty() || from.is_empty() || !plain(user) || !plain(from) {

@@ -1,4 +1,4 @@
-//! For tests: the files of a machine, in a temporary directory.
+//! The files of a machine in a temporary directory, for tests.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,7 +11,7 @@ use super::machine::Machine;
 
 /// Where the libpam of this machine looks for modules.
 const MODULES: &str = "usr/lib/any-linux-any/security";
-/// The stack of sshd on Debian. `@OURS@` is replaced by the lines to test.
+/// The stack of sshd on Debian. The lines to test replace `@OURS@`.
 const SSHD: &str = "\
 @include common-auth
 account required pam_nologin.so
@@ -76,7 +76,7 @@ impl Tree {
         tree
     }
 
-    /// A file that passes for our module: an ELF header of this processor, one segment, and our names.
+    /// A file that looks like our module: an ELF header for this processor, one segment, and our names.
     pub fn elf() -> Vec<u8> {
         let mut file = vec![0; 20];
         File::open("/proc/self/exe").unwrap().read_exact(&mut file).unwrap();
@@ -115,8 +115,8 @@ impl Tree {
         self.program("usr/sbin/sshd", &format!("#!/bin/sh\ncat <<'END'\n{says}\nEND\n"));
     }
 
-    /// Adds a program. Another process writes the file: if this process wrote it, a child that another test forks at
-    /// that moment would keep the file open for writing, and the kernel would refuse to execute it.
+    /// Adds a program. Another process writes the file. Otherwise a child that another test forks at that
+    /// moment would keep the file open for writing, and the kernel would refuse to execute it.
     pub fn program(&self, path: &str, text: &str) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! What the helper does to a session, with the records: it warns, ends, or reports.
+//! What the helper does to a session: it warns, ends or reports, and writes the records.
 
 use std::time::Duration;
 
@@ -50,11 +50,12 @@ impl Watchdog {
         self.terminate(reach, Event::Ending, idle, &reason);
     }
 
-    /// The leader has vanished and the session was not closed. sshd's child and a shell may be left, connected and in no
-    /// PAM session. If the session was nested, the outer session's watchdog guards what is left.
+    /// Acts after the leader has ended without closing the session. A child of sshd and a shell may remain.
+    /// They are connected, but in no PAM session. If the session was nested, the watchdog of the outer session
+    /// guards them.
     pub(super) fn take_over(&mut self) {
-        // A terminal of the last look may belong to another session by now, unless a process of the connection still
-        // has its master open.
+        // A terminal of the last look may belong to another session by now, unless a process of the connection
+        // still has its master open.
         if self.session.finder.found_by() != FoundBy::Own {
             let holders = self.session.identity.connection_holders(&self.session.proc);
             self.session.terminals =
@@ -72,8 +73,9 @@ impl Watchdog {
         self.terminate(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED);
     }
 
-    /// The leader had become the person's program, and that has ended, so the session has. If a process is still on the
-    /// terminal after the hang-up, it is ended as after a crash of the leader.
+    /// Acts after the leader had become the person's program and this program has ended. The session has ended
+    /// with it. If a process remains on the terminal after the hang-up, it is ended as if the leader had
+    /// crashed.
     pub(super) fn leave_or_take_over(&mut self) {
         const HANGING_UP: Nanos = 2 * SECOND;
         pause(HANGING_UP);
@@ -85,7 +87,7 @@ impl Watchdog {
         self.journal.write(&self.record(Event::Closed));
     }
 
-    /// Ends the session, as decided when nobody had been active for `idle`.
+    /// Ends the session. `idle` is the idle time at the decision.
     fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
         let termination = Termination::new(&self.session, reach);
         let ending = self
@@ -109,7 +111,8 @@ impl Watchdog {
             .with_some(Key::Disbelieved, (disbelieved > 0).then_some(disbelieved))
             .with_some(Key::Incomplete, incomplete.then_some("yes"))
             .with(Key::Survivors, pids(&survivors).unwrap_or_else(|| "0".to_owned()))
-            // The last field, because users choose these names. A reader that takes the first field of a name gets ours.
+            // This is the last field, because users choose these names. A reader that takes the first field
+            // with a name gets one of ours.
             .with_some(Key::Processes, commands);
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
@@ -125,7 +128,7 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    /// A record with the terminals, the idle time, the limit that applies, and by what the session is judged.
+    /// A record with the terminals, the idle time, the limit that applies, and what the session is judged by.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
         let Settings { limit, notty, .. } = &self.assignment.settings;
         let (limit, by) = match self.judge.judged_by() {
@@ -141,7 +144,8 @@ impl Watchdog {
     }
 }
 
-/// Writes on the terminals, unless `quiet` is set. Returns the names of those that did not take the text.
+/// Writes to the terminals, unless `quiet` is set. Returns the names of the terminals that did not take the
+/// text.
 fn tell(
     quiet: bool,
     terminals: &[Terminal],

@@ -1,4 +1,4 @@
-//! The client's TCP connection: when the client was last heard, and how the connection is closed at the end.
+//! The client's TCP connection: when the client last sent data, and how the connection is closed at the end.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,14 +15,14 @@ use crate::sys::proc::Proc;
 use crate::sys::sock_diag;
 use crate::sys::socket::{self, Connection};
 
-/// Which of the leader's TCP connections is the client's.
+/// Which of the leader's TCP connections belong to the client.
 #[derive(Clone, Copy, Debug)]
 pub enum Client {
-    /// The one with that cookie.
+    /// The connection with this cookie.
     Connection(u64),
-    /// Every connection to that address.
+    /// All connections to this address.
     At(IpAddr),
-    /// Every connection.
+    /// All connections, because the client is unknown.
     Unknown,
 }
 
@@ -32,27 +32,27 @@ pub struct ClientConnection {
     connection: Connection,
     /// `sock_diag` has found it once. If it does not find it later, the connection is gone.
     found: bool,
-    /// When it was first found to be gone. No key can have come later.
+    /// The time when it was first missing. No key can have come later.
     gone: Option<Witness>,
 }
 
 impl ClientConnection {
-    /// Nothing has been asked yet.
+    /// A connection that has not been asked yet.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
         Self { connection, found: false, gone: None }
     }
 
-    /// When the client was last heard. After the connection is gone the answer does not change any more. `None` if it was
-    /// never among the leader's descriptors or in the kernel's list of connections.
+    /// When the client last sent data. After the connection is gone, the answer no longer changes. `None` if
+    /// the connection was never found, neither among the leader's descriptors nor in the kernel's list.
     ///
     /// # Errors
     ///
-    /// The connection can be asked neither by the leader's descriptor nor by its addresses.
+    /// Neither the leader's descriptor nor the kernel's list can be asked.
     pub fn ask(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Witness>> {
         match by_descriptor(proc, pid, leader, self.connection.cookie) {
             Ok(Some(silence)) => return Ok(Some(since(silence))),
-            // The leader may have closed its descriptor while another process keeps the connection.
+            // The leader may have closed its descriptor, but another process may keep the connection.
             Ok(None) => {}
             Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {}
             Err(e) => return Err(e),
@@ -68,7 +68,7 @@ impl ClientConnection {
     }
 }
 
-/// Asks the leader's socket with that cookie.
+/// Asks the leader's socket with this cookie.
 fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
@@ -79,13 +79,13 @@ fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Resu
     Ok(None)
 }
 
-/// Closes the client's connection for both sides, also if other processes have it open. To sshd it looks as if the client
-/// had disconnected. Returns whether there was one. If it is known which connection is the client's, the others stay open,
-/// because a PAM module may need its own to close the session.
+/// Closes the client's connection for both sides, even if other processes have it open. sshd then behaves as if
+/// the client had disconnected. Returns whether there was a connection. If it is known which connection belongs
+/// to the client, the others stay open, because a PAM module may need one to close the session.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` where the leader's descriptors may not be had.
+/// `PermissionDenied` if the leader's descriptors may not be duplicated.
 pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Result<bool> {
     let is_clients = |socket: &OwnedFd| match client {
         Client::Connection(cookie) => socket::cookie(socket) == Some(cookie),
@@ -95,7 +95,7 @@ pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Resul
     let mut closed = false;
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
-        // A socket that listens is shared with sshd's daemon, and must stay.
+        // A listening socket is shared with the daemon of sshd, and must stay open.
         if socket::silence(&socket).is_some() && is_clients(&socket) {
             closed |= socket::close(&socket);
         }
@@ -103,21 +103,21 @@ pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Resul
     Ok(closed)
 }
 
-/// The leader's sockets, duplicated one by one as they are asked for.
+/// The leader's sockets. Each is duplicated when the iterator reaches it.
 fn sockets<'a>(
     proc: &Proc,
     pid: Pid,
     leader: &'a PidFd,
 ) -> io::Result<impl Iterator<Item = io::Result<OwnedFd>> + use<'a>> {
     let duplicate = |fd: io::Result<RawFd>| match fd.and_then(|fd| leader.duplicate(fd)) {
-        // Closed since it was listed.
+        // It was closed after it was listed.
         Err(e) if e.raw_os_error() == Some(Errno::EBADF as i32) => None,
         duplicate => Some(duplicate),
     };
     Ok(proc.sockets(pid)?.filter_map(duplicate))
 }
 
-/// When the last data came in on a connection that has been silent for so long.
+/// When the last data came in on a connection that has been silent for this time.
 fn since(silence: Duration) -> Witness {
     let (now, silence) = (Moment::now(), from_duration(silence));
     Witness { heard: now.boot.saturating_sub(silence), awake: now.mono.saturating_sub(silence) }
@@ -133,7 +133,7 @@ mod tests {
 
     const TICK: Nanos = SECOND / 100;
 
-    /// A process with sockets of its own, because the tests share the sockets of this process.
+    /// A process with its own sockets. The tests share the sockets of this process.
     struct LeaderProcess {
         child: Child,
         pidfd: PidFd,
@@ -188,7 +188,7 @@ mod tests {
     fn only_the_clients_connection_is_asked() {
         let mut leader = LeaderProcess::start();
         let before = Moment::now().boot;
-        // Longer than any kernel's tick.
+        // The pause is longer than any kernel's tick.
         nix::poll::poll(&mut [], 60u16).unwrap();
         leader.others.write_all(b"x").unwrap();
         let silent = leader.witness(&leader.connection).unwrap();
@@ -203,7 +203,7 @@ mod tests {
     fn a_client_that_has_reset_the_connection_was_heard_before_that() {
         let mut leader = LeaderProcess::start();
         let heard = leader.witness(&leader.connection).unwrap();
-        // It has not read what was sent to it.
+        // The client has not read the data that was sent to it, so its close resets the connection.
         drop(std::mem::replace(&mut leader.clients, connected()[0].try_clone().unwrap()));
         let is_gone = || sock_diag::silence(&leader.connection).unwrap().is_none();
         while !is_gone() {
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_gone_was_heard_when_it_was_missed_at_the_latest() {
         let [server, client] = connected();
-        // The leader has no descriptor of it any longer, but another process has.
+        // The leader no longer has a descriptor of it, but another process has.
         let leader = LeaderProcess::start();
         let mut asked = ClientConnection::new(Connection::of(&server).unwrap());
         let mut ask = || asked.ask(&Proc::default(), leader.pid(), &leader.pidfd).unwrap();
@@ -227,7 +227,7 @@ mod tests {
         assert!(gone.heard >= before, "{gone:?}, {before}");
         nix::poll::poll(&mut [], 60u16).unwrap();
         assert_eq!(ask(), Some(gone));
-        // What was never found is no witness.
+        // A connection that was never found is no witness.
         let never = Connection { cookie: u64::MAX - 1, ..leader.connection };
         assert_eq!(leader.witness(&never), None);
     }

@@ -1,4 +1,4 @@
-//! Records of one session: the same prefix, the same first fields, one line a decision.
+//! The records of one session: the same prefix and the same first fields, one line for each decision.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::record::{self, Event, Key, Record, Severity};
 use crate::sys::log::Log;
 use crate::sys::proc::AuditSession;
 
-/// The session's records on their way to the system log.
+/// The queue of the session's records for the system log.
 pub struct Journal {
     log: Log,
     about: About,
     debug: bool,
 }
 
-/// What all records of a session begin with.
+/// The start of all records of a session.
 struct About {
-    /// As pam_syslog(3) writes it for the module, so that one grep finds both.
+    /// The prefix. pam_syslog(3) writes the same one for the module, so that one grep finds both.
     prefix: String,
     login: Login,
-    /// logind's number of the session.
+    /// logind's ID of the session.
     id: Option<String>,
-    /// The kernel's audit id of the session.
+    /// The audit ID of the session.
     ses: Option<AuditSession>,
 }
 
@@ -46,7 +46,7 @@ impl About {
 }
 
 impl Journal {
-    /// `debug` lets records of that severity through.
+    /// An empty queue. `debug` lets records with that severity through.
     #[must_use]
     pub fn new(login: Login, id: Option<String>, ses: Option<AuditSession>, debug: bool) -> Self {
         let service: String = login.service_text().chars().filter(char::is_ascii_graphic).collect();
@@ -54,13 +54,13 @@ impl Journal {
         Self { log: Log::default(), about: About { prefix, login, id, ses }, debug }
     }
 
-    /// A record of an event in this session, to be completed and given to [`Journal::write`].
+    /// A record of an event in this session. The caller completes it and gives it to [`Journal::write`].
     #[must_use]
     pub fn record(&self, event: Event) -> Record {
         self.about.record(event)
     }
 
-    /// Sends a record. One of the severity debug is sent only where the settings ask for it.
+    /// Sends a record. A record with the severity debug is sent only if the settings ask for it.
     pub fn write(&mut self, record: &Record) {
         if record.severity() == Severity::Debug && !self.debug {
             return;
@@ -69,12 +69,12 @@ impl Journal {
         self.flush();
     }
 
-    /// Lets records of the severity debug through, or not.
+    /// Sets whether records with the severity debug are sent.
     pub fn set_debug(&mut self, debug: bool) {
         self.debug = debug;
     }
 
-    /// Sends what the log daemon did not take yet.
+    /// Sends the records that the log daemon has not taken yet.
     pub fn flush(&mut self) {
         let about = &self.about;
         self.log.flush(|lost| {
@@ -83,32 +83,32 @@ impl Journal {
         });
     }
 
-    /// Whether records wait that are worth another try soon.
+    /// Whether records wait and are worth another try soon.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.log.is_behind()
     }
 }
 
-/// The names of terminals, as a field shows them.
+/// The names of terminals, for a field.
 #[must_use]
 pub fn names(terminals: &[Terminal]) -> Option<String> {
     record::list(terminals.iter().map(|terminal| &terminal.name), record::MOST)
 }
 
-/// PIDs, as a field shows them.
+/// PIDs, for a field.
 #[must_use]
 pub fn pids(pids: &[Pid]) -> Option<String> {
     record::list(pids, record::MOST)
 }
 
-/// A limit, as a field shows it: in seconds.
+/// A limit in seconds, for a field.
 #[must_use]
 pub fn limit_text(limit: Option<Duration>) -> String {
     limit.map_or_else(|| "off".to_owned(), |limit| limit.as_secs().to_string())
 }
 
-/// Adds the settings to a record. Those that few people change are left out if they have their defaults.
+/// Adds the settings to a record. If a setting is rarely changed and has its default, it is left out.
 #[must_use]
 pub fn ordered(record: Record, settings: &Settings) -> Record {
     let Settings { limit, warn, grace, kill, activity, notty, rule, .. } = settings;

@@ -1,7 +1,7 @@
-//! Judges a session: when somebody was last active, what that is known by, and what is due.
+//! Judges a session: when somebody was last active, how this is known, and what is due.
 //!
-//! It samples the terminals, the connection, the console and the foreground jobs. What the samples mean is
-//! decided in [`crate::helper::judgement`]. It does nothing to the session and writes no records.
+//! It samples the terminals, the connection, the console and the foreground jobs. [`crate::helper::judgement`]
+//! decides what the samples mean. This file does nothing to the session and writes no records.
 
 use std::io;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Look {
     pub next: Nanos,
 }
 
-/// What is known of the session's activity.
+/// The facts about the session's activity.
 pub struct Judge {
     activity: Activity,
     /// The foreground jobs, if their processor time counts.
@@ -51,15 +51,15 @@ pub struct Judge {
     by: JudgedBy,
     /// The client's connection, if it is known.
     connection: Option<ClientConnection>,
-    /// The connection could not be asked, and there is a note of that.
+    /// The connection could not be asked, and there already is a note about this.
     asking_failed: bool,
-    /// How many forgeries were not believed. There is a note of the first one.
+    /// How many forgeries were not believed. Only the first one gets a note.
     disbelieved: usize,
     notes: Vec<Note>,
 }
 
 impl Judge {
-    /// A judge of a session that opens now. Nothing has been sampled yet.
+    /// Starts to judge a session that opens now. Nothing has been sampled yet.
     #[must_use]
     pub fn new(now: Moment, assignment: &Assignment, session: &WatchedSession, leader: &Process) -> Self {
         let settings = &assignment.settings;
@@ -76,7 +76,7 @@ impl Judge {
         }
     }
 
-    /// Finds out whether the client's connection can be asked, and returns whether it tells of keys.
+    /// Checks whether the client's connection can be asked. Returns whether it is a witness about keys.
     pub fn choose_witness(&mut self, session: &WatchedSession, assignment: &Assignment) -> bool {
         // A kernel that cannot look for connections says that there is none.
         if matches!(self.ask_connection(session, assignment), Ok(None)) {
@@ -89,7 +89,7 @@ impl Judge {
     pub fn change_settings(&mut self, now: Moment, settings: &Settings) {
         self.activity.count_output(settings.activity.output);
         if settings.activity.cpu && self.jobs.is_none() {
-            // Nobody has measured until now whether a job was busy. We assume that one was.
+            // Until now nobody has measured whether a job was busy. We assume that one was.
             self.activity.note(now.boot);
         }
         self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
@@ -103,12 +103,13 @@ impl Judge {
         assignment: &Assignment,
         offload: &mut Offload,
     ) -> Look {
-        // The time first: what is stamped while we sample must not look older than the look.
+        // The time is read first. Otherwise a stamp from the time of the sampling could look older than the
+        // look.
         let now = Moment::now();
         session.terminals = session.finder.find();
         let WatchedSession { finder, terminals, leader, .. } = session;
         let samples = finder.sample(terminals, leader, offload);
-        // Asked after the samples were taken, as `Activity::look` needs it.
+        // This is asked after the samples were taken, because `Activity::look` needs that order.
         let witness = self.witness(session, assignment);
         let mut doubts = self.activity.look(now, &samples, witness);
         self.look_at_jobs(now, session);
@@ -125,7 +126,7 @@ impl Judge {
         Look { now, due, next }
     }
 
-    /// What is to be put on record since the last call.
+    /// Takes the notes since the last call.
     pub fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
@@ -149,7 +150,7 @@ impl Judge {
         self.disbelieved
     }
 
-    /// Notes that we have just written on the terminals. That is not the session's activity.
+    /// Notes that we have just written to the terminals. This is not activity.
     pub fn wrote_on(&mut self, session: &WatchedSession) {
         for terminal in &session.terminals {
             if let Ok((id, stamps)) = devnode::stat(&terminal.path) {
@@ -164,8 +165,8 @@ impl Judge {
         Shown { last: self.activity.last(), by: self.by, undecided: self.activity.undecided() }
     }
 
-    /// When the client was last heard. That bounds the time of a key only at sshd's terminals, because there all
-    /// keys come over the connection.
+    /// When the client last sent data. This limits the time of a key only at the terminals of sshd, because all
+    /// keys there come over the connection.
     fn witness(&mut self, session: &WatchedSession, assignment: &Assignment) -> Option<Witness> {
         if session.finder.found_by() == FoundBy::Own || self.connection.is_none() {
             return None;
@@ -186,7 +187,7 @@ impl Judge {
         connection.ask(&session.proc, assignment.leader, &session.leader)
     }
 
-    /// Notes once that the connection could not be asked. A leader that has exited is no failure.
+    /// Notes once that the connection could not be asked. A leader that has exited is not a failure.
     fn note_failure(&mut self, session: &WatchedSession, error: String) {
         if !self.asking_failed && !session.leader.has_exited() {
             self.asking_failed = true;
@@ -194,7 +195,7 @@ impl Judge {
         }
     }
 
-    /// Decides what the session is judged by. If that is its connection, asks it.
+    /// Decides what the session is judged by. If this is its connection, asks it.
     fn judged_by_now(&mut self, session: &WatchedSession, assignment: &Assignment) -> JudgedBy {
         let Settings { limit, notty, .. } = &assignment.settings;
         // The keys go to the display server, and leave no trace on the console.

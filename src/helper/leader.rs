@@ -1,8 +1,8 @@
-//! Whether the leader still runs the program that opened the session.
+//! Tells whether the leader still runs the program that opened the session.
 
 use crate::sys::proc::{Proc, ProcId};
 
-/// What the leader was when the watchdog was armed.
+/// The leader when the watchdog was armed.
 #[derive(Debug)]
 pub struct Leader {
     id: ProcId,
@@ -17,14 +17,14 @@ impl Leader {
         Self { id, name: proc.command_name(id.pid), replaced: false }
     }
 
-    /// Whether it has executed another program since. sshd, login and su never do. systemd does: after it has opened the
-    /// session it becomes the person's program, and a child of it closes the session.
+    /// Whether the leader has executed another program since. sshd, login and su never do. systemd does: it
+    /// opens the session and then becomes the person's program, and a child of it closes the session.
     ///
-    /// The command name tells, because a process keeps it after it has ended, until it is reaped. That may be soon, so
+    /// The command name shows this even after the process has ended, until it is reaped. That may be soon, so
     /// this is asked at every opportunity.
     pub fn is_replaced(&mut self, proc: &Proc) -> bool {
         let name = proc.command_name(self.id.pid);
-        // Read after the name, so that the name is not of a process that got the PID since.
+        // This is read after the name. Otherwise the name may belong to another process that got the PID since.
         let same = proc.find(self.id).is_some();
         self.replaced |= same && name.is_some() && self.name.is_some() && name != self.name;
         self.replaced

@@ -1,4 +1,4 @@
-//! A look, with its records.
+//! Makes one look and writes its records.
 
 use crate::helper::journal::names;
 use crate::helper::judge::{Look, Note};

@@ -1,13 +1,13 @@
-//! The watchdog of one session, from *armed* to *gone*.
+//! The program that watches one session, from *armed* until it exits.
 //!
 //! [`run`] is the loop. At each wake-up [`look`] asks [`judge`] what is due, and [`actions`] does it.
 //!
 //! * [`judgement`] decides when the person was last active and what is due. It is pure.
-//! * [`terminals`] finds the session's terminals and samples them; [`connection`] asks when the client last
-//!   sent something.
-//! * [`notice`] writes on the terminals, [`journal`] writes the records.
-//! * [`members`] decides which processes the end applies to, and [`terminate`] ends them.
-//! * [`session`] is what is known of the session; [`leader`] tells whether the leader has become another
+//! * [`terminals`] finds the session's terminals and samples them. [`connection`] asks when the client last
+//!   sent data.
+//! * [`notice`] writes to the terminals. [`journal`] writes the records.
+//! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
+//! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
 

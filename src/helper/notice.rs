@@ -1,5 +1,5 @@
-//! The texts for the person at the terminal. A terminal that does not take a text at once gets none, because nothing may
-//! delay the end.
+//! The texts for the person at the terminal. If a terminal does not take a text at once, it gets none, because
+//! nothing may delay the end.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Warning<'a> {
     pub user: &'a str,
     /// How long the session has been idle.
     pub idle: Duration,
-    /// How long it may be idle.
+    /// How long the session may be idle.
     pub limit: Duration,
     /// How long until the end.
     pub left: Duration,
@@ -24,13 +24,13 @@ pub struct Warning<'a> {
 }
 
 impl Warning<'_> {
-    /// The text for a terminal: the administrator's own, or the built-in one.
+    /// The text for a terminal: the administrator's own text, or the built-in one.
     #[must_use]
     pub fn text(&self, template: Option<&Template>, terminal: &str) -> String {
         let (idle, left) = (duration::print(self.idle), duration::print(self.left));
         let Some(template) = template else {
-            // Keys that no program has read show only at Enter. So the text says that no input was read, and asks for
-            // that key.
+            // Keys that no program has read show only after Enter. So the text says that no input was read, and
+            // asks for Enter.
             return format!(
                 "\r\n\x07*** No input read for {idle}: this idle session ends in {left}. To keep it, press Enter. ***\r\n"
             );
@@ -48,7 +48,7 @@ impl Warning<'_> {
     }
 }
 
-/// Says why the session ends.
+/// The text that says why the session ends.
 #[must_use]
 pub fn reason(idle: Duration, limit: Duration) -> String {
     let (idle, limit) = (duration::print(idle), duration::print(limit));
@@ -57,11 +57,11 @@ pub fn reason(idle: Duration, limit: Duration) -> String {
     )
 }
 
-/// Says why the session ends after sshd or login has died.
+/// The text for a session whose sshd or login has died.
 pub const ORPHANED: &str =
     "\r\n\x07*** The login service of this session has died, and the session has been ended. ***\r\n";
 
-/// Writes a text on each terminal. Returns the terminals that did not take it.
+/// Writes a text to each terminal. Returns the terminals that did not take it.
 #[must_use]
 pub fn write(
     terminals: &[Terminal],

@@ -34,15 +34,15 @@ use crate::sys::signals::{self, Received, Signals};
 /// How long to wait before a record is offered again to a log daemon that did not take it.
 const RETRY: Nanos = SECOND;
 
-/// If a leader executes the person's program, it does so within this time after it has opened the session.
+/// A leader that executes the person's program does so within this time after it has opened the session.
 const CHANGE: Nanos = 2 * SECOND;
 
-/// The helper's whole life. Its arguments are [`Assignment::to_args`]; descriptors 3 and 4 are the
+/// The whole life of the helper. Its arguments are [`Assignment::to_args`]. The descriptors 3 and 4 are the
 /// leader's pidfd and the status pipe.
 ///
 /// # Errors
 ///
-/// Why it is not armed. The module has been told too, if there is one.
+/// Why it is not armed. The module has got this text, too, if there is one.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     let not_started = |_: io::Error| BY_HAND.to_owned();
     let leader = PidFd::from(inherit::take(LEADER_FD).map_err(not_started)?);
@@ -74,24 +74,25 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 enum Wake {
     /// It is time to look, or somebody stepped the clock.
     Look,
-    /// The PAM session was closed, or was not opened after all.
+    /// The PAM session was closed or did not open.
     Closed,
     /// The leader has opened another session.
     Shared,
-    /// The leader has exited and has not closed the session.
+    /// The leader has exited without closing the session.
     LeaderGone,
-    /// The leader had become the person's own program, and that has ended.
+    /// The leader had become the person's own program, and this program has ended.
     ProgramEnded,
 }
 
-/// The helper at work. [`crate::helper::look`] and [`crate::helper::actions`] have what it does when it wakes up.
+/// The running helper. [`crate::helper::look`] and [`crate::helper::actions`] have the code for what it does
+/// when it wakes up.
 pub(super) struct Watchdog {
     pub(super) assignment: Assignment,
     pub(super) session: WatchedSession,
     pub(super) judge: Judge,
     pub(super) journal: Journal,
     leader: Leader,
-    /// The leader opened the session a moment ago, so it may be about to execute another program.
+    /// The leader opened the session a moment ago, so it may still execute another program.
     leader_may_change: bool,
     alarm: Alarm,
     steps: StepWatch,
@@ -102,15 +103,15 @@ impl Watchdog {
     fn arm(assignment: Assignment, leader: PidFd) -> Result<Self, String> {
         signals::room()?;
         let signals = Signals::block().map_err(|e| format!("cannot block signals: {e}"))?;
-        let timer = |e: Errno| format!("cannot make a timer: {e}");
+        let timer = |e: Errno| format!("cannot create a timer: {e}");
         let (alarm, steps) = (Alarm::new().map_err(timer)?, StepWatch::new().map_err(timer)?);
         let proc = Proc::default();
         let login = &assignment.login;
         let process = proc.process(assignment.leader);
         let process = if leader.has_exited() { None } else { process };
-        let process = process.ok_or("the leader is not to be seen in /proc")?;
-        // We were started in the leader's control group. The user may be able to stop all processes there. Only root can
-        // do that in other groups.
+        let process = process.ok_or("the leader is not visible in /proc")?;
+        // We start in the leader's control group. The user may be able to stop all processes there. In other
+        // groups only root can do that.
         let cgroups = Cgroups::of(&proc, nix::unistd::getpid());
         let owner = Owner { name: login.user().to_owned(), uid: login.uid };
         let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
@@ -141,7 +142,7 @@ impl Watchdog {
         })
     }
 
-    /// The part of arming that a login need not wait for.
+    /// Does the part of arming for which a login need not wait.
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
@@ -190,7 +191,7 @@ impl Watchdog {
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
-            // There is no event when a log daemon comes back, or when a leader executes a program.
+            // No event tells when a log daemon comes back, or when a leader executes a program.
             let longest = match (self.journal.is_behind(), self.leader_may_change) {
                 (true, _) => timeout(RETRY),
                 (_, true) => timeout(CHANGE),
@@ -205,7 +206,8 @@ impl Watchdog {
             if woken.is_err() {
                 continue;
             }
-            // Read before the leader's exit is considered, because a leader closes the session before it exits.
+            // Signals are read before the leader's exit counts, because a leader closes the session before it
+            // exits.
             let came = self.session.signals.take();
             let leader_pid = self.assignment.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
@@ -236,7 +238,7 @@ impl Watchdog {
         }
     }
 
-    /// Applies new settings if the signal brings some. Settings that cannot be read change nothing.
+    /// Applies new settings if the signal brings some. If they cannot be read, nothing changes.
     fn reload(&mut self, came: &Received) {
         let caller = match Caller::of(&self.session.proc, came) {
             None => return,
@@ -257,7 +259,7 @@ impl Watchdog {
     }
 
     fn change_settings(&mut self, settings: Settings) {
-        // A reload for somebody else's rule must not take a warning back.
+        // A reload because of another rule must not take back a warning.
         if settings == self.assignment.settings {
             return;
         }
@@ -270,7 +272,7 @@ impl Watchdog {
     }
 
     fn look_soon(&mut self) {
-        // A time that has passed rings at once.
+        // An alarm in the past rings at once.
         self.set_alarm(0);
     }
 
@@ -290,7 +292,7 @@ impl Watchdog {
         self.journal.record(event)
     }
 
-    /// Waits for a log daemon that is being restarted, so that it gets the last records.
+    /// Waits for a log daemon that restarts, so that it gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
             pause(RETRY);

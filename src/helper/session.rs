@@ -1,4 +1,4 @@
-//! The session that is watched.
+//! The facts about the watched session.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::Signals;
 
-/// What is known of the session.
+/// The watched session.
 #[derive(Debug)]
 pub struct WatchedSession {
     pub proc: Proc,

@@ -1,4 +1,4 @@
-//! Finds the client's connection: its socket is one of those that the leader has when it opens the session.
+//! Finds the client's connection. Its socket is one of those that the leader has when it opens the session.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
@@ -10,8 +10,8 @@ use crate::sys::socket::{Connection, Stream};
 /// thousands have been looked at.
 const DESCRIPTORS_MAX: usize = 1024;
 
-/// The TCP connection of the client whom PAM calls `rhost`. It is one of these descriptors of our own. `None`
-/// where it is not certain which.
+/// The TCP connection of the client whom PAM calls `rhost`, from our own descriptors. `None` if it is not
+/// certain which descriptor it is.
 pub fn of_client(descriptors: impl Iterator<Item = i32>, rhost: &OsStr) -> Option<Connection> {
     let rhost = rhost.to_str()?;
     let address = policy::address(rhost);
@@ -24,7 +24,7 @@ pub fn of_client(descriptors: impl Iterator<Item = i32>, rhost: &OsStr) -> Optio
             return None;
         }
         let Some(stream) = Stream::of(&fd) else { continue };
-        // A PAM module may have left a connection to a server of its own.
+        // A PAM module may have left its own connection to a server behind.
         if stream.peer.is_some() && address.is_some() && stream.peer != address {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What libpam calls, and what it gets for an answer.
+//! The functions that libpam calls, and what they return.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -30,7 +30,8 @@ impl PamHooks for IdleWatchdog {
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        // It does not know who may come in: PAM_SUCCESS of a `sufficient` line would let anybody in.
+        // PAM_SUCCESS must not be returned here: this module does not know who may log in, and a `sufficient`
+        // line would let anybody in.
         match session::preflight(pamh, &args) {
             Ok(()) => PamResultCode::PAM_IGNORE,
             Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_IGNORE),
@@ -50,8 +51,8 @@ impl PamHooks for IdleWatchdog {
     }
 }
 
-/// What libpam gets for a login that cannot be guarded: `unguarded`, where it goes on all the same. Either
-/// is on record.
+/// What libpam gets for a login that cannot be guarded: `unguarded` if the login goes on all the same. Both
+/// cases go on record.
 fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamResultCode {
     log(pamh, &refusal.record);
     let Some(reason) = refusal.goes_on else { return refusal.code };
@@ -59,9 +60,10 @@ fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamR
     unguarded
 }
 
-/// A line of another type is a mistake. Ignoring it could let somebody in: it fails.
+/// Refuses a line of another type, because it is a mistake. If it were ignored, it could let somebody in.
 fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
-    let error = format!("a line of type {kind} is a mistake: this module is for session and account lines");
+    let error =
+        format!("a line of type {kind} is a mistake: this module works in session and account lines only");
     log(pamh, &Login::of(pamh).record(Event::Error).with(Key::Error, error));
     PamResultCode::PAM_SERVICE_ERR
 }

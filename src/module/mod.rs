@@ -1,6 +1,6 @@
-//! The guest inside sshd, login or su. It starts the helper, waits until that is armed, and says
-//! goodbye at the end. It waits for its helper no longer than [`BUDGET`], starts no thread, and leaves nothing
-//! of the host's changed.
+//! The PAM module, inside sshd, login or su. It starts the helper, waits until the helper is armed, and tells
+//! it when the session closes. It waits for its helper no longer than [`BUDGET`], starts no thread, and does
+//! not change the process that it runs in (the host).
 
 mod connection;
 mod hooks;
@@ -10,5 +10,5 @@ mod spawn;
 
 use std::time::Duration;
 
-/// How long a login waits for the helper at most: for its start and its arming.
+/// How long a login waits at most until the helper is armed.
 const BUDGET: Duration = Duration::from_secs(2);

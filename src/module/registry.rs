@@ -1,11 +1,11 @@
 //! The sessions that this process has opened and not closed yet.
 //!
-//! A leader is a process that serves one session. A process that opens a second one while the first is
-//! open serves both, and whoever ends it because of the one ends the other, too. So it is the leader of
-//! none: the watchdog of the first is told to leave, and the second cannot be guarded.
+//! A leader is a process that serves one session. If a process opens a second session while the first is open,
+//! it serves both. If it were ended because of one session, the other one would end, too. So it is not a leader:
+//! the watchdog of the first session is told to leave, and the second session cannot be guarded.
 //!
-//! The list outlives the transactions, because libpam never unloads this module. A forked child has a copy
-//! of it and is another process: each entry names its opener.
+//! The list outlives the transactions, because libpam never unloads this module. A forked child has a copy of
+//! the list but is another process, so each entry names its opener.
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -22,19 +22,20 @@ struct Open {
     opener: Pid,
     service: OsString,
     user: OsString,
-    /// Who guards it. Nobody does while the helper is being started, and when there are other sessions.
+    /// The helper that guards it. There is none while the helper is being started, or if there are other
+    /// sessions.
     helper: Option<ProcId>,
-    /// There are or were other sessions beside it.
+    /// The process has or had another session open at the same time.
     shared: bool,
-    /// Its transaction has ended, as if it were closed, and it is open all the same.
+    /// Its transaction has ended without closing it, so the session goes on.
     detached: bool,
 }
 
 static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 
-/// The list. `None` where it cannot be had: a thread that held it may have been lost in a fork.
+/// Locks the list. `None` if that fails: a fork may have lost the thread that had the lock.
 fn list() -> Option<MutexGuard<'static, Vec<Open>>> {
-    // It is held for microseconds.
+    // Each lock takes microseconds.
     const LOCK_TRIES: usize = 1000;
     for _ in 0..LOCK_TRIES {
         match OPEN.try_lock() {
@@ -46,25 +47,25 @@ fn list() -> Option<MutexGuard<'static, Vec<Open>>> {
     None
 }
 
-/// What a session that begins has found.
+/// The start of a session.
 pub struct Begun {
-    /// Names the session from now on.
+    /// The name of the session in this list.
     pub ticket: u64,
     /// This process has other sessions open.
     pub shared: bool,
-    /// Those who guarded them until now.
+    /// The helpers that guarded those sessions until now.
     pub helpers: Vec<ProcId>,
 }
 
-/// Notes that a session begins. `lives` tells whether a helper is still there: one that is not was told by
-/// a forked child of ours that its session has closed.
+/// Notes that a session begins. `lives` tells whether a helper still runs. If a helper has left, its session
+/// has closed: a forked child of ours told the helper.
 pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(ProcId) -> bool) -> Option<Begun> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
     let opener = getpid();
     let mut list = list()?;
-    // Of one that goes on without a transaction nobody but its helper knows. Once that has left, it may have
-    // closed long ago, or never have opened.
+    // If a session goes on without a transaction, only its helper knows about it. After the helper has left,
+    // the session may have closed long ago, or may never have opened.
     let unknown = |open: &Open| open.detached && open.helper.is_none();
     list.retain(|open| open.opener == opener && open.helper.is_none_or(&lives) && !unknown(open));
     for other in list.iter_mut() {
@@ -77,21 +78,21 @@ pub fn begin(service: &OsStr, user: &OsStr, lives: impl Fn(ProcId) -> bool) -> O
     Some(Begun { ticket, shared, helpers })
 }
 
-/// Notes who guards a session; `false` if another one has begun meanwhile, in another thread.
+/// Notes the helper of a session. Returns `false` if another thread has begun another session meanwhile.
 pub fn guarded_by(ticket: u64, helper: ProcId) -> bool {
     let Some(mut list) = list() else { return false };
     let open = list.iter_mut().find(|open| open.ticket == ticket && !open.shared);
     open.map(|open| open.helper = Some(helper)).is_some()
 }
 
-/// Notes that a session has closed or has come to nothing; returns who guarded it.
+/// Notes that a session has closed or did not open. Returns its helper.
 pub fn end(ticket: u64) -> Option<ProcId> {
     let mut list = list()?;
     let at = list.iter().position(|open| open.ticket == ticket)?;
     list.swap_remove(at).helper
 }
 
-/// Notes that a session goes on though its transaction has ended.
+/// Notes that a session goes on although its transaction has ended.
 pub fn detach(ticket: u64) {
     let Some(mut list) = list() else { return };
     for open in list.iter_mut().filter(|open| open.ticket == ticket) {
@@ -99,7 +100,7 @@ pub fn detach(ticket: u64) {
     }
 }
 
-/// The session of that service and user which is open without a transaction of its own.
+/// The session of this service and user that is open without a transaction of its own.
 pub fn detached(service: &OsStr, user: &OsStr) -> Option<u64> {
     let opener = getpid();
     let list = list()?;
@@ -121,12 +122,12 @@ mod tests {
         begin("x".as_ref(), user.as_ref(), |helper| helper != self::helper(13)).unwrap()
     }
 
-    /// The list is one for the process, so this is one test.
+    /// There is one test, because the process has only one list.
     #[test]
     fn of_several_sessions_none_is_guarded() {
         let alice = start("alice");
         assert!(!alice.shared && alice.helpers.is_empty());
-        // Another thread begins one before the first helper is there.
+        // Another thread begins a session before the first helper is there.
         let bob = start("bob");
         assert!(bob.shared && bob.helpers.is_empty());
         assert!(!guarded_by(alice.ticket, helper(1)) && !guarded_by(bob.ticket, helper(2)));
@@ -137,20 +138,20 @@ mod tests {
         let bob = start("bob");
         assert!(bob.shared);
         assert_eq!(bob.helpers, [helper(1)], "who is to leave");
-        // Unguarded ones are sessions, too.
+        // Unguarded sessions count, too.
         assert_eq!(end(alice.ticket), None);
         let carol = start("carol");
         assert!(carol.shared && carol.helpers.is_empty());
         assert_eq!((end(bob.ticket), end(carol.ticket)), (None, None));
 
-        // One whose helper has left was closed by a child.
+        // A session whose helper has left was closed by a child.
         let alice = start("alice");
         assert!(guarded_by(alice.ticket, helper(13)));
         let bob = start("bob");
         assert!(!bob.shared && guarded_by(bob.ticket, helper(2)));
         assert_eq!((end(alice.ticket), end(bob.ticket)), (None, Some(helper(2))));
 
-        // Another transaction closes only what is open without one.
+        // Another transaction closes only a session that is open without a transaction.
         let alice = start("alice");
         let of = |user: &str| detached("x".as_ref(), user.as_ref());
         assert_eq!(of("alice"), None);

@@ -26,13 +26,13 @@ use crate::sys::pam::{self as libpam, Ended, Opened, State};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
-/// Why a session could not be guarded, and what the administrator wants done about that.
+/// Why a session could not be guarded, and what follows.
 pub struct Refusal {
-    /// What libpam is told.
+    /// The code that libpam gets.
     pub code: PamResultCode,
     /// Why the login goes on all the same, if it does.
     pub goes_on: Option<&'static str>,
-    /// What the log is told.
+    /// The record for the log.
     pub record: Record,
 }
 
@@ -45,7 +45,7 @@ fn goes_on(on_error: OnError) -> Option<&'static str> {
 }
 
 impl Login {
-    /// Asks libpam. Name services are not asked, so the user's ID is not known.
+    /// Asks libpam for the facts. Name services are not asked, so the user's ID is not known.
     pub fn of(pamh: &PamHandle) -> Self {
         fn bytes(item: &CStr) -> OsString {
             OsStr::from_bytes(item.to_bytes()).to_owned()
@@ -71,7 +71,7 @@ impl Login {
     }
 }
 
-/// Guards the session that opens. `false`: it is not ours, or exempt.
+/// Guards the session that opens. Returns `false` if the session is skipped or exempt.
 pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let login = Login::of(pamh);
     let line = line(&login, args)?;
@@ -83,7 +83,7 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     }
     if let Some(Exception { because, routine }) = exception(&login) {
         let record = login.record(Event::Skipped).with(Key::Reason, because);
-        // Jobs come by the hundred, so their records are for debug alone.
+        // There are hundreds of scheduled jobs, so their records are written only with `debug`.
         if !routine {
             libpam::log(pamh, &record);
         } else if Settings::of(&line.read, None).debug {
@@ -111,16 +111,17 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     guard(pamh, login, line, decided).map(|()| true)
 }
 
-/// Whether a session of this login could be guarded, asked before there is one: a login refused here is
-/// told so by its service, where one that fails to open its session just ends.
+/// Checks before the session opens whether it could be guarded. If a login is refused here, its service can
+/// tell the person. If a session fails to open, the login just ends.
 pub fn preflight(pamh: &PamHandle, args: &[&CStr]) -> Result<(), Refusal> {
     let login = Login::of(pamh);
     let line = line(&login, args)?;
-    // Whom the session's own line will leave alone, it puts on record.
+    // The session line puts on record that it skips this login.
     if exception(&login).is_some() {
         return Ok(());
     }
-    // A broken policy that keeps nobody out is put on record by the session's line, so once for a login.
+    // If a broken policy refuses nobody, the session line puts it on record. So there is one record for each
+    // login.
     let settings = match decide(&login, &line.read) {
         Ok(decided) => decided.settings,
         Err(Refusal { goes_on: Some(_), .. }) => return Ok(()),
@@ -160,9 +161,9 @@ struct Line {
     read: Options,
 }
 
-/// Why a login's session is not watched, if so.
+/// Why this login's session is skipped, if it is.
 fn exception(login: &Login) -> Option<Exception> {
-    // Of logind itself: the PAM environment is the user's to fill, through pam_env's user_readenv.
+    // This asks logind itself, because users can fill the PAM environment through pam_env's user_readenv.
     let leader = getpid();
     let cgroup = Proc::default().cgroup(leader).unwrap_or_default();
     let told = Cgroups::parse(&cgroup).session().map(logind::kind_of);
@@ -172,10 +173,10 @@ fn exception(login: &Login) -> Option<Exception> {
 
 /// The settings that apply to a login.
 struct Decided {
-    /// The user's id, where name services know it.
+    /// The user's ID, if name services know it.
     uid: Option<u32>,
     settings: Settings,
-    /// The record of a broken policy. The PAM line applies instead.
+    /// The record of a broken policy, if the PAM line applies instead.
     broken: Option<Record>,
 }
 
@@ -191,8 +192,8 @@ fn decide(login: &Login, line: &Options) -> Result<Decided, Refusal> {
     }
 }
 
-/// The settings that apply while the policy is broken. A PAM line without a limit guards nobody. Then `onerr=`
-/// decides, except that root can log in, because only root can mend the policy.
+/// The settings while the policy is broken. A PAM line without a limit guards nobody. Then `onerr=` decides.
+/// But root can always log in, because only root can mend the policy.
 fn by_the_line(line: &Options, files: &Files, uid: Option<u32>, record: Record) -> Result<Decided, Refusal> {
     let settings = Settings::of_line(line, files);
     if settings.limit.is_some() {
@@ -207,7 +208,7 @@ fn by_the_line(line: &Options, files: &Files, uid: Option<u32>, record: Record) 
     })
 }
 
-/// The record of a broken policy: its first fault, and how many there are.
+/// The record of a broken policy: its first fault, and the number of faults.
 fn broken(login: &Login, faults: &[Fault]) -> Record {
     let record = login.record(Event::Error);
     let Some(Fault { file, at, word, problem }) = faults.first() else { return record };
@@ -243,7 +244,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     let begun = begin(pamh, &assignment.login);
     begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
         let refused = if goes_on.is_none() { libpam::kept(pamh).flatten() } else { None };
-        // It is no session of this process's then.
+        // The login fails, so the session does not count as a session of this process.
         if let Some(Opened { ticket, .. }) = refused {
             registry::end(ticket);
             let _ = libpam::keep(pamh, None, ended);
@@ -261,42 +262,43 @@ fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(
         return Err(SEVERAL_SESSIONS.to_owned());
     }
     libpam::keep(pamh, Some(opened(ticket, Some(helper))), ended).map_err(|code| {
-        // Unknown to close_session it would take the session's end for the leader's death.
+        // close_session would not know this helper. The helper would then take the session's end for the
+        // leader's death.
         spawn::discard(helper);
         format!("pam_set_data failed with code {code}")
     })
 }
 
-/// Why a session of a process that has several cannot be guarded.
+/// Why no session of a process with several sessions can be guarded.
 const SEVERAL_SESSIONS: &str =
     "the process that opens this session has opened another, and one cannot be ended alone";
 
-/// Notes that this process begins a session. If it has others, those are not guarded any longer, and this
-/// one is not, either.
+/// Notes that this process begins a session. If it has other sessions, neither they nor this one are guarded
+/// from now on.
 fn begin(pamh: &mut PamHandle, login: &Login) -> Result<u64, String> {
-    // One that could not be guarded, as its transaction opens it once more.
+    // An earlier try in this transaction could not be guarded. This is the next try.
     if let Some(earlier) = libpam::kept(pamh).flatten() {
         registry::end(earlier.ticket);
     }
     let lives = |helper| find(helper).is_some();
     let Begun { ticket, shared, helpers } = registry::begin(&login.service, login.user(), lives)
         .ok_or("the list of this process's sessions is in use")?;
-    // Kept now: also a session that is not guarded is one that this process serves.
+    // The ticket is kept already now, because this process serves the session even if it is not guarded.
     libpam::keep(pamh, Some(opened(ticket, None)), ended).map_err(|code| {
         registry::end(ticket);
         format!("pam_set_data failed with code {code}")
     })?;
     for helper in helpers {
-        // One that has left meanwhile need not be told.
+        // A helper that has left meanwhile need not be told.
         let _ = tell(helper, SHARED_SIGNAL, getpid());
     }
     if shared { Err(SEVERAL_SESSIONS.to_owned()) } else { Ok(ticket) }
 }
 
-/// Notes a session that is left alone. Its process serves it all the same, and is not to be ended because of
-/// another session.
+/// Notes a session that is left alone. This process serves it, too, so it must not be ended because of another
+/// session.
 fn note_unguarded(pamh: &mut PamHandle, login: &Login) {
-    // Nobody is refused for that.
+    // No login is refused because of this.
     let _ = begin(pamh, login);
 }
 
@@ -314,44 +316,44 @@ fn find(helper: ProcId) -> Option<PidFd> {
     PidFd::of(&Proc::default(), helper).filter(|helper| !helper.has_exited())
 }
 
-/// The transaction has ended, and the session was not closed before.
+/// Handles a transaction that has ended without closing its session.
 fn ended(state: State, how: Ended) {
     let Some(Opened { ticket, opener, .. }) = state else { return };
-    // A forked child has ended its copy. The session is its parent's.
+    // A forked child has ended its copy of the transaction. The session belongs to its parent.
     if getpid() != opener {
         return;
     }
     match how {
-        // Somebody else's module refused the session after ours had guarded it.
+        // Another module refused the session after ours had guarded it.
         Ended::Failed => {
             if let Some(helper) = registry::end(ticket) {
                 let _ = tell(helper, CLOSE_SIGNAL, opener);
             }
         }
-        // Samba and JupyterHub do that: the session goes on, and another transaction will close it.
+        // Samba and JupyterHub do this: the session goes on, and another transaction will close it.
         Ended::Well => registry::detach(ticket),
     }
 }
 
-/// Tells the helper that the session closes. It may be ending the session just now: then it goes on.
+/// Tells the helper that the session closes. If the helper is already ending the session, it goes on.
 pub fn close(pamh: &mut PamHandle) {
     let Some(Opened { ticket, opener, .. }) = open_in(pamh) else {
         return;
     };
-    // Said once: what closes again, or opens anew in this transaction, finds no helper.
+    // The helper is told once. A second close, or a new session in this transaction, does not find it.
     let forgotten = libpam::keep(pamh, None, ended).is_ok();
     let Some(helper) = registry::end(ticket) else { return };
-    // systemd closes the session by a child that runs as the person, and may not signal the helper. That one
-    // sees then that its leader has ended.
+    // systemd closes the session in a child that runs as the person. This child may not signal the helper, but
+    // the helper then sees that its leader has ended.
     if !geteuid().is_root() {
         return;
     }
     match tell(helper, CLOSE_SIGNAL, opener) {
-        // The opener does not know that its child has closed the session: it must not find the helper any
-        // longer when it opens the next one.
+        // The opener does not know that its child has closed the session. The helper must be gone before the
+        // opener begins its next session.
         Some(told) if getpid() != opener => told.wait_for_exit(LEAVING),
         Some(_) => {}
-        // The helper leaves when its leader ends, which may be before a child of the leader closes the session.
+        // The helper leaves when its leader ends. That may be before a child of the leader closes the session.
         None if forgotten && lives(opener) => {
             let record = Login::of(pamh).record(Event::Error).with(Key::Helper, helper.pid);
             let error = "the watchdog was gone before the session closed";
@@ -361,16 +363,16 @@ pub fn close(pamh: &mut PamHandle) {
     }
 }
 
-/// Whether there is such a process, and it has not ended.
+/// Whether the process exists and has not ended.
 fn lives(pid: Pid) -> bool {
     Proc::default().process(pid).is_some_and(|process| !process.dead)
 }
 
-/// How long a helper may take to leave. It takes a millisecond.
+/// How long a helper may take to leave. Normally it takes a millisecond.
 const LEAVING: Nanos = SECOND;
 
-/// The session that a transaction closes: the one that it opened, or one that was opened by a transaction
-/// that has ended since.
+/// The session that a transaction closes. Either this transaction opened it, or another one that has ended
+/// since.
 fn open_in(pamh: &PamHandle) -> State {
     libpam::kept(pamh).flatten().or_else(|| {
         let login = Login::of(pamh);

@@ -1,12 +1,12 @@
-//! Starting the helper from inside somebody else's process.
+//! Starts the helper from inside another program's process (the host).
 //!
-//! A plain `fork` would copy the host's memory map, which is what a login waits for most, and leave
-//! it a child to be surprised by. Instead, as posix_spawn(3) does it: a child on the host's memory
-//! (`CLONE_VM | CLONE_VFORK`: the calling thread sleeps meanwhile) starts the helper the same way and
-//! exits. So the helper is a child of init, or of a subreaper that the caller made, and not of the host.
-//! The child between has no exit signal, so that
-//! the host's SIGCHLD handler never hears of it and need not be touched. In the children only
-//! async-signal-safe calls are made, and none that glibc spreads over all threads (its setuid).
+//! A plain `fork` would copy the host's memory map, which would be the slowest part of a login. It would also
+//! give the host a child that it does not expect. So this code works like posix_spawn(3), with two children.
+//! The first child runs in the host's memory (`CLONE_VM | CLONE_VFORK`, so the calling thread sleeps
+//! meanwhile). It starts the helper in the same way and exits. So the parent of the helper is init, or a
+//! subreaper that the caller set, and not the host. The first child has no exit signal, so the host's SIGCHLD
+//! handler is not called and need not be changed. The children make only async-signal-safe calls. They also
+//! avoid the calls that glibc extends to all threads, such as setuid.
 
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::fmt;
@@ -31,15 +31,15 @@ use crate::sys::proc::{Proc, ProcId};
 /// Why no helper is armed.
 #[derive(Debug)]
 pub enum Failure {
-    /// A system call of the preparation failed.
+    /// A system call before the fork failed.
     Prepare(io::Error),
     /// A step between fork and exec failed.
     Execute(&'static str, Errno),
-    /// The helper says why it will not.
+    /// The helper refused. This is its reason.
     Refused(String),
-    /// The helper ended without a word.
+    /// The helper ended without a message.
     Died,
-    /// The helper said nothing in time.
+    /// The helper sent no message in time.
     Late(Duration),
 }
 
@@ -69,12 +69,12 @@ pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<ProcId,
         .map(|arg| CString::new(arg.as_bytes()))
         .collect::<Result<_, _>>()
         .map_err(io::Error::from)?;
-    // Of ourselves, so that there is no doubt whom it is a descriptor of.
+    // This opens our own PID, so it cannot be the descriptor of another process.
     let leader = PidFd::open(getpid())?;
     let (status, child_end) = pipe2(OFlag::O_CLOEXEC)?;
     let pid = run(path, &args, &leader, &child_end)?;
     drop(child_end);
-    // Before it says a word: an armed helper must not be lost for want of a descriptor.
+    // This is read before the message, because an armed helper must not be lost if the descriptors run out.
     let process = Proc::default().process(pid);
     match (hear(status, due), process) {
         (Ok(()), Some(process)) => Ok(process.id),
@@ -84,7 +84,7 @@ pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<ProcId,
         }
         (Err(Heard::Failed(failure)), _) => Err(failure),
         (Ok(()), None) => {
-            // It has just said that it lives, and is of no use unknown.
+            // The helper has just said that it lives. But it is useless if its start time is unknown.
             if let Ok(pidfd) = PidFd::open(pid) {
                 let _ = pidfd.send(libc::SIGKILL);
             }
@@ -93,20 +93,20 @@ pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<ProcId,
     }
 }
 
-/// Ends a helper that is of no use.
+/// Kills a helper that is useless.
 pub fn discard(helper: ProcId) {
     if let Some(pidfd) = PidFd::of(&Proc::default(), helper) {
         let _ = pidfd.send(libc::SIGKILL);
     }
 }
 
-/// What came instead of *armed*.
+/// What came instead of the message *armed*.
 enum Heard {
     Failed(Failure),
     Late(StatusPipe),
 }
 
-/// The read end of the status pipe, while the helper holds the other.
+/// The read end of the status pipe. The helper has the write end.
 struct StatusPipe(OwnedFd);
 
 impl StatusPipe {
@@ -115,8 +115,8 @@ impl StatusPipe {
         poll_until(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], due)
     }
 
-    /// Kills the helper that hangs at the other end. While it holds that end its number is its own:
-    /// so the pidfd is opened first and the end looked at then.
+    /// Kills a helper that hangs. While the helper has the write end open, its PID is its own. So this opens
+    /// the pidfd first, and then checks that the write end is still open.
     fn kill(&self, pid: Pid) {
         let Ok(pidfd) = PidFd::open(pid) else { return };
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
@@ -147,7 +147,7 @@ fn hear(status: OwnedFd, due: Nanos) -> Result<(), Heard> {
     }
 }
 
-/// What a message says that is not *armed*.
+/// Explains a message that is not *armed*.
 fn explain(message: &[u8]) -> Failure {
     match message.split_first() {
         Some((&REFUSED, why)) => Failure::Refused(String::from_utf8_lossy(why).into_owned()),
@@ -168,7 +168,8 @@ const STEP_IDENTITY: u8 = 2;
 const STEP_EXECVE: u8 = 3;
 const STEP_CLONE: u8 = 4;
 
-/// What the children need, all made before the first of them: they allocate nothing.
+/// What the children need. All of it is made before the first child starts, because the children must not
+/// allocate memory.
 struct Plan {
     path: *const c_char,
     argv: *const *const c_char,
@@ -178,17 +179,17 @@ struct Plan {
     helper: c_int,
 }
 
-/// Room for the children's stacks: they call a dozen system calls, in debug builds not sparingly.
+/// The size of each child's stack. A child makes a dozen system calls. Debug builds need more stack for them.
 const STACK: usize = 64 * 1024;
 
-/// A stack, and its top as clone(2) wants it: it grows downwards, in steps of 16 bytes.
+/// A stack, and its top for clone(2). It grows downwards in steps of 16 bytes.
 fn stack() -> (Vec<MaybeUninit<u128>>, *mut c_void) {
     let mut memory: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK / size_of::<u128>());
     let top = memory.as_mut_ptr().wrapping_add(memory.capacity());
     (memory, top.cast())
 }
 
-/// Starts the process and returns its PID.
+/// Starts the helper. Returns its PID.
 fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Result<Pid, Failure> {
     let argv: Vec<*const c_char> = std::iter::once(path)
         .chain(args.iter().map(CString::as_c_str))
@@ -205,38 +206,38 @@ fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Resul
         stack: helper_top,
         helper: 0,
     };
-    // No handler of the host's may run in the children, on the host's memory. The helper wants all
-    // signals blocked anyway, and inherits it.
+    // A signal handler of the host must not run in the children, because they use the host's memory. The helper
+    // wants all signals blocked anyway, and inherits that.
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    // SAFETY: the child runs `between` on a stack of its own, of STACK bytes, aligned; the memory it
-    // shares, `plan` and what that points to included, outlives it, for CLONE_VFORK suspends this
-    // thread until it has exited. Exit signal 0: no SIGCHLD.
+    // SAFETY: the child runs `between` on its own aligned stack of STACK bytes. It shares our memory: `plan`
+    // and what `plan` points to outlive the child, because CLONE_VFORK suspends this thread until the child has
+    // exited. The exit signal is 0, so there is no SIGCHLD.
     let child = unsafe {
         libc::clone(between, between_top, libc::CLONE_VM | libc::CLONE_VFORK, (&raw mut plan).cast())
     };
     let cloned = Errno::result(child);
     let reaped = cloned.map(|child| {
-        // SAFETY: waitpid writes nothing through a null pointer. __WALL: a child without an exit
-        // signal is seen by nobody else's wait.
+        // SAFETY: waitpid writes nothing through a null pointer. __WALL is needed because the child has no exit
+        // signal. For the same reason no other wait of the host sees the child.
         while unsafe { libc::waitpid(child, ptr::null_mut(), libc::__WALL) } < 0
             && Errno::last() == Errno::EINTR
         {}
     });
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     reaped?;
-    // SAFETY: the child that wrote it, through the pointer, has exited.
+    // SAFETY: the child wrote the value through the pointer, and has exited.
     let helper = unsafe { ptr::read_volatile(&raw const plan.helper) };
     Ok(Pid::from_raw(helper))
 }
 
-/// The child between: starts the helper and exits, so that init inherits that.
+/// The first child. It starts the helper and exits, so that init becomes the helper's parent.
 extern "C" fn between(plan: *mut c_void) -> c_int {
     let plan = plan.cast::<Plan>();
-    // SAFETY: `plan` is what `run` passed, alive while the host is suspended in clone; nobody else
-    // touches it. The helper's stack is another one than ours, and CLONE_VFORK suspends us as well.
+    // SAFETY: `plan` is the pointer from `run`. It is valid, because the host is suspended in clone, and nobody
+    // else uses it. The helper has a stack of its own, and CLONE_VFORK suspends us meanwhile.
     unsafe {
-        // At once: until then the user of su and sudo may kill us, for the real id is his.
+        // This comes first. Until then the user of su or sudo may kill us, because our real user ID is theirs.
         if !become_root() {
             fail((*plan).status, STEP_IDENTITY);
         }
@@ -250,17 +251,17 @@ extern "C" fn between(plan: *mut c_void) -> c_int {
     }
 }
 
-/// The helper until it is executed.
+/// The second child, which becomes the helper.
 extern "C" fn become_helper(plan: *mut c_void) -> c_int {
     let plan = plan.cast::<Plan>().cast_const();
     let empty: [*const c_char; 1] = [ptr::null()];
-    // SAFETY: as in `between`; all that is called is a bare system call, takes terminated strings
-    // made by `run`, and allocates nothing.
+    // SAFETY: as in `between`. All calls here are bare system calls, use terminated strings from `run`, and do
+    // not allocate memory.
     unsafe {
         libc::setsid();
-        // First: the host's may be too few descriptors for the rest.
+        // This comes first, because the host's limit may allow too few descriptors for the rest.
         reset_limits();
-        // It says where memory is laid out, too, at the next exec.
+        // The personality also decides about the memory layout at the next exec.
         libc::syscall(libc::SYS_personality, 0);
         let Some(status) = arrange((*plan).leader, (*plan).status) else {
             fail((*plan).status, STEP_DESCRIPTORS)
@@ -268,8 +269,9 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
         if libc::chdir(c"/".as_ptr()) < 0 {
             fail(status, STEP_CHDIR);
         }
-        // pam_selinux has set a context for the person's shell, to be taken on at the next exec: that
-        // is not us. An empty write unsets it; elsewhere the file is missing or refuses.
+        // pam_selinux has set a context for the person's shell, which applies at the next exec. That exec must
+        // not be ours. An empty write removes the context. Without SELinux the file is missing or refuses the
+        // write.
         let attr = open(c"/proc/thread-self/attr/exec", libc::O_WRONLY | libc::O_CLOEXEC);
         if attr >= 0 {
             libc::syscall(libc::SYS_write, attr, ptr::null::<u8>(), 0);
@@ -280,7 +282,8 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
     }
 }
 
-/// open(2), bare: the C library's is a point where a pending cancellation of the host's thread acts.
+/// open(2) as a bare system call. The function of the C library is a point where a pending cancellation of the
+/// host's thread acts.
 ///
 /// # Safety
 ///
@@ -291,16 +294,16 @@ unsafe fn open(path: &CStr, flags: c_int) -> c_int {
     c_int::try_from(fd).unwrap_or(-1)
 }
 
-/// Leaves /dev/null, the leader's pidfd and the status pipe, each at its place, and nothing else.
-/// Answers the status pipe's.
+/// Leaves only /dev/null, the leader's pidfd and the status pipe open, each at its fixed number. Returns the
+/// number of the status pipe.
 ///
 /// # Safety
 ///
-/// Only in a child with a descriptor table of its own.
+/// Only in a child with its own descriptor table.
 unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
-    // Above all places, so that no dup2 hits one that is still needed.
+    // These numbers are above all fixed ones, so that no dup2 replaces a descriptor that is still needed.
     const ABOVE: c_int = 10;
-    // SAFETY: system calls on integers and one constant path.
+    // SAFETY: system calls on integers and on one constant path.
     unsafe {
         let null = open(c"/dev/null", libc::O_RDWR);
         let [null, leader, status] = [null, leader, status].map(|fd| libc::fcntl(fd, libc::F_DUPFD, ABOVE));
@@ -313,8 +316,8 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
     }
 }
 
-/// Undoes what pam_limits and the host's own settings would do to the helper: a processor time limit
-/// would end it, a niceness delay it.
+/// Resets what pam_limits and the host have set. A limit of processor time would end the helper, and a niceness
+/// would delay it.
 ///
 /// # Safety
 ///
@@ -337,15 +340,15 @@ unsafe fn reset_limits() {
         (libc::RLIMIT_RTTIME, &FREE),
         (libc::RLIMIT_STACK, &STACK_LIMIT),
         (libc::RLIMIT_CORE, &ZERO),
-        // For the pidfds of an end, and then some.
+        // The end of a session needs many pidfds.
         (libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: DESCRIPTORS, rlim_max: DESCRIPTORS }),
     ];
     let none = ptr::null_mut::<libc::rlimit>();
-    // SAFETY: the limits outlive the calls. What a container forbids stays as it is.
+    // SAFETY: the limits outlive the calls. If a container forbids a change, the limit stays.
     unsafe {
         for (resource, limit) in limits {
             if libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(limit), none) < 0 {
-                // Up to the hard limit is always allowed.
+                // A process may always raise its limit to the hard limit.
                 let mut own = ZERO;
                 libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit>(), &raw mut own);
                 own.rlim_cur = own.rlim_max;
@@ -355,13 +358,15 @@ unsafe fn reset_limits() {
         let normal = libc::sched_param { sched_priority: 0 };
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
-        // Last, for a container may forbid it: who keeps all processors busy must not delay his end.
+        // This is last, because a container may forbid it. A person who keeps all processors busy must not
+        // delay the end of their session.
         libc::setpriority(libc::PRIO_PROCESS, 0, URGENT);
     }
 }
 
-/// Real, effective and saved ids 0: su and sudo are run by the user, and a process of his real id
-/// takes his signals. By bare system calls: glibc's own change the ids of all threads, the host's.
+/// Sets the real, effective and saved IDs to 0. Users run su and sudo, and can signal a process with their real
+/// user ID. These are bare system calls, because the functions of glibc change the IDs of all threads of the
+/// host.
 ///
 /// # Safety
 ///
@@ -375,7 +380,7 @@ unsafe fn become_root() -> bool {
     }
 }
 
-/// Tells the host which step failed and why, and exits without any of its exit handlers.
+/// Tells the host which step failed and why. Exits without the host's exit handlers.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! Which rules can never match, because an earlier one covers all that they are for, or their own exceptions
-//! do. Whatever cannot be told counts as not covered.
+//! Which rules can never match, because an earlier rule covers all their logins, or their own exceptions do. In
+//! doubt a rule counts as not covered.
 
 use super::glob::Glob;
 use super::list::{Item, List};
@@ -7,7 +7,7 @@ use super::rule::Rule;
 use super::source::Source;
 use super::who::Who;
 
-/// Whether a user is one of those that an item of the column `who` names, as far as that is known.
+/// Whether an item of the column `who` names this user. `None` if that is unknown.
 pub type Known<'a> = &'a dyn Fn(&str, &Who) -> Option<bool>;
 
 impl Rule {
@@ -17,7 +17,7 @@ impl Rule {
         covers(&self.service, &later.service, known)
             && covers(&self.terminal, &later.terminal, known)
             && covers(&self.from, &later.from, known)
-            // Last, because name services may be slow.
+            // This is last, because name services may be slow.
             && covers(&self.who, &later.who, known)
     }
 
@@ -34,12 +34,12 @@ impl Rule {
     }
 }
 
-/// How two items of a column stand to each other.
+/// Compares two items of a column.
 trait Set: Item {
-    /// Whether it holds for everything that the other does.
+    /// Whether it matches everything that the other item matches.
     fn contains(&self, other: &Self, known: Known<'_>) -> bool;
 
-    /// Whether it holds for nothing that the other does.
+    /// Whether it matches nothing that the other item matches.
     fn is_apart(&self, other: &Self, known: Known<'_>) -> bool;
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::login::Login;
 
-    /// The users there are: with their ids and the only group of each.
+    /// All users, with the ID and the only group of each.
     const USERS: [(&str, u32, &str); 3] = [("root", 0, "adm"), ("deploy", 900, "sudo"), ("ann", 1000, "ops")];
 
     fn is(user: &str, who: &Who) -> bool {
@@ -187,7 +187,7 @@ mod tests {
         ] {
             assert!(!covered(over, under), "{over} / {under}");
         }
-        // Nobody can tell.
+        // It is unknown which users are in the group.
         let rules = rules("@sudo * * * quiet\ndeploy * * * quiet\n");
         assert!(!rules[0].covers(&rules[1], &|_, _| None));
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(empty("deploy,ann,!@sudo *,!su tty*,!tty1 *,!local"), None);
     }
 
-    /// Rules, of few words, so that they often cover each other.
+    /// Rules of few words, so that they often cover each other.
     fn pairs() -> impl Strategy<Value = String> {
         let list = |item: &str| format!("({item},)?{item}(,!{item})?");
         let who = list(r"(\*|root|deploy|ann|@sudo|@ops|uid:0-|uid:900-1000)").replace(r"!(\*|", "!(");

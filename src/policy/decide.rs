@@ -1,4 +1,4 @@
-//! Which rule applies to a login, and which settings apply then.
+//! Decides which rule applies to a login, and which settings follow.
 
 use std::ffi::OsStr;
 use std::iter;
@@ -14,22 +14,22 @@ use super::table;
 use crate::login::Login;
 use crate::sys::nss::Person;
 
-/// Who set a setting.
+/// Where a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody: it is the built-in default.
+    /// Nothing sets it, so it is the built-in default.
     Default,
-    /// The PAM line.
+    /// The PAM line sets it.
     Line,
-    /// The rule of the policy.
+    /// The rule of the policy sets it.
     Rule,
 }
 
 impl Settings {
-    /// What a PAM line and a rule set together. The rule takes precedence.
+    /// The settings of a PAM line and a rule together. The rule takes precedence.
     ///
-    /// A warning that is too long for a limit of another origin is left out. If no warning is left, the
-    /// session is warned at half the limit.
+    /// A warning may be too long for the limit if they come from different places. Such a warning is left out.
+    /// If no warning is left, the session is warned at half the limit.
     #[must_use]
     pub fn of(line: &Options, rule: Option<&Options>) -> Self {
         let mut settings = Self::default();
@@ -40,8 +40,8 @@ impl Settings {
         settings
     }
 
-    /// What the PAM line alone sets, while the policy is broken. If its message file cannot be read, the
-    /// warning has the built-in text.
+    /// The settings of the PAM line alone, for the time while the policy is broken. If its message file cannot
+    /// be read, the warning has the built-in text.
     #[must_use]
     pub fn of_line(line: &Options, files: &Files) -> Self {
         let settings = Self::of(line, None);
@@ -49,7 +49,7 @@ impl Settings {
         Self { message, ..settings }
     }
 
-    /// Who set each setting, by the setting's name.
+    /// Where each setting comes from, by the setting's name.
     #[must_use]
     pub fn origins(line: &Options, rule: Option<&Options>) -> Vec<(&'static str, Origin)> {
         let origin = |name| match rule.and_then(|rule| rule.word(name)) {
@@ -61,13 +61,13 @@ impl Settings {
     }
 }
 
-/// The warnings that are shorter than a limit. `written` says that somebody set them.
+/// The warnings that are shorter than a limit. `written` is true if somebody set them.
 fn fitting(mut warn: Vec<Duration>, written: bool, limit: Option<Duration>) -> Vec<Duration> {
     let Some(limit) = limit else { return warn };
     if warn.is_empty() {
         return warn;
     }
-    // Rounded up, so that nobody gets less time than half the limit.
+    // This is rounded up, so that the person has at least half the limit.
     let half = Duration::from_secs(limit.as_secs().div_ceil(2));
     if !written {
         return vec![WARN_DEFAULT.min(half)];
@@ -105,8 +105,8 @@ impl Policy {
 ///
 /// # Errors
 ///
-/// What is wrong with the deciding rule: a user or a group that name services cannot look up, or its message
-/// file.
+/// The deciding rule has a fault: name services cannot look up a user or a group, or its message file cannot be
+/// read.
 pub fn resolve(
     line: &Options,
     policy: &Policy,
@@ -115,8 +115,8 @@ pub fn resolve(
     person: &Person<'_>,
 ) -> Result<Settings, Vec<Fault>> {
     let fault = |rule: &Rule, problem: String| vec![Fault::of_rule(&rule.place, problem)];
-    // A rule that asks for an ID, or for another spelling of the name than the login's, must not just fail to
-    // match. Only name services may say that there is no such user.
+    // Without an answer from name services, a rule that needs the ID, or another spelling of the name, must not
+    // silently match nothing. Only name services may say that there is no such user.
     if let Some(rule) = policy.rules.iter().find(|rule| login.uid.is_none() && rule.asks_who(login)) {
         person.is_told().map_err(|problem| fault(rule, problem))?;
     }
@@ -128,7 +128,7 @@ pub fn resolve(
     Ok(Settings { message, rule: rule.map(|rule| rule.place.clone()), ..settings })
 }
 
-/// What is wrong with the message files that the PAM line and the rules name.
+/// The faults of the message files that the PAM line and the rules name.
 #[must_use]
 pub fn message_faults(line: &Options, policy: &Policy, files: &Files) -> Vec<Fault> {
     let mut faults: Vec<Fault> = Vec::new();
@@ -146,7 +146,7 @@ fn message(settings: &Settings, files: &Files) -> Result<Option<Template>, Fault
         return Ok(settings.message.clone());
     };
     let text = files.text(path)?;
-    // The file's last line feed ends a line. It is not an empty line.
+    // The last line feed of the file ends a line. It does not start an empty one.
     let template = Template::parse(text.strip_suffix('\n').unwrap_or(&text));
     template.map(Some).map_err(|problem| Fault::of_file(path, problem))
 }
@@ -178,7 +178,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
         Login { service: service.into(), user, uid, rhost, tty }
     }
 
-    /// The limit's seconds and the deciding line.
+    /// The limit in seconds, and the line of the deciding rule.
     fn decide(user: &str, uid: u32, service: &str, tty: &str, from: &str) -> (Option<u64>, Option<usize>) {
         let policy = Policy::parse(PathBuf::from("/f"), RULES).unwrap();
         let groups = |group: &str| {
@@ -265,7 +265,7 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
     fn the_default_warning_is_half_of_a_short_limit() {
         assert_eq!(seconds(&read("timeout=30s").warn), [15]);
         assert_eq!(seconds(&read("timeout=2m").warn), [60]);
-        // Half of it is 5.5 s. Rounded up, the person has no less time than that.
+        // Half of 11 s is 5.5 s. It is rounded up, so that the person has at least half the limit.
         assert_eq!(seconds(&read("timeout=11").warn), [6]);
         assert_eq!(seconds(&read("timeout=119").warn), [60]);
         assert_eq!(seconds(&over("timeout=13", "warn=1m").warn), [7]);
@@ -307,7 +307,8 @@ uid:1000-1999    *      tty*   local        timeout=5m warn=2m,30s
     fn a_question_that_name_services_do_not_answer_is_a_fault_of_the_rule_that_asks() {
         for rule in ["@adm * * * timeout=off", "*,!uid:1000- * * * timeout=off"] {
             let policy = Policy::parse(PathBuf::from("/f"), &format!("\n{rule}\n")).unwrap();
-            // Without a descriptor nothing can be asked. In a child, because the limit is the whole process's.
+            // Without a descriptor name services cannot be asked. This runs in a child, because the limit is
+            // for a whole process.
             let answer = Offload::default().run(|pipe| {
                 let none = setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok();
                 let person = Person::named("root");

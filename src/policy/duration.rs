@@ -7,10 +7,10 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1
 
 /// Reads a duration of whole seconds.
 ///
-/// A number alone is seconds. Otherwise every number carries a unit (`d`, `h`, `m`, `s`), the units
-/// go from long to short, and none comes twice. Nothing else is accepted: no sign, space or fraction.
+/// A number alone is in seconds. Otherwise every number has a unit (`d`, `h`, `m`, `s`). The units go from long
+/// to short, and each comes at most once. Signs, spaces and fractions are not accepted.
 ///
-/// Returns `None` for anything malformed, and for more seconds than a `u64` holds.
+/// Returns `None` if the text is malformed or the seconds do not fit into a `u64`.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     if text.is_empty() || !text.is_ascii() {
@@ -26,7 +26,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, tail) = rest.split_at(digits);
         let unit = tail.chars().next()?;
-        // The iterator moves on past each unit it yields: order and uniqueness in one.
+        // The iterator moves past each unit that it returns, so the order is right and no unit comes twice.
         let (_, scale) = units.find(|(name, _)| *name == unit)?;
         let number: u64 = number.parse().ok()?;
         seconds = seconds.checked_add(number.checked_mul(*scale)?)?;
@@ -35,8 +35,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Writes a duration for a person: `15m`, `1h30m`, `45s`. [`parse`] reads it back; fractions of a
-/// second are left out.
+/// Writes a duration for a person: `15m`, `1h30m`, `45s`. Fractions of a second are left out. [`parse`] reads
+/// it back.
 #[must_use]
 pub fn print(duration: Duration) -> String {
     let mut left = duration.as_secs();

@@ -1,13 +1,13 @@
-//! Which sessions are watched: all in which a person may use a terminal.
+//! Which sessions are never watched: those in which nobody uses a terminal.
 
 use crate::sys::logind::Kind;
 
 /// Services that run jobs, not people.
 const JOBS: [&str; 4] = ["cron", "crond", "atd", "systemd-user"];
-/// Classes in logind that are not login sessions, by their first letters: some have variants that end in
-/// `-early` or `-light` (pam_systemd(8)).
+/// Classes of logind that are not login sessions. These are the first letters, because some classes have
+/// variants that end in `-early` or `-light` (pam_systemd(8)).
 const NO_LOGIN: [&str; 4] = ["greeter", "lock-screen", "background", "manager"];
-/// Services that open text sessions only, whatever class and type the user may have chosen for one.
+/// Services that open only text sessions. Their users may have chosen the class and the type.
 const TEXT: [&str; 14] = [
     "doas",
     "login",
@@ -24,20 +24,20 @@ const TEXT: [&str; 14] = [
     "systemd-run0",
     "telnet",
 ];
-/// Types in logind that have a screen lock of their own.
+/// Types of logind whose sessions have a screen lock.
 const GRAPHICAL: [&str; 3] = ["x11", "wayland", "mir"];
 
-/// Why a session is not watched.
+/// Why a session is never watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exception {
-    /// What the record says.
+    /// The reason for the record.
     pub because: String,
-    /// It happens every minute, so it is only recorded with `debug`.
+    /// There are hundreds of such sessions, so they are recorded only with `debug`.
     pub routine: bool,
 }
 
-/// Why a session is not watched, if so. `session` is what logind says about the login session that this one is,
-/// or is inside. `remote` says that this login came from a remote host.
+/// Why this session is never watched, if it is not. `session` is logind's kind of the login session that this
+/// session is or is inside. `remote` says that this login came from a remote host.
 #[must_use]
 pub fn exception(service: &str, session: &Kind, remote: bool) -> Option<Exception> {
     if JOBS.contains(&service) {
@@ -60,7 +60,7 @@ pub fn exception(service: &str, session: &Kind, remote: bool) -> Option<Exceptio
 mod tests {
     use super::*;
 
-    /// What logind says of a session that this service opened at the machine itself.
+    /// The kind of a session that this service opened at the machine itself.
     fn kept(service: &str, class: &str, kind: &str) -> Kind {
         let text = |text: &str| Some(text.to_owned());
         Kind { class: text(class), kind: text(kind), service: text(service), remote: false }
@@ -87,12 +87,12 @@ mod tests {
         for kind in ["x11", "wayland", "mir"] {
             let desktop = kept("gdm-password", "user", kind);
             assert!(exception("gdm-password", &desktop, false).is_some(), "{kind}");
-            // As is a session inside it.
+            // The same is true for a session inside it.
             assert!(exception("su", &desktop, false).is_some(), "{kind}");
         }
     }
 
-    /// All that pam_env's user_readenv lets a user choose.
+    /// The kinds that a user can choose through pam_env's user_readenv.
     const CHOSEN: [(&str, &str); 3] = [("greeter", "tty"), ("user", "wayland"), ("background", "x11")];
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
                 let session = kept(service, class, kind);
                 assert_eq!(exception(service, &session, false), None, "{service} {class} {kind}");
                 assert_eq!(exception("su", &session, false), None, "{service} {class} {kind}");
-                // Of an older logind that does not say who opened it.
+                // An older logind does not say which service opened the session.
                 let session = Kind { service: None, ..session };
                 assert_eq!(exception(service, &session, false), None, "{service} {class} {kind}");
             }

@@ -1,4 +1,4 @@
-//! The policy's files: where they are, and how they are read.
+//! The files of the policy: where they are, and how they are read.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,26 +9,27 @@ use super::parse::{self, Fault};
 use super::rule::Policy;
 use crate::sys::trusted;
 
-/// Where the policy may be. The first of these that exists is read.
+/// The places of the policy. The first file that exists is read.
 const FILES: [&str; 2] = [ADMIN, "/usr/share/security/idle_watchdog.conf"];
-/// The administrator's.
+/// The file of the administrator.
 const ADMIN: &str = "/etc/security/idle_watchdog.conf";
 
-/// The files a policy is made of.
+/// The files of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The first that exists is read. Where `required`, one of them must.
+    /// The first file that exists is read. If `required`, one of them must exist.
     main: Vec<PathBuf>,
     required: bool,
     /// Its `*.conf` files are read before the main file, in the order of their names. A main file usually ends
     /// with a rule for everybody, so rules after it would never apply.
     dropins: PathBuf,
-    /// Who must own them all.
+    /// All files must have this owner.
     owner: u32,
 }
 
 impl Files {
-    /// The system's files, or the file that `conf=` names, which must exist, and its drop-ins.
+    /// The system's files and drop-ins. If `conf=` names a file, that file must exist and replaces the system's
+    /// files.
     #[must_use]
     pub fn of(conf: Option<&Path>) -> Self {
         let main = conf.map_or_else(|| FILES.map(PathBuf::from).to_vec(), |conf| vec![conf.to_owned()]);
@@ -43,11 +44,11 @@ impl Files {
         Self { owner, ..self }
     }
 
-    /// Reads all of them, from the disk.
+    /// Reads all files.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them. Then nothing of the policy applies.
+    /// All faults of all files. Then no part of the policy applies.
     pub fn load(&self) -> Result<Policy, Vec<Fault>> {
         let (mut rules, mut faults) = (Vec::new(), Vec::new());
         let mut paths = self.dropins().map_err(|e| vec![Fault::of_file(&self.dropins, e)])?;
@@ -70,7 +71,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// Why it cannot be trusted or read.
+    /// The file cannot be trusted or read.
     pub fn text(&self, path: &Path) -> Result<String, Fault> {
         trusted::read(path, self.owner).map_err(|e| Fault::of_file(path, e))
     }
@@ -104,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder of its own for a test, in which it may write what it likes.
+    /// A directory for one test, which may write anything there.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -121,7 +122,7 @@ mod tests {
             self.0.join(name)
         }
 
-        /// A file in it, or in the folder of drop-ins.
+        /// Writes a file there, or in the directory of drop-ins.
         fn write(&self, name: &str, text: impl AsRef<[u8]>) {
             let path = self.path(name);
             let parent = path.parent().unwrap();
@@ -137,17 +138,17 @@ mod tests {
             fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
         }
 
-        /// `conf=` with the file `conf` in it, and who runs the test in root's place.
+        /// The files for `conf=` with the file `conf`. Their owner is the user who runs the test.
         fn files(&self) -> Files {
             Files::of(Some(&self.path("conf"))).owned_by(getuid().as_raw())
         }
 
-        /// Where the rules stand, as `file:line` below the folder.
+        /// The places of the rules, as `file:line` without the directory.
         fn rules(&self) -> Vec<String> {
             places(&self.files().load().unwrap(), &self.0)
         }
 
-        /// The only fault, as the administrator reads it, without the folder.
+        /// The only fault, as the administrator sees it, without the directory.
         fn fault(&self) -> String {
             let faults = self.files().load().unwrap_err();
             let [fault] = &faults[..] else { panic!("{faults:?}") };
@@ -191,10 +192,10 @@ mod tests {
         assert_eq!(rules(), [""; 0]);
         folder.write("second", RULE);
         assert_eq!(rules(), ["second:1"]);
-        // Even an empty one, as for a distribution's file that is not wanted.
+        // An empty file is read, too. An administrator may use one to switch off a distribution's file.
         folder.write("first", "");
         assert_eq!(rules(), [""; 0]);
-        // What cannot be read does not give way to the next one.
+        // A file that cannot be read is not replaced by the next one.
         fs::remove_file(folder.path("first")).unwrap();
         symlink("/nowhere", folder.path("first")).unwrap();
         assert_eq!(files.load().unwrap_err()[0].problem, "is a symbolic link");
@@ -258,7 +259,7 @@ mod tests {
         symlink(folder.path("real"), &conf).unwrap();
         refused("is a symbolic link");
         fs::remove_file(&conf).unwrap();
-        // Without waiting for somebody to write.
+        // The read does not wait for a writer.
         mkfifo(&conf, Mode::S_IRUSR).unwrap();
         refused("is not a regular file");
         fs::remove_file(&conf).unwrap();

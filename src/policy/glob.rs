@@ -5,25 +5,25 @@ use std::fmt::{self, Display};
 use super::list::Item;
 use super::quoting::{self, Letter};
 
-/// A pattern, in which `*` is any run of characters and `?` any one.
+/// A pattern: `*` matches any run of characters, `?` matches any one character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(String);
 
 impl Glob {
-    /// Whether it matches the whole of a text.
+    /// Whether the pattern matches the whole text.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.runs_over(text, |pattern, text| pattern == '?' || pattern == text)
     }
 
-    /// Whether it matches every text that another does, as far as that can be seen.
+    /// Whether this pattern certainly matches every text that the other one matches.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         // A `*` in the other pattern is any text, so only a `*` can match it.
         self.runs_over(&other.0, |pattern, text| text != '*' && (pattern == '?' || pattern == text))
     }
 
-    /// Whether it matches no text that another does, as far as that can be seen.
+    /// Whether this pattern certainly matches no text that the other one matches.
     #[must_use]
     pub fn is_apart(&self, other: &Self) -> bool {
         let literal = |glob: &Self| !glob.0.contains(['*', '?']);
@@ -34,7 +34,7 @@ impl Glob {
     fn runs_over(&self, text: &str, takes: impl Fn(char, char) -> bool) -> bool {
         let (pattern, text): (Vec<char>, Vec<char>) = (self.0.chars().collect(), text.chars().collect());
         let (mut p, mut t) = (0, 0);
-        // Where the last `*` was, and how far the text has been given to it.
+        // The place of the last `*`, and the part of the text that it has taken.
         let mut star: Option<(usize, usize)> = None;
         while t < text.len() {
             match (pattern.get(p), text.get(t)) {
@@ -59,10 +59,10 @@ impl Glob {
         pattern.iter().skip(p).all(|c| *c == '*')
     }
 
-    /// Reads one that has no quotation marks.
+    /// Reads a pattern without quotation marks.
     pub fn parse(text: &str) -> Result<Self, String> {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '!' | '[' | ']' | '"' | '\\');
-        // A terminal goes by its name below /dev.
+        // A terminal has its name below /dev.
         let name = text.trim_start_matches("/dev/");
         if name.is_empty() || !name.chars().all(plain) {
             return Err(Self::expected());

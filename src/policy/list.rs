@@ -1,13 +1,13 @@
-//! A column: a list separated by commas, in which `!` excludes.
+//! One column of a rule: a list separated by commas, in which `!` excludes.
 
 use std::fmt::{self, Display};
 
 use super::quoting::{self, Letter, Written};
 
-/// Items and exceptions.
+/// The items and exceptions of one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T> {
-    /// In the order in which they are written, each with `true` if it is an exception (`!`).
+    /// In the order in which they are written. `true` marks an exception (`!`).
     items: Vec<(bool, T)>,
 }
 
@@ -16,7 +16,7 @@ impl<T: Item> List<T> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what was expected.
+    /// The column is malformed. The text says what was expected.
     pub fn read(column: &[Letter]) -> Result<Self, String> {
         let mut items = Vec::new();
         for part in quoting::items(column) {
@@ -25,11 +25,11 @@ impl<T: Item> List<T> {
                 return Err(format!("an item is missing, expected {}", T::EXPECTED));
             }
             if name.iter().any(|(c, written)| *c == '=' && (*written == Written::Bare || !T::QUOTABLE)) {
-                // A column was left out, most likely.
+                // Probably a column was left out.
                 return Err(format!("expected {}, found an option: four columns come first", T::EXPECTED));
             }
             let item = T::read(name).map_err(|problem| {
-                // A column of one item is shown beside the problem as it is.
+                // If the column has only one item, the caller's error already shows it.
                 if part.len() == column.len() {
                     problem
                 } else {
@@ -43,7 +43,7 @@ impl<T: Item> List<T> {
         }
         let list = Self { items };
         if list.wanted().next().is_none() {
-            // Some would read it as everything else, others as nothing.
+            // Some people would read such a column as everything else, others as nothing.
             return Err(format!("only exceptions: to match everything else, write *,{list}"));
         }
         Ok(list)
@@ -63,7 +63,7 @@ impl<T: Item> List<T> {
     pub fn matches<E>(&self, mut holds: impl FnMut(&T) -> Result<bool, E>) -> Result<bool, E> {
         let mut found = false;
         for (except, item) in &self.items {
-            // Name services are asked no more than needed.
+            // This asks name services no more than needed.
             if (*except || !found) && holds(item)? {
                 if *except {
                     return Ok(false);
@@ -74,7 +74,7 @@ impl<T: Item> List<T> {
         Ok(found)
     }
 
-    /// Whether it obviously matches everything.
+    /// Whether it certainly matches everything.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.items.iter().all(|(except, _)| !except) && self.items().any(Item::is_any)
@@ -90,7 +90,7 @@ impl<T: Item> List<T> {
         self.items.iter().filter(|(except, _)| *except).map(|(_, item)| item)
     }
 
-    /// The items, exceptions among them.
+    /// All items, including exceptions.
     pub fn items(&self) -> impl Iterator<Item = &T> {
         self.items.iter().map(|(_, item)| item)
     }
@@ -107,25 +107,25 @@ impl<T: Display> Display for List<T> {
     }
 }
 
-/// What a column's list is made of.
+/// One item of a column.
 pub trait Item: Sized + Display {
-    /// What may stand there, for a message.
+    /// What the column may contain, for an error.
     const EXPECTED: &'static str;
 
-    /// Whether quotation marks change what an item is.
+    /// Whether quotation marks change the meaning of an item.
     const QUOTABLE: bool = false;
 
     /// Reads one item, without its `!`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or what was expected.
+    /// The item is malformed. The text says what was expected.
     fn read(letters: &[Letter]) -> Result<Self, String>;
 
     /// Whether it is `*`.
     fn is_any(&self) -> bool;
 
-    /// That something else stands there.
+    /// The error for anything else.
     #[must_use]
     fn expected() -> String {
         format!("expected {}", Self::EXPECTED)

@@ -1,4 +1,4 @@
-//! The administrator's own text for the warning, with placeholders.
+//! The administrator's own text of the warning, with placeholders.
 
 /// A longer text would not fit on a terminal or a command line.
 pub const LENGTH_MAX: usize = 2000;
@@ -10,11 +10,11 @@ pub enum Field {
     User,
     /// `{idle}`: how long the session has been idle.
     Idle,
-    /// `{limit}`: how long it may be.
+    /// `{limit}`: how long the session may be idle.
     Limit,
     /// `{remaining}`: how long until the end.
     Remaining,
-    /// `{terminal}`: the terminal that is written on.
+    /// `{terminal}`: the terminal that shows the warning.
     Terminal,
     /// `{rule}`: the rule that applies, as `file:line`.
     Rule,
@@ -49,11 +49,11 @@ pub struct Template {
 }
 
 impl Template {
-    /// Reads a text. `{user}` is a placeholder, for example; `{{` and `}}` are braces.
+    /// Reads a text. For example, `{user}` is a placeholder. `{{` and `}}` are braces.
     ///
     /// # Errors
     ///
-    /// What is wrong with the text.
+    /// The text is malformed.
     pub fn parse(source: &str) -> Result<Self, String> {
         if source.trim().is_empty() {
             return Err("expected a text".to_owned());

@@ -1,4 +1,4 @@
-//! How settings are written: the options of a PAM line, of a rule, and of the helper's command line.
+//! Settings as they are written: the options of a PAM line, of a rule, and of the helper's command line.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::table::{OPTIONS, OptionSpec, Within};
 /// The options of one PAM line or of one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The values of the options that are written. All other settings have their defaults.
+    /// The values of the written options. All other settings have their defaults.
     values: Settings,
     /// The options as they were written, by their places in the table.
     words: BTreeMap<usize, String>,
@@ -21,9 +21,9 @@ pub struct Options {
 pub struct BadOption {
     /// The option as it was written.
     pub word: String,
-    /// What is wrong with it, and what was expected.
+    /// What is wrong with the option, and what was expected.
     pub problem: String,
-    /// What the rest of the line says about a login that cannot be guarded.
+    /// What the rest of the line sets for a login that cannot be guarded.
     pub on_error: OnError,
 }
 
@@ -32,8 +32,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// The first option that is unknown, malformed, repeated, out of range or contradicts another. Then
-    /// nothing of the line applies except its `onerr=`.
+    /// The first option that is unknown, malformed, repeated, out of range or contradicts another. Then no part
+    /// of the line applies, except its `onerr=`.
     pub fn of_line<'a>(line: impl IntoIterator<Item = &'a str>) -> Result<Self, BadOption> {
         let mut options = Self::default();
         let mut first: Option<(String, String)> = None;
@@ -52,7 +52,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what was expected. Then it sets nothing.
+    /// What is wrong with the option, and what was expected. Then the option sets nothing.
     pub fn set(&mut self, word: &str, within: Within) -> Result<(), String> {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -100,7 +100,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// The option that is wrong, and why.
+    /// The wrong option, and the reason.
     pub fn warns_in_time(&self) -> Result<(), (String, String)> {
         let Settings { limit: Some(limit), warn, .. } = &self.values else { return Ok(()) };
         let Some(word) = self.word("warn") else { return Ok(()) };
@@ -111,7 +111,7 @@ impl Options {
         Ok(())
     }
 
-    /// Copies the settings that these options set.
+    /// Copies the settings that these options set into other settings.
     pub(super) fn apply(&self, to: &mut Settings) {
         for option in self.words.keys().filter_map(|at| OPTIONS.get(*at)) {
             (option.copy)(&self.values, to);
@@ -131,17 +131,17 @@ impl Options {
         self.values.conf.as_deref()
     }
 
-    /// The options as they were written, in the table's order. Read again they say the same.
+    /// The options as they were written, in the table's order. They can be read back without a change.
     #[must_use]
     pub fn to_words(&self) -> Vec<String> {
         self.words.values().cloned().collect()
     }
 }
 
-/// How settings that apply are written: for the helper, and for a reload.
+/// How settings are written for the helper and for a reload.
 impl Settings {
-    /// The options that say the same. Defaults are written too, so that a helper and a module of different
-    /// builds cannot disagree about them. An option without a value is off if it is not written.
+    /// The options that have the same meaning. Defaults are written, too, so that a helper and a module of
+    /// different builds cannot disagree about them. An option without a value is off if it is not written.
     #[must_use]
     pub fn to_words(&self) -> Vec<String> {
         let told = OPTIONS.iter().filter(|option| option.is_allowed(Within::Helper));

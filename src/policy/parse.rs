@@ -1,5 +1,4 @@
-//! Reads the text of a policy file: lines, comments, continued lines and quotation marks, and the rules in
-//! them.
+//! Reads the text of a policy file: lines, comments, continued lines, quotation marks, and the rules.
 
 use std::fmt::{self, Display};
 use std::iter::Peekable;
@@ -14,10 +13,10 @@ use super::quoting::{self, Letter, Written};
 use super::rule::{Policy, Rule};
 use super::table::Within;
 
-/// A mistake in a policy. One makes the whole policy unusable, because a mistyped rule must exempt nobody.
+/// A mistake in a policy. One mistake makes the whole policy unusable, because a mistyped rule must exempt
+/// nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The file.
     pub file: PathBuf,
     /// Line and column, from 1, if the text is wrong.
     pub at: Option<(usize, usize)>,
@@ -60,7 +59,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at most one fault for each rule.
+    /// All faults of the text, at most one for each rule.
     pub fn parse(file: PathBuf, text: &str) -> Result<Self, Vec<Fault>> {
         parse(file, text).map(|rules| Self { rules })
     }
@@ -70,7 +69,7 @@ impl Policy {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, at most one fault a rule.
+/// All faults of the file, at most one for each rule.
 pub fn parse(file: PathBuf, text: &str) -> Result<Vec<Rule>, Vec<Fault>> {
     let file = Rc::new(file);
     let (mut rules, mut faults) = (Vec::new(), Vec::new());
@@ -133,7 +132,8 @@ fn rule(file: &Rc<PathBuf>, row: &[Word]) -> Result<Rule, Bad> {
     for word in settings {
         options.set(&word.text, Within::Rule).map_err(|problem| word.bad(problem))?;
     }
-    // Without a limit of its own it is known only with a PAM line whether the warning fits.
+    // Without its own limit, the rule depends on the PAM line, so it is unknown whether the warning is short
+    // enough.
     if options.word("timeout").is_some() {
         options.warns_in_time().map_err(|(bad, problem)| {
             settings.iter().find(|word| word.text == bad).unwrap_or(from).bad(problem)
@@ -165,7 +165,7 @@ impl Reader<'_> {
         Some(c)
     }
 
-    /// The next row that has words; `None` at the end.
+    /// The next row that has words. `None` at the end of the text.
     fn row(&mut self) -> Option<Result<Vec<Word>, Bad>> {
         let mut row = Vec::new();
         loop {
@@ -258,7 +258,7 @@ impl Reader<'_> {
         Ok((quoted || !text.is_empty()).then_some(Word { at, text, letters }))
     }
 
-    /// Reads the text between quotation marks. The opening one has been read.
+    /// Reads the text between quotation marks. The opening mark has been read.
     fn quoted(&mut self, letters: &mut Vec<Letter>) -> Result<(), &'static str> {
         loop {
             match self.rest.peek().copied() {
@@ -300,7 +300,7 @@ mod tests {
         read(text).unwrap().iter().map(Rule::to_string).collect()
     }
 
-    /// The only fault, as the administrator reads it.
+    /// The only fault, as the administrator sees it.
     fn fault(text: &str) -> String {
         let faults = read(text).expect_err(text);
         let [fault] = &faults[..] else { panic!("{faults:?}") };
@@ -363,7 +363,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
             let rules = read(&format!("{word} * * * quiet")).unwrap_or_else(|faults| panic!("{faults:?}"));
             assert_eq!(rules[0].who.items().collect::<Vec<_>>(), [&who], "{word}");
         }
-        // A comma separates there, too.
+        // The comma separates items inside quotation marks, too.
         let rules = read(r#""!root,@a b,!bob" * * * quiet"#).unwrap();
         assert_eq!(rules[0].to_string(), r#"!root,"@a b",!bob * * * quiet"#);
     }
@@ -373,7 +373,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
         for word in ["@", "a:b", r"a\nb", "root, @wheel", "@a ", "!!a", "a,,b", r"a\b"] {
             assert!(read(&format!("\"{word}\" * * * quiet")).is_err(), "{word}");
         }
-        // In the other columns nothing needs to be escaped.
+        // In the other columns no character needs an escape.
         for line in [r#"* "a\,b" * * quiet"#, r#"* * "\*" * quiet"#, r#"* * * "\*" quiet"#] {
             assert!(read(line).is_err(), "{line}");
         }
@@ -438,7 +438,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
         assert_eq!(read("* * * * x\n* * * * quiet\ny\n").unwrap_err().len(), 2);
     }
 
-    /// Texts that are rules now and then.
+    /// Texts of which some are valid rules.
     fn texts() -> impl Strategy<Value = String> {
         let who = r#"(\*|root|\*,!root|@wheel|"@a b"|uid:[0-9]{1,3}-?|[a-z]{1,3},!b|"@?([a-z@ (,!*=é]|\\[,!@* "]){1,5}")"#;
         let glob = r"(\*|sshd|tty\?|\*,!ssh|[a-z]\*,b)";
@@ -449,7 +449,7 @@ uid:1000-1999    *      tty*   local        timeout=5m activity=input,cpu warn=2
         proptest::collection::vec(row, 0..5).prop_map(|rows| rows.join("\n"))
     }
 
-    /// What is left of rules when their places are forgotten.
+    /// The rules without their places.
     fn said(rules: &[Rule]) -> Vec<Rule> {
         let place = RulePlace { file: Rc::default(), line: 0 };
         rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()

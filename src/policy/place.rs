@@ -8,7 +8,6 @@ use std::str::FromStr;
 /// The file and the line of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulePlace {
-    /// The file.
     pub file: Rc<PathBuf>,
     /// The line on which the rule starts, from 1.
     pub line: usize,

@@ -1,13 +1,13 @@
-//! Words of a policy file. Each character is stored with the way it was written.
+//! The words of a policy file. Each character is stored together with the way it was written.
 
 /// How a character was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Outside quotation marks.
     Bare,
-    /// Inside them.
+    /// Inside quotation marks.
     Quoted,
-    /// Inside them, after a backslash. It has no special meaning.
+    /// Inside quotation marks, after a backslash. It has no special meaning.
     Escaped,
 }
 
@@ -20,13 +20,13 @@ pub fn text(letters: &[Letter]) -> String {
     letters.iter().map(|(c, _)| c).collect()
 }
 
-/// Whether any of it is in quotation marks.
+/// Whether any character is in quotation marks.
 #[must_use]
 pub fn is_quoted(letters: &[Letter]) -> bool {
     letters.iter().any(|(_, written)| *written != Written::Bare)
 }
 
-/// The text after a mark such as `!`, if a word starts with it and it is not escaped.
+/// The text after a mark such as `!`. `None` if the word does not start with the mark, or the mark is escaped.
 #[must_use]
 pub fn behind(mark: char, letters: &[Letter]) -> Option<&[Letter]> {
     letters
@@ -35,18 +35,18 @@ pub fn behind(mark: char, letters: &[Letter]) -> Option<&[Letter]> {
         .map(|(_, rest)| rest)
 }
 
-/// The parts of a list. An escaped comma separates nothing.
+/// The parts of a list. An escaped comma does not separate parts.
 pub fn items(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
     letters.split(|(c, written)| *c == ',' && *written != Written::Escaped)
 }
 
-/// The text of an item in which nothing is escaped.
+/// The item as letters, none of them escaped.
 #[must_use]
 pub fn unescaped(letters: &[Letter]) -> Option<String> {
     letters.iter().all(|(_, written)| *written != Written::Escaped).then(|| text(letters))
 }
 
-/// The character that a backslash and this character mean inside quotation marks.
+/// The meaning of a backslash and this character inside quotation marks.
 #[must_use]
 pub fn escaped(c: char) -> Option<char> {
     match c {
@@ -57,7 +57,7 @@ pub fn escaped(c: char) -> Option<char> {
     }
 }
 
-/// Writes a character inside quotation marks, so that it has no special meaning.
+/// Writes a character for use inside quotation marks, so that it has no special meaning.
 pub fn escape(c: char, into: &mut String) {
     match c {
         '\n' => into.push_str("\\n"),
@@ -71,7 +71,7 @@ pub fn escape(c: char, into: &mut String) {
     }
 }
 
-/// A word that has no quotation marks.
+/// The letters of a word without quotation marks.
 #[cfg(test)]
 pub fn bare(text: &str) -> Vec<Letter> {
     text.chars().map(|c| (c, Written::Bare)).collect()

@@ -1,4 +1,4 @@
-//! One rule: to whom it applies, and what it sets.
+//! One rule: to which logins it applies, and what it sets.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -16,32 +16,31 @@ use crate::login::Login;
 /// The rules of a policy. The first that matches a login decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// In the order in which they are tried.
+    /// The rules, in the order in which they are tried.
     pub rules: Vec<Rule>,
 }
 
 impl Policy {
-    /// Every user and group that a rule names, to check whether they exist.
+    /// All users and groups in the rules, to check whether they exist.
     pub fn names(&self) -> impl Iterator<Item = (&Rule, &Who)> {
         let named = |who: &&Who| matches!(who, Who::User(_) | Who::Group(_));
         self.rules.iter().flat_map(move |rule| rule.who.items().filter(named).map(move |who| (rule, who)))
     }
 }
 
-/// One rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Where it is written.
     pub place: RulePlace,
-    /// First column.
+    /// The first column.
     pub who: List<Who>,
-    /// Second column, against PAM_SERVICE.
+    /// The second column. It is compared with PAM_SERVICE.
     pub service: List<Glob>,
-    /// Third column, against PAM_TTY without `/dev/`.
+    /// The third column. It is compared with PAM_TTY without `/dev/`.
     pub terminal: List<Glob>,
-    /// Fourth column, against PAM_RHOST.
+    /// The fourth column. It is compared with PAM_RHOST.
     pub from: List<Source>,
-    /// What it sets.
+    /// The settings of the rule.
     pub options: Options,
 }
 
@@ -52,7 +51,7 @@ impl Rule {
         self.who.is_any() && self.service.is_any() && self.terminal.is_any() && self.from.is_any()
     }
 
-    /// Whether it is for sshd only, and for a terminal that no sshd session has when it opens.
+    /// Whether it applies to sshd only, and needs a terminal. A session of sshd has no terminal when it opens.
     #[must_use]
     pub fn is_for_no_terminal_of_sshd(&self) -> bool {
         let ssh = |glob: &Glob| Ok::<_, Infallible>(glob.matches("ssh"));
@@ -65,7 +64,7 @@ impl Rule {
         self.from.items().filter(move |source| ours && source.is_by_address())
     }
 
-    /// Whether it needs what name services know about the login's user: the ID, or the spelling of the name.
+    /// Whether it needs facts from name services about the login's user: the ID, or the spelling of the name.
     #[must_use]
     pub fn asks_who(&self, login: &Login) -> bool {
         self.who.items().any(|who| match who {
@@ -75,15 +74,15 @@ impl Rule {
         })
     }
 
-    /// Whether it needs the client's address. A host name is not one.
+    /// Whether it needs the client's address. A host name is not an address.
     #[must_use]
     pub fn asks_for_address(&self) -> bool {
         self.from.items().any(|source| matches!(source, Source::Net(..) | Source::Addresses(_)))
     }
 
-    /// Whether this rule applies to a login. `canonical` is the user's name as name services spell it, if
-    /// they know one: they may ignore case, or leave out a domain before the name. `in_group` is called only
-    /// if everything else matches.
+    /// Whether this rule applies to a login. `canonical` is the user's name in the spelling of name services,
+    /// if they know the user: some ignore the case, or accept a domain before the name. `in_group` is called
+    /// only if everything else matches.
     ///
     /// # Errors
     ///
@@ -110,11 +109,11 @@ impl Rule {
     }
 }
 
-/// A line of a policy file that says the same.
+/// A line of a policy file with the same meaning.
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place: _, who, service, terminal, from, options } = self;
-        // Its items are already in quotation marks where necessary.
+        // The items of this column already have quotation marks where necessary.
         write!(f, "{who}")?;
         for column in [service.to_string(), terminal.to_string(), from.to_string()] {
             write!(f, " {}", quoted(&column))?;
@@ -126,7 +125,7 @@ impl Display for Rule {
     }
 }
 
-/// A word of a policy file, in quotation marks if it would be read differently without.
+/// A word of a policy file. It has quotation marks if it would have another meaning without them.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '#';
     if !word.is_empty() && word.chars().all(plain) && !word.ends_with('\\') {

@@ -16,14 +16,14 @@ pub enum Kill {
     Tty,
     /// The leader and its connection.
     Connection,
-    /// None. A record says which processes would have been ended.
+    /// No process. A record says which processes would have been ended.
     None,
 }
 
 impl Kill {
     const ALL: [Self; 4] = [Self::Session, Self::Tty, Self::Connection, Self::None];
 
-    /// The word an administrator writes for it.
+    /// The word for it in an option.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Kill {
         }
     }
 
-    /// Reads such a word.
+    /// Reads the word of an option.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
@@ -44,15 +44,15 @@ impl Kill {
 /// What happens to a login that cannot be guarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// It is refused.
+    /// The login is refused.
     #[default]
     Fail,
-    /// It continues without a watchdog, and a record says so.
+    /// The login goes on without a watchdog, and a record says so.
     Succeed,
 }
 
 impl OnError {
-    /// The word an administrator writes for it.
+    /// The word for it in an option.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl OnError {
         }
     }
 
-    /// Reads such a word.
+    /// Reads the word of an option.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Fail, Self::Succeed].into_iter().find(|kind| kind.word() == word)
@@ -85,7 +85,7 @@ impl Counted {
         Self { output: true, cpu: true },
     ];
 
-    /// The word an administrator writes for it.
+    /// The word for it in an option.
     #[must_use]
     pub fn word(self) -> &'static str {
         match (self.output, self.cpu) {
@@ -96,27 +96,27 @@ impl Counted {
         }
     }
 
-    /// Reads such a word. The order of its parts is free.
+    /// Reads the word of an option. Its parts may have any order.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let mut parts: Vec<&str> = word.split(',').collect();
-        // As `word` has them: input, output, cpu.
+        // This is the order of `word`: input, output, cpu.
         parts.sort_by_key(|part| ["input", "output", "cpu"].iter().position(|known| known == part));
         let sorted = parts.join(",");
         Self::ALL.into_iter().find(|kind| kind.word() == sorted)
     }
 }
 
-/// The settings that apply to one session. Every value is in range and fits the others.
+/// The settings of one session. Every value is in range, and the values fit together.
 ///
 /// Each field belongs to one entry of [`super::table::OPTIONS`], except for `rule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long the session may be idle. `None` (`timeout=off`) exempts it.
+    /// How long the session may be idle. `None` (`timeout=off`) exempts the session.
     pub limit: Option<Duration>,
-    /// How long before the end the person is warned, longest first. Each is shorter than the limit.
+    /// How long before the end each warning comes, the longest time first. Each is shorter than the limit.
     pub warn: Vec<Duration>,
-    /// How long processes have between the request to leave and SIGKILL.
+    /// The time between SIGTERM and SIGKILL.
     pub grace: Duration,
     /// Which processes are ended.
     pub kill: Kill,
@@ -124,19 +124,19 @@ pub struct Settings {
     pub activity: Counted,
     /// How long a session without a terminal may be silent. `None` means forever.
     pub notty: Option<Duration>,
-    /// The warning's text. `None` means the built-in one.
+    /// The text of the warning. `None` means the built-in text.
     pub message: Option<Template>,
-    /// The file that the warning's text is read from.
+    /// The file with the text of the warning.
     pub message_file: Option<PathBuf>,
     /// What happens to a login that cannot be guarded.
     pub on_error: OnError,
     /// The policy file that the PAM line names.
     pub conf: Option<PathBuf>,
-    /// Write nothing on the terminals. Records are written all the same.
+    /// Nothing is written to the terminals. There are still records.
     pub quiet: bool,
-    /// Log every look, at LOG_DEBUG.
+    /// Each look is logged, at LOG_DEBUG.
     pub debug: bool,
-    /// The rule that applies. `None` means that the PAM line applies alone.
+    /// The rule that applies. `None` means that only the PAM line applies.
     pub rule: Option<RulePlace>,
 }
 
@@ -160,7 +160,7 @@ impl Default for Settings {
     }
 }
 
-/// The warning if nobody sets one and the limit is long enough.
+/// The default warning, if the limit is long enough.
 pub const WARN_DEFAULT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The column `from`: where a login comes from.
+//! The column `from`: the place from which a login comes.
 
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,12 +7,12 @@ use super::glob::Glob;
 use super::list::Item;
 use super::quoting::{self, Letter};
 
-/// A place that logins come from.
+/// A place from which logins come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `*`
     Any,
-    /// `local`: no remote host at all, as on a console, or [`NO_PEER`].
+    /// `local`: no remote host, as on a console, or the host [`NO_PEER`].
     Local,
     /// An address, or `address/bits`.
     Net(IpAddr, u8),
@@ -24,7 +24,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether a login came from there. Names are not looked up: what PAM has decides.
+    /// Whether a login came from this place. Names are not looked up: the text in PAM_RHOST decides.
     #[must_use]
     pub fn matches(&self, from: &str) -> bool {
         match self {
@@ -36,15 +36,15 @@ impl Source {
         }
     }
 
-    /// Whether it is compared with addresses only, so that it matches no host name.
+    /// Whether it matches only addresses and no host name.
     #[must_use]
     pub fn is_by_address(&self) -> bool {
         matches!(self, Self::Net(..) | Self::Addresses(_))
     }
 
-    /// Reads one that has no quotation marks.
+    /// Reads a place without quotation marks.
     fn parse(text: &str) -> Result<Self, String> {
-        // Host names ignore case, and access.conf(5) writes LOCAL.
+        // Host names ignore the case, and access.conf(5) writes LOCAL.
         let text = text.to_ascii_lowercase();
         match text.as_str() {
             "*" => return Ok(Self::Any),
@@ -59,14 +59,14 @@ impl Source {
             return net(address, bits);
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*' | '?' | ':');
-        // 10.0.0.* is fine; 10.0.0 or 300.1.1.1 alone is an address gone wrong.
+        // 10.0.0.* is a pattern. 10.0.0 and 300.1.1.1 are mistyped addresses.
         let numbers = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-        // A slash is not plain: it may only follow an address.
+        // A slash is not plain, because it may only follow an address.
         if numbers || !text.chars().all(plain) {
             return Err(Self::expected());
         }
         let glob = Glob::parse(&text)?;
-        // No host name consists of these only, and none contains a colon.
+        // A host name does not consist of these characters only, and does not contain a colon.
         let digits = text.contains(|c: char| c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '?'));
         Ok(if digits || text.contains(':') { Self::Addresses(glob) } else { Self::Host(glob) })
@@ -101,7 +101,7 @@ impl Display for Source {
     }
 }
 
-/// Reads an address that an administrator wrote, and the text after its slash.
+/// Reads an address and the text after its slash.
 fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
     if address != address.to_canonical() {
         return Err(format!("is matched as IPv4, expected {}", address.to_canonical()));
@@ -110,7 +110,7 @@ fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
     let bits = bits.map_or(Some(width), number).filter(|bits| *bits <= width);
     let bits = bits.ok_or_else(|| format!("expected a number of bits after the slash, 0 to {width}"))?;
-    // A slip of the hand: the address was meant, or another network.
+    // This is a mistake: the administrator meant an address, or another network.
     let network = network_of(address, bits);
     if network != address {
         return Err(format!("host bits are set; did you mean {network}/{bits}?"));
@@ -118,8 +118,8 @@ fn net(address: IpAddr, bits: Option<&str>) -> Result<Source, String> {
     Ok(Source::Net(address, bits))
 }
 
-/// sshd names this host if its client has no TCP connection, for example with `sshd -i` on a pipe or over
-/// vsock. It cannot be a host name, because sshd writes those in lower case.
+/// sshd uses this host name if its client has no TCP connection, for example for `sshd -i` on a pipe or over
+/// vsock. A real host name cannot be equal to it, because sshd writes those in lower case.
 const NO_PEER: &str = "UNKNOWN";
 
 /// Whether a login comes from no remote host.
@@ -128,13 +128,14 @@ pub fn is_local(from: &str) -> bool {
     from.is_empty() || from == NO_PEER
 }
 
-/// Whether PAM names a host by its name instead of its address, as sshd does with `UseDNS yes`.
+/// Whether PAM names a host by its name and not by its address, as sshd does with `UseDNS yes`.
 #[must_use]
 pub fn is_host_name(from: &str) -> bool {
     !is_local(from) && address(from).is_none()
 }
 
-/// The address that PAM names, if it is one: without its zone, and as IPv4 if it is a mapped one.
+/// The address of the host that PAM names, if it is an address: without its zone, and as IPv4 if it is a mapped
+/// one.
 #[must_use]
 pub fn address(from: &str) -> Option<IpAddr> {
     let plain = from.split('%').next()?;
@@ -147,7 +148,7 @@ fn width(address: IpAddr) -> u8 {
 
 /// The network of an address: the address without its host bits.
 fn network_of(address: IpAddr, bits: u8) -> IpAddr {
-    // The bits start at the left of 128, also for IPv4.
+    // The bits start at the left of 128 bits, also for IPv4.
     let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
     let network = bits_of(address) & mask;
     match address {
@@ -156,7 +157,7 @@ fn network_of(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// An address, from the left of 128 bits.
+/// The bits of an address, from the left of 128 bits.
 fn bits_of(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
@@ -203,7 +204,7 @@ mod tests {
         for pattern in ["unknown", "unk*", "10.0.0.0/8", "10.0.*", "::/0"] {
             assert!(!from(pattern, "UNKNOWN"), "{pattern}");
         }
-        // A host may have that name.
+        // A host may have the name `unknown`.
         assert!(!from("local", "unknown") && from("unknown", "unknown"));
     }
 

@@ -1,6 +1,6 @@
-//! The table of all options. It drives how they are read and printed, error messages, and reports.
+//! The table of all options. Reading, printing, error messages and reports use it.
 //!
-//! A new option is one entry here, one field of [`Settings`], its use, and its documents.
+//! A new option needs an entry here, a field of [`Settings`], code that uses it, and its documents.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::duration;
 use super::message::Template;
 use super::settings::{Counted, Kill, OnError, Settings};
 
-/// Bounds of the limit. Below 10 s the kernel's 8-second stamps say too little.
+/// The shortest limit. For a shorter one the 8-second stamps of the kernel are too coarse.
 pub const LIMIT_MIN: Duration = Duration::from_secs(10);
 /// The longest limit.
 pub const LIMIT_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -17,25 +17,24 @@ pub const LIMIT_MAX: Duration = Duration::from_secs(365 * 86_400);
 const NOTTY_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// The longest grace.
 pub const GRACE_MAX: Duration = Duration::from_secs(5 * 60);
-/// More warnings than anybody reads.
+/// The most warnings. Nobody reads more of them.
 const WARNINGS_MAX: usize = 8;
 
 /// One option, written `name=value` or `name`.
 #[derive(Debug)]
 pub struct OptionSpec {
-    /// Its name.
     pub name: &'static str,
     /// The syntax of its value. `None` if it takes no value.
     pub value: Option<&'static str>,
-    /// The setting. Two options may set the same one: then the setting has the name of the first.
+    /// The setting that it sets. If two options set the same one, it has the name of the first.
     pub setting: &'static str,
     /// A short description.
     pub about: &'static str,
     /// Where it may be written.
     pub allowed: &'static [Within],
-    /// Reads its value into settings. Changes nothing if the value is wrong.
+    /// Reads its value into settings. A wrong value changes nothing.
     pub read: fn(&mut Settings, &str) -> Result<(), String>,
-    /// Its value in settings.
+    /// Gets its value from settings.
     pub get: fn(&Settings) -> Value<'_>,
     /// Copies its value from one group of settings to another.
     pub copy: fn(&Settings, &mut Settings),
@@ -48,31 +47,31 @@ pub enum Within {
     Line,
     /// A rule of a policy file.
     Rule,
-    /// The helper's command line, or a reload message: the settings that apply.
+    /// The helper's command line or a reload message, with the settings that apply.
     Helper,
 }
 
-/// A value, by its kind.
+/// The value of a setting, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A duration, or `None` with the word for it, such as `off`.
+    /// A duration. `None` is shown as this word, such as `off`.
     Duration(Option<Duration>, &'static str),
     /// Durations. An empty list is `off`.
     Durations(&'a [Duration]),
-    /// One word of several.
+    /// One word out of several.
     Word(&'static str),
     /// Several words, separated by commas.
     Words(&'static str),
     /// Whether an option without a value is written.
     Flag(bool),
-    /// The warning's text, `None` if it is the built-in one, and the file it is read from.
+    /// The text of the warning (`None` is the built-in text), and the file that contains it.
     Message(Option<&'a Template>, Option<&'a Path>),
     /// A path.
     Path(Option<&'a Path>),
 }
 
 impl Value<'_> {
-    /// The value as it is written after `=`. `None` if the option is not written at all.
+    /// The value as it is written after `=`. `None` if the option is not written.
     #[must_use]
     pub fn written(&self) -> Option<String> {
         match self {
@@ -83,7 +82,7 @@ impl Value<'_> {
         }
     }
 
-    /// The value for people.
+    /// The value as text for people.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -101,7 +100,7 @@ impl Value<'_> {
 }
 
 impl OptionSpec {
-    /// The option as it is written for these settings. `None` if they need no such option.
+    /// The option as it is written for these settings. `None` if they do not need it.
     #[must_use]
     pub fn print(&self, settings: &Settings) -> Option<String> {
         let value = (self.get)(settings).written()?;
@@ -121,13 +120,13 @@ impl OptionSpec {
     }
 }
 
-/// The settings that both the PAM line and rules can set: one option of each.
+/// The settings that both the PAM line and rules can set, with one option for each.
 pub fn settings() -> impl Iterator<Item = &'static OptionSpec> {
     OPTIONS.iter().filter(|option| option.name == option.setting && option.is_allowed(Within::Rule))
 }
 
 const EVERYWHERE: &[Within] = &[Within::Line, Within::Rule, Within::Helper];
-/// For options that the module needs and the helper does not.
+/// Options that the module needs and the helper does not.
 const NOT_HELPER: &[Within] = &[Within::Line, Within::Rule];
 const LINE_ONLY: &[Within] = &[Within::Line];
 
@@ -213,7 +212,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "message-file",
         value: Some("PATH"),
         setting: "message",
-        about: "the file that holds the text of the warning",
+        about: "the file with the text of the warning",
         allowed: NOT_HELPER,
         read: |to, text| path(text).map(|path| to.message_file = Some(path)),
         get: |of| Value::Path(of.message_file.as_deref()),
@@ -261,13 +260,13 @@ pub static OPTIONS: &[OptionSpec] = &[
     },
 ];
 
-/// An option without a value cannot be wrong.
+/// Reads an option without a value, which cannot be wrong.
 fn flag(slot: &mut bool) -> Result<(), String> {
     *slot = true;
     Ok(())
 }
 
-/// A text and a file are two ways to write the same setting: a text replaces a file, and a file a text.
+/// A text and a file set the same setting. So a text replaces a file, and a file replaces a text.
 fn copy_message(from: &Settings, to: &mut Settings) {
     to.message.clone_from(&from.message);
     to.message_file.clone_from(&from.message_file);
@@ -277,7 +276,7 @@ fn limit(text: &str) -> Result<Option<Duration>, String> {
     in_range(text, LIMIT_MAX, "off")
 }
 
-/// `notty=` is a limit too, so it cannot be shorter than one.
+/// `notty=` is a limit, too, so it cannot be shorter than the shortest limit.
 fn notty(text: &str) -> Result<Option<Duration>, String> {
     in_range(text, NOTTY_MAX, "ignore")
 }
@@ -383,7 +382,7 @@ mod tests {
                 let value = printed.strip_prefix(option.name).unwrap().trim_start_matches('=');
                 (option.read)(&mut again, value).unwrap_or_else(|e| panic!("{printed}: {e}"));
                 assert_eq!(again, read, "{printed}");
-                // Copied, it is the same too.
+                // A copy of it is the same, too.
                 let mut copy = Settings::default();
                 (option.copy)(&read, &mut copy);
                 assert_eq!(copy, read, "{printed}");

@@ -42,7 +42,8 @@ impl Item for Who {
         if good {
             return Ok(if group.is_some() { Self::Group(name) } else { Self::User(name) });
         }
-        // With these, somebody meant a pattern, an exception, an address or the syntax of another file.
+        // Such a character means that somebody wanted a pattern, an exception, an address or the syntax of
+        // another file.
         let foreign = ['*', '?', '!', '%', ':', '/'];
         let expected = Self::expected();
         if let (Some(group), false) = (text.strip_prefix('%'), quoting::is_quoted(letters)) {
@@ -61,7 +62,7 @@ impl Item for Who {
     }
 }
 
-/// `uid:N`, `uid:N-M` or `uid:N-`, without `uid:`.
+/// Reads `uid:N`, `uid:N-M` or `uid:N-` after its `uid:`.
 fn ids(range: &str) -> Option<Who> {
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
     let (first, last) = match range.split_once('-') {
@@ -80,10 +81,10 @@ fn is_plain(name: &str, group: bool) -> bool {
     whole && if group { is_plain(name) } else { name.split('@').all(is_plain) }
 }
 
-/// Whether a text in quotation marks can be a name. passwd(5) and group(5) separate fields with colons, and
-/// entries with line feeds.
+/// Whether a text in quotation marks can be a name. In passwd(5) and group(5) colons separate fields, and line
+/// feeds separate entries.
 fn can_be_a_name(letters: &[Letter]) -> bool {
-    // A blank at an end is one beside a comma, and a mark was meant as one, unless it is escaped.
+    // An unescaped blank at an end was written beside a comma, and an unescaped mark was meant as a mark.
     let slip = |letter: Option<&Letter>, marks: &[char]| {
         letter.is_some_and(|(c, written)| *written != Written::Escaped && marks.contains(c))
     };
@@ -93,7 +94,7 @@ fn can_be_a_name(letters: &[Letter]) -> bool {
         && !slip(letters.last(), &[' '])
 }
 
-/// A name in quotation marks, as [`Who::read`] reads it.
+/// A name in quotation marks, for [`Who::read`].
 fn quoted(mark: &str, name: &str) -> String {
     let mut text = format!("\"{mark}");
     let end = name.chars().count();

@@ -19,28 +19,29 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Takes what the sender of a signal has handed over; `None` if the signal means nothing of the
-    /// kind.
+    /// Takes over what the sender of a signal offers. `None` if the signal does not offer settings.
     ///
-    /// A sender of [`RELOAD_SIGNAL`] says itself who it is, so it is asked of `/proc` whether that is
-    /// root, and of the socket whether that process made it as root: the number may be another one's by
-    /// now, such as a su's that took over descriptors of its user's. The message is there before the signal is sent: nothing is waited for.
+    /// The sender of [`RELOAD_SIGNAL`] writes its PID and user into the signal itself. So `/proc` must confirm
+    /// that this process runs as root, and the socket must confirm that this process made it as root. By now
+    /// the PID may belong to another process, such as a su that inherited descriptors from its user. The sender
+    /// writes the message before it sends the signal, so nothing waits here.
     ///
     /// # Errors
     ///
-    /// Why there is nobody who could be answered.
+    /// Why there is nobody to answer.
     pub fn of(proc: &Proc, came: &Received) -> Option<Result<Self, String>> {
         (came.signal == RELOAD_SIGNAL && came.uid == 0).then(|| Self::take(proc, came))
     }
 
     fn take(proc: &Proc, came: &Received) -> Result<Self, String> {
-        let sender = PidFd::open(came.sender).map_err(|e| format!("process {}: {e}", came.sender))?;
+        let sender =
+            PidFd::open(came.sender).map_err(|e| format!("process {} cannot be opened: {e}", came.sender))?;
         if proc.uids(came.sender).is_none_or(|(_, effective)| effective != 0) {
-            return Err(format!("process {} is not root's", came.sender));
+            return Err(format!("process {} does not run as root", came.sender));
         }
-        let socket = sender
-            .duplicate(came.value)
-            .map_err(|e| format!("descriptor {} of process {}: {e}", came.value, came.sender))?;
+        let socket = sender.duplicate(came.value).map_err(|e| {
+            format!("descriptor {} of process {} cannot be taken: {e}", came.value, came.sender)
+        })?;
         if socket::maker(&socket) != Some((came.sender, 0)) {
             return Err(format!("descriptor {} of process {} is not its own", came.value, came.sender));
         }
@@ -49,18 +50,19 @@ impl Caller {
         let length = socket
             .set_nonblocking(true)
             .and_then(|()| socket.recv(&mut message))
-            .map_err(|e| format!("no message from process {}: {e}", came.sender))?;
+            .map_err(|e| format!("the message of process {} cannot be read: {e}", came.sender))?;
         message.truncate(length);
         Ok(Self { socket, settings: reload::settings(&message) })
     }
 
-    /// Says which settings applied before these, or why these do not apply. The caller may have ended.
+    /// Replies with the settings that applied before these, or with the reason why these do not apply. The
+    /// caller may have ended.
     pub fn answer(&self, answer: Result<&Settings, &str>) {
         let _ = self.socket.send(&reload::answer(answer));
     }
 }
 
-/// Refuses new settings, because it is too late for them.
+/// Refuses new settings, because the session is being ended.
 pub fn refuse(proc: &Proc, signals: &Signals) {
     for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
         caller.answer(Err("the session is being ended"));

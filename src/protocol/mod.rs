@@ -1,7 +1,7 @@
-//! What passes between the module, the helper and the command.
+//! The messages between the module, the helper and the command.
 //!
-//! [`start`] is how the module starts a helper, [`reload`] how the command gives a running helper new
-//! settings, and [`caller`] how the helper receives them. [`running`] finds the helpers.
+//! In [`start`] the module starts a helper. In [`reload`] the command gives new settings to a running helper,
+//! and in [`caller`] the helper receives them. [`running`] finds the helpers.
 #![forbid(unsafe_code)]
 
 pub mod caller;

@@ -20,15 +20,15 @@ use crate::sys::clock::{Moment, from_duration, poll_until};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
-/// The longest message, in bytes: one packet.
+/// The longest message, in bytes. It fits into one packet.
 pub const MESSAGE_MAX: usize = 16 * 1024;
 
-/// First byte of an answer: the new settings apply. Those that applied before follow, as [`message`] writes them.
+/// First byte of an answer: the new settings apply. The settings that applied before follow, as in [`message`].
 const TAKEN: u8 = b'T';
 /// First byte of an answer: the new settings do not apply. The reason follows.
 const REFUSED: u8 = b'R';
 
-/// Settings as a message: the protocol and [`start::settings_args`], separated by NUL.
+/// Settings as a message: the protocol version and [`start::settings_args`], separated by NUL.
 #[must_use]
 pub fn message(settings: &Settings) -> Vec<u8> {
     let mut args = vec![format!("--protocol={PROTOCOL}")];
@@ -40,10 +40,10 @@ pub fn message(settings: &Settings) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// What is wrong with it. Then nothing of it applies.
+/// The message is malformed. Then no part of it applies.
 pub fn settings(message: &[u8]) -> Result<Settings, String> {
     if message.len() > MESSAGE_MAX {
-        return Err(format!("a message of more than {MESSAGE_MAX} bytes"));
+        return Err(format!("the message has more than {MESSAGE_MAX} bytes"));
     }
     let mut args = message.split(|byte| *byte == 0).map(|arg| OsString::from_vec(arg.to_owned()));
     let first = args.next().unwrap_or_default();
@@ -75,28 +75,28 @@ fn heard(answer: &[u8]) -> Result<Settings, String> {
     }
 }
 
-const UNREADABLE: &str = "an answer that cannot be read";
+const UNREADABLE: &str = "its answer cannot be read";
 
 /// Gives settings to a helper. Returns the settings that applied before. `budget` is how long to wait for the answer.
 ///
 /// # Errors
 ///
-/// Why they do not apply: the helper's reason, or that it did not answer.
+/// The reason why the settings do not apply: the helper gave it, or the helper did not answer.
 pub fn hand_over(helper: ProcId, settings: &Settings, budget: Duration) -> Result<Settings, String> {
     let failed = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let pidfd = PidFd::of(&Proc::default(), helper).ok_or("it has ended")?;
     // The helper takes the other end, so it must stay open until then.
-    let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets"))?;
-    ours.set_nonblocking(true).map_err(failed("a socket"))?;
-    ours.send(&message(settings)).map_err(failed("the message"))?;
-    pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal"))?;
+    let (ours, theirs) = UnixDatagram::pair().map_err(failed("a pair of sockets cannot be created"))?;
+    ours.set_nonblocking(true).map_err(failed("a socket cannot be set up"))?;
+    ours.send(&message(settings)).map_err(failed("the message cannot be sent"))?;
+    pidfd.queue(RELOAD_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal cannot be sent"))?;
     let mut fds = [ours.as_fd(), pidfd.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    if !poll_until(&mut fds, due).map_err(|e| format!("poll: {e}"))? {
+    if !poll_until(&mut fds, due).map_err(|e| format!("waiting for its answer failed: {e}"))? {
         return Err("it gave no answer in time; its records may say why".to_owned());
     }
     let mut answer = [0; MESSAGE_MAX];
-    // The helper may have answered and ended right after that. The answer counts.
+    // The helper may have answered and then ended. The answer counts.
     match ours.recv(&mut answer) {
         Ok(length) => heard(answer.get(..length).unwrap_or_default()),
         Err(_) => Err("it has ended".to_owned()),

@@ -1,20 +1,19 @@
-//! Finds the helpers that run, and what they were told.
+//! Finds the running helpers, and reads their command lines.
 #![forbid(unsafe_code)]
 
 use crate::protocol::start::{Assignment, HELPER};
 use crate::sys::offload;
 use crate::sys::proc::{Proc, ProcId, Process};
 
-/// A helper that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningHelper {
     pub id: ProcId,
-    /// What it was told when it was started, which a reload does not change. The error says why that cannot be
-    /// read: the helper is of another version.
+    /// The command line of its start, which a reload does not change. The error says why it cannot be read: the
+    /// helper has another version.
     pub told: Result<Assignment, String>,
 }
 
-/// The helpers that run, except for those in containers.
+/// The running helpers, except for those in containers.
 #[must_use]
 pub fn helpers() -> Vec<RunningHelper> {
     let proc = Proc::default();
@@ -27,7 +26,7 @@ pub fn helpers() -> Vec<RunningHelper> {
 
 fn helpers_in(proc: &Proc) -> Vec<RunningHelper> {
     let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
-    // A helper has children that talk to terminals for it and look like it.
+    // A helper has children that talk to terminals on its behalf and look like helpers.
     let own = |process: &&Process| helpers.iter().all(|helper| helper.id.pid != process.parent);
     // Such a child outlives its helper if a terminal blocks it.
     let watches = |process: &&Process| {
@@ -101,7 +100,8 @@ mod tests {
         process(&root, 104, 1, HELPER, 1000, &args);
         process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
         process(&root, 106, 1, HELPER, 0, &["--from-the-past".into()]);
-        // A writer whose helper has ended, for ever in the kernel.
+        // A child that writes for its helper. The helper has ended, and the child is blocked in the kernel
+        // forever.
         process(&root, 107, 1, HELPER, 0, &args);
         fs::write(root.join("107/comm"), "idle_wd_aside\n").unwrap();
         let mut found = helpers_in(&Proc::at(&root));

@@ -1,11 +1,11 @@
 //! How the module starts a helper.
 //!
-//! The module passes a command line and two descriptors. The helper returns one status message on the pipe.
+//! The module passes a command line and two descriptors. The helper sends one status message through a pipe.
 //! Later, the module sends a real-time signal, whose value is the leader's PID.
 //!
-//! The command line says which settings apply, in the words of a PAM line (`timeout=15m warn=1m ...`), so
-//! that ps(1) shows what an administrator would write. Arguments that only the protocol needs start with
-//! `--`. The first is [`PROTOCOL`], because during an upgrade a new module may meet an old helper.
+//! The command line has the settings as options of a PAM line (`timeout=15m warn=1m ...`), so that ps(1) shows
+//! what an administrator would write. Arguments that only the protocol needs start with `--`. The first is
+//! [`PROTOCOL`], because during an upgrade a new module may meet an old helper.
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use crate::login::Login;
 use crate::policy::{RulePlace, Settings};
 use crate::sys::socket::Connection;
 
-/// The version. Raise it if an old helper could misread a new module.
+/// The version of the protocol. Raise it if an old helper could misread a new module.
 pub const PROTOCOL: u32 = 5;
 
 /// Where the helper finds a pidfd of the leader.
@@ -25,32 +25,32 @@ pub const LEADER_FD: i32 = 3;
 /// Where the helper finds the write end of the status pipe.
 pub const STATUS_FD: i32 = 4;
 
-/// The signal that says that the session has closed, or has come to nothing. A real-time one, so that nothing
-/// else means it, and a number, because C libraries disagree about `SIGRTMIN`.
+/// The signal that says that the session has closed or did not open. It is a real-time signal, because these
+/// have no other meaning. It is a fixed number, because C libraries disagree about `SIGRTMIN`.
 ///
-/// Its value is the leader's PID. The sender need not be the leader: some leaders have a child close the
-/// session. A process that may signal the helper at all has root's privileges already, so the value guards
-/// against mistakes only.
+/// Its value is the leader's PID. The sender need not be the leader, because some leaders have a child close
+/// the session. A process that may signal the helper already has root's privileges, so the value protects only
+/// against mistakes.
 pub const CLOSE_SIGNAL: i32 = 40;
 
-/// The signal that says that the leader has opened another session, with the same value.
+/// The signal that says that the leader has opened another session. It has the same value.
 pub const SHARED_SIGNAL: i32 = 42;
 
 /// The signal that brings new settings: see [`crate::protocol::reload`].
 pub const RELOAD_SIGNAL: i32 = 41;
 
-/// The helper, as an absolute path: build.rs takes it from the environment.
+/// The absolute path of the helper. build.rs takes it from the environment.
 pub const HELPER: &str = env!("PAM_IDLE_WATCHDOG_HELPER");
 
-/// What the helper says if it is started without descriptors.
+/// What the helper says if it is started without the descriptors.
 pub const BY_HAND: &str = "is started by pam_idle_watchdog.so, not by hand";
 
 /// First byte of a status message: the watchdog is armed.
 pub const ARMED: u8 = b'A';
-/// First byte of a status message: the helper refuses, the rest says why.
+/// First byte of a status message: the helper refuses. The rest is the reason.
 pub const REFUSED: u8 = b'R';
-/// First byte of a status message: a step between fork and exec failed. The next byte identifies the step,
-/// the rest is its errno in native byte order.
+/// First byte of a status message: a step between fork and exec failed. The next byte is the number of the
+/// step. The rest is its errno in native byte order.
 pub const NOT_EXECUTED: u8 = b'E';
 
 /// The arguments that say which settings apply. [`Assignment::from_args`] and [`settings`] read them back.
@@ -65,7 +65,7 @@ pub fn settings_args(settings: &Settings) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// Says which argument is unknown, malformed or missing.
+/// An argument is unknown, malformed or missing. The error names it.
 pub fn settings<I>(args: I) -> Result<Settings, lexopt::Error>
 where
     I: IntoIterator,
@@ -83,7 +83,7 @@ where
     draft.finish()
 }
 
-/// The arguments of [`settings_args`], as far as they have been read.
+/// The arguments of [`settings_args`] that have been read so far.
 #[derive(Default)]
 struct Draft {
     words: Vec<String>,
@@ -97,18 +97,18 @@ impl Draft {
     }
 }
 
-/// Everything a helper is told.
+/// All that a helper is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// The login whose session is watched. It names a user.
+    /// The login whose session is watched. It always has a user.
     pub login: Login,
     /// The process that opened the PAM session.
     pub leader: Pid,
     /// The client's TCP connection, if it is certain which one that is.
     pub connection: Option<Connection>,
-    /// The options of the PAM line. A reload decides again with them.
+    /// The options of the PAM line. A reload decides with them again.
     pub line: Vec<String>,
-    /// The settings that apply. A reload may replace them.
+    /// The settings that apply now. A reload may replace them.
     pub settings: Settings,
 }
 
@@ -140,7 +140,7 @@ impl Assignment {
     ///
     /// # Errors
     ///
-    /// Says which argument is unknown, malformed or missing, or that the protocol differs.
+    /// An argument is unknown, malformed or missing (the error names it), or the protocol differs.
     pub fn from_args<I>(args: I) -> Result<Self, lexopt::Error>
     where
         I: IntoIterator,
@@ -193,7 +193,7 @@ fn missing(name: &str) -> lexopt::Error {
     format!("--{name} is missing").into()
 }
 
-/// Says that another protocol cannot be read.
+/// The error for another protocol.
 #[must_use]
 pub fn unsupported(version: &str) -> String {
     format!("protocol {version}, expected {PROTOCOL}: module, helper and command must have the same version")
@@ -211,7 +211,7 @@ pub(crate) mod tests {
     use proptest::option;
     use proptest::prelude::*;
 
-    /// What PAM may say: any bytes but NUL.
+    /// Any bytes that PAM may give: all but NUL.
     fn item() -> impl Strategy<Value = OsString> {
         proptest::collection::vec(1..=u8::MAX, 0..20).prop_map(OsString::from_vec)
     }

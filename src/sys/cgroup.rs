@@ -1,7 +1,7 @@
 //! Control groups: the session's scope, and how the helper leaves it.
 //!
-//! systemd keeps a login session in `session-ID.scope`. That is in the unified hierarchy or, on machines with version 1,
-//! in the named one (`name=systemd`). Hybrid machines have both.
+//! systemd keeps a login session in `session-ID.scope`. That is in the unified hierarchy or, with version 1, in
+//! the named one (`name=systemd`). Hybrid machines have both.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -16,21 +16,21 @@ use nix::unistd::{Pid, getpid};
 use super::clock::{Moment, Nanos, SECOND, pause};
 use super::proc::Proc;
 
-/// Where a hierarchy may be mounted. systemd uses no other cgroups (file-hierarchy(7)).
+/// The mount points of a hierarchy. systemd uses no others (file-hierarchy(7)).
 const UNIFIED: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const NAMED_HIERARCHY: &str = "/sys/fs/cgroup/systemd";
 
-/// The group the helpers move to, below the root of the hierarchy.
+/// The group to which the helpers move, below the root of the hierarchy.
 const OWN: &str = "idle_watchdog";
 
-/// A hierarchy and a process's cgroup in it.
+/// A hierarchy, and the control group of a process there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cgroup {
     unified: bool,
     path: String,
 }
 
-/// A cgroup for each hierarchy that systemd uses.
+/// The control groups of a process in the hierarchies that systemd uses.
 fn cgroups(text: &str) -> Vec<Cgroup> {
     text.lines()
         .filter_map(|line| {
@@ -43,7 +43,7 @@ fn cgroups(text: &str) -> Vec<Cgroup> {
 }
 
 impl Cgroup {
-    /// Where its hierarchy is mounted, if it is.
+    /// The mount point of its hierarchy, if it is mounted.
     fn mount(&self) -> Option<&'static Path> {
         if !self.unified {
             return Some(Path::new(NAMED_HIERARCHY)).filter(|mount| mount.is_dir());
@@ -53,8 +53,8 @@ impl Cgroup {
         UNIFIED.into_iter().map(Path::new).find(unified)
     }
 
-    /// The login session whose scope this is. Scopes below a user's own service manager do not count, because the user
-    /// chooses their names.
+    /// The login session to which this scope belongs. Scopes below a user's own service manager do not count,
+    /// because users choose their names.
     fn session(&self) -> Option<&str> {
         let (above, name) = self.path.rsplit_once('/')?;
         if above.split('/').any(|part| part.starts_with("user@") && part.ends_with(".service")) {
@@ -64,12 +64,12 @@ impl Cgroup {
     }
 }
 
-/// Where a process sits in the hierarchies systemd uses.
+/// The control groups of a process in the hierarchies that systemd uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cgroups(Vec<Cgroup>);
 
 impl Cgroups {
-    /// Reads them; none when the process is gone.
+    /// Reads them. There are none if the process is gone.
     #[must_use]
     pub fn of(proc: &Proc, pid: Pid) -> Self {
         proc.cgroup(pid).map(|text| Self::parse(&text)).unwrap_or_default()
@@ -81,28 +81,28 @@ impl Cgroups {
         Self(cgroups(text))
     }
 
-    /// Whether they are in some login session's scope.
+    /// Whether they are in the scope of a login session.
     #[must_use]
     pub fn in_scope(&self) -> bool {
         let scope = |part: &str| part.starts_with("session-") && part.ends_with(".scope");
         self.0.iter().any(|cgroup| cgroup.path.split('/').any(scope))
     }
 
-    /// Whether the user may stop the processes in these groups. They may do so in a login session's scope, through logind,
-    /// and below their own service manager.
+    /// Whether the user may stop the processes in these groups. Users may do so in the scope of a login
+    /// session, through logind, and below their own service manager.
     #[must_use]
     pub fn are_a_users(&self) -> bool {
         self.in_scope() || self.0.iter().any(|cgroup| cgroup.path.split('/').any(|part| part == "user.slice"))
     }
 
-    /// The login session they are in, by the name of its scope, which only root can choose. (A user
-    /// sets `XDG_SESSION_ID` through pam_env's `user_readenv`.)
+    /// The login session to which they belong. It comes from the name of the scope, which only root can choose.
+    /// (Users can set `XDG_SESSION_ID` through pam_env's `user_readenv`.)
     #[must_use]
     pub fn session(&self) -> Option<&str> {
         self.0.iter().find_map(Cgroup::session)
     }
 
-    /// The scope they are in, if it is the one of a login session.
+    /// The scope to which they belong, if it is the scope of a login session.
     #[must_use]
     pub fn scope(&self) -> Option<SessionScope> {
         self.0.iter().find(|cgroup| cgroup.session().is_some()).cloned().map(SessionScope)
@@ -113,13 +113,13 @@ impl Cgroups {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionScope(Cgroup);
 
-/// How long the kernel has to freeze a scope. That takes as long as the slowest system call there.
+/// How long the kernel may take to freeze a scope. It takes as long as the slowest system call there.
 const FREEZING: Nanos = SECOND / 5;
 
-/// A scope that is frozen until this is dropped.
+/// A frozen scope. Dropping this value thaws it.
 pub struct Frozen {
     directory: PathBuf,
-    /// All of it is frozen. Otherwise a process there is in a system call that takes longer.
+    /// The whole scope is frozen. If not, a process there is still in a system call.
     pub whole: bool,
 }
 
@@ -130,7 +130,7 @@ impl Drop for Frozen {
 }
 
 impl SessionScope {
-    /// Freezes it, so that no process is started there. SIGKILL ends frozen processes, too. `None` on hierarchies of
+    /// Freezes the scope, so that no process starts there. SIGKILL also ends frozen processes. `None` with
     /// version 1, which cannot freeze.
     #[must_use]
     pub fn freeze(&self) -> Option<Frozen> {
@@ -153,7 +153,7 @@ impl SessionScope {
         Some(frozen)
     }
 
-    /// Whether a process sits in it, or in a group below it.
+    /// Whether a process is in the scope or below it.
     #[must_use]
     pub fn holds(&self, cgroups: &Cgroups) -> bool {
         let Self(scope) = self;
@@ -163,12 +163,12 @@ impl SessionScope {
     }
 }
 
-/// Moves this process, which is in the groups `from`, to the watchdogs' own group. Who signals all processes of a
-/// session then does not signal it.
+/// Moves this process from the groups `from` to the watchdogs' own group. If somebody signals all processes of
+/// a session, this process then gets no signal.
 ///
 /// # Errors
 ///
-/// This process is still in the old group, or that cannot be told.
+/// This process is still in the old group, or that is unknown.
 pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
     let own = format!("/{OWN}");
     let inside = |cgroups: &Cgroups| cgroups.0.iter().any(|cgroup| cgroup.path != "/" && cgroup.path != own);
@@ -185,13 +185,13 @@ pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves this process to a group. Makes the group if it is not there.
+/// Moves this process to a group. Creates the group if necessary.
 ///
 /// # Errors
 ///
-/// When the group cannot be made or entered.
+/// The group cannot be created or entered.
 pub fn enter(directory: &Path) -> io::Result<()> {
-    // The last process that leaves removes the group, perhaps between two steps of ours.
+    // The last process that leaves removes the group. That may happen between two steps of this function.
     const ENTER_TRIES: usize = 100;
     let removed =
         |e: &io::Error| e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::ENODEV as i32);
@@ -206,13 +206,13 @@ pub fn enter(directory: &Path) -> io::Result<()> {
 }
 
 fn try_to_enter(directory: &Path) -> io::Result<()> {
-    // The mode is set, because the person may have chosen the umask.
+    // The mode is set explicitly, because the person may have chosen the umask.
     match fs::DirBuilder::new().mode(0o755).create(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
-    // Where the cpu controller is on, as under systemd, a niceness only counts within the group: this is what
-    // counts among groups. Without the controller there is no such file.
+    // If the cpu controller is on, as with systemd, a niceness counts only inside the group. This file sets the
+    // priority between groups. Without the controller it does not exist.
     let _ = fs::OpenOptions::new()
         .write(true)
         .open(directory.join("cpu.weight"))
@@ -220,14 +220,15 @@ fn try_to_enter(directory: &Path) -> io::Result<()> {
     join(directory)
 }
 
-/// Moves this process to a group that is there.
+/// Moves this process to an existing group.
 fn join(directory: &Path) -> io::Result<()> {
-    // "0" is the process that writes.
+    // "0" means the process that writes.
     fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?.write_all(b"0")
 }
 
-/// Removes the groups of the watchdogs' own if this process, which is about to exit, is alone in them. When two
-/// leave at once, each may leave that to the other: an empty group does no harm, and the next one removes it.
+/// Removes the watchdogs' own groups if this process, which is about to exit, is alone in them. If two
+/// processes leave at the same time, the group may remain. An empty group does no harm, and the next process
+/// removes it.
 pub fn tidy_up(proc: &Proc) {
     let own = format!("/{OWN}");
     for cgroup in Cgroups::of(proc, getpid()).0.iter().filter(|cgroup| cgroup.path == own) {
@@ -237,12 +238,12 @@ pub fn tidy_up(proc: &Proc) {
     }
 }
 
-/// Moves from a group to the one above and removes the group, unless another process is in it.
+/// Moves to the group above and removes the group that this process was in, unless another process is there.
 pub fn remove_if_alone(above: &Path, directory: &Path) {
     let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let me = getpid().to_string();
     if inside.lines().eq([me.as_str()]) && join(above).is_ok() {
-        // This fails if another process has come meanwhile.
+        // This fails if another process has entered the group meanwhile.
         let _ = fs::remove_dir(directory);
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
 
-/// Nanoseconds since boot or since the epoch, depending on the clock. 292 years fit.
+/// Nanoseconds since boot or since the epoch, depending on the clock. The type has room for 292 years.
 pub type Nanos = i64;
 
 /// Nanoseconds in a second.
@@ -28,22 +28,22 @@ pub fn from_duration(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-/// One instant on the three clocks that matter.
+/// One instant on the three clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// `CLOCK_BOOTTIME`: nobody can step it, and it goes on while the machine is suspended. Idle time is measured on it.
+    /// `CLOCK_BOOTTIME`. Nobody can step it, and it goes on during a suspend. It measures idle time.
     pub boot: Nanos,
-    /// `CLOCK_MONOTONIC`: it stops while the machine is suspended. The time of a warning is measured on it.
+    /// `CLOCK_MONOTONIC`. It stops during a suspend. It measures the time of a warning.
     pub mono: Nanos,
-    /// `CLOCK_REALTIME`: the kernel's stamps on terminals are of this clock. Privileged processes may step it.
+    /// `CLOCK_REALTIME`. The kernel's stamps on terminals use this clock. Privileged processes may step it.
     pub wall: Nanos,
 }
 
 impl Moment {
     /// Reads the clocks.
     ///
-    /// The wall clock is read between two reads of the boot clock. If those are far apart we were not scheduled in between.
-    /// That must not look like a step of the wall clock, so all are read again.
+    /// The wall clock is read between two reads of the boot clock. If those are far apart, we were not
+    /// scheduled in between. That must not look like a step of the wall clock, so all clocks are read again.
     #[must_use]
     pub fn now() -> Self {
         const READ_TRIES: usize = 8;
@@ -64,25 +64,26 @@ impl Moment {
         Self { boot, mono: self::read(Clock::CLOCK_MONOTONIC), wall }
     }
 
-    /// Wall clock minus boot clock: constant until somebody steps the wall clock (slews move both).
+    /// Wall clock minus boot clock. It is constant until somebody steps the wall clock, because a slew changes
+    /// the rate of both.
     #[must_use]
     pub fn offset(&self) -> Nanos {
         self.wall.saturating_sub(self.boot)
     }
 }
 
-/// clock_gettime(2) does not fail for a clock the kernel knows, and these are older than pidfds.
+/// clock_gettime(2) does not fail for a clock that the kernel knows, and every kernel with pidfds knows these
+/// clocks.
 fn read(clock: Clock) -> Nanos {
     clock_gettime(clock).map_or(0, |t| nanos(t.tv_sec(), t.tv_nsec()))
 }
 
-/// A timeout for poll(2), rounded up, so that less than a millisecond does not become a busy loop.
+/// A timeout for poll(2). It is rounded up, because 0 would make a busy loop of the last millisecond.
 #[must_use]
 pub fn timeout(left: Nanos) -> PollTimeout {
     PollTimeout::try_from(left.max(0).saturating_add(999_999) / 1_000_000).unwrap_or(PollTimeout::MAX)
 }
 
-/// Sleeps for a while.
 pub fn pause(time: Nanos) {
     let _ = poll(&mut [], timeout(time));
 }
@@ -91,7 +92,7 @@ pub fn pause(time: Nanos) {
 ///
 /// # Errors
 ///
-/// As poll(2). A signal does not end the wait.
+/// The errors of poll(2), except that a signal does not end the wait.
 pub fn poll_until(fds: &mut [PollFd<'_>], due: Nanos) -> Result<bool, Errno> {
     loop {
         let left = due.saturating_sub(Moment::now().mono);
@@ -112,17 +113,17 @@ pub struct Alarm(TimerFd);
 impl Alarm {
     /// # Errors
     ///
-    /// When the process or the system has no descriptor left.
+    /// The process or the system has no free descriptor.
     pub fn new() -> Result<Self, Errno> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags).map(Self)
     }
 
-    /// Sets the time. A time that has passed rings at once.
+    /// Sets the time. If that time has passed, the timer rings at once.
     ///
     /// # Errors
     ///
-    /// None is known to happen with a time of ours.
+    /// With the times that we set, no error is known.
     pub fn set(&self, boot: Nanos) -> Result<(), Errno> {
         // Zero would switch the timer off.
         let boot = boot.max(1);
@@ -149,7 +150,7 @@ pub struct StepWatch(TimerFd);
 impl StepWatch {
     /// # Errors
     ///
-    /// When the process or the system has no descriptor left.
+    /// The process or the system has no free descriptor.
     pub fn new() -> Result<Self, Errno> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let watch = Self(TimerFd::new(ClockId::CLOCK_REALTIME, flags)?);
@@ -157,17 +158,18 @@ impl StepWatch {
         Ok(watch)
     }
 
-    /// Arms it anew. Each step makes it readable once.
+    /// Arms the timer again. Each step makes it readable once.
     ///
     /// # Errors
     ///
-    /// None is known to happen.
+    /// No error is known.
     pub fn arm(&self) -> Result<(), Errno> {
-        // A time that never comes. Only the cancelling is wanted.
+        // The timer never expires. Only its cancelling is useful.
         let never = TimeSpec::new(i64::MAX / SECOND, 0);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         match self.0.set(Expiration::OneShot(never), flags) {
-            // It is armed. The error says that the clock was stepped since the last time, which we know.
+            // The timer is armed. The error says that the clock was stepped since the last time, which we
+            // already know.
             Err(Errno::ECANCELED) => Ok(()),
             other => other,
         }

@@ -47,11 +47,11 @@ fn connected(kind: c_int, path: &Path) -> io::Result<OwnedFd> {
     debug_assert!(length <= size_of::<sockaddr_un>());
     let length = socklen_t::try_from(length).map_err(io::Error::other)?;
 
-    // SAFETY: socket takes three integers and touches no memory of ours.
+    // SAFETY: socket takes three integers and does not touch our memory.
     let result = unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
     // SAFETY: socket(2) returns a new descriptor.
     let socket = unsafe { new_descriptor(result) }?;
-    // SAFETY: the kernel reads `length` bytes of the address, which is ours and at least so large.
+    // SAFETY: the kernel reads `length` bytes of the address, which belongs to us and has at least this size.
     Errno::result(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
     Ok(socket)
 }

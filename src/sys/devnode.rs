@@ -1,4 +1,4 @@
-//! Device nodes: the identity of a terminal, and the stamps on it.
+//! Device nodes: the identity of a terminal, and its time stamps.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -11,31 +11,32 @@ use nix::libc::{O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_PATH};
 
 use super::clock::{Nanos, nanos};
 
-/// Which device a node is, and in which file system it is.
+/// A device, and the file system of its node.
 ///
-/// Two devpts instances both have a `pts/3` with the same device number: only the file system tells
-/// them apart.
+/// Two instances of devpts both have a `pts/3` with the same device number. Only the file system tells them
+/// apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceId {
     /// `st_dev`.
     pub filesystem: u64,
-    /// `st_rdev`, in the form `/proc/PID/stat` shows as `tty_nr` too.
+    /// `st_rdev`, in the same form as `tty_nr` in `/proc/PID/stat`.
     pub device: u64,
 }
 
-/// What the kernel notes on a terminal's node, in nanoseconds of the wall clock.
+/// The stamps of a terminal's node, in nanoseconds of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    /// Last read, in 8-second buckets (`tty_update_time()` in drivers/tty/tty_io.c), or whatever
-    /// the owner set with utimensat(2).
+    /// The last read, in 8-second buckets (`tty_update_time()` in drivers/tty/tty_io.c), or any time that the
+    /// owner has set with utimensat(2).
     pub atime: Nanos,
-    /// Last write by a program, by the same rule. What is written on the other side, and its echo, leave
-    /// none.
+    /// The last write by a program, with the same rule. Data that the master writes, and its echo, do not
+    /// change it.
     pub mtime: Nanos,
-    /// Last change of the node itself. No read or write moves it; every utimensat(2) and chmod(2) does.
+    /// The last change of the node itself. Reads and writes do not change it. Each utimensat(2) and chmod(2)
+    /// does.
     pub ctime: Nanos,
-    /// The user it belongs to: of a pty, who opened the master, or whom it was given to since. Root changes
-    /// it, and so may the owner, to their own subordinate ids (subuid(5)).
+    /// The owner. For a pty this is first the user who opened the master. Root may change the owner. The owner
+    /// may change it, too, to their own subordinate ids (subuid(5)).
     pub owner: u32,
 }
 
@@ -43,7 +44,7 @@ pub struct Stamps {
 ///
 /// # Errors
 ///
-/// As stat(2); `InvalidInput` when it is no character device, `NotFound` when the node was removed.
+/// The errors of stat(2). `InvalidInput` if it is not a character device, `NotFound` if the node was removed.
 pub fn stat(path: &Path) -> io::Result<(DeviceId, Stamps)> {
     read(&fs::metadata(path)?)
 }
@@ -52,7 +53,7 @@ pub fn stat(path: &Path) -> io::Result<(DeviceId, Stamps)> {
 ///
 /// # Errors
 ///
-/// As fstat(2); `InvalidInput` when it is no character device.
+/// The errors of fstat(2). `InvalidInput` if it is not a character device.
 pub fn of_file(file: &File) -> io::Result<(DeviceId, Stamps)> {
     read(&file.metadata()?)
 }
@@ -61,7 +62,7 @@ fn read(meta: &Metadata) -> io::Result<(DeviceId, Stamps)> {
     if !meta.file_type().is_char_device() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a character device"));
     }
-    // Who has it open or holds it reaches it still.
+    // The node was removed, but an open descriptor still leads to it.
     if meta.nlink() == 0 {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the node was removed"));
     }
@@ -75,63 +76,63 @@ fn read(meta: &Metadata) -> io::Result<(DeviceId, Stamps)> {
     Ok((id, stamps))
 }
 
-/// A hold on a node, which neither opens the device nor keeps it: with it a node is told from a later one of the
-/// same number.
+/// A reference to a node. It does not open the device or keep it alive. It tells a node from a later one with
+/// the same number.
 #[derive(Debug)]
 pub struct Node(File);
 
 impl Node {
-    /// The node of the very device at a path.
+    /// Refers to the node of exactly this device.
     ///
     /// # Errors
     ///
-    /// As open(2); `NotFound` when another device stands there now.
+    /// The errors of open(2). `NotFound` if the path now leads to another device.
     pub fn hold(path: &Path, id: DeviceId) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).custom_flags(O_PATH | O_CLOEXEC).open(path)?;
         if of_file(&file)?.0 != id {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "another device stands there now"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another device is there now"));
         }
         Ok(Self(file))
     }
 
-    /// A path to the node that nobody can put another one in the place of, for this process and its children.
+    /// A path to the node for this process and its children. Nobody can put another node there.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// Whether it has been removed: of a pty, its master was closed.
+    /// Whether the node has been removed. For a pty this means that its master was closed.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.0.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
 }
 
-/// Opens the very device, or nothing: never as controlling terminal, never waiting for a carrier,
-/// a stopped or a full line.
+/// Opens exactly this device. It does not become the controlling terminal, and the call does not wait for a
+/// carrier or for a stopped or full line.
 ///
 /// # Errors
 ///
-/// As open(2); `NotFound` when another device stands there now.
+/// The errors of open(2). `NotFound` if the path now leads to another device.
 pub fn open(path: &Path, id: DeviceId, options: &mut OpenOptions) -> io::Result<File> {
     let file = options.custom_flags(O_NOCTTY | O_NONBLOCK | O_CLOEXEC).open(path)?;
     if of_file(&file)?.0 != id {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "another device stands there now"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "another device is there now"));
     }
     Ok(file)
 }
 
-/// Whether a device number is a pty's: there may be several devices of this number, one in each devpts
-/// instance. Of any other terminal's number there is one.
+/// Whether a device number belongs to a pty. There may be several ptys with the same number, one in each
+/// instance of devpts. Other terminals have unique numbers.
 #[must_use]
 pub fn is_pty(device: u64) -> bool {
     (136..=143).contains(&nix::sys::stat::major(device))
 }
 
-/// The node of a device number below `/dev`, for a terminal known only by `tty_nr`.
+/// The node of a device number below `/dev`, for a terminal that is known only by `tty_nr`.
 ///
-/// ptys by their numbers (majors 136 to 143, Documentation/admin-guide/devices.txt); the others by
-/// what sysfs calls them.
+/// The path of a pty comes from its number (majors 136 to 143, Documentation/admin-guide/devices.txt). The path
+/// of another terminal comes from sysfs.
 #[must_use]
 pub fn path_of(device: u64) -> Option<PathBuf> {
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));

@@ -1,7 +1,7 @@
 //! The C library's heap.
 
-/// Returns freed memory to the kernel. There is one helper for each session, and a helper may sleep for hours between
-/// two looks.
+/// Returns freed memory to the kernel. This is worth it because each session has a helper, and a helper may
+/// sleep for hours between two looks.
 pub fn trim() {
     // Only glibc keeps so much freed memory that this is useful.
     #[cfg(target_env = "gnu")]

@@ -1,5 +1,5 @@
-//! Which device a descriptor of another process is. The file system is not asked: it may belong to that process (FUSE)
-//! or be on a server that does not reply.
+//! Tells which device a descriptor of another process is. This does not ask the file system, because it may
+//! belong to that process (FUSE), or be on a server that does not reply.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::devnode::DeviceId;
 
-/// The character device behind a link such as `/proc/PID/fd/0`. `None` if it is not a character device or does not
-/// exist any more.
+/// The character device behind a link such as `/proc/PID/fd/0`. `None` if the link is something else or no
+/// longer exists.
 #[must_use]
 pub fn device(link: &Path) -> Option<DeviceId> {
     let path = CString::new(link.as_os_str().as_bytes()).ok()?;

@@ -1,5 +1,5 @@
-//! The system log, from the helper: a socket that never blocks, and a queue that survives a restart
-//! of the log daemon.
+//! Writes to the system log from the helper. The socket never blocks, and a queue keeps the records while the
+//! log daemon restarts.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -12,18 +12,19 @@ use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend};
 use super::devlog;
 use crate::record::Severity;
 
-/// Where the log daemon listens, for syslog(3) and for us.
+/// The socket of the log daemon. syslog(3) uses it, too.
 const PATH: &str = "/dev/log";
 const IDENT: &str = "pam_idle_watchdog_helper";
-/// What stands before and behind a text at most: priority, ident, PID, the end of the record.
+/// The most bytes before and after a text: priority, ident, PID and the end of the record.
 const OVERHEAD: usize = 64;
-/// More records than any session makes while a log daemon restarts.
+/// A session writes fewer records than this while a log daemon restarts.
 const QUEUE: usize = 256;
-/// How often a record is offered to a daemon that took earlier ones, at intervals of the caller's.
+/// How often a record is offered again to a daemon that took earlier records. The caller decides how often it
+/// tries.
 const TRIES: u32 = 60;
 
-/// `<priority>ident[pid]: text`, without a time: every log daemon stamps what it receives, and the
-/// crate's own formatter stamps UTC where local time is expected (Geal/rust-syslog#95).
+/// `<priority>ident[pid]: text`, without a time. Every log daemon adds the time itself, and the formatter of
+/// the crate writes UTC where local time is expected (Geal/rust-syslog#95).
 #[derive(Clone)]
 struct Format;
 
@@ -48,8 +49,8 @@ impl From<Severity> for syslog::Severity {
 
 type Socket = Logger<LoggerBackend, Format>;
 
-/// Closes a connection. What the daemon did not take of a record is not tried again on it: the record comes
-/// whole, on another one.
+/// Closes a connection. If the daemon did not take all of a record, the rest is not sent. The whole record goes
+/// over another connection.
 fn give_up(socket: Socket) {
     match socket.backend {
         LoggerBackend::UnixStream(writer) => drop(writer.into_parts()),
@@ -63,19 +64,19 @@ enum Delivery {
     Taken,
     /// There is no daemon, or it is too busy.
     Later,
-    /// Longer than the socket takes, whenever it is offered.
+    /// The record is longer than the socket ever takes.
     Refused,
 }
 
-/// Records on their way to the log daemon.
+/// The queue of records for the log daemon.
 pub struct Log {
     path: PathBuf,
     socket: OnceCell<Socket>,
     waiting: VecDeque<(Severity, String)>,
     lost: usize,
-    /// There is a daemon on this machine: it was reached before, be it that it was too busy to take a record.
+    /// A daemon was reached before, even if it was too busy to take a record.
     reached: bool,
-    /// How many failures more are worth another try.
+    /// How many more failures are worth another try.
     tries: u32,
 }
 
@@ -97,7 +98,7 @@ impl Log {
         }
     }
 
-    /// Takes a record, for [`Log::flush`] to send.
+    /// Adds a record to the queue. [`Log::flush`] sends it.
     pub fn push(&mut self, severity: Severity, text: String) {
         if self.waiting.len() == QUEUE {
             self.waiting.pop_front();
@@ -107,8 +108,8 @@ impl Log {
         self.tries = if self.reached { TRIES } else { 1 };
     }
 
-    /// Sends what waits, as far as the log daemon takes it. `lost` is the text that says that so many
-    /// records were lost, if some were.
+    /// Sends the queue, as far as the log daemon takes it. `lost` makes the text which says that this many
+    /// records were lost.
     pub fn flush(&mut self, lost: impl Fn(usize) -> String) {
         loop {
             let note = (self.lost > 0).then(|| (Severity::Error, lost(self.lost)));
@@ -129,20 +130,20 @@ impl Log {
         }
     }
 
-    /// Whether records wait and are worth another try soon: a daemon that is being restarted comes
-    /// back within a minute or never. What waits longer is offered again with the next record.
+    /// Whether records wait and are worth another try soon. A daemon that restarts comes back within a minute
+    /// or never. After that, the records wait for the next record.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.tries > 0 && (self.lost > 0 || !self.waiting.is_empty())
     }
 
-    /// One attempt on the socket we have, one on a new one: the daemon may have been restarted.
+    /// Tries the present socket, then a new one, because the daemon may have been restarted.
     fn deliver(&mut self, severity: Severity, text: &str) -> Delivery {
         for _ in 0..2 {
             let path = &self.path;
             let connected =
                 self.socket.get_or_try_init(|| Ok(Logger::new(devlog::connect(path)?, Format))).map(drop);
-            // Too busy to take a connection, it is there all the same.
+            // A daemon that is too busy to take a connection exists all the same.
             let is_there = connected.as_ref().map_or_else(|e: &io::Error| is_busy(e), |()| true);
             if is_there && !self.reached {
                 (self.reached, self.tries) = (true, TRIES);
@@ -161,8 +162,8 @@ impl Log {
     }
 }
 
-/// Whether a record goes to the kernel in one piece. A datagram does or is refused; of a stream, the kernel
-/// takes half of a record where it has not the space for the whole.
+/// Whether the socket takes a record in one piece. A datagram is taken whole or refused. A stream may take half
+/// of a record if it has too little space.
 fn fits(backend: &LoggerBackend, text: &str) -> bool {
     match backend {
         LoggerBackend::UnixStream(writer) => text.len() + OVERHEAD <= writer.capacity(),
@@ -181,7 +182,7 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
-    /// A place for a socket, which goes with it.
+    /// The path of a socket. Dropping it removes the socket.
     struct SocketPath(PathBuf);
 
     impl SocketPath {
@@ -210,7 +211,7 @@ mod tests {
         log
     }
 
-    /// What is in the connections that wait, with every record's end as a line's.
+    /// The text that the waiting connections have. Each record ends like a line.
     fn received(listener: &UnixListener) -> String {
         listener.set_nonblocking(true).unwrap();
         let mut all = Vec::new();
@@ -231,7 +232,7 @@ mod tests {
         devlog::tests::shorten_queue(&listener);
         let other = UnixStream::connect(&path.0).unwrap();
         let mut log = log_at(&path, ["one".to_owned(), "two".to_owned()]);
-        // A daemon that takes no connection is one that may take one soon.
+        // A daemon that takes no connection now may take one soon.
         assert!(log.is_behind() && log.tries > 1);
         drop((other, listener.accept().unwrap()));
         log.flush(note);

@@ -1,5 +1,5 @@
-//! What systemd-logind knows about a session. It is read from logind's file for the session, as libsystemd does.
-//! elogind has the same files.
+//! What systemd-logind knows about a session. This comes from logind's file for the session, which libsystemd
+//! reads, too. elogind has the same files.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -14,7 +14,7 @@ const SESSIONS: &str = "/run/systemd/sessions";
 /// pam_systemd, the user chooses both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
-    /// Such as `user`, `greeter` or `manager`.
+    /// For example `user`, `greeter` or `manager`.
     pub class: Option<String>,
     /// The type when the session started, such as `tty`, `x11` or `wayland`. Users can have logind change the type, even
     /// before the PAM stack of their login has finished.
@@ -114,7 +114,7 @@ mod tests {
         let text = "UID=1000\nUSER=alice\nTYPE=x11\nCLASS=user\nLEADER=321\n";
         assert!(leads(text, pid(321)));
         assert!(!leads(text, pid(32)) && !leads("", pid(0)) && !leads("LEADER=x\n", pid(0)));
-        // A session that does not exist, and texts that cannot be a session's name.
+        // A session that does not exist, and texts that cannot be the name of a session.
         assert_eq!(kind_led_by(pid(321), "0::/c1nosuchsession\n"), None);
         assert_eq!(kind_led_by(pid(321), "0::/../../etc/passwd\n"), None);
         assert_eq!(kind_led_by(pid(321), "0::/\n"), None);

@@ -11,7 +11,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-/// One user. Name services are asked only when needed, and only once.
+/// A user, as name services know them. They are asked only when needed, and only once.
 #[derive(Debug)]
 pub struct Person<'a> {
     name: &'a OsStr,
@@ -22,7 +22,7 @@ pub struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    /// The user with this name. Name services are not asked yet.
+    /// Names a user. Name services are not asked yet.
     #[must_use]
     pub fn named<N: AsRef<OsStr> + ?Sized>(name: &'a N) -> Self {
         let name = name.as_ref();
@@ -44,7 +44,7 @@ impl<'a> Person<'a> {
         self.user().map(drop).map_err(|e| user_failed(self.name, e))
     }
 
-    /// The user's name as name services have it. The name of the login may be spelled in another way, if name services
+    /// The user's name as name services have it. The login may use another spelling, because some name services
     /// ignore the case or accept a domain in front of the name.
     #[must_use]
     pub fn canonical(&self) -> Option<&OsStr> {
@@ -58,7 +58,7 @@ impl<'a> Person<'a> {
     ///
     /// # Errors
     ///
-    /// The look-up failed, so it is not known.
+    /// The look-up failed, so the membership is unknown.
     pub fn is_in(&self, group: &str) -> Result<bool, String> {
         let failed = |e: Errno| group_failed(group, e);
         let Some(user) = self.user().map_err(failed)? else { return Ok(false) };
@@ -140,7 +140,8 @@ type Ask<E> = unsafe extern "C" fn(*const c_char, *mut E, *mut c_char, libc::siz
 
 /// The size of the first buffer. Few groups need more, and the part that is not filled takes no memory.
 const ENTRY_FIRST: usize = 256 << 10;
-/// The factor between one buffer and the next. There are few steps, because each may ask the name service again.
+/// The factor between one buffer and the next. There are few steps, because each step may ask the name service
+/// again.
 const ENTRY_STEP: usize = 16;
 /// The size of the last buffer. A group of a million members fits. The limit stops a service that always asks for
 /// more.
@@ -208,9 +209,9 @@ fn groups_of(user: &User) -> Result<Groups, Errno> {
     }
 }
 
-/// Whether this errno, after getgrouplist(3), means that a name service failed. The function itself does not report
-/// such a failure: it returns the groups from the other services. A service that succeeds may set errno, too, so only
-/// those values count that a success never sets.
+/// Whether this errno, after getgrouplist(3), means that a name service failed. The function itself does not
+/// report such a failure: it returns the groups of the other services. A successful service may set errno, too.
+/// So only values that a success never sets count as a failure.
 fn is_failure(errno: Errno) -> bool {
     matches!(
         errno,

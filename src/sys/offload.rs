@@ -1,8 +1,8 @@
-//! System calls that another user may make hang. They are done in a child, so that the helper goes on.
+//! Makes system calls that another user may cause to hang. A child makes them, so that the helper goes on.
 //!
-//! A terminal's owner can keep its locks for as long as they like. A read into memory that is backed by their own file
-//! system (FUSE) keeps `termios_rwsem`. Every ioctl and write then waits, and not even SIGKILL ends that.
-//! `O_NONBLOCK` does not help.
+//! A terminal's owner can keep the locks of the terminal for as long as they like. For example, a read into
+//! memory that is backed by their own file system (FUSE) keeps `termios_rwsem`. Then every ioctl and write
+//! waits, and not even SIGKILL ends the wait. `O_NONBLOCK` does not help.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -22,23 +22,23 @@ use super::clock::{Nanos, SECOND, timeout};
 /// The command name of such a child.
 pub const NAME: &CStr = c"idle_wd_aside";
 
-/// How long to wait for an answer: half a second, although the work takes microseconds. It is waited for in slices. A
-/// virtual machine that is stopped meanwhile loses only one of them.
+/// How long to wait for an answer: half a second, although the work takes microseconds. The wait consists of
+/// slices. If a virtual machine stops meanwhile, only one slice is lost.
 const SLICE: Nanos = SECOND / 20;
 const SLICES: usize = 10;
 
 /// Runs work in children, one at a time.
 #[derive(Debug, Default)]
 pub struct Offload {
-    /// A child that gave no answer in time and is not reaped. Until it is, there is no other child, or there would soon be
-    /// many.
+    /// A child that did not answer in time and is not reaped. No other child starts until it is reaped, because
+    /// otherwise there would soon be many.
     stuck: Option<Pid>,
 }
 
 impl Offload {
-    /// Runs `work` in a child and returns what it wrote, as far as that came in time.
+    /// Runs `work` in a child. Returns what the child wrote in time.
     ///
-    /// The process must have one thread.
+    /// The process must have only one thread.
     pub fn run(&mut self, work: impl FnOnce(&mut File)) -> Vec<u8> {
         let mut answer = Vec::new();
         self.stuck = self.stuck.filter(|child| !reap(*child, WaitPidFlag::WNOHANG));
@@ -46,15 +46,15 @@ impl Offload {
             return answer;
         }
         let Ok((ours, childs)) = pipe2(OFlag::O_CLOEXEC) else { return answer };
-        // SAFETY: this process has no second thread that could hold a lock at the fork; the child
-        // leaves by _exit and so runs none of our destructors.
+        // SAFETY: this process has no second thread that could own a lock at the fork. The child leaves by
+        // _exit and so runs none of our destructors.
         let child = match unsafe { fork() } {
             Ok(ForkResult::Parent { child }) => child,
             Ok(ForkResult::Child) => {
                 // A child that hangs forever must not look like a helper with a session.
                 let _ = set_name(NAME);
                 work(&mut File::from(childs));
-                // SAFETY: _exit takes an integer and does not come back.
+                // SAFETY: _exit takes an integer and does not return.
                 unsafe { libc::_exit(0) }
             }
             Err(_) => return answer,
@@ -91,7 +91,7 @@ fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
     false
 }
 
-/// Reaps a child of ours and returns whether it had ended.
+/// Reaps a child of ours. Returns whether it had ended.
 fn reap(child: Pid, how: WaitPidFlag) -> bool {
     !matches!(waitpid(child, Some(how)), Ok(WaitStatus::StillAlive))
 }

@@ -19,10 +19,10 @@ const fn priority(severity: Severity) -> c_int {
     }
 }
 
-// _pam_types.h
+// These are from _pam_types.h.
 const PAM_SUCCESS: c_int = 0;
 
-// pam_modules.h, pam_ext.h. pam-bindings links the library.
+// These are from pam_modules.h and pam_ext.h. pam-bindings links the library.
 unsafe extern "C" {
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
     fn pam_set_data(
@@ -41,7 +41,7 @@ pub fn log(pamh: &PamHandle, record: &Record) {
         return;
     };
     let priority = priority(record.severity());
-    // SAFETY: the handle is libpam's own, borrowed for the call; the format takes one string.
+    // SAFETY: the handle belongs to libpam and is borrowed for the call. The format takes one string.
     unsafe { pam_syslog(pamh, priority, c"%s".as_ptr(), text.as_ptr()) }
 }
 
@@ -72,13 +72,13 @@ pub enum Ended {
 /// The code of pam_set_data(3).
 pub fn keep(pamh: &mut PamHandle, state: State, ended: fn(State, Ended)) -> Result<(), c_int> {
     let kept = Box::into_raw(Box::new(Kept { state, ended }));
-    // SAFETY: the handle comes from libpam, and the key is a terminated string. libpam owns the value from here
-    // on and passes it to `cleanup` once. The module stays loaded until then (`-z nodelete`).
+    // SAFETY: the handle comes from libpam, and the key is a terminated string. From here on libpam owns the
+    // value and passes it to `cleanup` once. The module stays loaded until then (`-z nodelete`).
     let code = unsafe { pam_set_data(pamh, STATE.as_ptr(), kept.cast(), cleanup) };
     if code == PAM_SUCCESS {
         return Ok(());
     }
-    // SAFETY: libpam refused the value, so it is still ours.
+    // SAFETY: libpam refused the value, so we still own it.
     drop(unsafe { Box::from_raw(kept) });
     Err(code)
 }
@@ -106,7 +106,6 @@ pub fn kept(pamh: &PamHandle) -> Option<State> {
     unsafe { pamh.get_data::<Kept>(STATE.to_str().ok()?) }.ok().map(|kept| kept.state)
 }
 
-/// An open session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Its number among the sessions that this process opened.

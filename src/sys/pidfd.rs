@@ -1,4 +1,4 @@
-//! pidfds (pidfd_open(2), Linux 5.3). Unlike a PID, a pidfd never means another process.
+//! pidfds (pidfd_open(2), Linux 5.3). Unlike a PID, a pidfd always means the same process.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,16 +17,16 @@ pub struct PidFd(OwnedFd);
 impl PidFd {
     /// # Errors
     ///
-    /// `ESRCH` if there is no such process (a zombie is one), `EINVAL` if the PID is a thread's, `EMFILE` or `ENFILE` if no
-    /// descriptor is free.
+    /// `ESRCH` if there is no such process (a zombie still is a process), `EINVAL` if the PID belongs to a
+    /// thread, `EMFILE` or `ENFILE` if no descriptor is free.
     pub fn open(pid: Pid) -> io::Result<Self> {
-        // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+        // SAFETY: pidfd_open takes two integers and does not touch our memory.
         let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
         // SAFETY: pidfd_open(2) returns a new descriptor.
         unsafe { new_descriptor(result) }.map(Self)
     }
 
-    /// A descriptor of that process. `None` if it is gone, also if another process has its PID.
+    /// A descriptor of this process. `None` if the process is gone, even if another process has its PID now.
     #[must_use]
     pub fn of(proc: &Proc, id: ProcId) -> Option<Self> {
         let pidfd = Self::open(id.pid).ok()?;
@@ -37,7 +37,7 @@ impl PidFd {
     ///
     /// # Errors
     ///
-    /// `EMFILE`/`ENFILE` when descriptors ran out.
+    /// `EMFILE` or `ENFILE` if no descriptor is free.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
@@ -46,10 +46,11 @@ impl PidFd {
     ///
     /// # Errors
     ///
-    /// `ESRCH` when the process is gone, `EPERM` when a security module forbids it.
+    /// `ESRCH` if the process is gone, `EPERM` if a security module forbids the signal.
     pub fn send(&self, signal: i32) -> io::Result<()> {
         let fd = self.0.as_raw_fd();
-        // SAFETY: the descriptor is open; a null siginfo is what the call documents for "as kill(2)".
+        // SAFETY: the descriptor is open. According to its documentation, the call accepts a null siginfo and
+        // then works like kill(2).
         let done = unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
         };
@@ -61,9 +62,9 @@ impl PidFd {
     ///
     /// # Errors
     ///
-    /// As [`PidFd::send`]; `EAGAIN` when too many are waiting.
+    /// The errors of [`PidFd::send`]. `EAGAIN` if too many signals are waiting.
     pub fn queue(&self, signal: i32, value: i32) -> io::Result<()> {
-        /// What follows the code of a queued signal, see sigaction(2). `value` is `sival_int`.
+        /// The fields after the code of a queued signal, see sigaction(2). `value` is `sival_int`.
         #[repr(C)]
         struct Queued {
             pid: libc::pid_t,
@@ -86,7 +87,7 @@ impl PidFd {
         Ok(())
     }
 
-    /// Whether the process has ended, reaped or not.
+    /// Whether the process has ended, even if it is not reaped yet.
     #[must_use]
     pub fn has_exited(&self) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
@@ -102,9 +103,9 @@ impl PidFd {
     ///
     /// # Errors
     ///
-    /// `EPERM` without the right to trace the process, `EBADF` when it has no such descriptor.
+    /// `EPERM` without the right to trace the process, `EBADF` if it has no such descriptor.
     pub fn duplicate(&self, target: RawFd) -> io::Result<OwnedFd> {
-        // SAFETY: pidfd_getfd takes three integers and touches no memory of ours.
+        // SAFETY: pidfd_getfd takes three integers and does not touch our memory.
         let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), target, 0) };
         // SAFETY: pidfd_getfd(2) returns a new descriptor.
         unsafe { new_descriptor(result) }

@@ -1,5 +1,5 @@
-//! `/proc/PID`, below a root that tests may choose. A process may lie about its name, vanish between two reads, or be
-//! hidden. Then a function returns `None` or an error, never a guess.
+//! Reads `/proc/PID`, below a root that tests may choose. A process may lie about its name, vanish between two
+//! reads, or be hidden. In doubt a function returns `None` or an error. It never guesses.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ const USER_TICK: Nanos = SECOND / 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Started(pub Nanos);
 
-/// Identifies a process for good. The kernel uses a PID again, but not within the same 10 ms.
+/// Identifies a process forever. The kernel uses a PID again, but not within the same 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProcId {
     pub pid: Pid,
@@ -47,19 +47,17 @@ pub struct Process {
     pub parent: Pid,
     /// Its session (setsid(2)). 0 if that is outside of our PID namespace.
     pub session: Pid,
-    /// Device number of its controlling terminal; 0 is none.
+    /// The device number of its controlling terminal. 0 means none.
     pub tty: u64,
-    /// It is dead (`Z` or `X`) and no thread is left. (A process whose first thread has ended looks like a zombie and goes
-    /// on running.)
+    /// It is dead (`Z` or `X`), and none of its threads runs. (A process whose first thread has ended looks
+    /// like a zombie but goes on.)
     pub dead: bool,
 }
 
-/// What a process has to do with processor time, as `/proc/PID/stat` shows it.
+/// The processor time of a process, as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// The process.
     pub process: Process,
-    /// Its process group.
     pub group: Pid,
     /// The foreground process group of its controlling terminal.
     pub foreground: Option<Pid>,
@@ -82,7 +80,7 @@ impl Default for Proc {
 }
 
 impl Proc {
-    /// The one below `root`.
+    /// A `/proc` file system at another place.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
@@ -93,7 +91,7 @@ impl Proc {
     }
 
     fn text(&self, pid: Pid, file: &str) -> Option<String> {
-        // A command name may be any bytes; what follows it is ASCII.
+        // A command name may have any bytes. All that follows it is ASCII.
         read(&self.path(pid, file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -101,7 +99,7 @@ impl Proc {
         numbers(&self.root).map(Pid::from_raw)
     }
 
-    /// All processes there are, in the order `/proc` lists them, read one by one as they are asked for.
+    /// All processes, in the order of `/proc`. Each is read when the iterator reaches it.
     pub fn processes(&self) -> impl Iterator<Item = Process> + '_ {
         self.pids().filter_map(|pid| self.process(pid))
     }
@@ -115,7 +113,7 @@ impl Proc {
         let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
         let newest = parse_newest(&loadavg).unwrap_or(i32::MAX);
         let mut pids: Vec<i32> = numbers(&self.root).collect();
-        // PIDs above the newest are the oldest.
+        // PIDs above the newest one are the oldest.
         pids.sort_by_key(|pid| (*pid > newest, newest.wrapping_sub(*pid)));
         pids.into_iter().map(Pid::from_raw).collect()
     }
@@ -129,45 +127,46 @@ impl Proc {
         (1..=newest).rev().take(count).map(Pid::from_raw).collect()
     }
 
-    /// One process; `None` when it is gone.
+    /// One process. `None` if it is gone.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<Process> {
         parse_stat(pid, &self.text(pid, "stat")?)
     }
 
-    /// That process, unless it is gone and another one has its PID.
+    /// This process. `None` if it is gone, even if another process has its PID now.
     #[must_use]
     pub fn find(&self, id: ProcId) -> Option<Process> {
         self.process(id.pid).filter(|process| process.id == id)
     }
 
-    /// What all processes have used, zombies included.
+    /// The processor time of all processes, including zombies.
     pub fn usages(&self) -> impl Iterator<Item = Usage> + '_ {
         self.pids().filter_map(|pid| parse_usage(pid, &self.text(pid, "stat")?))
     }
 
-    /// The audit session id, `None` when unset (4294967295) or unknown. Its owner cannot change it.
+    /// The audit session ID. `None` if it is unset (4294967295) or unknown. The process's owner cannot change
+    /// it.
     #[must_use]
     pub fn audit_session(&self, pid: Pid) -> Option<AuditSession> {
         let id: u32 = self.text(pid, "sessionid")?.trim().parse().ok()?;
         (id != u32::MAX).then_some(AuditSession(id))
     }
 
-    /// Real and effective user id, from the `Uid:` line of status. (The owner of the directory does not tell. It is root
-    /// if the process is not dumpable.)
+    /// The real and effective user ID, from the `Uid:` line of status. (The owner of the directory does not
+    /// tell them, because it is root if the process is not dumpable.)
     #[must_use]
     pub fn uids(&self, pid: Pid) -> Option<(u32, u32)> {
         parse_uids(&self.text(pid, "status")?)
     }
 
-    /// Real, effective, saved and file system user id, from the same line.
+    /// The real, effective, saved and file system user ID, from the same line.
     #[must_use]
     pub fn all_uids(&self, pid: Pid) -> Option<[u32; 4]> {
         parse_all_uids(&self.text(pid, "status")?)
     }
 
-    /// Whether the process is in a user namespace below ours. If so, its map of ids (`/proc/PID/uid_map`) is not the same
-    /// as ours.
+    /// Whether the process is in a user namespace below ours. Then its map of IDs (`/proc/PID/uid_map`) differs
+    /// from ours.
     #[must_use]
     pub fn has_other_ids(&self, pid: Pid) -> bool {
         let own = read(&self.root.join("self/uid_map"));
@@ -175,33 +174,33 @@ impl Proc {
         matches!((own, theirs), (Ok(own), Ok(theirs)) if own != theirs)
     }
 
-    /// Whether the process ignores a signal, as `nohup` makes a job ignore SIGHUP.
+    /// Whether the process ignores a signal. For example, `nohup` makes a job ignore SIGHUP.
     #[must_use]
     pub fn ignores(&self, pid: Pid, signal: i32) -> bool {
         let status = self.text(pid, "status").unwrap_or_default();
         parse_ignored(&status).is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
     }
 
-    /// Numbers of the ptys whose masters the process has open, each with the descriptor.
+    /// The numbers of the ptys whose masters the process has open, each with the descriptor.
     ///
     /// # Errors
     ///
-    /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
+    /// `PermissionDenied` if the process may not be traced, `NotFound` if it is gone.
     pub fn pty_masters(&self, pid: Pid) -> io::Result<Vec<(RawFd, u32)>> {
         let index = |path: &Path| Ok(parse_tty_index(&fs::read_to_string(path)?));
         descriptors(&self.path(pid, "fdinfo"), index)?.collect()
     }
 
-    /// The numbers of the process's descriptors, read one by one as they are asked for.
+    /// The numbers of the process's descriptors. Each is read when the iterator reaches it.
     pub fn descriptors(&self, pid: Pid) -> impl Iterator<Item = RawFd> + use<> {
         numbers(&self.path(pid, "fd"))
     }
 
-    /// The descriptors of the process that are sockets, read one by one as they are asked for.
+    /// The descriptors of the process that are sockets. Each is read when the iterator reaches it.
     ///
     /// # Errors
     ///
-    /// `PermissionDenied` where the process may not be traced; `NotFound` when it is gone.
+    /// `PermissionDenied` if the process may not be traced, `NotFound` if it is gone.
     pub fn sockets(&self, pid: Pid) -> io::Result<impl Iterator<Item = io::Result<RawFd>> + use<>> {
         let socket = |path: &Path| {
             let target = fs::read_link(path)?;
@@ -216,8 +215,8 @@ impl Proc {
         fs::read_link(self.path(pid, "exe")).ok()
     }
 
-    /// The path by which the program was started, also if an upgrade has replaced the file since. The file itself is not
-    /// read, because it may be in a file system of the user's, and hang.
+    /// The path by which the program was started, even if an upgrade has replaced the file since. The file
+    /// itself is not read, because it may be in a user's own file system, and hang.
     #[must_use]
     pub fn program_path(&self, pid: Pid) -> Option<PathBuf> {
         let path = self.program(pid)?.into_os_string().into_vec();
@@ -225,8 +224,8 @@ impl Proc {
         Some(OsString::from_vec(path).into())
     }
 
-    /// The command name, also of a zombie. execve(2) sets it, and a process can change its own. So it proves something only
-    /// for a root process.
+    /// The command name, even of a zombie. execve(2) sets it, and a process can change its own name. So it
+    /// proves something only for a process of root.
     #[must_use]
     pub fn command_name(&self, pid: Pid) -> Option<String> {
         let name = self.text(pid, "comm")?;
@@ -247,7 +246,7 @@ impl Proc {
         Some(words.map(|word| OsString::from_vec(word.to_owned())).collect())
     }
 
-    /// Whether its standard input is that device.
+    /// Whether its standard input is this device.
     #[must_use]
     pub fn reads_from(&self, pid: Pid, id: DeviceId) -> bool {
         link::device(&self.path(pid, "fd/0")) == Some(id)
@@ -267,7 +266,7 @@ impl Proc {
     }
 }
 
-/// Reads a file of `/proc`, which has no size to go by, in one piece as far as a page goes.
+/// Reads a file of `/proc`. Such a file has no known size. One page is read in one piece.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(path)?;
     let mut bytes = vec![0; 4096];
@@ -285,7 +284,8 @@ fn numbers(directory: &Path) -> impl Iterator<Item = i32> + use<> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// What `look` returns for each descriptor in such a directory. Those that were closed meanwhile are left out.
+/// Calls `look` for each descriptor in such a directory and returns the results. Descriptors that were closed
+/// meanwhile are left out.
 fn descriptors<T, L>(
     directory: &Path,
     look: L,
@@ -307,33 +307,33 @@ where
     }))
 }
 
-/// What follows a key at the start of a line.
+/// The text after a key at the start of a line.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key))
 }
 
-/// Real and effective user id, from the text of `/proc/PID/status`. (The command name comes before them. The kernel
-/// escapes line feeds in it.)
+/// The real and effective user ID, from the text of `/proc/PID/status`. (The command name comes before them.
+/// The kernel escapes line feeds in it.)
 #[must_use]
 pub fn parse_uids(status: &str) -> Option<(u32, u32)> {
     let mut ids = field(status, "Uid:")?.split_whitespace().map(str::parse);
     Some((ids.next()?.ok()?, ids.next()?.ok()?))
 }
 
-/// Real, effective, saved and file system user id, of the text of `/proc/PID/status`.
+/// The real, effective, saved and file system user ID, from the text of `/proc/PID/status`.
 #[must_use]
 pub fn parse_all_uids(status: &str) -> Option<[u32; 4]> {
     let ids = field(status, "Uid:")?.split_whitespace().map(|id| id.parse().ok());
     ids.collect::<Option<Vec<u32>>>()?.try_into().ok()
 }
 
-/// The signals that are ignored, of the text of `/proc/PID/status`: bit 0 is signal 1.
+/// The ignored signals, from the text of `/proc/PID/status`. Bit 0 is signal 1.
 #[must_use]
 pub fn parse_ignored(status: &str) -> Option<u64> {
     u64::from_str_radix(field(status, "SigIgn:")?.trim(), 16).ok()
 }
 
-/// The pty's number, of the text of a master's `/proc/PID/fdinfo/FD`.
+/// The number of the pty, from the text of a master's `/proc/PID/fdinfo/FD`.
 #[must_use]
 pub fn parse_tty_index(fdinfo: &str) -> Option<u32> {
     field(fdinfo, "tty-index:")?.trim().parse().ok()
@@ -345,12 +345,12 @@ pub fn parse_newest(loadavg: &str) -> Option<i32> {
     loadavg.split_whitespace().last()?.parse().ok()
 }
 
-/// The fields of proc_pid_stat(5), which counts from one; the first here is the state, its field 3.
+/// The fields of proc_pid_stat(5). The first one here is the state, which is field 3 there.
 struct Stat<'a>(Vec<&'a str>);
 
 impl<'a> Stat<'a> {
-    /// The command name is in brackets and may contain brackets, blanks and newlines. The other fields come after the last
-    /// closing bracket.
+    /// The command name is in brackets and may contain brackets, blanks and newlines. The other fields come
+    /// after the last closing bracket.
     fn of(stat: &'a str) -> Option<Self> {
         let (_, fields) = stat.rsplit_once(')')?;
         Some(Self(fields.split_ascii_whitespace().collect()))
@@ -371,7 +371,7 @@ impl<'a> Stat<'a> {
     }
 }
 
-/// A process of the text of `/proc/PID/stat`.
+/// A process, from the text of `/proc/PID/stat`.
 #[must_use]
 pub fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
     process(pid, &Stat::of(stat)?)
@@ -382,14 +382,14 @@ fn process(pid: Pid, stat: &Stat<'_>) -> Option<Process> {
         id: ProcId { pid, started: Started(stat.time(22)?) },
         parent: stat.pid(4)?,
         session: stat.pid(6)?,
-        // The kernel prints new_encode_dev() as an int; rdev of stat(2) has the same bits for
-        // majors below 4096 and minors below 2^20.
+        // The kernel prints new_encode_dev() as an int. rdev of stat(2) has the same bits for majors below 4096
+        // and minors below 2^20.
         tty: u64::from(u32::try_from(stat.number(7)? & 0xffff_ffff).ok()?),
         dead: matches!(*stat.0.first()?, "Z" | "X" | "x") && stat.number(20)? <= 1,
     })
 }
 
-/// What a process has used, of the text of `/proc/PID/stat`.
+/// The processor time of a process, from the text of `/proc/PID/stat`.
 #[must_use]
 pub fn parse_usage(pid: Pid, stat: &str) -> Option<Usage> {
     let stat = Stat::of(stat)?;

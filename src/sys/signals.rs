@@ -10,30 +10,29 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-/// A signal that this process got. If it has a value, the sender claims `sender` and `uid` (sigqueue(3)). Otherwise the
-/// kernel has set them.
+/// A signal that this process got. If it has a value (sigqueue(3)), the sender wrote `sender` and `uid`, so
+/// they may be false. Otherwise the kernel has set them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Its number.
     pub signal: i32,
     /// The process that sent it.
     pub sender: Pid,
-    /// The sender's real user id.
+    /// The sender's real user ID.
     pub uid: u32,
     /// The value that came with it.
     pub value: i32,
 }
 
-/// Blocks all signals that can be blocked, and reads those that come.
+/// Blocks all signals that can be blocked, and reads them.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks all signals and opens the descriptor they are read from.
+    /// Blocks all signals and opens the descriptor from which they are read.
     ///
     /// # Errors
     ///
-    /// When the process or the system has no descriptor left.
+    /// The process or the system has no free descriptor.
     pub fn block() -> Result<Self, Errno> {
         let all = SigSet::all();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None)?;
@@ -71,41 +70,45 @@ pub fn free_descriptors() -> usize {
     usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(used)
 }
 
-/// The lowest limits that are enough, with their names in `/proc/PID/limits`. The module raises these limits. In a
-/// container without `CAP_SYS_RESOURCE` it cannot, so the limits that a person has set stay.
+/// The lowest limits that are enough, with their names in `/proc/PID/limits`. The module raises these limits.
+/// In a container without `CAP_SYS_RESOURCE` it cannot, so the limits of the person remain.
 const NEEDED: [(Resource, &str, u64); 5] = [
-    // With fewer no process could be ended.
+    // With fewer descriptors no process could be ended.
     (Resource::RLIMIT_NOFILE, "Max open files", 64),
-    // In seconds: the helper uses some milliseconds a day, and would be killed when they are used up.
+    // In seconds. The helper uses some milliseconds a day, and the kernel would kill it at the limit.
     (Resource::RLIMIT_CPU, "Max cpu time", 3600),
-    // With none a reload would not reach the helper.
+    // With a limit of 0 a reload would not reach the helper.
     (Resource::RLIMIT_SIGPENDING, "Max pending signals", 64),
     (Resource::RLIMIT_DATA, "Max data size", 256 << 20),
     (Resource::RLIMIT_AS, "Max address space", 256 << 20),
 ];
 
-/// Checks that the limits are enough for as long as a session may last.
+/// Checks that the limits are enough even for a very long session.
 ///
 /// # Errors
 ///
-/// Which limit forbids it.
+/// The limit that is too low.
 pub fn room() -> Result<(), String> {
     for (resource, name, needed) in NEEDED {
         let (soft, _) = getrlimit(resource).map_err(|e| format!("getrlimit: {e}"))?;
         if soft < needed {
-            return Err(format!("{name} is {soft}, the helper needs {needed}, and may not raise the limit"));
+            return Err(format!(
+                "{name} is {soft}, but the helper needs {needed} and may not raise the limit"
+            ));
         }
     }
     Ok(())
 }
 
-/// Protects this process from the out-of-memory killer, and from being scheduled behind the sessions. A container may
-/// not allow that.
+/// Protects this process from the out-of-memory killer, and from lower priority than the sessions. A container
+/// may not allow that.
 pub fn settle() {
-    // If that is not allowed, at least undo what the person has set. Every process may return to where it started.
+    // If this is not allowed, at least undo the person's change. Every process may go back to the value with
+    // which it started.
     if fs::write("/proc/self/oom_score_adj", "-1000").is_err() {
         let _ = fs::write("/proc/self/oom_score_adj", "0");
     }
-    // A niceness counts only within a session (setsid(2)). This one counts between sessions, see autogroup in sched(7).
+    // A niceness counts only within a session (setsid(2)). This one counts between sessions, see autogroup in
+    // sched(7).
     let _ = fs::write("/proc/self/autogroup", "-20");
 }

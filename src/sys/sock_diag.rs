@@ -1,7 +1,7 @@
 //! Asks the kernel about a TCP connection of which we have no descriptor (sock_diag(7)).
 //!
-//! One question about one connection, and one answer. The kernel answers while the question is written, so
-//! nothing waits.
+//! There is one question about one connection, and one answer. The kernel makes the answer during the write of
+//! the question, so nothing waits.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,7 +17,7 @@ use super::syscall::new_descriptor;
 
 /// `SOCK_DIAG_BY_FAMILY` in include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
-/// `INET_DIAG_INFO` in include/uapi/linux/inet_diag.h: the attribute that holds a `tcp_info`.
+/// `INET_DIAG_INFO` in include/uapi/linux/inet_diag.h: the attribute that has a `tcp_info`.
 const INFO: u16 = 2;
 /// `struct nlmsghdr`.
 const NETLINK_HEADER: usize = 16;
@@ -25,11 +25,11 @@ const NETLINK_HEADER: usize = 16;
 const QUESTION: usize = 56;
 /// `struct inet_diag_msg`. The attributes come after it.
 const ANSWER: usize = 72;
-/// Where an answer has the two halves of the cookie, the lower one first.
+/// The place of the cookie in an answer, as two halves. The lower half comes first.
 const COOKIE: usize = NETLINK_HEADER + 44;
 
-/// How long ago data last came in on a connection: as [`socket::silence`]. `None` where there is no such
-/// connection any longer.
+/// How long ago data last came in on a connection, like [`socket::silence`]. `None` if the connection no longer
+/// exists.
 ///
 /// # Errors
 ///
@@ -42,16 +42,16 @@ pub fn silence(connection: &Connection) -> io::Result<Option<Duration>> {
     read_answer(answer.get(..count).unwrap_or_default(), connection.cookie)
 }
 
-/// A socket that does not block.
+/// Opens a socket that does not block.
 fn socket() -> io::Result<OwnedFd> {
     let kind: c_int = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: socket takes three integers and touches no memory of ours.
+    // SAFETY: socket takes three integers and does not touch our memory.
     let result = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
     // SAFETY: socket(2) returns a new descriptor.
     unsafe { new_descriptor(result) }
 }
 
-/// The message that asks about this connection and about no other one.
+/// The message that asks about this one connection.
 fn question(connection: &Connection) -> Vec<u8> {
     const LENGTH: usize = NETLINK_HEADER + QUESTION;
     const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
@@ -63,7 +63,7 @@ fn question(connection: &Connection) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LENGTH);
     bytes.extend((LENGTH as u32).to_ne_bytes());
     bytes.extend([BY_FAMILY, REQUEST].map(u16::to_ne_bytes).as_flattened());
-    // The sequence number is 0, because there is one question only. The port is 0, the kernel's.
+    // The sequence number is 0, because there is only one question. The port is 0, which means the kernel.
     bytes.extend([0; 8]);
     bytes.extend([family, TCP, 1 << (INFO - 1), 0]);
     // The connection may be in any state.
@@ -74,7 +74,7 @@ fn question(connection: &Connection) -> Vec<u8> {
     bytes
 }
 
-/// An address in the space of an IPv6 one.
+/// An address in 16 bytes, which have space for an IPv6 address.
 fn octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => {
@@ -85,8 +85,8 @@ fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// How long the connection with that cookie has been silent, as the kernel's answer says. `None` where the
-/// answer is about no connection, or about another one.
+/// How long the connection with this cookie has been silent, according to the kernel's answer. `None` if the
+/// answer is about no connection or about another one.
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     match i32::from(short(message, 4).ok_or_else(invalid)?) {
         libc::NLMSG_ERROR => {
             match number(message, NETLINK_HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
-                // There is none, or another socket has these addresses now.
+                // There is no such connection, or another socket has these addresses now.
                 error if error == -libc::ENOENT || error == -libc::ESTALE => Ok(None),
                 error @ ..0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
                 0.. => Err(invalid()),
@@ -115,7 +115,7 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     }
 }
 
-/// What the attributes say. A connection that is closed at both ends has no `tcp_info`.
+/// The silence in the attributes. A connection that is closed at both ends has no `tcp_info`.
 fn info(mut attributes: &[u8]) -> Option<Duration> {
     loop {
         let length = usize::from(short(attributes, 0)?);
@@ -223,7 +223,7 @@ mod tests {
         let mut bytes = vec![0; NETLINK_HEADER + ANSWER];
         bytes[COOKIE..COOKIE + 4].copy_from_slice(&(cookie as u32).to_ne_bytes());
         bytes[COOKIE + 4..COOKIE + 8].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
-        // Another attribute, of five bytes and three to fill up.
+        // Another attribute: five bytes of data and three of padding.
         bytes.extend([9, 8].map(u16::to_ne_bytes).as_flattened());
         bytes.extend([7; 8]);
         bytes.extend([4 + info.len() as u16, INFO].map(u16::to_ne_bytes).as_flattened());

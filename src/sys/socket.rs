@@ -1,4 +1,5 @@
-//! Sockets: which TCP connection one is, how long its other side has been silent, and who made a unix socket.
+//! Asks the kernel about sockets: which TCP connection a socket is, how long the other side has been silent,
+//! and which process made a unix socket.
 
 use std::fmt;
 use std::io;
@@ -12,30 +13,31 @@ use libc::{c_int, c_void, socklen_t, ucred};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets that no connection goes through.
+/// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets without a connection.
 const NOT_CONNECTED: [u8; 2] = [7, 10];
 
-/// `SO_COOKIE` in include/uapi/asm-generic/socket.h. The crate libc has it only in its newest versions.
+/// `SO_COOKIE` in include/uapi/asm-generic/socket.h. Only the newest versions of the libc crate have it.
 const SO_COOKIE: c_int = if cfg!(target_arch = "sparc64") { 0x003b } else { 57 };
 
-/// `SO_BINDTOIFINDEX`, likewise.
+/// `SO_BINDTOIFINDEX` in the same file.
 pub(super) const SO_BINDTOIFINDEX: c_int = if cfg!(target_arch = "sparc64") { 0x0041 } else { 62 };
 
 /// One TCP connection, as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// The address at this end. It is an IPv4 address even if an IPv6 socket has it in mapped form.
+    /// The address at this end. If an IPv6 socket has a mapped IPv4 address, this is the IPv4 address.
     pub local: SocketAddr,
     /// The address at the other end.
     pub remote: SocketAddr,
-    /// The number of the interface that the socket is bound to, as with link-local addresses; 0 is none.
+    /// The number of the interface to which the socket is bound, for example because of a link-local address. 0
+    /// means none.
     pub interface: u32,
-    /// The kernel's cookie of the socket. It is never used again.
+    /// The kernel's cookie of the socket. The kernel never uses it again.
     pub cookie: u64,
 }
 
 impl Connection {
-    /// The connection of a socket. `None` if the descriptor is no TCP connection.
+    /// The connection of a socket. `None` if the descriptor is not a TCP connection.
     #[must_use]
     pub fn of(socket: &impl AsRawFd) -> Option<Self> {
         silence(socket)?;
@@ -50,7 +52,7 @@ impl Connection {
     }
 }
 
-/// An address that looks the same when it is printed and read again.
+/// The address in a form that can be printed and read back without a change.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -81,25 +83,24 @@ impl FromStr for Connection {
     }
 }
 
-/// How long ago data last came in, in steps of the kernel's tick and without the time that the
-/// machine was suspended; at the begin, how long ago it was accepted. After 49 days it begins at 0
-/// again. `None` if the descriptor is no TCP connection.
+/// How long ago data last came in, or the connection was accepted. The time is in steps of the kernel's tick,
+/// and does not count while the machine is suspended. After 49 days it starts at 0 again. `None` if the
+/// descriptor is not a TCP connection.
 #[must_use]
 pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
     let info = info(socket)?;
     silence_in(info.tcpi_state, info.tcpi_last_data_recv)
 }
 
-/// The same of a socket that was a TCP connection and may be one no longer: the kernel remembers when data last
-/// came in.
+/// The same time for a socket that may no longer be connected: the kernel remembers when data last came in.
 #[must_use]
 pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Duration> {
     info(socket).map(|info| Duration::from_millis(info.tcpi_last_data_recv.into()))
 }
 
-/// What the kernel says of a TCP socket. `None` if the descriptor is no TCP socket.
+/// What the kernel tells about a TCP socket. `None` if the descriptor is not a TCP socket.
 fn info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
-    // Only these two have the option that is asked for then by that number.
+    // Only sockets of these two families know the next option by this number.
     let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
     let protocol: c_int = option(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()?;
     if !matches!(domain, libc::AF_INET | libc::AF_INET6) || protocol != libc::IPPROTO_TCP {
@@ -108,32 +109,33 @@ fn info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
     option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()
 }
 
-/// The same, from the kernel's answer: the state of the connection and the time in milliseconds.
+/// The silence in the kernel's answer, which has the state of the connection and the time in milliseconds.
 pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
     let connected = !NOT_CONNECTED.contains(&state);
     connected.then(|| Duration::from_millis(last_data_recv.into()))
 }
 
-/// The kernel's cookie of the socket, which is never used again. `None` if the descriptor is not a socket.
+/// The kernel's cookie of the socket. The kernel never uses it again. `None` if the descriptor is not a socket.
 #[must_use]
 pub fn cookie(socket: &impl AsRawFd) -> Option<u64> {
     option(socket, libc::SOL_SOCKET, SO_COOKIE).ok()
 }
 
-/// A stream by which a client elsewhere may be connected.
+/// A stream that may connect a client on another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// The kernel's own number of the socket.
+    /// The kernel's cookie of the socket.
     pub cookie: u64,
-    /// The address at the other end. `None` where that is no address of the Internet's.
+    /// The address at the other end. `None` if that is not an Internet address.
     pub peer: Option<IpAddr>,
-    /// The connection, where the stream is a TCP connection.
+    /// The connection, if the stream is a TCP connection.
     pub connection: Option<Connection>,
 }
 
 impl Stream {
-    /// The stream of a socket, of TCP, another protocol of the Internet's (MPTCP, SCTP), or vsock. `None` if
-    /// the descriptor is no socket, or one that listens, is not connected, or is for processes of this machine.
+    /// The stream of a TCP socket, of another Internet protocol (MPTCP, SCTP) or of vsock. `None` if the
+    /// descriptor is not a socket, or the socket listens, is not connected, or connects only processes of this
+    /// machine.
     #[must_use]
     pub fn of(socket: &impl AsRawFd) -> Option<Self> {
         let domain: c_int = option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
@@ -152,26 +154,26 @@ impl Stream {
     }
 }
 
-/// The address at the other end of a connection; `None` where that is no address of the Internet's.
+/// The address at the other end of a connection. `None` if that is not an Internet address.
 #[must_use]
 pub fn peer(socket: &impl AsRawFd) -> Option<IpAddr> {
     as_stream(socket).peer_addr().ok().map(|address| address.ip().to_canonical())
 }
 
-/// Closes a connection for both sides, also if other processes have it open. Returns whether it did.
+/// Closes a connection for both sides, even if other processes have it open. Returns whether it did.
 #[must_use]
 pub fn close(socket: &impl AsRawFd) -> bool {
     as_stream(socket).shutdown(Shutdown::Both).is_ok()
 }
 
-/// The socket as std's type, so that std can ask it. The owner keeps the descriptor.
+/// The socket as a type of std, so that std can ask it. The descriptor still belongs to its owner.
 fn as_stream(socket: &impl AsRawFd) -> ManuallyDrop<TcpStream> {
-    // SAFETY: std gives the number to system calls and to nothing else. It does not close it, because the
-    // stream is never dropped. If the number is no socket, or another thread closes it, these calls fail.
+    // SAFETY: std passes the number to system calls only. It does not close the descriptor, because the stream
+    // is never dropped. If the number is not a socket, or another thread closes it, these calls fail.
     ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket.as_raw_fd()) })
 }
 
-/// What the kernel may fill with any bytes.
+/// A type for which any bytes from the kernel are a valid value.
 trait Plain {}
 impl Plain for c_int {}
 impl Plain for u64 {}
@@ -182,24 +184,24 @@ fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Res
     let mut value: T = unsafe { zeroed() };
     let mut size = socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     let place = (&raw mut value).cast::<c_void>();
-    // SAFETY: the kernel writes at most `size` bytes to the place, which is ours and so large, and
-    // whatever bytes these are, they are a value of a plain type.
+    // SAFETY: the kernel writes at most `size` bytes to the place. The place belongs to us and has that size.
+    // Any bytes are a valid value of a plain type.
     Errno::result(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut size) })?;
     Ok(value)
 }
 
-/// Process and effective user who made the other end of a unix socket that is connected; of a pair, both.
-/// `None` if it is no such socket.
+/// The process (and its effective user) that made the other end of a connected unix socket. For a socket pair
+/// it made both ends. `None` if the descriptor is not such a socket.
 #[must_use]
 pub fn maker(socket: &impl AsRawFd) -> Option<(Pid, u32)> {
     let mut made = ucred { pid: 0, uid: 0, gid: 0 };
     let whole = socklen_t::try_from(size_of::<ucred>()).ok()?;
     let mut size = whole;
     let (fd, place) = (socket.as_raw_fd(), (&raw mut made).cast::<c_void>());
-    // SAFETY: the kernel writes at most `size` bytes to the place, which is ours and so large, and any
-    // bytes are a ucred.
+    // SAFETY: the kernel writes at most `size` bytes to the place. The place belongs to us and has that size.
+    // Any bytes are a valid ucred.
     let done = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut size) };
-    // A socket without a peer has nobody: process 0.
+    // For a socket without a peer the kernel returns process 0.
     (done == 0 && size == whole && made.pid != 0).then_some((Pid::from_raw(made.pid), made.uid))
 }
 
@@ -217,7 +219,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        // Long enough to be told from none, by whatever tick.
+        // The pause is longer than any tick, so the silence is not zero.
         let pause = || nix::poll::poll(&mut [], 60u16).unwrap();
         pause();
         server.write_all(b"x").unwrap();

@@ -9,8 +9,8 @@ use std::fs;
 pub struct Subuids(Vec<(u32, u32)>);
 
 impl Subuids {
-    /// Reads the file. Empty if it does not exist or cannot be read. Name services are not asked, although they may
-    /// have subordinate uids, too.
+    /// Reads the file. The result is empty if the file does not exist or cannot be read. Name services may have
+    /// more subordinate uids, but are not asked.
     #[must_use]
     pub fn of(user: &OsStr, uid: u32) -> Self {
         Self::parse(&fs::read("/etc/subuid").unwrap_or_default(), &user.to_string_lossy(), uid)
@@ -22,14 +22,14 @@ impl Subuids {
         let entry = |line: &str| {
             let (owner, ids) = line.split_once(':')?;
             let (first, count) = ids.split_once(':')?;
-            // If name services ignore the case, the name of the login may be spelled in another way.
+            // The login may use another spelling, because some name services ignore the case.
             let whose = owner.eq_ignore_ascii_case(user) || owner == uid;
             whose.then(|| Some((first.parse().ok()?, count.trim_end().parse().ok()?)))?
         };
         Self(String::from_utf8_lossy(text).lines().filter_map(entry).collect())
     }
 
-    /// Whether this uid is one of them.
+    /// Whether the user may use this uid.
     #[must_use]
     pub fn contain(&self, id: u32) -> bool {
         self.0.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|above| above < *count))

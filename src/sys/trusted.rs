@@ -1,4 +1,4 @@
-//! Reads configuration files, and refuses those that somebody other than their owner could have written.
+//! Reads configuration files, and refuses files that users other than their owner could have written.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, Metadata, OpenOptions};
@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The largest file that is read. Nobody writes a larger policy by hand.
+/// The size of the largest file that is read. Nobody writes a larger policy by hand.
 const SIZE_MAX: u64 = 1 << 20;
 
 /// The mode bits that let the group or others write.
@@ -14,10 +14,9 @@ const WRITABLE: u32 = 0o022;
 
 /// Reads a file that `owner` owns (root, except in tests). The path must be absolute. The file must be a regular
 /// file and not a symbolic link. Nobody else may be able to write it. It must be UTF-8 and at most 1 MiB.
-///
 /// # Errors
 ///
-/// Which of these is not true. `NotFound` if there is no such file.
+/// The condition that is not met. `NotFound` if there is no such file.
 pub fn read(path: &Path, owner: u32) -> io::Result<String> {
     if !path.is_absolute() {
         return Err(refused("is not an absolute path"));
@@ -37,10 +36,9 @@ pub fn read(path: &Path, owner: u32) -> io::Result<String> {
 }
 
 /// Reads a file without checking who wrote it. It must be UTF-8 and at most 1 MiB, too.
-///
 /// # Errors
 ///
-/// It is too large or not UTF-8, or reading fails.
+/// The file is too large, is not UTF-8 or cannot be read.
 pub fn text(file: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
@@ -54,7 +52,7 @@ pub fn text(file: impl Read) -> io::Result<String> {
 ///
 /// # Errors
 ///
-/// What is wrong. `NotFound` if there is no such directory.
+/// The condition that is not met. `NotFound` if there is no such directory.
 pub fn check_directory(path: &Path, owner: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {

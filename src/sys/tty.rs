@@ -1,4 +1,4 @@
-//! The terminal driver: what nobody has read yet, and which terminal belongs to a pty master.
+//! Asks the terminal driver: which input nobody has read yet, and which terminal belongs to a pty master.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,23 +17,23 @@ use nix::unistd::Pid;
 use super::devnode::{self, DeviceId};
 use super::syscall::new_descriptor;
 
-/// Bytes in a terminal's input queue that nobody has read.
+/// The bytes in a terminal's input queue that nobody has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// How many (`FIONREAD`); in canonical mode, of complete lines.
+    /// How many (`FIONREAD`). In canonical mode only complete lines count.
     pub count: u32,
-    /// The local modes that decide what is counted: counts of different modes say nothing about keys.
+    /// The local modes that decide what is counted. Counts of different modes cannot be compared.
     pub mode: u32,
 }
 
 impl Unread {
-    /// As bytes, to be passed from one process to another.
+    /// The bytes that pass the value from one process to another.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 8] {
         (u64::from(self.count) << 32 | u64::from(self.mode)).to_ne_bytes()
     }
 
-    /// What [`Unread::to_bytes`] made.
+    /// Reads what [`Unread::to_bytes`] wrote.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         let both = u64::from_ne_bytes(bytes);
@@ -42,13 +42,13 @@ impl Unread {
     }
 }
 
-/// What waits in the terminal's input queue. May hang for as long as the terminal's owner wants: to
-/// be run aside.
+/// The unread input of a terminal. The terminal's owner may make this call hang for as long as they like, so
+/// run it in [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///
-/// When the node is gone or another device, the line discipline does not tell, or the queue or its mode
-/// changes just now.
+/// The node is gone or is another device, the line discipline does not tell, or the queue or its mode changes
+/// at this moment.
 pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
     /// A program may switch the mode between our reads, and back, but not so often.
     const COUNTS: usize = 16;
@@ -56,13 +56,13 @@ pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
     let found = count(&tty)?;
     for _ in 1..COUNTS {
         if count(&tty)? != found {
-            return Err(io::Error::other("the queue changes just now"));
+            return Err(io::Error::other("the queue is changing"));
         }
     }
     Ok(found)
 }
 
-/// One count, and the mode before it.
+/// Reads the mode, then the count.
 fn count(tty: &File) -> io::Result<Unread> {
     let counted = LocalFlags::ICANON | LocalFlags::EXTPROC;
     let mode = tcgetattr(tty)?.local_flags & counted;
@@ -72,11 +72,12 @@ fn count(tty: &File) -> io::Result<Unread> {
     Ok(Unread { count: u32::try_from(count).map_err(io::Error::other)?, mode: mode.bits() })
 }
 
-/// Writes a text, if the terminal takes it at once. May hang as [`unread`] may: to be run in [`Offload`](super::offload::Offload).
+/// Writes a text, if the terminal takes it at once. It may hang like [`unread`], so run it in
+/// [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///
-/// `WouldBlock` when the terminal is stopped (^S) or full; others when it is gone or another device.
+/// `WouldBlock` if the terminal is stopped (^S) or full. Others if the terminal is gone or is another device.
 pub fn write(path: &Path, id: DeviceId, text: &str) -> io::Result<()> {
     let mut tty = devnode::open(path, id, OpenOptions::new().write(true))?;
     match tty.write(text.as_bytes())? {
@@ -85,7 +86,7 @@ pub fn write(path: &Path, id: DeviceId, text: &str) -> io::Result<()> {
     }
 }
 
-/// Whether a device number is a terminal's, by the drivers there are (proc_tty(5)): asking the device
+/// Whether a device number belongs to a terminal. The list of drivers tells (proc_tty(5)), because the device
 /// itself could hang.
 #[must_use]
 pub fn is_terminal(device: u64) -> bool {
@@ -95,7 +96,7 @@ pub fn is_terminal(device: u64) -> bool {
     drivers.lines().any(|line| line.split_whitespace().nth(2) == Some(&*major))
 }
 
-/// Whether a device number is a virtual console's: `/dev/tty1` to `/dev/tty63`
+/// Whether a device number belongs to a virtual console: `/dev/tty1` to `/dev/tty63`
 /// (Documentation/admin-guide/devices.txt).
 #[must_use]
 pub fn is_virtual_console(device: u64) -> bool {
@@ -104,14 +105,14 @@ pub fn is_virtual_console(device: u64) -> bool {
     major == TTY && (1..=63).contains(&minor)
 }
 
-/// Whether a virtual console is in graphics mode, as a display server sets it (`KDGETMODE`,
-/// ioctl_console(2)). May hang as [`unread`] may: to be run in [`Offload`](super::offload::Offload).
+/// Whether a virtual console is in graphics mode, which a display server sets (`KDGETMODE`, ioctl_console(2)).
+/// It may hang like [`unread`], so run it in [`Offload`](super::offload::Offload).
 ///
 /// # Errors
 ///
-/// `ENOTTY` when it is no virtual console; others when it is gone or another device.
+/// `ENOTTY` if it is not a virtual console. Others if it is gone or is another device.
 pub fn is_graphical(path: &Path, id: DeviceId) -> io::Result<bool> {
-    /// In include/uapi/linux/kd.h; the C library has none of them.
+    /// It is in include/uapi/linux/kd.h. The libc crate does not have it.
     const KDGETMODE: libc::Ioctl = 0x4b3b;
     const KD_GRAPHICS: libc::c_int = 1;
     let console = devnode::open(path, id, OpenOptions::new().read(true))?;
@@ -121,14 +122,14 @@ pub fn is_graphical(path: &Path, id: DeviceId) -> io::Result<bool> {
     Ok(mode == KD_GRAPHICS)
 }
 
-/// The terminal on the other side of a pty master, whatever path it has (`TIOCGPTPEER`, Linux 4.13).
+/// The terminal on the other side of a pty master, with any path (`TIOCGPTPEER`, Linux 4.13).
 ///
 /// # Errors
 ///
-/// As ioctl(2); `ENOTTY` when the descriptor is no pty master.
+/// The errors of ioctl(2). `ENOTTY` if the descriptor is not a pty master.
 pub fn peer(master: &impl AsRawFd) -> io::Result<File> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    // SAFETY: TIOCGPTPEER takes open(2) flags by value and touches no memory of ours.
+    // SAFETY: TIOCGPTPEER takes open(2) flags by value and does not touch our memory.
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
     // SAFETY: TIOCGPTPEER returns a new descriptor.
     unsafe { new_descriptor(result) }.map(File::from)
@@ -138,7 +139,7 @@ pub fn peer(master: &impl AsRawFd) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// As ioctl(2); `ENOTTY` when the descriptor is no pty master.
+/// The errors of ioctl(2). `ENOTTY` if the descriptor is not a pty master.
 pub fn number(master: &impl AsRawFd) -> io::Result<u32> {
     let mut number: libc::c_uint = 0;
     // SAFETY: TIOCGPTN stores one unsigned int, and the pointer is to one that outlives the call.
@@ -146,15 +147,15 @@ pub fn number(master: &impl AsRawFd) -> io::Result<u32> {
     Ok(number)
 }
 
-/// The session (setsid(2)) that has the terminal of a pty master as its controlling terminal (`TIOCGSID`);
-/// `None` when there is none. A session outside this process's pid namespace is 0.
+/// The session (setsid(2)) whose controlling terminal is the terminal of a pty master (`TIOCGSID`). `None` if
+/// there is none. A session outside this process's PID namespace is 0.
 ///
-/// The ioctl takes no lock that the terminal's owner could hold. To close the master may take as long as they
-/// like, because the last close hangs the terminal up.
+/// The ioctl takes no lock that the terminal's owner could keep. But closing the master may take as long as
+/// they like, because the last close hangs up the terminal.
 ///
 /// # Errors
 ///
-/// As ioctl(2).
+/// The errors of ioctl(2).
 pub fn session(master: &impl AsRawFd) -> io::Result<Option<Pid>> {
     let mut session: libc::pid_t = 0;
     // SAFETY: TIOCGSID stores one pid_t, and the pointer is to one that outlives the call.
@@ -167,13 +168,14 @@ pub fn session(master: &impl AsRawFd) -> io::Result<Option<Pid>> {
     }
 }
 
-/// Whether the kernel notes a read through `/dev/tty` on the terminal's own node (since Linux 6.5,
-/// and where that was backported). Tried out on a pty of our own, which for the moment becomes this
-/// process's controlling terminal; it must be a session leader without one, and block SIGHUP.
+/// Whether the kernel notes a read through `/dev/tty` on the terminal's own node. It does since Linux 6.5, and
+/// in older kernels with a backport. This function tries it with a new pty, which becomes this process's
+/// controlling terminal for a moment. The process must be a session leader without a controlling terminal, and
+/// must block SIGHUP.
 ///
 /// # Errors
 ///
-/// When any of the steps fails; nothing is known then.
+/// A step failed, so the answer is unknown.
 pub fn notes_reads_through_dev_tty() -> io::Result<bool> {
     let mut master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&master)?;
@@ -181,7 +183,7 @@ pub fn notes_reads_through_dev_tty() -> io::Result<bool> {
     let slave = peer(&master)?;
     let long_ago = TimeSpec::new(0, 0);
     futimens(&slave, &long_ago, &long_ago)?;
-    // SAFETY: TIOCSCTTY takes an int by value and touches no memory of ours.
+    // SAFETY: TIOCSCTTY takes an int by value and does not touch our memory.
     Errno::result(unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0) })?;
     let mut read = || -> io::Result<()> {
         let mut tty = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/tty")?;

@@ -1,4 +1,4 @@
-//! A crowd in the session itself and in another one: who hides behind it.
+//! A crowd in the session itself and in another one, and processes that hide behind it.
 
 use std::fs;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crate::support::client::Client;
 use crate::support::process::wait_some;
 use crate::support::{SOON, secs, until};
 
-/// `hop SETSID DELAY SECONDS`: several chains, in which each process starts the next one and exits. A process lives
-/// for as long as a survey takes, and no shorter: init may be slow to reap them, and PIDs are few.
+/// `hop SETSID DELAY SECONDS`: several chains, in which each process starts the next one and exits. A process
+/// lives as long as a survey takes. It must not live shorter, because init may reap slowly and PIDs are few.
 const HOP: &str = r#"
 #include <signal.h>
 #include <stdlib.h>
@@ -46,8 +46,8 @@ int main(int argc, char **argv)
 }
 "#;
 
-/// `spring DELAY SECONDS`: starts a process four times a second, and so has started some more by the time
-/// that somebody who looks at the newest first comes to it.
+/// `spring DELAY SECONDS`: starts a process four times a second. A survey that looks at the newest first comes
+/// to it late, and it has started more processes by then.
 const SPRING: &str = r#"#!/usr/bin/perl
 use POSIX ();
 my ($delay, $seconds) = @ARGV;
@@ -62,8 +62,8 @@ while (time < $end) {
 }
 "#;
 
-/// `crowd COUNT SECONDS [NUMBER]`: so many processes that do nothing, and do not want to leave. With a
-/// number, each has many descriptors and sits on a terminal of that number in another devpts.
+/// `crowd COUNT SECONDS [NUMBER]`: starts so many processes that do nothing and ignore requests to leave. With
+/// a number, each has many descriptors and is on a terminal with that number in another devpts.
 const CROWD: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -115,22 +115,22 @@ int main(int argc, char **argv)
 }
 "#;
 
-/// How many stand around in a session.
+/// How many processes of the crowd are in the session.
 const COUNT: u32 = 1000;
-/// How many in another session, which is in use.
+/// How many are in another session, which is in use.
 const OTHERS: u32 = 2500;
-/// Their end takes the kernel some time.
+/// The kernel needs some time to end them.
 const CROWDED: Duration = secs(10);
 
-/// What tty(1) has said.
+/// The terminal number from tty(1).
 fn number_of_terminal(client: &Client) -> String {
     let screen = client.screen();
     let (_, rest) = screen.split_once("/dev/pts/").expect("a terminal");
     rest.chars().take_while(char::is_ascii_digit).collect()
 }
 
-/// Alice has another session, in use, and a crowd in both. In the first, which is idle, something older
-/// than the crowd starts processes, and something newer hops.
+/// Alice has another session, which is in use, and a crowd in both. In the first session, which is idle, a
+/// process that is older than the crowd starts processes, and a newer one hops.
 #[test]
 fn a_crowd_hides_nobody() {
     let town = Town::awake();
@@ -153,7 +153,7 @@ fn a_crowd_hides_nobody() {
     println!("{}", ended.text);
     assert_eq!(ended.field("ses"), Some(&*audit), "{}", ended.text);
     assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
-    // Whoever is there now would be there later, too.
+    // A process that is there now would still be there later.
     let left = town.sshd.processes_of("alice").into_iter().filter(|process| {
         let id = fs::read_to_string(format!("/proc/{}/sessionid", process.pid));
         id.is_ok_and(|id| id == audit) && process.state != 'Z'

@@ -1,4 +1,4 @@
-//! A crowd of another user's processes on the terminal's number.
+//! A crowd of another user's processes on a terminal with the same number.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -11,8 +11,8 @@ use crate::support::process::wait_some;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, secs};
 
-/// `crowd PTMX FOLDER NUMBER PROCESSES FILES`: processes with that many descriptors each, on the terminal of a number
-/// in a devpts instance of its own.
+/// `crowd PTMX DIRECTORY NUMBER PROCESSES FILES`: starts processes with that many descriptors each. They are on
+/// the terminal with this number in another instance of devpts.
 const CROWD: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
 
 const PROCESSES: usize = 150;
 
-/// Tells who lists a directory.
+/// Tells how often directories were listed.
 struct Watch(File);
 
 impl Watch {
@@ -72,10 +72,10 @@ impl Watch {
         Self(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// How many directories were opened, at the least.
+    /// How many directories were opened, at least.
     fn count(&mut self) -> usize {
         let mut events = [0; 4096];
-        // Without a name an event has the length of its structure.
+        // Without a name, an event has the length of its structure.
         self.0.read(&mut events).unwrap_or(0) / size_of::<libc::inotify_event>()
     }
 }
@@ -88,7 +88,7 @@ fn a_crowd_on_our_terminals_number_delays_nothing_and_is_not_read() {
     let terminal = wait_some(shell, SOON).expect("alice's shell").tty;
     let carol = sshd.login("carol");
     let crowd = sshd.program("crowd", CROWD);
-    // pts numbers are the minor numbers: below 256 the low byte of tty_nr.
+    // The numbers of ptys are the minor numbers. Below 256 they are the low byte of tty_nr.
     carol.type_line(&format!(
         "{} /dev/pts2/ptmx /dev/pts2 {} {PROCESSES} 200",
         crowd.display(),
@@ -103,7 +103,7 @@ fn a_crowd_on_our_terminals_number_delays_nothing_and_is_not_read() {
     };
     let crowd = wait_some(crowd, SOON).expect("a crowd on alice's number");
     let mut watch = Watch::descriptors_of(&crowd);
-    // The watch itself works.
+    // This shows that the watch works.
     assert!(File::open(format!("/proc/{}/fd", crowd[0])).is_ok());
     assert_eq!(watch.count(), 1);
 

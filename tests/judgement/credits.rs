@@ -1,4 +1,4 @@
-//! Doubtful stamps: honest people who run `mesg n`, and forgers.
+//! Doubtful stamps, of honest people who run `mesg n` and of forgers.
 
 use pam_idle_watchdog::helper::judgement::activity::Activity;
 use pam_idle_watchdog::helper::judgement::credits::{CREDITS, Doubt, PROOF_WINDOW};
@@ -25,7 +25,7 @@ proptest! {
     }
 
     #[test]
-    fn a_forger_who_touches_seldom_gains_no_more(
+    fn a_forger_who_rarely_touches_gains_no_more(
         (limit, warn, lag) in (10i64..30, 0i64..100, 0i64..10),
         touches in proptest::collection::vec((0i64..30_000, Just(0)), 0..12),
     ) {
@@ -39,13 +39,13 @@ proptest! {
     fn forgery_and_steps_together_gain_no_more(
         (limit, warn, lag) in settings(), forged in 0i64..4000, step in -3000i64..3000, early in 0i64..9,
     ) {
-        // A stamp in the future must not become honest, nor a blind span, by a step.
+        // A step must not make a stamp in the future honest, nor give it a blind span.
         let events = [
             (early * SECOND, Event::Touch(forged * SECOND)),
             (early * SECOND, Event::Step(step * SECOND)),
         ];
         let end = play(limit, warn, lag, &events);
-        // One credit, one passage of a stamp that was no forgery.
+        // The end may be late by one credit, and by one blind span of a stamp that was not a forgery.
         prop_assert!(end.at <= 18 * SECOND + 3000 * SECOND + 2 * (limit + 18 * SECOND));
     }
 
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn who_types_and_runs_mesg_is_not_ended_early(
+    fn a_person_who_types_and_runs_mesg_is_not_ended_early(
         (limit, warn, lag) in settings(), pace in 1i64..9, typed in 1i64..3000, connection: bool,
         mesg in proptest::collection::vec(20_000i64..200_000, 0..60),
     ) {
@@ -84,10 +84,10 @@ proptest! {
     }
 
     #[test]
-    fn without_a_credit_who_types_is_not_ended(
+    fn a_person_who_types_is_not_ended_when_no_credit_is_left(
         (limit, warn, lag) in settings(), pace in 1i64..9, connection: bool, phase in 0i64..8000,
     ) {
-        // All credits are used up, and then the one look that is due sees `mesg n` run right before it.
+        // All credits are used up. Then `mesg n` runs right before the only look that is due.
         let mut events = vec![(phase * MS, Event::Key)];
         let touch = [(limit - SECOND, Event::Touch(-1000 * SECOND)), (0, Event::Keepalive)];
         events.extend((0..CREDITS).flat_map(|_| touch.clone()));
@@ -117,11 +117,11 @@ proptest! {
     }
 
     #[test]
-    fn who_works_in_bursts_and_begins_each_with_mesg_is_not_ended_early(
+    fn working_in_bursts_that_start_with_mesg_is_not_ended_early(
         limit in 300i64..1200, part in 0i64..100, lag in 0i64..10, connection: bool, pace in 1i64..6,
         bursts in proptest::collection::vec((50i64..100, 30i64..99), 1..12),
     ) {
-        // So long is typed, and so long is read, in hundredths of the limit.
+        // These are the times of typing and of reading, in hundredths of the limit.
         let mut events = Vec::new();
         for (typed, read) in bursts {
             events.extend([(0, Event::Key), (5 * MS, Event::Chmod)]);
@@ -143,7 +143,7 @@ proptest! {
         let mut events = vec![(key * MS, Event::Key)];
         events.extend(touches.iter().map(|(gap, ahead)| (gap * MS, Event::Touch(ahead * MS))));
         let end = play_seen(true, limit, warn, lag, &events);
-        // A key that comes to light only after the warning is warned of anew, once.
+        // If a key is noticed only after the warning, the warning comes once more.
         let late = warn.max(9 * SECOND);
         prop_assert!(end.at - end.last_key < limit + late, "{} of {}", end.at / SECOND, limit / SECOND);
     }
@@ -153,7 +153,7 @@ proptest! {
         (limit, warn, lag) in settings(), often in 1i64..30, late in 0i64..8000,
         touches in proptest::collection::vec(0i64..30_000, 0..400),
     ) {
-        // Each touch comes right behind a keepalive, as the forger sees them come.
+        // Each touch comes right after a keepalive, because the forger sees the keepalives.
         let mut events = Vec::new();
         for gap in &touches {
             events.extend([(often * SECOND + gap * MS, Event::Keepalive), (late * MS, Event::Touch(0))]);
@@ -164,15 +164,15 @@ proptest! {
     }
 }
 
-/// The latest end of a session whose stamps are forged from its begin on. A warning that is shorter than
-/// [`PROOF_WINDOW`] leaves the end to wait for the rest of it.
+/// The latest end of a session whose stamps are forged from its start on. If the warning is shorter than
+/// [`PROOF_WINDOW`], the end waits for the rest of it.
 fn forged_at_most(limit: Nanos, warn: Nanos) -> Nanos {
     let waits = (PROOF_WINDOW - warn).max(0);
     (Nanos::from(CREDITS) + 1) * (limit + 9 * SECOND) + waits
 }
 
-/// Somebody presses a key every `pace` seconds, for so many seconds, and something of theirs runs
-/// `mesg n`, each time so many milliseconds after the last.
+/// For `typed` seconds a person presses a key every `pace` seconds, and a program of theirs runs `mesg n`.
+/// `mesg` has the milliseconds between its runs.
 fn typing(pace: i64, typed: i64, mesg: &[i64]) -> Vec<(Nanos, Event)> {
     let mut at: Vec<(Nanos, Event)> = (1..=typed / pace).map(|n| (n * pace * SECOND, Event::Key)).collect();
     let mut when = 0;
@@ -210,8 +210,8 @@ fn a_stamp_in_the_future_is_not_even_credited() {
 }
 
 #[test]
-fn forging_all_the_time_and_typing_in_a_quiet_window_saves() {
-    // Credits long spent, touches stop, then a key well inside the warning window.
+fn a_key_after_the_forging_stops_keeps_the_session() {
+    // The credits are spent and the touches stop. Then a key comes well inside the warning time.
     let mut events: Vec<_> = (0..500).map(|_| (SECOND, Event::Touch(0))).collect();
     let spent = play(100 * SECOND, 30 * SECOND, 0, &events).at;
     let before = events.iter().take_while(|_| true).count() as Nanos * SECOND;
@@ -224,7 +224,7 @@ fn forging_all_the_time_and_typing_in_a_quiet_window_saves() {
 }
 
 #[test]
-fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
+fn a_touch_right_after_a_look_does_not_look_like_a_read() {
     // In the same tick of the kernel's clock the change time shows no difference.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
@@ -234,7 +234,7 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
         model.boot += 50 * SECOND;
         model.happen(&Event::Touch(0));
         let _ = look_once(&mut activity, &model, None);
-        // Same ctime, another atime.
+        // The change time is the same, and the read time is another one.
         model.stamps.atime -= SECOND * (n + 1);
         model.boot += 50 * SECOND;
         let doubts = look_once(&mut activity, &model, None);
@@ -243,7 +243,7 @@ fn a_touch_right_behind_a_look_does_not_pass_for_a_read() {
 }
 
 #[test]
-fn who_has_more_ids_than_one_gains_no_more_by_giving_the_terminal_away() {
+fn a_user_with_several_ids_gains_no_more_by_giving_the_terminal_away() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     model.stamps.owner = 1000;
@@ -258,16 +258,16 @@ fn who_has_more_ids_than_one_gains_no_more_by_giving_the_terminal_away() {
 }
 
 #[test]
-fn what_the_client_cannot_have_typed_is_forged_and_costs_no_credit() {
-    // One touch, then real work for an hour: the credits are all there.
+fn a_stamp_that_the_client_cannot_have_typed_is_forged_and_costs_no_credit() {
+    // There is one touch, then real work for an hour. All credits remain.
     let touch = [(20 * SECOND, Event::Touch(0))];
     let end = play_seen(true, 40 * SECOND, 0, 0, &touch);
     assert_eq!(end.doubts, [Doubt::Refuted]);
     assert!(end.at < 49 * SECOND, "{} s", end.at / SECOND);
-    // The same with a client that sends keepalives: it may have been a key.
+    // This client sends keepalives, so the touch may have been a key.
     let end = play_seen(true, 40 * SECOND, 0, 0, &[touch[0].clone(), (0, Event::Keepalive)]);
     assert_eq!(end.doubts, [Doubt::Credited { left: CREDITS - 1 }]);
-    // And is one no later than the client was heard.
+    // The time of this key is no later than the client's last data.
     assert!(end.at < 61 * SECOND, "{} s", end.at / SECOND);
 }
 
@@ -303,6 +303,6 @@ fn a_typist_is_rarely_ended_early_while_mesg_runs_every_second() {
         let end = play_seen(true, limit, 5 * SECOND, 0, &typing(1, 600, &mesg));
         early += usize::from(end.at - end.last_key < limit);
     }
-    // It happens if mesg and the key fall into the same tenth of a second, twice.
+    // This happens if mesg and the key fall into the same tenth of a second, twice.
     assert!(early <= 12, "{early} of 100");
 }

@@ -1,11 +1,11 @@
-//! Ring 1: judgement and schedule together, against a model of the kernel's terminal, in no time.
+//! Ring 1: judgement and schedule together, against a model of the kernel's terminal. No time passes.
 //!
-//! The model stamps as `tty_update_time()` does (8-second buckets, a clock up to a tick behind), its
-//! wall clock is stepped, its owner forges. What must hold is the promise: never early, late by less
-//! than 9 s, and forgery postpones the end by the credits at most.
+//! The model sets stamps as `tty_update_time()` does (8-second buckets, a clock up to a tick behind). Its wall
+//! clock is stepped, and its owner forges stamps. The tests check the promise: a session never ends early, it
+//! ends less than 9 s late, and forgery delays the end only by the credits.
 //!
-//! [`model`] is the model, [`credits`] is about changes of the node, by honest people and by forgers, and
-//! [`witness`] about the connection.
+//! [`model`] is the model. [`credits`] is about changes of the node, by honest people and by forgers.
+//! [`witness`] is about the connection.
 
 mod credits;
 mod model;
@@ -71,14 +71,14 @@ proptest! {
         let stepped = events.iter().map(|(gap, _)| gap).sum::<Nanos>() + gap * SECOND;
         events.push((gap * SECOND, Event::Step(-step * SECOND)));
         let end = play(limit, warn, lag, &events);
-        // The wall clock is back at the last key's bucket so much after the step.
+        // The wall clock is back at the bucket of the last key so long after the step.
         let passage = (stepped.min(end.at) + step * SECOND).max(end.last_key);
         prop_assert!(end.at < passage.max(end.last_key) + limit + 18 * SECOND);
         prop_assert!(end.at - end.last_key >= limit);
     }
 
     #[test]
-    fn what_is_written_counts_where_it_is_to_and_our_own_does_not(
+    fn output_counts_where_it_is_set_and_our_own_does_not(
         (limit, warn, lag) in settings(),
         events in proptest::collection::vec((gaps(), prop_oneof![Just(Event::Key), Just(Event::Print)]), 0..40),
     ) {
@@ -87,14 +87,14 @@ proptest! {
         prop_assert!(end.at - end.last_key >= limit);
         prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
         prop_assert!(end.doubts.is_empty());
-        // And by default it is nothing.
+        // By default this does not count.
         let end = play_counting(false, limit, &warn, lag, &events);
         prop_assert!(end.at - end.last_key >= limit);
         prop_assert!(end.at - end.last_key < limit + 9 * SECOND);
     }
 
     #[test]
-    fn no_step_of_the_clock_ends_a_session_early_that_prints(
+    fn no_step_of_the_clock_ends_a_printing_session_early(
         (limit, warn, lag) in settings(),
         events in proptest::collection::vec((gaps(), prop_oneof![3 => Just(Event::Print), 1 => steps()]), 0..40),
     ) {
@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_nobody_reads_saves(
+    fn an_unread_key_keeps_the_session(
         (limit, warn, lag) in settings(),
         events in proptest::collection::vec((gaps(), prop_oneof![Just(Event::Key), Just(Event::Unread)]), 1..40),
     ) {
@@ -115,8 +115,8 @@ proptest! {
 #[test]
 fn an_idle_session_costs_one_look_a_limit_and_the_warned_ones() {
     let end = play(900 * SECOND, 60 * SECOND, 0, &[]);
-    // One when armed, one at 840 s and, its bucket's end being later, one a few seconds on; then
-    // every 2 s for the minute.
+    // One look is when the watchdog is armed, one is at 840 s, and one is a few seconds later, because its
+    // bucket ends later. Then there is one every 2 s for the minute.
     assert!(end.looks <= 3 + 31, "{}", end.looks);
 }
 
@@ -129,20 +129,20 @@ fn a_typing_person_costs_one_look_a_limit() {
 
 #[test]
 fn a_key_within_the_kernels_tick_after_the_bucket_counts() {
-    // The bucket of the begin ends 5 s after boot; the stamping clock is not there yet.
+    // The first bucket ends 5 s after boot. The clock of the stamps has not reached that yet.
     let end = play(10 * SECOND, 0, 9 * MS, &[(5 * SECOND + 5 * MS, Event::Key)]);
     assert!(end.at - end.last_key >= 10 * SECOND);
 }
 
 #[test]
-fn a_queue_counted_otherwise_has_not_grown() {
-    // An unread NUL counts in raw mode and not in canonical mode, which the user switches at will.
+fn a_queue_counted_in_another_mode_has_not_grown() {
+    // An unread NUL counts in raw mode and not in canonical mode. The user can switch the mode at any time.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     for n in 0..10 {
         model.boot = n * 60 * SECOND;
         let (count, mode) = if n % 2 == 0 { (0, 2) } else { (1, 0) };
-        // From when the stamp's bucket has passed: until then there may have been a key.
+        // This starts after the stamp's bucket has passed. Until then there may have been a key.
         let unread = (n > 1).then_some(Unread { count, mode });
         let _ = look_once(&mut activity, &model, unread);
     }
@@ -150,10 +150,10 @@ fn a_queue_counted_otherwise_has_not_grown() {
 }
 
 #[test]
-fn a_terminal_opened_before_a_step_back_and_seen_after_it_is_typed_at_honestly() {
+fn a_read_is_proven_at_a_terminal_that_opened_before_a_step_back() {
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
-    // Its change time lies in the future from its first sample on.
+    // Its change time is in the future from its first sample on.
     model.offset -= 3600 * SECOND;
     for n in 1..20 {
         model.boot = n * 60 * SECOND;

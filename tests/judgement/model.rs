@@ -1,4 +1,4 @@
-//! The kernel's terminal, its wall clock and its owner, and a play of what happens to them.
+//! A model of the kernel's terminal, its wall clock and its owner. It plays events on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const MS: Nanos = SECOND / 1000;
 pub const TTY: DeviceId = DeviceId { filesystem: 25, device: 34816 };
 /// The kernel's tick. The kernel counts a connection's silence in it.
 pub const TICK: Nanos = 10 * MS;
-/// The wall clock when the machine was booted: not at the begin of a bucket.
+/// The wall clock at boot. It is not at the start of a bucket.
 pub const EPOCH: Nanos = 1_700_000_003 * SECOND;
 
 #[derive(Clone, Debug)]
@@ -27,25 +27,26 @@ pub enum Event {
     Print,
     /// Enter, while no program reads.
     Unread,
-    /// `mesg n`, stty's cousin that moves the change time.
+    /// `mesg n`, or stty, which moves the change time, too.
     Chmod,
-    /// utimensat of the atime, to so many ns from the wall clock's now.
+    /// utimensat(2) sets the read time to this many ns from the wall clock.
     Touch(Nanos),
-    /// Somebody sets the wall clock, by so many ns.
+    /// Somebody sets the wall clock by this many ns.
     Step(Nanos),
-    /// The client sends something that is no key.
+    /// The client sends data that is not a key.
     Keepalive,
     /// From now on the connection can be asked, or cannot.
     Ask(bool),
-    /// The machine sleeps for so many ns.
+    /// The machine is suspended for this many ns.
     Suspend(Nanos),
-    /// The client opens one of its other terminals.
+    /// The client opens another terminal.
     Open(u64),
-    /// A key that a program reads at once, at such a terminal.
+    /// A key on such a terminal. A program reads it at once.
     PaneKey(u64),
-    /// Such a terminal closes, with a message of the client's.
+    /// Such a terminal closes. The client sends a message about this.
     Close(u64),
-    /// A program reads keys, or what it has typed itself (TIOCSTI), while the client is silent.
+    /// A program reads keys while the client is silent. They were typed ahead, or the program put them into the
+    /// terminal (TIOCSTI).
     Read,
 }
 
@@ -53,12 +54,12 @@ pub enum Event {
 #[derive(Clone, Copy, Debug)]
 pub struct Pane {
     pub stamps: Stamps,
-    /// It has the number of a terminal that the look before has shown, and that has gone.
+    /// It has the number of a terminal that the last look showed and that is gone.
     anew: bool,
 }
 
 impl Event {
-    /// The person has pressed a key.
+    /// Whether the person has pressed a key.
     pub fn is_typed(&self) -> bool {
         matches!(self, Self::Key | Self::Unread | Self::PaneKey(_))
     }
@@ -70,20 +71,20 @@ pub struct Model {
     pub offset: Nanos,
     pub stamps: Stamps,
     pub unread: u32,
-    /// Who wrote the stamp of the last write was ourselves.
+    /// We wrote to the terminal ourselves, and this was the last write.
     pub disowned: bool,
     /// How far the kernel's stamping clock is behind.
     pub lag: Nanos,
-    /// When the client last sent something.
+    /// When the client last sent data.
     pub heard: Nanos,
     /// The connection can be asked.
     pub asked: bool,
-    /// How long the machine has slept.
+    /// How long the machine was suspended.
     pub slept: Nanos,
     pub panes: BTreeMap<u64, Pane>,
-    /// The panes are known by their masters.
+    /// The panes are found by their masters.
     pub masters: bool,
-    /// The panes that the last look has shown.
+    /// The panes at the last look.
     seen: BTreeSet<u64>,
 }
 
@@ -120,7 +121,7 @@ impl Model {
         Moment { boot: self.boot, mono: self.boot - self.slept, wall: self.boot + self.offset }
     }
 
-    /// The kernel counts ticks, which stand still while the machine sleeps. `heard` is on that clock.
+    /// The kernel counts ticks, which stop during a suspend. `heard` is on that clock.
     pub fn witness(&self) -> Option<Witness> {
         let ticks = |time: Nanos| time / TICK;
         let silence = ticks(self.boot - self.slept) - ticks(self.heard);
@@ -128,7 +129,7 @@ impl Model {
         self.asked.then_some(Witness { heard, awake: heard - self.slept })
     }
 
-    /// What a look shows.
+    /// The samples of a look.
     pub fn samples(&mut self) -> BTreeMap<DeviceId, Sample> {
         let unread = Some(self.queue());
         let mut samples = BTreeMap::from([(
@@ -201,7 +202,7 @@ impl Model {
     }
 }
 
-/// tty_update_time(): whether it moved the stamp.
+/// tty_update_time() of the kernel. Returns whether it moved the stamp.
 pub fn update(stamp: &mut Nanos, now: Nanos) -> bool {
     let (now, then) = (now / SECOND, stamp.div_euclid(SECOND));
     let moved = (now ^ then) & !7 != 0;
@@ -214,32 +215,32 @@ pub fn update(stamp: &mut Nanos, now: Nanos) -> bool {
 #[derive(Debug)]
 pub struct End {
     pub at: Nanos,
-    /// The last key or, where output counts, what was last written that left a trace.
+    /// The last key or, if output counts, the last output that left a trace.
     pub last_key: Nanos,
-    /// When the warnings came that nothing cancelled, by the time that was left.
+    /// How long before the end each warning came, without the cancelled ones.
     pub warned: Vec<Nanos>,
     pub looks: usize,
     pub doubts: Vec<Doubt>,
 }
 
-/// What a play is about.
+/// The parameters of a play.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting<'a> {
     /// Output counts.
     pub output: bool,
-    /// The client comes over a connection that may be asked.
+    /// The client uses a connection that can be asked.
     pub connection: bool,
     pub limit: Nanos,
     pub warn: &'a [Nanos],
     pub lag: Nanos,
 }
 
-/// Plays events, each so long after the one before, and then nothing, until the session is ended.
+/// Plays events, each after its time since the one before. Then nothing happens until the session is ended.
 pub fn play(limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
     play_seen(false, limit, warn, lag, events)
 }
 
-/// The same, with a connection that may be asked or without.
+/// The same, with a connection that can be asked or without.
 pub fn play_seen(connection: bool, limit: Nanos, warn: Nanos, lag: Nanos, events: &[(Nanos, Event)]) -> End {
     let warn = if warn > 0 { &[warn][..] } else { &[] };
     play_in(Setting { output: false, connection, limit, warn, lag }, events)
@@ -274,7 +275,7 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
     let (mut last_key, mut warned, mut looks, mut all_doubts) = (0, Vec::new(), 0, Vec::new());
     let mut wake = 0;
     loop {
-        // A step wakes the helper at once; everything else waits for the next look.
+        // A step wakes the helper at once. All other events wait for the next look.
         while let Some((at, event)) = coming.next_if(|(at, _)| *at <= wake) {
             model.boot = at;
             model.happen(&event);
@@ -325,7 +326,7 @@ pub fn shown(activity: &Activity) -> Shown {
     Shown { last: activity.last(), by: JudgedBy::Terminals, undecided: activity.undecided() }
 }
 
-/// One look at one terminal, and what is decided at once: what is odd about it.
+/// One look at one terminal, and the decision. Returns what was odd.
 pub fn look_once(activity: &mut Activity, model: &Model, unread: Option<Unread>) -> Vec<Doubt> {
     let sample = Sample { stamps: model.stamps, unread, inner: false, anew: false, by_client: true };
     let mut doubts = activity.look(model.now(), &BTreeMap::from([(TTY, sample)]), None);

@@ -1,5 +1,5 @@
-//! The connection as a witness: the end comes to the second, and evidence that is made without the client
-//! does not count.
+//! What the client's connection says: the end comes within a second of the limit, and evidence that was made
+//! without the client does not count.
 
 use pam_idle_watchdog::helper::judgement::activity::Activity;
 use pam_idle_watchdog::helper::judgement::credits::{CREDITS, Doubt};
@@ -8,17 +8,17 @@ use proptest::prelude::*;
 
 use crate::model::*;
 
-/// How late the end may come after the client's last data, by the kernel's ticks.
+/// How late the end may come after the client's last data, because of the kernel's ticks.
 const TICKS: Nanos = 110 * MS;
 
 const CASES: u32 = 400;
 
-/// What happens at the machine while the client is silent.
+/// An event at the machine while the client is silent.
 fn local() -> impl Strategy<Value = Event> {
     prop_oneof![Just(Event::Print), Just(Event::Read), Just(Event::Chmod), Just(Event::Touch(0)), steps()]
 }
 
-/// What else a client sends.
+/// Other data from a client.
 fn sent() -> impl Strategy<Value = Event> {
     prop_oneof![3 => Just(Event::Key), 1 => Just(Event::Unread), 1 => Just(Event::Keepalive)]
 }
@@ -31,7 +31,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_silent_client_ends_to_the_tick((limit, warn, lag) in settings(), events in keys()) {
+    fn a_silent_client_is_ended_at_the_limit((limit, warn, lag) in settings(), events in keys()) {
         let end = play_seen(true, limit, warn, lag, &events);
         let idle = end.at - end.last_key;
         prop_assert!(idle >= limit, "ended {} ms early", (limit - idle) / MS);
@@ -48,7 +48,7 @@ proptest! {
         let end = play_seen(true, limit, warn, lag, &events);
         let idle = end.at - end.last_key;
         prop_assert!(idle >= limit);
-        // A forged stamp may hide a key until the warning, which is given anew then.
+        // A forged stamp may hide a key until the warning. The warning then starts again.
         prop_assert!(idle < limit + warn.max(STEP_SEEN) + TICKS, "ended {} ms late", (idle - limit) / MS);
     }
 
@@ -58,7 +58,7 @@ proptest! {
     ) {
         let mut events = Vec::new();
         for ((gap, key), chaff) in keys.into_iter().zip(&chaff) {
-            // Chaff is sent every 20 ms until the next key, or until its time is over.
+            // Chaff is sent every 20 ms until the next key, or for a limited time.
             events.push((gap, key));
             events.extend((0..chaff / 20).map(|_| (20 * MS, Event::Keepalive)));
         }
@@ -114,8 +114,8 @@ proptest! {
     fn panes_opened_for_an_hour_keep_a_person_who_types_in_them(
         (limit, warn, lag) in settings(), connection: bool, often in 20i64..100, kept in 1usize..3,
     ) {
-        // A pane is opened every `often` hundredths of the limit. The key comes half that time later. A pane
-        // closes when `kept` others are there.
+        // A pane is opened every `often` hundredths of the limit. The key comes after half of that time. A pane
+        // closes when there are `kept` others.
         let mut at = Vec::new();
         let step = (limit * often / 100).max(18 * SECOND);
         for n in 0..40u64 {
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn where_there_is_no_witness_a_script_that_opens_and_closes_terminals_gains_the_credits_at_most(
+    fn without_a_witness_a_script_that_opens_and_closes_terminals_gains_at_most_the_credits(
         (limit, warn, lag) in settings(), often in 100i64..20_000, lives in 1i64..100,
     ) {
         let mut events = Vec::new();
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn who_types_right_after_a_terminal_has_opened_is_not_ended_early(
+    fn a_key_right_after_a_terminal_has_opened_keeps_the_session(
         (limit, warn, lag) in settings(), opened in proptest::collection::vec((gaps(), 0i64..8000), 1..40),
     ) {
         let mut events = Vec::new();
@@ -174,11 +174,11 @@ proptest! {
     }
 
     #[test]
-    fn tasks_each_on_a_terminal_of_its_own_are_not_cut_off(
+    fn tasks_with_a_terminal_each_are_not_ended(
         (limit, warn, lag) in settings(), takes in 1i64..80,
     ) {
-        // As automation over one connection does them, each so many hundredths of the limit long. Nobody presses a
-        // key.
+        // These are the terminals of automation over one connection. Each is open for so many hundredths of the
+        // limit. Nobody presses a key.
         let mut events = Vec::new();
         for n in 0..40 {
             events.extend([(0, Event::Open(n)), (limit * takes / 100, Event::Close(n))]);
@@ -189,7 +189,7 @@ proptest! {
     }
 }
 
-/// The latest end of a session that claims alone keep.
+/// The latest end of a session that only claims keep.
 fn by_claims_at_most(limit: Nanos) -> Nanos {
     (Nanos::from(CREDITS) + 1) * (limit + 9 * SECOND) + 18 * SECOND
 }
@@ -200,10 +200,10 @@ fn unwarned(limit: Nanos, warn: Nanos) -> Nanos {
     (2 * SECOND - (limit - warn)).max(0)
 }
 
-/// A step of the clock is seen at most so late.
+/// How late a step of the clock may be noticed.
 const STEP_SEEN: Nanos = 9 * SECOND;
 
-/// Events by their times, each with the time since the one before.
+/// Sorts events by their times. Each gets the time since the one before.
 fn in_order(mut at: Vec<(Nanos, Event)>) -> Vec<(Nanos, Event)> {
     at.sort_by_key(|(at, _)| *at);
     let mut before = 0;
@@ -212,19 +212,20 @@ fn in_order(mut at: Vec<(Nanos, Event)>) -> Vec<(Nanos, Event)> {
 
 #[test]
 fn keys_typed_ahead_count_when_they_came() {
-    // Ten keys. A program reads them later, one every ten seconds.
+    // There are ten keys. A program reads them later, one every ten seconds.
     let mut events = vec![(SECOND, Event::Key); 10];
     events.extend(vec![(10 * SECOND, Event::Read); 10]);
     let end = play_seen(true, 60 * SECOND, 0, 0, &events);
     assert!((60 * SECOND..60 * SECOND + TICKS).contains(&(end.at - end.last_key)), "{}", end.at / MS);
-    // Without a witness the reads cannot be told from keys.
+    // Without a witness the reads look like keys.
     let end = play_seen(false, 60 * SECOND, 0, 0, &events);
     assert!(end.at - end.last_key > 150 * SECOND);
 }
 
 #[test]
 fn keys_that_a_program_types_give_no_credit_back() {
-    // Each credit is spent on a touch that a keepalive allows. Then a program types (TIOCSTI).
+    // Each credit is spent on a touch that a keepalive allows. Then a program puts keys into the terminal
+    // (TIOCSTI).
     let spend = [(35 * SECOND, Event::Keepalive), (0, Event::Touch(-1000 * SECOND))];
     let mut events: Vec<_> = (0..CREDITS).flat_map(|_| spend.clone()).collect();
     events.push((20 * SECOND, Event::Read));
@@ -234,7 +235,7 @@ fn keys_that_a_program_types_give_no_credit_back() {
 }
 
 #[test]
-fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit() {
+fn a_terminal_with_a_key_before_the_first_look_needs_no_credit() {
     let mut model = Model::new(0);
     model.masters = false;
     let mut activity = Activity::new(model.now(), false);
@@ -256,7 +257,7 @@ fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit()
         let last = look(&mut model);
         assert!((typed..typed + TICKS).contains(&last), "pane {n}");
         model.happen(&Event::Close(n));
-        // The going is a claim. This look decides on it, and the client was heard again.
+        // The disappearance is a claim. This look decides on it, and the client has sent data again.
         model.boot += SECOND;
         look(&mut model);
     }
@@ -264,7 +265,7 @@ fn a_terminal_that_somebody_has_typed_at_before_the_first_look_needs_no_credit()
 
 #[test]
 fn a_stamp_set_ahead_on_a_new_terminal_gives_no_credit_back() {
-    // A script opens each terminal. Each stamp lies in the past at the first look.
+    // A script opens each terminal. Each stamp is in the past at the first look.
     let mut model = Model::new(0);
     let mut activity = Activity::new(model.now(), false);
     let mut decided = 0;
@@ -284,8 +285,9 @@ fn a_stamp_set_ahead_on_a_new_terminal_gives_no_credit_back() {
 }
 
 #[test]
-fn sleep_does_not_move_what_the_client_sent_before() {
-    // Keys typed ahead are read for ever, and the machine sleeps for eight minutes now and then.
+fn a_suspend_does_not_move_the_time_of_earlier_data() {
+    // Keys that were typed ahead are read all the time, and sometimes the machine is suspended for eight
+    // minutes.
     let mut events = vec![(2 * SECOND, Event::Key), (10 * SECOND, Event::Key)];
     for _ in 0..60 {
         events.push((60 * SECOND, Event::Suspend(480 * SECOND)));
@@ -294,7 +296,8 @@ fn sleep_does_not_move_what_the_client_sent_before() {
     let end = play_seen(true, 600 * SECOND, 60 * SECOND, 0, &events);
     let idle = end.at - end.last_key;
     assert!(idle >= 600 * SECOND);
-    // The machine slept before the key was seen: when it was pressed is known but for so long.
+    // The machine was suspended before the key was seen, so the time of the key is known only to within the
+    // suspend.
     assert!(idle < (600 + 480 + 2 * 60) * SECOND, "{} s", idle / SECOND);
 }
 
@@ -307,7 +310,7 @@ fn a_believed_stamp_is_on_record_beside_a_terminal_that_opened() {
     let samples = model.samples();
     activity.look(model.now(), &samples, model.witness());
     model.boot += 60 * SECOND;
-    // The witness bounds both alike.
+    // The witness limits both to the same time.
     model.happen(&Event::Touch(0));
     model.happen(&Event::Open(0));
     model.boot += 60 * SECOND;

@@ -7,10 +7,11 @@ use crate::promise::*;
 use crate::support::sshd::Sshd;
 use crate::support::{CHAFF_TEXT, secs};
 
-/// Such a client goes on sending for 3.2 s after a key at most, says its source. The promise comes on top.
+/// According to its source, such a client goes on sending for at most 3.2 s after a key. The promise is added
+/// to that.
 const LATEST_WITH_CHAFF: Duration = LIMIT.saturating_add(Duration::from_millis(3200)).saturating_add(secs(1));
 
-/// Waits until a step of the terminals' time stamps begins. The kernel sets them by the wall clock.
+/// Waits until the kernel's next step of the terminals' time stamps. It follows the wall clock.
 #[allow(clippy::disallowed_methods)] // time is what is waited for
 fn wait_for_a_step() {
     let step = secs(8).as_nanos();
@@ -22,7 +23,7 @@ fn wait_for_a_step() {
 fn a_client_that_hides_the_timing_of_keys_is_ended_soon_after_the_limit() {
     let sshd = Sshd::with(OPTIONS).chaff().start();
     let alice = sshd.login("alice");
-    // By the stamps alone, the end would come 8 s after the limit.
+    // From the stamps alone, the end would come 8 s after the limit.
     wait_for_a_step();
     alice.type_keys("\r");
 

@@ -1,4 +1,4 @@
-//! 11 and 12: connections with two terminals, root's, and those without any.
+//! Connections with two terminals, with none, and of root.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -75,7 +75,7 @@ fn a_root_login_is_ended_like_any_other() {
     root.expect(ENDED_TEXT, secs(1));
     assert_pam_closed(&sshd, "root");
     assert_no_helper_left(&sshd, GRACE + secs(3));
-    // Nothing but sshd itself.
+    // Only sshd itself is left.
     assert_eq!(sshd.processes(), [sshd.daemon()], "the log:\n{}", sshd.log);
 }
 
@@ -110,7 +110,7 @@ fn a_slow_copy_is_untouched() {
     let content = "slow\n".repeat(240_000);
     let source = sshd.script("source", &content);
     let target = sshd.home("alice").join("target");
-    // 1.2 MB at 300 kbit/s, of which scp does not delay the last 255 kB: 24 s at least.
+    // This is 1.2 MB at 300 kbit/s. scp does not delay the last 255 kB, so it takes at least 24 s.
     let mut scp = sshd.client_program("scp", "-P");
     scp.args(["-l", "300"]).arg(source);
     scp.arg(format!("alice@127.0.0.1:{}", target.display()));

@@ -1,4 +1,4 @@
-//! login(1) on a console: the terminal is the leader's own.
+//! login(1) on a console. The terminal is the leader's own.
 
 use crate::promise::*;
 use crate::support::sshd::Sshd;
@@ -23,7 +23,7 @@ fn an_idle_console_login_is_ended() {
 }
 
 #[test]
-fn who_types_at_a_console_is_never_ended() {
+fn a_person_who_types_at_a_console_is_never_ended() {
     let sshd = Sshd::with(OPTIONS).nested(OPTIONS).start();
     let alice = sshd.console("alice");
     let typist = alice.keep_typing(secs(3));

@@ -1,4 +1,4 @@
-//! `activity=`: what counts beside keys.
+//! `activity=`: what counts besides keys.
 
 use nix::sys::signal::Signal;
 
@@ -10,13 +10,13 @@ use crate::support::{SOON, WARNING_TEXT};
 const OUTPUT: &str = "timeout=10s warn=6s,2s grace=2s activity=input,output debug";
 const CPU: &str = "timeout=10s warn=4s grace=2s activity=input,cpu debug";
 
-/// A shell of its own, so that it is a job of the shell that it is typed into.
+/// It has its own shell, so that it is a job of the shell into which it is typed.
 const BUSY: &str = "sh -c 'while :; do :; done'";
-/// As a compiler run: all the time is that of children that are soon gone.
+/// This resembles a compiler: its children use all the time and soon exit.
 const COMPILING: &str = "sh -c 'while :; do /bin/true; done'";
 
 #[test]
-fn a_session_that_prints_is_kept_where_output_counts() {
+fn output_keeps_a_session_where_it_counts() {
     let sshd = Sshd::with(OUTPUT).start();
     let alice = sshd.login("alice");
     alice.type_line("while date; do sleep 1; done");
@@ -46,7 +46,7 @@ fn a_busy_job_in_the_foreground_keeps_a_session_where_cpu_counts() {
     alice.type_line(BUSY);
     let bob = sshd.login("bob");
     bob.type_line(COMPILING);
-    // No shell with jobs is between sshd and what works.
+    // There is no shell with jobs between sshd and the working process.
     let mut command = sshd.ssh("carol");
     command.args(["-tt", COMPILING]);
     let carol = Client::on_terminal(command);
@@ -61,7 +61,7 @@ fn a_busy_job_in_the_foreground_keeps_a_session_where_cpu_counts() {
 }
 
 #[test]
-fn who_waits_is_idle_and_so_is_who_has_jobs_in_the_background() {
+fn waiting_and_background_jobs_are_idle() {
     let sshd = Sshd::with(CPU).start();
     let alice = sshd.login("alice");
     alice.run(&format!("{COMPILING} &"));
@@ -81,7 +81,7 @@ fn a_command_on_sudos_own_pty_is_in_the_foreground() {
     let root = sshd.login("root");
     root.type_line(&format!("sudo {COMPILING}"));
     assert!(root.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
-    // And with the job goes what kept the session.
+    // After the job has ended, nothing keeps the session.
     let job =
         sshd.processes().into_iter().find(|process| process.is_running("sh -c while")).expect("the job");
     job.kill(Signal::SIGKILL);

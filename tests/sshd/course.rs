@@ -1,4 +1,4 @@
-//! 10: the course of an ordinary session.
+//! The course of an ordinary session.
 
 use crate::guest::with_scope;
 use crate::promise::*;
@@ -8,7 +8,7 @@ use crate::support::sshd::Sshd;
 use crate::support::tree::our_line;
 use crate::support::{ENDED_TEXT, SOON, WARNING_TEXT, now, secs, until};
 
-/// How much later a line may reach our log daemon than it was written, on a loaded machine.
+/// How long a record may take to reach our log daemon on a busy machine.
 const LOG_DELAY: std::time::Duration = std::time::Duration::from_millis(300);
 
 #[test]
@@ -59,7 +59,7 @@ fn every_decision_is_on_record_once() {
     assert!((10..=19).contains(&idle), "{}", ending.text);
 }
 
-/// The end takes the whole grace here, and that is not idle time.
+/// The end takes the whole grace period here, which is not idle time.
 #[test]
 fn ending_and_ended_tell_the_same_idle_time() {
     let sshd = Sshd::with(OPTIONS).start();
@@ -84,7 +84,7 @@ fn the_end_comes_after_the_whole_warning() {
 }
 
 #[test]
-fn who_types_is_never_ended() {
+fn a_person_who_types_is_never_ended() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let typist = alice.keep_typing(secs(2));
@@ -94,25 +94,25 @@ fn who_types_is_never_ended() {
     alice.wait_for_shell();
 }
 
-/// Changes the terminal's mode once before each look that is due, as `su -` to root does on Debian.
+/// Changes the terminal's node once before each look that is due, as `su -` to root does on Debian.
 const MESG: &str = "while sleep 14; do mesg y; mesg n; done &";
 
 #[test]
-fn who_types_is_never_ended_however_often_mesg_is_run() {
+fn a_person_who_types_is_never_ended_however_often_mesg_runs() {
     const SETTINGS: &str = "timeout=20s warn=5s grace=2s debug";
     let sshd = Sshd::with(SETTINGS).nested(SETTINGS).start();
-    // One whose connection is a witness, and one who has none.
+    // One user's connection is a witness. The other one has no witness.
     let alice = sshd.login("alice");
     let bob = sshd.console("bob");
     alice.run(MESG);
     bob.run(MESG);
     let typists = [alice.keep_typing(secs(1)), bob.keep_typing(secs(1))];
-    // So many looks are due that the credits would be used up, and the end would come.
+    // Without the rule under test, so many looks would use up all credits, and the end would come.
     assert!(alice.exit(secs(6 * 15)).is_none(), "the log:\n{}", sshd.log);
     assert!(bob.exit(secs(0)).is_none(), "the log:\n{}", sshd.log);
     for user in ["alice", "bob"] {
         assert_untouched(&sshd, user);
-        // There would be only one look every 15 s if the stamps were not in doubt.
+        // If the stamps were not in doubt, there would be only one look every 15 s.
         let looks = sshd.log.events("look", user).len();
         assert!(looks > 9, "mesg is not seen in {looks} looks; the log:\n{}", sshd.log);
     }
@@ -131,13 +131,13 @@ fn a_key_in_the_warning_window_cancels_it() {
     let resumed = sshd.log.wait_for_event("resumed", "alice", WARN + secs(1));
     assert!(resumed.at > warned.at);
     assert_eq!(sshd.log.events("ending", "alice").len(), 0, "the log:\n{}", sshd.log);
-    // And the course begins anew.
+    // The course starts again.
     assert_ended_on_time(&sshd, &alice);
     assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
 }
 
 #[test]
-fn enter_cancels_the_warning_though_nobody_reads_it() {
+fn enter_cancels_the_warning_although_no_program_reads_it() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     alice.type_line("sleep 1000");
@@ -145,7 +145,7 @@ fn enter_cancels_the_warning_though_nobody_reads_it() {
     alice.type_keys("\r");
     sshd.log.wait_for_event("resumed", "alice", WARN + secs(1));
     assert!(alice.exit(until(alice.last_key() + LIMIT)).is_none(), "the log:\n{}", sshd.log);
-    // It was one key: the session is idle again from there.
+    // It was one key, so the session is idle from there on.
     let exit = alice.exit(PAST_THE_PROMISE);
     assert!(exit.is_some(), "never ended; the log:\n{}", sshd.log);
 }
@@ -155,7 +155,7 @@ fn a_long_line_that_nobody_has_read_is_kept_by_enter() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     alice.type_line("cat");
-    // A key a second and no Enter: cat has read none of them.
+    // A key comes every second, without Enter. cat has read none of them.
     for _ in 0..100 {
         if alice.shows("no input read for") {
             break;
@@ -176,7 +176,7 @@ fn a_restarted_log_daemon_loses_no_record() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     sshd.log.wait_for_event("armed", "alice", SOON);
-    // Down from before the warning until after the end.
+    // The daemon is down from before the warning until after the end.
     let socket = sshd.dir.join("log");
     Log::hang_up(&socket);
     std::fs::remove_file(&socket).unwrap();

@@ -1,4 +1,4 @@
-//! 16: what the helper holds, and that sshd is as it was before.
+//! The state of the helper, and that it leaves sshd unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,8 +18,8 @@ use crate::support::log::Line;
 use crate::support::process::{self, Process, wait_some};
 use crate::support::sshd::{Builder, Sshd};
 
-/// Does what pam_systemd and logind do: moves the leader into a scope of its own. Runs from
-/// pam_exec, whose parent is the leader.
+/// Moves the leader into its own scope, as pam_systemd and logind do. It runs from pam_exec, whose parent is
+/// the leader.
 const MAKE_SCOPE: &str = r#"#!/bin/sh
 set -eu
 [ "$PAM_TYPE" = open_session ] || exit 0
@@ -30,7 +30,7 @@ while read -r _ mountpoint type options _; do
         slice=$mountpoint/${dir##*/}.slice
         scope=$slice/session-t1.scope
         mkdir -p "$scope"
-        # For the end of the test, innermost first.
+        # The test removes them at its end. The innermost comes first.
         printf '%s\n' "$scope" "$slice" >>"$dir/cgroups"
         echo "$PPID" >"$scope/cgroup.procs"
         ;;
@@ -63,7 +63,7 @@ fn links(process: &Process) -> Vec<String> {
 }
 
 #[test]
-fn the_helper_holds_nothing_of_the_session() {
+fn the_helper_has_nothing_of_the_session_open() {
     let sshd = with_scope(Sshd::with(OPTIONS));
     let alice = sshd.login("alice");
     let (helper, leader) = (sshd.helper(), sshd.leader());
@@ -76,7 +76,7 @@ fn the_helper_holds_nothing_of_the_session() {
     assert_eq!(helper.tty, 0);
     assert_eq!(helper.sid, helper.pid, "a session of its own");
     assert_ne!(helper.ppid, leader.pid);
-    // Behind the name's bracket come state, ppid and so on; the niceness is the 17th.
+    // After the bracket of the name come the state, the parent and so on. The niceness is the 17th.
     let stat = helper.text("stat");
     assert_eq!(stat.rsplit(") ").next().unwrap().split(' ').nth(16), Some("-20"), "{stat}");
     let autogroup = || helper.text("autogroup").trim_end().ends_with(" nice -20").then_some(());
@@ -92,7 +92,7 @@ fn the_helper_holds_nothing_of_the_session() {
             | "anon_inode:[signalfd]"
             | "anon_inode:[eventpoll]"
             | "anon_inode:[eventfd]" => {}
-            // To the log daemon, its own.
+            // This is the helper's own socket to the log daemon.
             socket if socket.starts_with("socket:[") => {
                 assert!(!of_the_leader.contains(&link), "{socket} is the leader's");
                 let inode = socket.trim_start_matches("socket:[").trim_end_matches(']');
@@ -107,7 +107,7 @@ fn the_helper_holds_nothing_of_the_session() {
 }
 
 #[test]
-fn a_scope_without_audit_session_tells_the_members() {
+fn without_an_audit_session_the_scope_shows_the_members() {
     let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
     let alice = sshd.login("alice");
     let daemon = "exit if fork; setsid; exit if fork; sleep 1000";
@@ -119,7 +119,7 @@ fn a_scope_without_audit_session_tells_the_members() {
 }
 
 #[test]
-fn a_process_that_picks_an_audit_id_is_not_spared() {
+fn a_process_that_chooses_an_audit_id_is_not_spared() {
     let sshd = with_scope(Sshd::with(OPTIONS).without_loginuid());
     let alice = sshd.login("alice");
     alice.run("setsid -f sh -c 'echo 4242 >/proc/self/loginuid; exec sleep 1000' </dev/null >/dev/null 2>&1");
@@ -130,8 +130,8 @@ fn a_process_that_picks_an_audit_id_is_not_spared() {
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }
 
-/// The record that a session of this user's is none of ours.
-fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
+/// The record that a session of this user is skipped.
+fn skipped<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a {
     move |line| {
         let text = format!("reason=\"{because}\"");
         line.is("skipped") && line.field("user") == Some(user) && line.text.contains(&text)
@@ -139,19 +139,19 @@ fn not_ours<'a>(user: &'a str, because: &'a str) -> impl Fn(&Line) -> bool + 'a 
 }
 
 #[test]
-fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
+fn greeters_and_desktops_of_logind_are_skipped() {
     for (kind, because) in [
         ("TYPE=wayland\nCLASS=greeter\nSERVICE=lightdm-greeter", "session class greeter"),
         ("TYPE=x11\nCLASS=user\nSERVICE=gdm-password", "session type x11"),
     ] {
         let sshd = with_scope(Sshd::with(OPTIONS).nested(OPTIONS));
         sshd.script("logind", &format!("UID=0\nREMOTE=0\n{kind}\n"));
-        // In place of a display manager; from a remote host it is watched itself.
+        // su plays the part of a display manager. A session from a remote host is watched itself.
         let root = sshd.login("root");
         sshd.log.wait_for_event("armed", "root", SOON);
-        // As in a terminal's window.
+        // This is like a shell in the window of a terminal emulator.
         root.type_line("su bob");
-        sshd.log.wait_for("the exception", not_ours("bob", because), SOON);
+        sshd.log.wait_for("the exception", skipped("bob", because), SOON);
         assert_eq!(sshd.helpers().len(), 1);
         drop(root);
         assert_no_helper_left(&sshd, SOON);
@@ -159,7 +159,7 @@ fn what_logind_calls_a_greeter_or_a_desktop_is_not_ours() {
 }
 
 #[test]
-fn who_comes_from_a_remote_host_is_watched_whatever_logind_calls_the_session() {
+fn a_login_from_a_remote_host_is_watched_whatever_logind_says() {
     for kind in ["TYPE=wayland\nCLASS=user", "TYPE=tty\nCLASS=greeter"] {
         let sshd = with_scope(Sshd::with(OPTIONS).nested("timeout=10m"));
         let record = format!("UID=0\nREMOTE=1\n{kind}\nREMOTE_HOST=127.0.0.1\nSERVICE=sshd\n");
@@ -174,7 +174,7 @@ fn who_comes_from_a_remote_host_is_watched_whatever_logind_calls_the_session() {
 }
 
 #[test]
-fn what_a_user_calls_himself_exempts_nobody() {
+fn a_session_class_chosen_by_the_user_exempts_nobody() {
     let readenv = "session required pam_env.so user_readenv=1 envfile=/dev/null conffile=/dev/null";
     let sshd = Sshd::with(OPTIONS).before(&[readenv]).start();
     let text = "XDG_SESSION_TYPE=wayland\nXDG_SESSION_CLASS=greeter\nXDG_SESSION_ID=1\n";
@@ -187,8 +187,8 @@ fn what_a_user_calls_himself_exempts_nobody() {
     assert_ended_on_time(&sshd, &alice);
 }
 
-/// What PAM modules may spoil in the process that calls them. Numbers of sockets, pipes and
-/// terminals differ from login to login.
+/// The state that PAM modules may change in the process that calls them. Numbers of sockets, pipes and
+/// terminals differ between logins.
 fn leaders_state(sshd: &Sshd) -> BTreeMap<&'static str, String> {
     let leader = sshd.leader();
     let digits = |c: char| c.is_ascii_digit();
@@ -211,7 +211,7 @@ fn leaders_state(sshd: &Sshd) -> BTreeMap<&'static str, String> {
 }
 
 #[test]
-fn sshd_is_as_before() {
+fn the_module_leaves_sshd_unchanged() {
     let plain = Sshd::without_watchdog().start();
     let watched = Sshd::with(OPTIONS).start();
     for user in ["alice", "root"] {
@@ -225,7 +225,7 @@ fn sshd_is_as_before() {
 }
 
 #[test]
-fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
+fn the_terminals_are_found_even_without_the_right_to_trace() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
@@ -234,24 +234,25 @@ fn without_the_right_to_trace_the_terminals_are_found_all_the_same() {
     assert_no_process_left(&sshd, "alice", gone_by(alice.last_key()));
 }
 
-/// The real control groups of this machine, in a place of the test's own: other tests have watchdogs, too.
+/// The real control groups of this machine, in the test's own directory, because other tests have watchdogs,
+/// too.
 fn own_hierarchy(name: &str) -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let is_hierarchy = |line: &&str| line.contains(" cgroup2 ") || line.contains("name=systemd");
     let mount = mounts.lines().find(is_hierarchy).and_then(|line| line.split(' ').nth(1)).expect("cgroups");
-    let folder = Path::new(mount).join(format!("idle-watchdog-test-{name}-{}", std::process::id()));
-    fs::create_dir(&folder).unwrap();
-    folder
+    let directory = Path::new(mount).join(format!("idle-watchdog-test-{name}-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    directory
 }
 
-/// Does something in a child of ours, which may move to other control groups; how it went.
+/// Does something in a child, which may move to other control groups. Returns the child.
 fn in_child(work: impl FnOnce() -> bool) -> Pid {
-    // SAFETY: the child makes system calls, and leaves without running anything of its parent's.
+    // SAFETY: the child makes system calls, and exits without running code of its parent.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(false);
-            // SAFETY: _exit takes an integer and does not come back.
+            // SAFETY: _exit takes an integer and does not return.
             unsafe { libc::_exit(i32::from(!done)) }
         }
     }
@@ -265,24 +266,24 @@ fn assert_done(child: Pid) {
 #[test]
 fn the_last_helper_removes_the_control_group() {
     let above = own_hierarchy("last");
-    let folder = above.join("group");
-    let (above, folder) = (&above, &folder);
+    let directory = above.join("group");
+    let (above, directory) = (&above, &directory);
     let (other_is_in, leave) = (pipe().unwrap(), pipe().unwrap());
     let other = in_child(|| {
-        // So that it does not wait for ever if this test fails.
+        // The descriptor is closed, so that the child does not wait forever if this test fails.
         close(leave.1.as_raw_fd()).unwrap();
-        let entered = enter(folder).is_ok();
+        let entered = enter(directory).is_ok();
         write(&other_is_in.1, b"x").unwrap();
         read(&leave.0, &mut [0]).unwrap();
-        remove_if_alone(above, folder);
-        entered && !folder.exists()
+        remove_if_alone(above, directory);
+        entered && !directory.exists()
     });
     read(&other_is_in.0, &mut [0]).unwrap();
     assert_done(in_child(|| {
-        let entered = enter(folder).is_ok();
-        remove_if_alone(above, folder);
-        // Somebody else is in it, and so are we.
-        let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap();
+        let entered = enter(directory).is_ok();
+        remove_if_alone(above, directory);
+        // Another process is in it, and this one, too.
+        let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
         entered && inside.lines().count() == 2
     }));
     write(&leave.1, b"x").unwrap();
@@ -291,34 +292,34 @@ fn the_last_helper_removes_the_control_group() {
 }
 
 #[test]
-fn whoever_enters_the_control_group_as_another_removes_it_gets_in() {
+fn a_process_can_enter_the_control_group_while_another_removes_it() {
     let above = own_hierarchy("race");
-    let folder = above.join("group");
+    let directory = above.join("group");
     let children = [(); 4].map(|()| {
         in_child(|| {
             (0..200).all(|_| {
-                let entered = enter(&folder).is_ok();
-                remove_if_alone(&above, &folder);
-                // One that was not alone goes, too.
+                let entered = enter(&directory).is_ok();
+                remove_if_alone(&above, &directory);
+                // A process that was not alone leaves, too.
                 entered && fs::write(above.join("cgroup.procs"), "0").is_ok()
             })
         })
     });
     children.into_iter().for_each(assert_done);
-    let _ = fs::remove_dir(&folder);
+    let _ = fs::remove_dir(&directory);
     fs::remove_dir(&above).unwrap();
 }
 
 /// The caller of su may have chosen the umask.
 #[test]
-fn the_control_group_is_made_with_a_mode_that_no_umask_widens() {
+fn no_umask_widens_the_mode_of_the_control_group() {
     let above = own_hierarchy("mode");
-    let folder = above.join("group");
+    let directory = above.join("group");
     assert_done(in_child(|| {
         umask(Mode::empty());
-        let entered = enter(&folder).is_ok();
-        let mode = fs::metadata(&folder).unwrap().permissions().mode();
-        remove_if_alone(&above, &folder);
+        let entered = enter(&directory).is_ok();
+        let mode = fs::metadata(&directory).unwrap().permissions().mode();
+        remove_if_alone(&above, &directory);
         entered && mode & 0o777 == 0o755
     }));
     fs::remove_dir(&above).unwrap();

@@ -1,4 +1,4 @@
-//! What the tests stand on: they see nothing of the host's product, and say at once why there is no sshd.
+//! The basis of the tests: they do not see the host's own product, and tell at once why there is no sshd.
 
 use std::panic::catch_unwind;
 
@@ -19,7 +19,7 @@ echo 'broken by the administrator' >/etc/security/idle_watchdog.conf
 "#;
 
 #[test]
-fn a_product_that_the_host_has_is_not_seen() {
+fn the_hosts_own_product_is_not_seen() {
     let sshd = Sshd::with("timeout=20m").on_a_host(INSTALLED).start();
     let alice = sshd.login("alice");
     sshd.log.wait_for_event("armed", "alice", SOON);
@@ -36,11 +36,11 @@ fn a_product_that_the_host_has_is_not_seen() {
 }
 
 #[test]
-fn why_there_is_no_sshd_is_said_at_once() {
+fn a_failed_start_of_sshd_is_reported_at_once() {
     for (host, why) in [
-        // As unshare(1) does in a chroot whose root is no mount point.
+        // unshare(1) says this in a chroot whose root is not a mount point.
         ("echo 'unshare: cannot change root' >&2; exit 1", "unshare: cannot change root"),
-        // sshd itself.
+        // This is a message of sshd itself.
         ("echo 'NoSuchWord yes' >>\"$1/sshd_config\"", "Bad configuration option: NoSuchWord"),
     ] {
         let begun = now();

@@ -1,4 +1,4 @@
-//! 14: what `kill=` leaves alive.
+//! What `kill=` leaves alive.
 
 use std::time::Instant;
 
@@ -17,10 +17,10 @@ fn start_detached_work(sshd: &Sshd, alice: &Client) {
     assert_eq!(started.len(), 3, "{started:#?}");
 }
 
-/// What `start_detached_work` started, whatever is left of it.
+/// The processes of `start_detached_work` that are left.
 fn detached_work(sshd: &Sshd) -> Vec<Process> {
     let is_work = |process: &Process| {
-        // The server renames itself; the shell that tmux runs the job by gives way to it.
+        // The server of tmux renames itself. tmux runs the job in a shell, which the job replaces.
         process.comm.starts_with("tmux: server")
             || process.is_running("sleep 1001")
             || process.is_running("sleep 1002")
@@ -35,7 +35,7 @@ fn detached_work(sshd: &Sshd) -> Vec<Process> {
     }
 }
 
-/// The record of the end, once the helper has gone and can touch nobody any more.
+/// The record of the end, after the helper has gone and can signal no process any more.
 fn wait_for_the_end(sshd: &Sshd, alice: &Client) -> (Line, Instant) {
     let exit = assert_ended_on_time(sshd, alice);
     assert_pam_closed(sshd, "alice");
@@ -86,7 +86,7 @@ fn kill_session_spares_neither() {
 }
 
 #[test]
-fn kill_none_touches_nobody_and_says_who_would_have_been_ended() {
+fn kill_none_ends_nothing_and_names_the_processes() {
     let sshd = Sshd::with("timeout=10s warn=4s grace=2s kill=none debug").start();
     let alice = sshd.login("alice");
     let record = sshd.log.wait_for_event("would-end", "alice", PAST_THE_PROMISE);
@@ -101,9 +101,9 @@ fn kill_none_touches_nobody_and_says_who_would_have_been_ended() {
 }
 
 #[test]
-fn a_signal_that_is_forbidden_means_the_next_rung() {
-    // The helper may signal nobody of alice's, as where a security module forbids it, but the leader:
-    // sshd then hangs her terminal up.
+fn after_a_denied_signal_the_next_step_follows() {
+    // The helper may signal no process of alice except the leader, as if a security module denied it. sshd then
+    // hangs up her terminal.
     let unarmed = "#!/bin/sh\nexec setpriv --bounding-set=-kill --inh-caps=-kill @HELPER@ \"$@\"\n";
     let sshd = Sshd::with(OPTIONS).helper(Helper::Script(unarmed)).start();
     let alice = sshd.login("alice");

@@ -1,4 +1,4 @@
-//! 15: the leader's end, and a helper that does not come up.
+//! The leader's end, and a helper that does not start.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn a_killed_leader_leaves_no_connected_shell_behind() {
     let helper = sshd.helper();
     let killed = crate::support::now();
     sshd.leader().kill(Signal::SIGKILL);
-    // At once, not when the session would have been idle.
+    // The shell ends at once, not after the idle limit.
     let deadline = killed + GRACE + secs(3);
     assert!(alice.exit(until(deadline)).is_some(), "connected; the log:\n{}", sshd.log);
     assert_no_process_left(&sshd, "alice", deadline);
@@ -39,7 +39,7 @@ fn a_killed_root_leader_leaves_no_shell_behind() {
 }
 
 #[test]
-fn a_logout_takes_the_helper_along_and_touches_nothing() {
+fn a_logout_ends_the_helper_and_nothing_else() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -50,13 +50,13 @@ fn a_logout_takes_the_helper_along_and_touches_nothing() {
     let gone = helper.wait_gone(exit.at + secs(1));
     assert!(gone.is_some(), "helper still there; the log:\n{}", sshd.log);
     assert_untouched(&sshd, "alice");
-    // setsid(1) may be just about to become it.
+    // setsid(1) may not have started the program yet.
     let left = || sshd.processes_of("alice").into_iter().map(|p| p.comm).collect::<Vec<_>>();
     let sleeps = wait_some(|| (left() == ["sleep"]).then_some(()), SOON);
     assert!(sleeps.is_some(), "left: {:?}; the log:\n{}", left(), sshd.log);
 }
 
-/// A module that takes its time to close the session, as one does that asks a service.
+/// A module that closes the session slowly, as one does that asks a service.
 const SLOW: &str = r#"
 #include <errno.h>
 #include <poll.h>
@@ -92,10 +92,10 @@ fn a_leader_that_is_closing_its_session_is_not_interrupted() {
     assert_pam_closed(&sshd, "alice");
 }
 
-/// Two seconds for spawn and arming, and what a login costs by itself on a loaded machine.
+/// Two seconds for the start and arming of the helper, and the time of the login itself on a busy machine.
 const BUDGET: std::time::Duration = secs(2 + 2);
 
-/// The helper's failure is in the log as an error, and nothing of it is left.
+/// The helper's failure is in the log as an error, and no process of it is left.
 fn assert_failure_logged(sshd: &Sshd) {
     sshd.log.wait_for(
         "the failure",
@@ -110,7 +110,7 @@ fn assert_failure_logged(sshd: &Sshd) {
     assert_eq!(process::wait_none(hanging, secs(1)), Ok(()), "the log:\n{}", sshd.log);
 }
 
-/// With `onerr=fail` the login ends with sshd's mute 254.
+/// With `onerr=fail` the login ends with sshd's code 254, without a message.
 fn assert_login_fails(helper: Helper) {
     let sshd = Sshd::with("timeout=10s warn=4s grace=2s onerr=fail").helper(helper).start();
     let mut command = sshd.ssh("alice");
@@ -124,7 +124,7 @@ fn assert_login_fails(helper: Helper) {
     assert_failure_logged(&sshd);
 }
 
-/// With `onerr=succeed` it goes on, unwatched.
+/// With `onerr=succeed` the login goes on without a watchdog.
 fn assert_login_goes_on(helper: Helper) {
     let sshd = Sshd::with("timeout=10s warn=4s grace=2s onerr=succeed").helper(helper).start();
     let alice = sshd.login("alice");
@@ -137,11 +137,11 @@ fn assert_login_goes_on(helper: Helper) {
     assert_eq!(alice.exit(SOON).expect("the logout").code(), 7);
 }
 
-/// Dies before it is armed.
+/// It dies before it is armed.
 const CRASHING: Helper = Helper::Script("#!/bin/sh\nkill -SEGV $$\n");
-/// Ends before it is armed, as if all were well.
+/// It ends before it is armed, with success.
 const QUITTING: Helper = Helper::Script("#!/bin/sh\nexit 0\n");
-/// Never gets armed.
+/// It is never armed.
 const HANGING: Helper = Helper::Script("#!/bin/sh\nexec sleep 1000\n");
 
 #[test]

@@ -1,4 +1,4 @@
-//! 17: fifty sessions at once.
+//! Fifty sessions at once.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::support::{SOON, secs};
 
 const SESSIONS: usize = 50;
 
-/// The audit sessions of the records of `event`, each of which must have its own.
+/// The audit sessions of the records of `event`. Each record must have its own.
 fn audit_sessions(sshd: &Sshd, event: &str) -> HashSet<String> {
     let records = sshd.log.events(event, "alice");
     let of = |line: &Line| line.field("ses").expect("an audit session").to_owned();
@@ -45,7 +45,7 @@ fn fifty_sessions_arm_and_end_each_on_record_once() {
     assert_eq!(closed.len(), SESSIONS);
 
     let daemon = sshd.daemon().pid;
-    // Init reaps its own children when it has the time.
+    // init reaps its own children when it has the time.
     let zombies = || {
         let mut all = process::all();
         all.retain(|p| p.state == 'Z' && p.ppid != 1 && (p.comm == HELPER_COMM || p.ppid == daemon));

@@ -1,5 +1,5 @@
-/* A name service for the tests. It writes down what it is asked into the file LOG. While the file DOWN
- * exists it has lost its directory: it does not know a user's groups, and says ECONNREFUSED. */
+/* A name service for the tests. It writes each question into the file LOG. While the file DOWN exists,
+ * its directory is down: it does not know a user's groups, and returns ECONNREFUSED. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -20,7 +20,7 @@ static void note(const char *what, const char *name)
 	close(fd);
 }
 
-/* Its only group. Who is in it is told by the other function alone, as sss does by default. */
+/* Its only group. Only the other function tells its members, as sss does by default. */
 enum nss_status _nss_counting_getgrnam_r(const char *name, struct group *group, char *buffer, size_t size,
 					 int *errnop)
 {

@@ -25,46 +25,48 @@ deploy                      sshd   *      10.0.0.0/8   timeout=off
 /// Debian's modules whose daemons do not run here.
 const DIRECTORIES: [&str; 3] = ["sss", "ldap", "winbind"];
 
-/// A mount namespace in which the command asks other name services than the machine's.
+/// A mount namespace in which the command asks other name services than those of the machine.
 struct Machine {
-    folder: PathBuf,
+    directory: PathBuf,
     modules: PathBuf,
 }
 
 impl Machine {
-    /// One that asks these.
+    /// Starts one with these name services.
     fn with(test: &str, services: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("idle-watchdog-names-{}-{test}", std::process::id()));
-        fs::create_dir_all(folder.join("lib")).unwrap();
+        let directory =
+            std::env::temp_dir().join(format!("idle-watchdog-names-{}-{test}", std::process::id()));
+        fs::create_dir_all(directory.join("lib")).unwrap();
         let text = format!("passwd: {services}\ngroup: {services}\n");
-        fs::write(folder.join("nsswitch.conf"), text).unwrap();
-        Self { folder, modules: name_services() }
+        fs::write(directory.join("nsswitch.conf"), text).unwrap();
+        Self { directory, modules: name_services() }
     }
 
-    /// One that has a service of ours besides its files.
+    /// Starts one that has a service of ours besides its files.
     fn counting(test: &str) -> Self {
         let mut machine = Self::with(test, "files counting");
-        let define = |name: &str, file: &str| format!("-D{name}=\"{}\"", machine.folder.join(file).display());
+        let define =
+            |name: &str, file: &str| format!("-D{name}=\"{}\"", machine.directory.join(file).display());
         let status = Command::new("gcc")
             .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
-            .arg(machine.folder.join("libnss_counting.so.2"))
+            .arg(machine.directory.join("libnss_counting.so.2"))
             .args([define("LOG", "asked"), define("DOWN", "down")])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sshd/name_service.c"))
             .status()
             .expect("run gcc");
         assert!(status.success(), "gcc: {status}");
-        machine.modules.clone_from(&machine.folder);
+        machine.modules.clone_from(&machine.directory);
         machine
     }
 
-    /// Runs `idle-watchdog check --file -` with this policy: what it says, all of it, and its exit status.
+    /// Runs `idle-watchdog check --file -` with this policy. Returns all its output and its exit status.
     fn check(&self, policy: &str, args: &[&str]) -> (String, Option<i32>) {
         let mounts = "mount --bind \"$1/nsswitch.conf\" /etc/nsswitch.conf
                       mount --bind \"$1/lib\" /var/lib
                       shift; exec \"$@\" 2>&1";
         let mut child = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-ec", mounts, "sh"])
-            .arg(&self.folder)
+            .arg(&self.directory)
             .arg(build_dir().join("idle-watchdog"))
             .args(["check", "--file", "-"])
             .args(args)
@@ -81,11 +83,11 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// The arguments that ask about a login of this user.
+/// The arguments of `check` for a login of this user.
 fn login(user: &str) -> [&str; 4] {
     ["--line", "timeout=1h", "--user", user]
 }
@@ -120,10 +122,10 @@ fn a_directory_that_is_down_refuses_no_login() {
 }
 
 #[test]
-fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told() {
+fn check_reports_a_group_that_cannot_be_looked_up_with_and_without_a_user() {
     let machine = Machine::with("dead", "files sss");
-    // A daemon that died leaves its socket behind: sss then says that the connection is refused.
-    let pipes = machine.folder.join("lib/sss/pipes");
+    // A daemon that died leaves its socket behind. sss then says that the connection is refused.
+    let pipes = machine.directory.join("lib/sss/pipes");
     fs::create_dir_all(&pipes).unwrap();
     drop(UnixListener::bind(pipes.join("nss")).unwrap());
     let (asked, code) = machine.check(EXAMPLE, &login("nobody"));
@@ -132,7 +134,7 @@ fn check_says_without_a_user_what_it_says_with_one_where_a_group_cannot_be_told(
     let (said, code) = machine.check(EXAMPLE, &[]);
     let says = "-:1:1: name services cannot look up the group no-such-group: ECONNREFUSED";
     assert!(code == Some(2) && said.contains(says), "{said}");
-    // Whom an earlier rule decides about, and who is known to be a member, does not depend on it.
+    // If an earlier rule decides, or the user is known to be a member, the answer does not matter.
     for user in ["root", "daemon"] {
         let (said, code) = machine.check(EXAMPLE, &login(user));
         assert!(code == Some(0) && said.contains("rule      -:1\n"), "{said}");
@@ -146,22 +148,22 @@ fn a_group_is_asked_about_once_however_many_rules_name_it() {
                   @none,@far-away * * * quiet\n@daemon * * * timeout=5m\n";
     let (said, code) = machine.check(policy, &[&login("nobody")[..], &["--json"]].concat());
     assert_eq!(code, Some(0), "{said}");
-    let asked = fs::read_to_string(machine.folder.join("asked")).unwrap();
-    // The first two, because `check` wants to know whether the names are known at all.
+    let asked = fs::read_to_string(machine.directory.join("asked")).unwrap();
+    // The first two come first, because `check` asks whether the names are known at all.
     let known = ["group far-away", "group none"];
     let decision = ["group far-away", "groups nobody", "group none"];
     assert_eq!(asked.lines().collect::<Vec<_>>(), [&known[..], &decision].concat(), "{said}");
 }
 
 #[test]
-fn a_list_of_groups_that_may_be_short_is_no_answer() {
+fn an_incomplete_list_of_groups_is_not_an_answer() {
     let machine = Machine::counting("short");
     let policy = "@far-away * * * timeout=7m\n* * * * timeout=5m\n";
     for (user, rule) in [("daemon", "-:1"), ("nobody", "-:2")] {
         let (said, code) = machine.check(policy, &login(user));
         assert!(code == Some(0) && said.contains(&format!("rule      {rule}\n")), "{said}");
     }
-    fs::write(machine.folder.join("down"), "").unwrap();
+    fs::write(machine.directory.join("down"), "").unwrap();
     let (said, code) = machine.check(policy, &login("daemon"));
     let says = "-:1:1: name services cannot look up the group far-away: ECONNREFUSED";
     assert!(code == Some(2) && said.contains(says), "{said}");
@@ -188,7 +190,7 @@ fn a_group_may_have_sixty_thousand_members() {
 }
 
 #[test]
-fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
+fn a_user_whose_name_is_not_utf8_has_an_id_and_groups() {
     let sshd = Sshd::with("timeout=20m").start();
     let (uid, name) = (sshd.uid("carol"), b"m\xfcller");
     let home = sshd.home("carol");
@@ -211,7 +213,7 @@ fn a_user_whose_name_is_no_utf8_has_an_id_and_groups() {
         let armed =
             sshd.log.wait_for("armed", |line| line.is("armed") && line.field("limit") == Some(limit), SOON);
         assert_eq!(armed.field("uid"), Some(&*uid.to_string()), "{}", armed.text);
-        // A reload decides anew by what the helper was told.
+        // A reload decides again, with what the helper was told.
         let helper = sshd.helper().pid;
         let mut found = running::helpers().into_iter();
         let told = found.find(|found| found.id.pid.as_raw() == helper).unwrap().told.unwrap();

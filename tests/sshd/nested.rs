@@ -1,4 +1,4 @@
-//! PAM sessions inside a PAM session: each has a watchdog, and none touches the other's.
+//! PAM sessions inside a PAM session. Each has a watchdog, and none affects the other session.
 
 use nix::sys::signal::Signal;
 
@@ -7,7 +7,7 @@ use crate::support::process::wait_some;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, secs};
 
-/// For the session that is not to end during the test.
+/// The options of a session that must not end during the test.
 const LONG: &str = "timeout=10m debug";
 
 #[test]
@@ -24,7 +24,7 @@ fn an_idle_su_ends_alone() {
     let idle = ended.at - alice.last_key();
     assert!(idle >= LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
     assert_no_process_left(&sshd, "bob", gone_by_stamps(alice.last_key()));
-    // The shell that su was started from is there, and so is its watchdog.
+    // The shell in which su was started is still there, and so is its watchdog.
     alice.wait_for_shell();
     assert_eq!(sshd.log.events("ended", "alice").len(), 0, "the log:\n{}", sshd.log);
     wait_some(|| (sshd.helpers().len() == 1).then_some(()), SOON).expect("the outer one's helper alone");
@@ -53,7 +53,7 @@ fn an_idle_sudo_shell_ends_alone() {
 }
 
 #[test]
-fn who_types_inside_sudo_is_not_idle() {
+fn a_person_who_types_inside_sudo_is_not_idle() {
     let sshd = Sshd::with(OPTIONS).nested(LONG).start();
     let root = sshd.login("root");
     root.type_line("sudo -i");
@@ -65,7 +65,7 @@ fn who_types_inside_sudo_is_not_idle() {
 }
 
 #[test]
-fn the_end_of_a_session_takes_its_su_along() {
+fn the_end_of_a_session_ends_its_su_too() {
     let sshd = Sshd::with(OPTIONS).nested(LONG).start();
     let alice = sshd.login("alice");
     alice.type_line("su bob");
@@ -76,9 +76,9 @@ fn the_end_of_a_session_takes_its_su_along() {
     assert_no_helper_left(&sshd, GRACE + secs(2));
 }
 
-/// Where neither systemd nor pam_loginuid tells that it is inside another session.
+/// Neither systemd nor pam_loginuid shows here that the session is inside another one.
 #[test]
-fn a_su_that_was_run_through_setsid_is_inside_a_session_all_the_same() {
+fn a_su_through_setsid_is_still_inside_a_session() {
     let sshd = Sshd::with(LONG).without_loginuid().nested(LONG).start();
     let alice = sshd.login("alice");
     alice.type_line("setsid -w su bob");
@@ -89,7 +89,7 @@ fn a_su_that_was_run_through_setsid_is_inside_a_session_all_the_same() {
     su().expect("su").kill(Signal::SIGKILL);
     let orphaned = sshd.log.wait_for_event("orphaned", "bob", SOON);
     assert_eq!(orphaned.field("action"), Some("none"), "{}", orphaned.text);
-    // What it leaves on alice's terminal is for her own watchdog.
+    // Alice's own watchdog ends what it leaves on her terminal.
     for user in ["alice", "bob"] {
         assert_untouched(&sshd, user);
     }

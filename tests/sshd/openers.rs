@@ -1,4 +1,4 @@
-//! Programs that use libpam otherwise than sshd, login and su do.
+//! Programs that use libpam in other ways than sshd, login and su.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support::sshd::Sshd;
 use crate::support::tree::{our_line, write};
 use crate::support::{SOON, now, secs};
 
-/// Does with libpam what it is told, a line each, and answers "NUMBER: CODE". A slot is a transaction.
+/// Calls libpam as told: one call a line. It answers "NUMBER: CODE". A slot is a transaction.
 const OPENER: &str = r#"
 #include <grp.h>
 #include <security/pam_appl.h>
@@ -27,7 +27,7 @@ static int talk(int n, const struct pam_message **m, struct pam_response **r, vo
 
 static pam_handle_t *slots[10];
 
-/* In a child, as the user of that number. */
+/* Does it in a child that runs as this user ID. */
 static int in_child(int uid, int (*call)(pam_handle_t *, int), pam_handle_t *handle, int argument)
 {
 	int status;
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
 		} else if (!strcmp(word, "childend")) {
 			code = in_child(0, pam_end, slots[number], argument);
 		} else if (!strcmp(word, "become")) {
-			/* As systemd does it: a child waits for our end to close the session. */
+			/* systemd does the same: a child waits until we have ended, and closes the session. */
 			int wire[2];
 
 			if (pipe(wire) || fork()) {
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 }
 "#;
 
-/// A daemon of root's on a terminal, with a PAM stack of its own.
+/// A daemon of root on a terminal, with its own PAM stack.
 pub struct Opener {
     pub sshd: Sshd,
     pub terminal: Client,
@@ -108,7 +108,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// One whose stack has our line with `options`, and `behind`.
+    /// Starts one. Its stack has our line with `options`, then `behind`.
     pub fn start(options: &str, behind: &str) -> Self {
         let sshd = Sshd::without_watchdog().helper(crate::support::sshd::Helper::Real).start();
         let stack = format!("session required pam_loginuid.so\n{}{behind}", our_line(options));
@@ -133,7 +133,7 @@ impl Opener {
         Self { sshd, terminal, process, said: 0.into() }
     }
 
-    /// Has it do something; what libpam says to that.
+    /// Tells it to do something. Returns the code of libpam.
     pub fn ask(&self, line: &str) -> i32 {
         self.terminal.type_line(line);
         self.said.set(self.said.get() + 1);
@@ -167,7 +167,7 @@ impl Opener {
 pub const OK: i32 = 0;
 const SESSION_ERR: i32 = 14;
 
-/// libpam's flag: nothing is to be said.
+/// libpam's flag for no messages.
 const SILENT: i32 = 0x4000_0000;
 
 #[test]
@@ -229,7 +229,7 @@ fn a_forked_child_may_close_the_session() {
     }
     opener.assert_never("orphaned");
     opener.assert_never("error");
-    // Now it is told twice, by a child and by the opener itself.
+    // Now the helper is told twice: by a child and by the opener itself.
     assert_eq!(opener.ask("open 0 alice"), OK, "{}", opener.sshd.log);
     let helper = opener.armed("alice");
     assert_eq!(opener.ask("childclose 0"), OK);
@@ -245,7 +245,7 @@ fn a_child_that_may_not_signal_the_helper_is_no_failure() {
     let uid = opener.sshd.uid("alice");
     assert_eq!(opener.ask(&format!("childclose 0 {uid}")), OK);
     opener.assert_never("error");
-    // Nobody whom the helper believes has said that it is over.
+    // No process that the helper believes has told it about the end of the session.
     opener.sshd.log.wait_for_event("ended", "alice", PAST_THE_PROMISE);
 }
 
@@ -256,7 +256,7 @@ fn assert_ordinary_end_of_a_leader_that_became_a_shell(uid: u32) {
     let helper = opener.armed("alice");
     opener.terminal.type_line(&format!("become 0 {uid}"));
     opener.terminal.wait_for_shell();
-    // Its parent buries it at once, so the helper must have learnt of it before.
+    // Its parent reaps it at once, so the helper must have noticed the change before.
     assert!(opener.terminal.exit(secs(4)).is_none());
     opener.terminal.type_line("exit");
     assert!(opener.process.wait_gone(now() + SOON).is_some());
@@ -277,7 +277,7 @@ fn a_leader_that_became_a_shell_and_is_closed_by_the_person_ends_as_a_shell() {
 }
 
 #[test]
-fn a_leader_that_is_killed_is_no_ordinary_end() {
+fn a_killed_leader_is_not_an_ordinary_end() {
     let opener = Opener::start("timeout=10m debug", "");
     assert_eq!(opener.ask("open 0 alice"), OK);
     let helper = opener.armed("alice");
@@ -286,9 +286,9 @@ fn a_leader_that_is_killed_is_no_ordinary_end() {
     opener.sshd.log.wait_for_event("orphaned", "alice", SOON);
 }
 
-/// The opener serves both, and nobody ends it because of one of them.
+/// The opener serves both sessions, and is not ended because of one of them.
 #[test]
-fn a_process_of_several_sessions_is_not_ended() {
+fn a_process_with_several_sessions_is_not_ended() {
     let opener = Opener::start(OPTIONS, "");
     assert_eq!(opener.ask("open 0 alice"), OK);
     let helper = opener.armed("alice");
@@ -301,7 +301,8 @@ fn a_process_of_several_sessions_is_not_ended() {
     assert!(error.text.contains("cannot be ended alone"), "{}", error.text);
     assert!(opener.process.wait_gone(begun + PAST_THE_PROMISE).is_none(), "the log:\n{}", opener.sshd.log);
     opener.assert_never("ending");
-    // As soon as it serves one again, that one is guarded. What was refused is none, however it is ended.
+    // After one session has closed, the opener serves one again, and that is guarded. A refused session does
+    // not count, however its transaction ends.
     assert_eq!(opener.ask("end 1 0"), OK);
     assert_eq!(opener.ask("close 0"), OK);
     assert_eq!(opener.ask("end 0 0"), OK);
@@ -319,7 +320,7 @@ fn with_onerr_succeed_a_process_opens_several_sessions_unguarded() {
     }
     let unguarded = |line: &Line| line.is("unguarded");
     opener.sshd.log.wait_for_count("unguarded", 2, unguarded, SOON);
-    // An unguarded one is a session, too.
+    // An unguarded session counts, too.
     for slot in 0..2 {
         assert_eq!(opener.ask(&format!("close {slot}")), OK);
         assert_eq!(opener.ask(&format!("end {slot} 0")), OK);
@@ -330,7 +331,7 @@ fn with_onerr_succeed_a_process_opens_several_sessions_unguarded() {
     assert_eq!(opener.sshd.helpers(), [], "the log:\n{}", opener.sshd.log);
 }
 
-/// A stack with our line twice, where the session cannot be guarded.
+/// The stack has our line twice, and the session cannot be guarded.
 #[test]
 fn a_second_line_does_not_claim_that_the_first_one_guards() {
     let opener = Opener::start(OPTIONS, &our_line(OPTIONS));
@@ -341,9 +342,9 @@ fn a_second_line_does_not_claim_that_the_first_one_guards() {
     assert_eq!(opener.sshd.log.all(|line| line.is("ignored")).len(), 1, "the log:\n{}", opener.sshd.log);
 }
 
-/// The process serves it all the same.
+/// The process serves the exempt session, too.
 #[test]
-fn a_session_that_is_exempt_is_not_ended_because_of_another_one() {
+fn an_exempt_session_is_not_ended_because_of_another_one() {
     let opener = Opener::start(OPTIONS, "");
     opener.sshd.policy("bob * * * timeout=off\n");
     assert_eq!(opener.ask("open 0 alice"), OK);
@@ -353,14 +354,14 @@ fn a_session_that_is_exempt_is_not_ended_because_of_another_one() {
     opener.sshd.log.wait_for_event("error", "alice", SOON);
     assert_eq!(opener.ask("close 1"), OK);
     assert_eq!(opener.ask("close 0"), OK);
-    // And the process is one session's again.
+    // The process serves one session again.
     assert_eq!(opener.ask("open 2 carol"), OK);
     opener.armed("carol");
 }
 
-/// The application has not noticed that another module refused it.
+/// Another module refused the session, and the application has not noticed it.
 #[test]
-fn a_session_that_never_opened_keeps_out_one_other_at_most() {
+fn a_session_that_never_opened_refuses_at_most_one_other() {
     let opener = Opener::start("timeout=10m", "session required pam_succeed_if.so quiet user != alice\n");
     assert_ne!(opener.ask("open 0 alice"), OK);
     assert_eq!(opener.ask("end 0 0"), OK);

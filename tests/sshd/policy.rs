@@ -1,4 +1,4 @@
-//! The policy file, at a login.
+//! The policy file at a login.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::chown;
@@ -12,13 +12,13 @@ use crate::support::log::{LOG_AUTHPRIV, LOG_ERR, Line};
 use crate::support::sshd::{GROUP, Sshd};
 use crate::support::tree::write;
 
-/// Where the policy is, for the processes of the sshd.
+/// The path of the policy for the processes of the sshd.
 const FILE: &str = "/etc/security/idle_watchdog.conf";
-/// A policy with one mistake, and what its record has about it.
+/// A policy with one mistake, and the fields of its record.
 pub const BROKEN: &str = "* * * * timeout=11m\nalice * * * \\\n  timeot=5m\n";
 const FAULT: &str = "file=/etc/security/idle_watchdog.conf line=3 column=3 argument=timeot=5m error=";
 
-/// The errors about a user, from a stack: so many.
+/// There are so many errors about a user from a stack.
 #[track_caller]
 pub fn errors(sshd: &Sshd, stack: &str, user: &str, count: usize) -> Vec<Line> {
     let from = format!("pam_idle_watchdog(sshd:{stack}): ");
@@ -32,13 +32,13 @@ pub fn errors(sshd: &Sshd, stack: &str, user: &str, count: usize) -> Vec<Line> {
     errors
 }
 
-/// The only one.
+/// There is only one error.
 #[track_caller]
 pub fn error(sshd: &Sshd, stack: &str, user: &str) -> Line {
     errors(sshd, stack, user, 1).remove(0)
 }
 
-/// The end of a login that does not come to a shell, with all that ssh has to say of it.
+/// Waits for the end of a login that is refused. Returns the client and its exit.
 pub fn refused(sshd: &Sshd, user: &str) -> (Client, Exit) {
     let mut command = Command::new("ssh");
     let quiet = |arg: &&OsStr| *arg == "LogLevel=ERROR";
@@ -53,7 +53,7 @@ pub fn refused(sshd: &Sshd, user: &str) -> (Client, Exit) {
     (client, exit)
 }
 
-/// Logs out what is logged in.
+/// Ends this login.
 pub fn log_out(client: &Client) {
     client.type_line("exit 7");
     assert_eq!(client.exit(SOON).expect("the logout").code(), 7);
@@ -116,7 +116,7 @@ fn a_rule_ends_a_session_that_the_line_would_not() {
     assert_eq!(ended.field("limit"), Some("10"), "{}", ended.text);
 }
 
-/// The login is guarded as the PAM line says, and one record of it has these words about the policy.
+/// The login is guarded by the PAM line alone, and one record of it has these words about the policy.
 #[track_caller]
 pub fn assert_guarded_by_the_line(sshd: &Sshd, user: &str, limit: &str, says: &str) -> Client {
     let client = sshd.login(user);
@@ -132,7 +132,7 @@ pub fn assert_guarded_by_the_line(sshd: &Sshd, user: &str, limit: &str, says: &s
 fn while_the_policy_is_broken_everybody_is_guarded_by_the_line() {
     let sshd = Sshd::with("timeout=20m").start();
     sshd.policy(&format!("{BROKEN}bob * * * timeout=of\n"));
-    // The rule of the first line is fine, and would apply to alice.
+    // The rule on the first line is correct, and would apply to alice.
     for user in ["alice", "bob", "root"] {
         let client = assert_guarded_by_the_line(&sshd, user, "1200", FAULT);
         let error = error(&sshd, "session", user);
@@ -140,7 +140,7 @@ fn while_the_policy_is_broken_everybody_is_guarded_by_the_line() {
         log_out(&client);
         assert_no_helper_left(&sshd, SOON);
     }
-    // Nothing needs to be restarted.
+    // No program needs a restart.
     sshd.policy("* * * * timeout=11m\n");
     let carol = sshd.login("carol");
     let armed = sshd.log.wait_for_event("armed", "carol", SOON);
@@ -160,7 +160,7 @@ fn while_the_policy_is_broken_an_idle_session_ends_all_the_same() {
 }
 
 #[test]
-fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
+fn while_the_policy_is_broken_onerr_decides_about_a_line_without_a_limit() {
     let sshd = Sshd::with("timeout=off").start();
     sshd.policy(BROKEN);
     let (client, exit) = refused(&sshd, "alice");
@@ -177,7 +177,7 @@ fn while_the_policy_is_broken_a_line_without_a_limit_leaves_it_to_onerr() {
 }
 
 #[test]
-fn with_onerr_succeed_a_broken_policy_and_no_limit_let_everybody_in_on_record() {
+fn with_onerr_succeed_a_broken_policy_without_a_limit_lets_everybody_in_on_record() {
     let sshd = Sshd::with("timeout=off onerr=succeed").start();
     sshd.policy(BROKEN);
     let alice = sshd.login("alice");
@@ -190,7 +190,7 @@ fn with_onerr_succeed_a_broken_policy_and_no_limit_let_everybody_in_on_record() 
 }
 
 #[test]
-fn a_policy_that_somebody_else_may_have_written_does_not_count() {
+fn a_policy_that_other_users_may_have_written_does_not_count() {
     let sshd = Sshd::with("timeout=20m").start();
     sshd.policy("* * * * timeout=off\n");
     let path = sshd.dir.join("etc/security/idle_watchdog.conf");
@@ -200,7 +200,7 @@ fn a_policy_that_somebody_else_may_have_written_does_not_count() {
 }
 
 #[test]
-fn the_text_of_the_warning_must_be_roots() {
+fn root_must_own_the_text_of_the_warning() {
     let sshd = Sshd::with("timeout=20m").start();
     let text = sshd.dir.join("text");
     write(&text, "Gone in {remaining}\n", 0o644);
@@ -219,7 +219,7 @@ fn the_text_of_the_warning_must_be_roots() {
     log_out(&carol);
 
     chown(&text, Some(0), None).unwrap();
-    // What the text has is checked, too.
+    // The content of the text is checked, too.
     write(&text, "Gone in {remainder}\n", 0o644);
     log_out(&assert_guarded_by_the_line(&sshd, "bob", "1200", "unknown placeholder {remainder}"));
     assert_no_helper_left(&sshd, SOON);
@@ -231,10 +231,10 @@ fn the_text_of_the_warning_must_be_roots() {
 }
 
 #[test]
-fn a_policy_that_the_line_names_takes_the_place_of_the_systems() {
+fn a_policy_that_the_line_names_replaces_the_systems() {
     let conf = std::env::temp_dir().join(format!("idle-watchdog-conf-{}", std::process::id()));
     let sshd = Sshd::with(&format!("timeout=20m conf={}", conf.display())).start();
-    // The system's own is not even read.
+    // The system's own policy is not read.
     sshd.policy(BROKEN);
     let says = format!("file={} error=\"cannot use the policy: No such file", conf.display());
     log_out(&assert_guarded_by_the_line(&sshd, "alice", "1200", &says));

@@ -1,4 +1,4 @@
-//! The account line: a login that could not be guarded is refused before it has a session.
+//! The account line refuses a login that could not be guarded, before its session opens.
 
 use crate::policy::{BROKEN, assert_guarded_by_the_line, error, errors, log_out, refused};
 use crate::promise::assert_no_helper_left;
@@ -11,7 +11,7 @@ fn with(options: &str) -> Builder {
     Sshd::with(options).account(&[&line_of("account", options)])
 }
 
-/// The login is one that is not allowed; the log has one reason, and no session was opened.
+/// The login is not allowed, the log has one reason, and no session was opened.
 #[track_caller]
 fn assert_denied(sshd: &Sshd, user: &str, reason: &str) {
     let (client, exit) = refused(sshd, user);
@@ -26,7 +26,7 @@ fn assert_denied(sshd: &Sshd, user: &str, reason: &str) {
 }
 
 #[test]
-fn it_says_yes_where_the_session_can_be_guarded() {
+fn it_accepts_a_login_that_can_be_guarded() {
     let sshd = with("timeout=20m").start();
     let alice = sshd.login("alice");
     sshd.log.wait_for_event("armed", "alice", SOON);
@@ -36,7 +36,7 @@ fn it_says_yes_where_the_session_can_be_guarded() {
 }
 
 #[test]
-fn a_broken_policy_keeps_nobody_out_and_is_on_record_once() {
+fn a_broken_policy_refuses_nobody_and_is_on_record_once() {
     let sshd = with("timeout=20m").start();
     sshd.policy(BROKEN);
     for user in ["alice", "root"] {
@@ -49,7 +49,7 @@ fn a_broken_policy_keeps_nobody_out_and_is_on_record_once() {
 }
 
 #[test]
-fn a_broken_policy_and_no_limit_are_a_login_that_is_not_allowed() {
+fn a_broken_policy_without_a_limit_refuses_the_login() {
     let sshd = with("timeout=off").start();
     sshd.policy(BROKEN);
     assert_denied(&sshd, "alice", "line=3 column=3 argument=timeot=5m");
@@ -65,7 +65,7 @@ fn a_helper_that_cannot_be_started_is_found_out_before() {
     for (helper, why) in [(Helper::Missing, "ENOENT"), (Helper::NotExecutable, "EACCES")] {
         let sshd = with("timeout=20m").helper(helper).start();
         assert_denied(&sshd, "alice", &format!("pam_idle_watchdog_helper cannot be started: {why}: "));
-        // Who needs none is let in.
+        // A login that needs no helper is let in.
         sshd.policy("bob * * * timeout=off\n");
         let bob = sshd.login("bob");
         errors(&sshd, "account", "bob", 0);

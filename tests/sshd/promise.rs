@@ -1,4 +1,4 @@
-//! The promise, and what every ended session must look like afterwards.
+//! The promise, and the checks after each end of a session.
 
 use std::time::{Duration, Instant};
 
@@ -8,38 +8,38 @@ use crate::support::process::{self, Process};
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, secs, until};
 
-/// The options most tests run with: as short as a session may be.
+/// The options of most tests. They make sessions as short as possible.
 pub const OPTIONS: &str = "timeout=10s warn=4s grace=2s debug";
 pub const LIMIT: Duration = secs(10);
 pub const WARN: Duration = secs(4);
 pub const GRACE: Duration = secs(2);
 
-/// limit ≤ true idle time at the end < limit + 1 s, where the client sends nothing but keys, and 1 s for sshd to
+/// limit ≤ true idle time at the end < limit + 1 s, if the client sends only keys. sshd may need 1 s more to
 /// close the connection on a busy machine.
 pub const LATEST: Duration = secs(10 + 1 + 1);
 
-/// limit ≤ true idle time at the end < limit + 8 s + 1 s, where stamps alone tell of keys.
+/// limit ≤ true idle time at the end < limit + 8 s + 1 s, if only stamps show keys.
 pub const LATEST_BY_STAMPS: Duration = secs(10 + 8 + 1);
 
-/// Long enough for a session nobody types at to be ended.
+/// In this time any session at which nobody types has ended.
 pub const PAST_THE_PROMISE: Duration = secs(10 + 8 + 1 + 3);
 
-/// When the last process of a session idle since `last_key` must be gone.
+/// When the last process of a session must be gone that has been idle since `last_key`.
 pub fn gone_by(last_key: Instant) -> Instant {
     last_key + LATEST + GRACE + secs(1)
 }
 
-/// The same where stamps alone tell of keys: where there is no connection, or the client sends other things.
+/// The same if only stamps show keys: there is no connection, or the client sends other data.
 pub fn gone_by_stamps(last_key: Instant) -> Instant {
     gone_by(last_key) + (LATEST_BY_STAMPS - LATEST)
 }
 
-/// Waits for the end of `client`, which must come within the promise. The client sends nothing but keys.
+/// Waits for the end of `client`, which must come within the promise. The client sends only keys.
 pub fn assert_ended_on_time(sshd: &Sshd, client: &Client) -> Exit {
     assert_ended(sshd, client, LATEST)
 }
 
-/// The same where stamps alone tell of keys.
+/// The same if only stamps show keys.
 pub fn assert_ended_by_stamps(sshd: &Sshd, client: &Client) -> Exit {
     assert_ended(sshd, client, LATEST_BY_STAMPS)
 }
@@ -70,19 +70,19 @@ pub fn assert_no_helper_left(sshd: &Sshd, timeout: Duration) {
     }
 }
 
-/// Waits until PAM's session of `user` was closed properly.
+/// Waits until the PAM session of `user` was closed properly.
 pub fn assert_pam_closed(sshd: &Sshd, user: &str) -> Line {
     let closed = format!("session closed for user {user}");
     sshd.log.wait_for(&closed, |line| line.text.contains(&closed), SOON)
 }
 
-/// sshd has ended as it ends by itself: it has logged no error.
+/// sshd has ended in the normal way: it has logged no error.
 pub fn assert_no_error(sshd: &Sshd) {
     let errors = sshd.log.all(|line| line.text.starts_with("error: ") || line.text.starts_with("fatal: "));
     assert!(errors.is_empty(), "errors of sshd; the log:\n{}", sshd.log);
 }
 
-/// No decision about `user` except those of the session's beginning.
+/// There is no decision about `user`, except those at the start of the session.
 pub fn assert_untouched(sshd: &Sshd, user: &str) {
     for event in ["warned", "ending", "ended", "would-end"] {
         let seen = sshd.log.events(event, user);
@@ -90,8 +90,8 @@ pub fn assert_untouched(sshd: &Sshd, user: &str) {
     }
 }
 
-/// A hostile alice, with bob idle and carol typing beside her: whatever she does, bob is ended
-/// on time and carol is not.
+/// A hostile alice, an idle bob and a typing carol. Whatever alice does, bob is ended on time and carol is not
+/// ended.
 pub struct Town {
     pub sshd: Sshd,
     pub alice: Client,
@@ -102,7 +102,7 @@ pub struct Town {
 }
 
 impl Town {
-    /// All three logged in.
+    /// All three have logged in.
     pub fn awake() -> Self {
         let sshd = Sshd::with(OPTIONS).start();
         let alice = sshd.login("alice");
@@ -113,13 +113,13 @@ impl Town {
         Self { sshd, alice, alices_helper, bob, carol, typist }
     }
 
-    /// Alice is ended as promised, counted from her last key.
+    /// Alice is ended as promised. The time starts at her last key.
     pub fn assert_promise(self) {
         let deadline = gone_by(self.alice.last_key());
         self.assert_all_by(deadline);
     }
 
-    /// Alice is ended by `deadline`, bob as promised, carol not at all.
+    /// Alice is ended by `deadline`, bob as promised, and carol is not ended.
     pub fn assert_all_by(self, deadline: Instant) {
         let Self { sshd, bob, carol, typist, .. } = self;
         assert_ended_on_time(&sshd, &bob);

@@ -12,10 +12,10 @@ use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs, until};
 
 const NOTTY: &str = "timeout=10s warn=4s grace=2s notty=10s debug";
-/// limit ≤ true silence at the end < limit + 3 s, on a machine with a lot to do.
+/// limit ≤ true silence at the end < limit + 3 s, on a busy machine.
 const SILENT: Range<Duration> = secs(10)..secs(13);
 
-/// Waits for the end of a session whose client was last heard of then.
+/// Waits for the end of a session whose client last sent data at this time.
 fn assert_ended_in_silence(sshd: &Sshd, heard: Instant) {
     let ending = sshd.log.wait_for_event("ending", "alice", SOON);
     let silence = ending.at - heard;
@@ -29,7 +29,7 @@ fn assert_ended_in_silence(sshd: &Sshd, heard: Instant) {
     assert_no_error(sshd);
 }
 
-/// When the client was let in. What it says right after that is the last that is heard of it.
+/// When the client was let in. It sends its last data right after that.
 fn accepted(sshd: &Sshd) -> Instant {
     sshd.log.wait_for("the login", |line| line.text.starts_with("Accepted publickey"), SOON).at
 }
@@ -77,7 +77,7 @@ fn an_sftp_lives_while_it_is_used() {
 }
 
 #[test]
-fn a_terminal_that_comes_and_goes_is_judged_by_meanwhile() {
+fn while_a_terminal_exists_the_session_is_judged_by_it() {
     let sshd = Sshd::with(NOTTY).start();
     let control: PathBuf = sshd.dir.join("control");
     let shared = |extra: &[&str]| -> Command {
@@ -90,7 +90,7 @@ fn a_terminal_that_comes_and_goes_is_judged_by_meanwhile() {
     wait_some(|| control.exists().then_some(()), SOON).expect("the control socket");
     let second = Client::on_terminal(shared(&["-tt"]));
     second.wait_for_first_shell();
-    // On the terminal it is warned, and a key keeps it.
+    // On the terminal it is warned, and a key keeps the session.
     sshd.log.wait_for_event("warned", "alice", PAST_THE_PROMISE);
     second.type_keys("\r");
     sshd.log.wait_for_event("resumed", "alice", SOON);
@@ -116,10 +116,10 @@ fn roots_own_connection_is_heard_and_ended() {
 }
 
 #[test]
-fn what_connection_a_su_has_come_by_is_not_the_sessions() {
+fn a_connection_that_su_inherits_is_not_the_sessions() {
     let sshd = Sshd::with("timeout=10m").nested(NOTTY).start();
     let alice = sshd.login("alice");
-    // As a daemon's job has it, of which somebody forgot to close a connection.
+    // Such a su is part of a daemon's job that forgot to close a connection.
     let port = sshd.port;
     let su = format!("exec 9<>/dev/tcp/127.0.0.1/{port}; exec setsid su bob -c 'sleep 1000'");
     alice.run(&format!("bash -c \"{su}\" </dev/null >/dev/null 2>&1 &"));

@@ -1,4 +1,4 @@
-//! New settings for sessions that are watched already.
+//! New settings for sessions that are already watched.
 
 use std::os::fd::AsRawFd;
 
@@ -26,7 +26,7 @@ fn settings(words: &str) -> Settings {
     Settings { rule: Some("idle_watchdog.conf:3".parse().unwrap()), ..Settings::of(&line, None) }
 }
 
-/// As `reload` wants to know it.
+/// The process as `reload` names it.
 fn id(helper: &Process) -> ProcId {
     let started = i64::try_from(helper.started).unwrap() * (SECOND / 100);
     ProcId { pid: Pid::from_raw(helper.pid), started: Started(started) }
@@ -36,8 +36,8 @@ fn give(helper: &Process, words: &str) -> Result<(), String> {
     reload::hand_over(id(helper), &settings(words), BUDGET).map(drop)
 }
 
-/// What the administrator's command does for this sshd's sessions and no others: its files are seen in a
-/// mount namespace of its own.
+/// Does what the administrator's command does, for this sshd's sessions only, because its files are in a mount
+/// namespace.
 fn reload_sessions(sshd: &Sshd) -> Reloaded {
     let namespace = std::fs::File::open(sshd.daemon().file("ns/mnt")).unwrap();
     let ours: Vec<ProcId> = sshd.helpers().iter().map(id).collect();
@@ -54,7 +54,7 @@ fn reload_sessions(sshd: &Sshd) -> Reloaded {
     std::thread::spawn(call).join().unwrap()
 }
 
-/// Has other lines stand in the place of ours, as the administrator changes them.
+/// Replaces our lines, as an administrator changes them.
 fn change_line(sshd: &Sshd, old: &str, new: &str) {
     let path = sshd.dir.join("etc/pam.d/sshd");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -63,13 +63,13 @@ fn change_line(sshd: &Sshd, old: &str, new: &str) {
 }
 
 #[test]
-fn a_changed_pam_line_holds_for_sessions_that_are_open() {
+fn a_changed_pam_line_applies_to_open_sessions() {
     let sshd = Sshd::with("timeout=1h kill=none debug").start();
     let alice = sshd.login("alice");
     change_line(&sshd, "timeout=1h kill=none debug", OPTIONS);
     let Reloaded { text, problems, code } = reload_sessions(&sshd);
     assert_eq!((problems, code), (vec![], 0));
-    // As its records name it.
+    // The command names the session as its records do.
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
     let ids = ["session", "ses"].map(|key| armed.field(key).map(|id| format!("{key}={id}")));
     let name = format!("alice by sshd, {}: ", ids.into_iter().flatten().collect::<Vec<_>>().join(" "));
@@ -80,7 +80,7 @@ fn a_changed_pam_line_holds_for_sessions_that_are_open() {
 }
 
 #[test]
-fn what_a_reload_cannot_apply_is_said() {
+fn a_reload_tells_what_it_cannot_apply() {
     let line = "timeout=1h kill=none";
     let sshd = Sshd::with(line).start();
     let _alice = sshd.login("alice");
@@ -115,7 +115,7 @@ fn a_session_is_given_another_limit() {
 }
 
 #[test]
-fn who_is_past_the_new_limit_gets_the_whole_warning() {
+fn a_session_past_its_new_limit_gets_the_whole_warning() {
     let sshd = Sshd::with(LONG).start();
     let alice = sshd.login("alice");
     assert!(alice.exit(secs(12)).is_none());
@@ -126,7 +126,7 @@ fn who_is_past_the_new_limit_gets_the_whole_warning() {
     assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
 }
 
-/// What a job did before the rule asked for processor time is not known.
+/// It is not known what a job did before the settings asked for processor time.
 #[test]
 fn a_job_that_counts_from_now_on_is_not_ended_for_what_was_before() {
     let sshd = Sshd::with(LONG).start();
@@ -139,7 +139,7 @@ fn a_job_that_counts_from_now_on_is_not_ended_for_what_was_before() {
 }
 
 #[test]
-fn a_session_is_exempted_and_taken_back() {
+fn a_session_is_exempted_and_watched_again() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -153,12 +153,13 @@ fn a_session_is_exempted_and_taken_back() {
 }
 
 #[test]
-fn a_call_that_is_broken_changes_nothing() {
+fn a_malformed_reload_changes_nothing() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
     let pidfd = PidFd::open(Pid::from_raw(helper.pid)).unwrap();
-    // No such descriptor, one that is no socket, one that brings nothing, one that brings nonsense.
+    // These are no descriptor, one that is not a socket, one without a message, and one with a malformed
+    // message.
     pidfd.queue(RELOAD_SIGNAL, 100_000).unwrap();
     sshd.log.wait_for_event("error", "alice", SOON);
     let null = std::fs::File::open("/dev/null").unwrap();
@@ -182,7 +183,7 @@ fn a_call_that_is_broken_changes_nothing() {
 }
 
 #[test]
-fn while_it_ends_a_session_takes_no_orders() {
+fn a_session_that_is_being_ended_takes_no_settings() {
     let sshd = Sshd::with("timeout=10s warn=4s grace=20s").start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -194,13 +195,13 @@ fn while_it_ends_a_session_takes_no_orders() {
 }
 
 #[test]
-fn who_is_not_root_cannot_call() {
+fn only_root_can_reload() {
     let sshd = Sshd::with(LONG).start();
     let _alice = sshd.login("alice");
     let helper = sshd.helper();
     let uid = Uid::from_raw(sshd.uid("alice"));
     let call = move || {
-        // This thread's ids alone, and its privileges with them.
+        // Only this thread changes its IDs and loses its privileges.
         // SAFETY: setresuid takes three integers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
@@ -214,12 +215,12 @@ fn who_is_not_root_cannot_call() {
 }
 
 #[test]
-fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
+fn a_users_socket_in_a_root_process_is_not_a_reload() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
     let uid = Uid::from_raw(sshd.uid("alice"));
-    // As a su has it that took the number of a reload that gave up waiting.
+    // A su may have such a socket if it got the PID of a reload that gave up waiting.
     let made = std::thread::spawn(move || {
         // SAFETY: setresuid takes three integers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
@@ -236,7 +237,7 @@ fn a_socket_of_a_users_in_a_process_of_roots_is_no_call() {
 }
 
 #[test]
-fn where_descriptors_cannot_be_taken_the_record_says_so() {
+fn the_record_says_that_a_descriptor_cannot_be_taken() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
@@ -248,7 +249,7 @@ fn where_descriptors_cannot_be_taken_the_record_says_so() {
 }
 
 #[test]
-fn helpers_are_found_with_what_they_were_told() {
+fn helpers_are_found_with_their_command_lines() {
     let sshd = Sshd::with("timeout=1h [message=a b]").start();
     let _alice = sshd.login("alice");
     let helper = sshd.helper();

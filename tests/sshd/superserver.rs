@@ -1,4 +1,4 @@
-//! `sshd -i`, which something else than sshd's own daemon starts.
+//! `sshd -i`, started by another program than the daemon of sshd.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use crate::support::process::{Process, wait_some};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs, until};
 
-/// `superserver ADDRESS PORT COMMAND`: as socat does, it gives its children no session (setsid) of their own.
+/// `superserver ADDRESS PORT COMMAND`: like socat, it gives its children no session (setsid) of their own.
 const SUPERSERVER: &str = r#"#!/usr/bin/perl
 use IO::Socket::IP;
 my ($address, $port, $command) = @ARGV;
@@ -39,7 +39,8 @@ impl Superserver {
         Self::with(sshd, "127.0.0.1", "exec @SSHD@")
     }
 
-    /// One that listens at that address, and has bash run a command for each client. `@SSHD@` stands for sshd.
+    /// Starts one that listens at this address, and runs a command in bash for each client. `@SSHD@` means
+    /// sshd.
     pub fn with(sshd: &Sshd, address: &str, command: &str) -> Self {
         let port = free_port();
         let config = sshd.dir.join("sshd_config");
@@ -85,7 +86,7 @@ impl Drop for Superserver {
 }
 
 #[test]
-fn behind_a_superserver_a_session_ends_in_whole_and_alone() {
+fn only_the_whole_session_ends_under_a_superserver() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::start(&sshd);
     let bob = superserver.login(&sshd, "bob");
@@ -108,7 +109,7 @@ fn behind_a_superserver_a_session_ends_in_whole_and_alone() {
 }
 
 #[test]
-fn behind_a_superserver_a_killed_leader_leaves_no_connected_shell() {
+fn a_killed_leader_of_a_superserver_leaves_no_connected_shell() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::start(&sshd);
     let alice = superserver.login(&sshd, "alice");
@@ -126,7 +127,7 @@ fn behind_a_superserver_a_killed_leader_leaves_no_connected_shell() {
 }
 
 #[test]
-fn a_session_within_a_session_is_known_by_an_audit_id_of_its_own() {
+fn a_session_inside_a_session_is_known_by_its_own_audit_id() {
     let sshd = Sshd::with(OPTIONS).start();
     sshd.policy("root * * * timeout=10m\n");
     let root = sshd.login("root");

@@ -1,4 +1,4 @@
-//! `warn=` as a list, and the administrator's own words.
+//! `warn=` with several values, and the administrator's own text.
 
 use crate::promise::*;
 use crate::support::sshd::Sshd;
@@ -7,7 +7,7 @@ use crate::support::{ENDED_TEXT, SOON, WARNING_TEXT, secs, until};
 const TWICE: &str = "timeout=10s warn=2s,6s grace=2s debug";
 
 #[test]
-fn every_warning_comes_when_so_much_is_left() {
+fn every_warning_comes_at_its_time_before_the_end() {
     let sshd = Sshd::with(TWICE).start();
     let alice = sshd.login("alice");
     assert_eq!(sshd.log.events("armed", "alice")[0].field("warn"), Some("6,2"), "the log:\n{}", sshd.log);
@@ -37,7 +37,7 @@ fn a_key_after_the_second_warning_cancels_both() {
 }
 
 #[test]
-fn the_administrators_words_are_shown_and_each_terminal_is_named() {
+fn the_administrators_text_is_shown_with_the_name_of_each_terminal() {
     let message = "[message=Hello {user}, {terminal} closes in {remaining}, idle {{for}} {idle} of {limit}]";
     let sshd = Sshd::with(&format!("{OPTIONS} {message}")).start();
     let alice = sshd.login("alice");
@@ -50,7 +50,7 @@ fn the_administrators_words_are_shown_and_each_terminal_is_named() {
         alice.screen()
     );
     assert!(alice.shows(" of 10s\r"), "{}", alice.screen());
-    // The frame is the built-in text's, and the reason stays.
+    // The text has the same frame as the built-in one, and the reason for the end is still shown.
     alice.expect(ENDED_TEXT, SOON);
     assert!(!alice.shows(WARNING_TEXT), "{}", alice.screen());
 }

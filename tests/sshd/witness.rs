@@ -1,4 +1,4 @@
-//! The client's connection as a witness: which one it is, and how it is asked.
+//! The client's connection as a witness: which connection it is, and how it is asked.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -13,17 +13,17 @@ use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs, until};
 
 const NOTTY: &str = "timeout=10s warn=4s grace=2s notty=10s debug";
-/// Sets the terminal's time of reading once a second, after the first look at the terminal.
+/// Sets the terminal's read time once a second, after the first look at the terminal.
 const TOUCHES: &str = "t=$(tty); (sleep 8; while sleep 1; do touch -a $t; done) &";
 
-/// What the record of arming says.
+/// The field `witness=` of the record `armed` has this value.
 #[track_caller]
 fn assert_witness(sshd: &Sshd, user: &str, expected: &str) {
     let armed = sshd.log.wait_for_event("armed", user, SOON);
     assert_eq!(armed.field("witness"), Some(expected), "{}", armed.text);
 }
 
-/// The session of `client` ends like that of an idle person, and no forged stamp is believed.
+/// The session of `client` ends like the session of an idle person, and no forged stamp is believed.
 #[track_caller]
 fn assert_forger_ends_on_time(sshd: &Sshd, client: &Client, user: &str) {
     client.run(TOUCHES);
@@ -35,7 +35,7 @@ fn assert_forger_ends_on_time(sshd: &Sshd, client: &Client, user: &str) {
 }
 
 #[test]
-fn a_session_over_ssh_has_one_and_others_have_none() {
+fn a_session_over_ssh_has_a_witness_and_others_have_none() {
     let sshd = Sshd::with("timeout=10m").nested("timeout=10m").start();
     let alice = sshd.login("alice");
     let _root = sshd.login("root");
@@ -48,7 +48,7 @@ fn a_session_over_ssh_has_one_and_others_have_none() {
 }
 
 #[test]
-fn sshd_on_a_pipe_has_none() {
+fn sshd_on_a_pipe_has_no_witness() {
     let sshd = Sshd::with(NOTTY).start();
     let here = sshd.dir.display();
     let mut command = sshd.ssh("alice");
@@ -61,13 +61,13 @@ fn sshd_on_a_pipe_has_none() {
     let alice = Client::on_pipes(command);
     assert_witness(&sshd, "alice", "none");
     assert!(alice.exit(PAST_THE_PROMISE).is_none(), "the log:\n{}", sshd.log);
-    // It comes from no remote host.
+    // The login comes from no remote host.
     assert!(sshd.log.events("error", "alice").is_empty(), "the log:\n{}", sshd.log);
     assert_untouched(&sshd, "alice");
 }
 
 #[test]
-fn a_session_has_one_even_without_the_right_to_trace() {
+fn a_session_has_a_witness_even_without_the_right_to_trace() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);
@@ -77,7 +77,7 @@ fn a_session_has_one_even_without_the_right_to_trace() {
 }
 
 #[test]
-fn a_session_over_ipv6_has_one() {
+fn a_session_over_ipv6_has_a_witness() {
     for (listen, client) in [("::1", "::1"), ("::", "127.0.0.1")] {
         let sshd = Sshd::with("timeout=10m").start();
         let superserver = Superserver::with(&sshd, listen, "exec @SSHD@");
@@ -91,7 +91,7 @@ fn a_session_over_ipv6_has_one() {
     }
 }
 
-/// sshd whose standard error is a connection to that address.
+/// An sshd whose standard error is a connection to this address.
 fn with_its_log_at(sshd: &Sshd, address: &str) -> (Superserver, TcpListener) {
     let listener = TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -100,7 +100,7 @@ fn with_its_log_at(sshd: &Sshd, address: &str) -> (Superserver, TcpListener) {
 }
 
 #[test]
-fn a_connection_to_another_address_leaves_it() {
+fn a_connection_to_another_address_does_not_hide_the_clients() {
     let sshd = Sshd::with(OPTIONS).start();
     let (superserver, _listener) = with_its_log_at(&sshd, "127.0.0.2");
     let alice = superserver.login(&sshd, "alice");
@@ -108,7 +108,7 @@ fn a_connection_to_another_address_leaves_it() {
     assert_forger_ends_on_time(&sshd, &alice, "alice");
 }
 
-/// A session without a terminal, which has no witness. It is not judged, and that is on record once.
+/// A session without a terminal and without a witness. It is not judged, and one record says so.
 #[track_caller]
 fn assert_unasked(sshd: &Sshd, superserver: &Superserver) {
     let mut command = sshd.ssh_at(superserver.port, "alice");
@@ -123,14 +123,14 @@ fn assert_unasked(sshd: &Sshd, superserver: &Superserver) {
 }
 
 #[test]
-fn a_second_connection_to_the_clients_address_leaves_none() {
+fn a_second_connection_to_the_clients_address_leaves_no_witness() {
     let sshd = Sshd::with(NOTTY).start();
     let (superserver, _listener) = with_its_log_at(&sshd, "127.0.0.1");
     assert_unasked(&sshd, &superserver);
 }
 
 #[test]
-fn a_session_has_none_if_neither_way_finds_the_connection() {
+fn a_session_has_no_witness_if_neither_way_finds_the_connection() {
     let sshd = Sshd::with(NOTTY).start();
     // The socket is in another network namespace than sshd.
     let command = "exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace unshare --net @SSHD@";
@@ -138,14 +138,14 @@ fn a_session_has_none_if_neither_way_finds_the_connection() {
 }
 
 #[test]
-fn in_another_network_namespace_the_leaders_descriptor_is_asked() {
+fn the_leaders_descriptor_is_asked_in_another_network_namespace() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::with(&sshd, "127.0.0.1", "exec unshare --net @SSHD@");
     let _alice = superserver.login(&sshd, "alice");
     assert_witness(&sshd, "alice", "connection");
 }
 
-/// A client for which sshd forwards a port, and a process on the server that goes on sending to that port.
+/// A client whose port sshd forwards, and a process on the server that keeps sending to that port.
 struct Forwarding {
     client: Client,
     _sink: TcpListener,
@@ -173,7 +173,7 @@ impl Forwarding {
 }
 
 #[test]
-fn a_port_that_the_session_forwards_leaves_it() {
+fn a_port_that_the_session_forwards_does_not_hide_the_connection() {
     let sshd = Sshd::with(OPTIONS).start();
     let terminal = |command| {
         let client = Client::on_terminal(command);

@@ -28,7 +28,7 @@ struct Seen {
     exit: Option<Exit>,
 }
 
-/// The client's end.
+/// The end of the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
     pub at: Instant,
@@ -112,7 +112,7 @@ impl Client {
         kill(self.pid, signal).expect("signal the client");
     }
 
-    /// Types keys, without waiting for what the terminal does with them.
+    /// Types keys. Does not wait for the terminal's reaction.
     pub fn type_keys(&self, keys: &str) {
         self.keyboard.lock().unwrap().press(keys);
     }
@@ -136,8 +136,8 @@ impl Client {
         self.expect(&ready, SOON);
     }
 
-    /// Waits for the first shell of a connection. What is typed while ssh is still connecting is
-    /// read much later; the second answer is to a key that was read when it was typed.
+    /// Waits for the first shell of a connection. Keys that are typed while ssh still connects are read much
+    /// later. So this waits for a second reply, to a key that was read when it was typed.
     pub fn wait_for_first_shell(&self) {
         self.wait_for_shell();
         self.wait_for_shell();
@@ -165,7 +165,7 @@ impl Client {
         self.seen.0.lock().unwrap().screen.clone()
     }
 
-    /// What was shown, piece by piece, and when each piece came.
+    /// The pieces that were shown, and when each of them came.
     pub fn pieces(&self) -> Vec<(Instant, String)> {
         let seen = self.seen.0.lock().unwrap();
         let starts = std::iter::once(0).chain(seen.pieces.iter().map(|(_, end)| *end));
@@ -191,7 +191,7 @@ impl Client {
         self.seen.0.lock().unwrap().paused = true;
     }
 
-    /// The client's end, waiting for it at most `timeout`.
+    /// Waits for the client's end, for at most `timeout`.
     pub fn exit(&self, timeout: Duration) -> Option<Exit> {
         self.wait(timeout, |seen| seen.exit)
     }
@@ -217,7 +217,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         let (seen, changed) = &*self.seen;
         let mut seen = seen.lock().unwrap();
-        // Under the lock, so that the PID is still the client's: see `reap`.
+        // This needs the lock, so that the PID is still the client's: see `reap`.
         if seen.exit.is_none() {
             let _ = kill(self.pid, Signal::SIGKILL);
         }

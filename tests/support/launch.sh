@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs one private sshd. Started by tests/support/sshd.rs as
+# Runs one private sshd. tests/support/sshd.rs starts it like this:
 #
 #     unshare --mount --propagation private sh launch.sh DIR PORT host|own PREFIX
 #
-# Everything below DIR was prepared by the caller. What is mounted here is seen by this
-# process and its descendants only; the host's /etc, /dev, /run and /var/log stay as they are.
+# The caller has prepared everything below DIR. Only this process and its descendants see the mounts. The host's
+# /etc, /dev, /run and /var/log do not change.
 #
-# Standard input is a lifeline. When it ends, however the caller died, every process of the
-# namespace is killed and DIR removed.
+# If standard input ends, even because the caller died, every process of the namespace is killed and DIR is
+# removed.
 set -eu
 umask 022
 dir=$1
@@ -15,7 +15,7 @@ port=$2
 terminals=$3
 prefix=$4
 
-# What a test wants the host to look like.
+# This changes how the host looks, if a test wants that.
 [ ! -f "$dir/host.sh" ] || sh -eu "$dir/host.sh" "$dir"
 
 for file in passwd shadow group pam.d security; do
@@ -32,15 +32,16 @@ touch /var/log/lastlog /var/log/wtmp /run/utmp
 hidden=/run/hidden
 mkdir -p "$hidden/libexec" "$hidden/security" /usr/libexec
 mknod "$hidden/libexec/pam_idle_watchdog_helper" c 0 0
-# Ours over the host's, where sudo has its libraries; read-only, as there is no upper one.
+# Our directory is put over the host's /usr/libexec, because sudo has its libraries there. It is read-only,
+# because there is no upper layer.
 mount -t overlay -o "lowerdir=$dir/libexec:$hidden/libexec:/usr/libexec" libexec /usr/libexec
 if [ -d /usr/share/security ]; then
     mknod "$hidden/security/idle_watchdog.conf" c 0 0
     mount -t overlay -o "lowerdir=$hidden/security:/usr/share/security" security /usr/share/security
 fi
 
-# A /dev of our own, for a /dev/log of our own. The terminals are the host's, as sshd's would be,
-# unless a test needs to know which number comes next.
+# The private /dev has its own /dev/log. The terminals are the host's, as sshd's would be, unless a test needs
+# to know the next number.
 dev=$dir/dev
 mount -t tmpfs -o mode=755 dev "$dev"
 mkdir "$dev/pts" "$dev/pts2" "$dev/shm"
@@ -49,7 +50,7 @@ host) mount --bind /dev/pts "$dev/pts" ;;
 own) mount -t devpts -o newinstance,ptmxmode=666,mode=620 pts "$dev/pts" ;;
 esac
 mount -t tmpfs -o mode=1777 shm "$dev/shm"
-# What a container would have: pts numbers that start anew.
+# A container has pts numbers that start again, too.
 mount -t devpts -o newinstance,ptmxmode=666,mode=620 pts2 "$dev/pts2"
 for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0' 'ptmx 5 2' \
     'fuse 10 229'; do
@@ -61,23 +62,23 @@ ln -s /proc/self/fd "$dev/fd"
 ln -s /proc/self/fd/0 "$dev/stdin"
 ln -s /proc/self/fd/1 "$dev/stdout"
 ln -s /proc/self/fd/2 "$dev/stderr"
-# A link: a daemon that is restarted makes its socket anew.
+# This is a link, because a daemon that restarts makes its socket again.
 ln -s "$dir/log" "$dev/log"
 mount --move "$dev" /dev
 
-# A session of its own, as a service has. setsid does not fork here: sh without job control
-# makes no process groups.
+# sshd gets its own session, as a service has. setsid does not fork here, because sh without job control makes
+# no process groups.
 # shellcheck disable=SC2086 # a prefix of several words, or of none
 setsid $prefix /usr/sbin/sshd -D -e -f "$dir/sshd_config" -p "$port" </dev/null &
 echo "sshd is $!" >&2
-# From here on the end of standard error says that sshd is gone.
+# From here on, the end of standard error means that sshd is gone.
 exec 2>/dev/null
 
-# Only the lifeline matters from here on.
+# From here on, only standard input matters.
 set +e
 while read -r _; do :; done
 
-# A test may have hidden it.
+# A test may have hidden /proc.
 [ -e /proc/$$ ] || mount -t proc proc /proc
 
 sweep() {
@@ -94,7 +95,7 @@ sweep() {
 }
 while sweep; do sleep 0.02; done
 
-# Scopes that a test made, innermost first.
+# These are scopes that a test made. The innermost comes first.
 if [ -f "$dir/cgroups" ]; then
     while read -r cgroup; do rmdir "$cgroup" 2>/dev/null; done <"$dir/cgroups"
 fi

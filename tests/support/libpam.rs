@@ -35,16 +35,22 @@ unsafe extern "C" {
 }
 
 /// Starts a transaction with the service files of a directory, and returns the handle.
-pub fn start(folder: &Path, service: &str, user: Option<&str>) -> *mut c_void {
+pub fn start(directory: &Path, service: &str, user: Option<&str>) -> *mut c_void {
     let service = CString::new(service).unwrap();
     let user = user.map(|user| CString::new(user).unwrap());
-    let folder = CString::new(folder.as_os_str().as_bytes()).unwrap();
+    let directory = CString::new(directory.as_os_str().as_bytes()).unwrap();
     let conversation = Conversation { talk: None, data: ptr::null_mut() };
     let mut handle = ptr::null_mut();
-    // SAFETY: terminated strings (no user is a null pointer), and a conversation that libpam copies.
+    // SAFETY: the strings are terminated (no user is a null pointer), and libpam copies the conversation.
     let code = unsafe {
         let user = user.as_ref().map_or(ptr::null(), |user| user.as_ptr());
-        pam_start_confdir(service.as_ptr(), user, &raw const conversation, folder.as_ptr(), &raw mut handle)
+        pam_start_confdir(
+            service.as_ptr(),
+            user,
+            &raw const conversation,
+            directory.as_ptr(),
+            &raw mut handle,
+        )
     };
     assert_eq!(code, 0, "pam_start_confdir");
     handle

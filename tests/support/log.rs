@@ -42,7 +42,7 @@ impl Line {
         self.record()?.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
-    /// What follows the product's prefix, from module and helper alike.
+    /// The text after the prefix of the product, which module and helper use.
     fn record(&self) -> Option<&str> {
         let (_, rest) = self.text.split_once("pam_idle_watchdog(")?;
         Some(rest.split_once("): ")?.1)
@@ -200,7 +200,7 @@ impl HangingDaemon {
     }
 }
 
-/// The whole log, each line with its seconds since the first.
+/// The whole log. Each line has the seconds since the first one.
 impl std::fmt::Display for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lines = self.0.0.lock().unwrap();

@@ -1,6 +1,6 @@
 //! A private sshd and real ssh clients, for the tests of ring 2 and for the demo.
 //!
-//! All functions here that wait, wait for an event (a log line, text on a screen, the end of a process) until a
+//! All functions that wait here wait for an event (a log line, text on a screen, the end of a process) until a
 //! deadline. Everything runs on the loopback interface and in a private mount namespace.
 
 // The tests and the demo use different parts of this module.
@@ -20,7 +20,7 @@ pub const WARNING_TEXT: &str = "press enter";
 /// Part of the text on the user's screen at the end, in lower case.
 pub const ENDED_TEXT: &str = "has been idle";
 
-/// What a client that hides the timing of keys prints when it stops sending, in lower case.
+/// The message of a client that hides the timing of keys when it stops sending, in lower case.
 pub const CHAFF_TEXT: &str = "chaff packets sent";
 
 /// How long we wait for things that usually happen at once: logins, prompts, signals. It is long because sixteen tests
@@ -42,14 +42,14 @@ pub fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }
 
-/// Where `tests/prepare` has put modules of name services.
+/// The directory in which `tests/prepare` has put modules of name services.
 pub fn name_services() -> PathBuf {
     let modules = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/name-services"));
     assert!(modules.exists(), "{} is missing: run tests/prepare test names first", modules.display());
     modules
 }
 
-/// Where `make` has put the module and the helper.
+/// The directory in which `make` has put the module and the helper.
 pub fn build_dir() -> PathBuf {
     std::env::var_os("IDLE_WATCHDOG_BUILD_DIR")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/dist")), PathBuf::from)

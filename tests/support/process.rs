@@ -28,7 +28,7 @@ pub struct Process {
     pub started: u64,
 }
 
-/// The same process, whatever it is doing just now.
+/// Whether it is the same process, even if its state has changed.
 impl PartialEq for Process {
     fn eq(&self, other: &Self) -> bool {
         (self.pid, self.started) == (other.pid, other.started)

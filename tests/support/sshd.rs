@@ -23,9 +23,9 @@ pub const GROUP: &str = "idle-watchdog-ops";
 /// The line that the log gets when launcher and sshd have closed their standard error.
 const ENDED: &str = "sshd has ended";
 
-/// A newer OpenSSH than the machine's, where `tests/prepare` has unpacked one, with all that it needs.
+/// A newer OpenSSH than the machine's, with all that it needs, if `tests/prepare` has unpacked one.
 const NEWER_OPENSSH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/openssh/usr");
-/// Puts it in the place of the machine's. sshd calls programs at fixed paths, so the whole `/usr` is the newer one.
+/// Replaces the machine's OpenSSH with it. sshd calls programs at fixed paths, so the whole `/usr` is replaced.
 const USE_NEWER: &str = concat!("mount --bind '", env!("CARGO_MANIFEST_DIR"), "/target/openssh/usr' /usr\n");
 
 /// The file at the helper's path.
@@ -127,8 +127,8 @@ impl Builder {
         self
     }
 
-    /// Has clients that hide the timing of keys: they go on sending for 1 to 3 s after each, and say so on
-    /// the screen (`CHAFF_TEXT`). It takes OpenSSH 9.5 or newer at both ends.
+    /// Uses clients that hide the timing of keys. They go on sending for 1 to 3 s after each key, and then say
+    /// so on the screen (`CHAFF_TEXT`). This needs OpenSSH 9.5 or newer at both ends.
     pub fn chaff(mut self) -> Self {
         self.chaff = true;
         if Path::new(NEWER_OPENSSH).exists() { self.on_a_host(USE_NEWER) } else { self }
@@ -157,20 +157,20 @@ pub struct Sshd {
     pid: i32,
     uid_base: u32,
     chaff: bool,
-    _folder: Folder,
+    _directory: PrivateDirectory,
 }
 
 /// A directory that is removed when it is dropped, even if the launcher was never started.
-struct Folder(PathBuf);
+struct PrivateDirectory(PathBuf);
 
-impl Folder {
+impl PrivateDirectory {
     fn make(path: &Path) -> Self {
-        fs::DirBuilder::new().mode(0o755).create(path).expect("make the private folder");
+        fs::DirBuilder::new().mode(0o755).create(path).expect("make the private directory");
         Self(path.to_owned())
     }
 }
 
-impl Drop for Folder {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -192,14 +192,14 @@ impl Sshd {
             nix::unistd::geteuid().is_root(),
             "these tests start a private sshd in a mount namespace: run them as root"
         );
-        // Number and uids of this sshd differ from those of the ones beside it: the kernel
-        // counts the processes of a uid over all namespaces.
+        // The number and the IDs differ from those of other sshds that run at the same time, because the kernel
+        // counts the processes of a user ID over all namespaces.
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let uid_base = 20_000 + (process % 100) * 256 + u32::from(serial % 64) * 4;
         let dir = std::env::temp_dir().join(format!("idle-watchdog-{process}-{serial}"));
-        let folder = Folder::make(&dir);
+        let directory = PrivateDirectory::make(&dir);
 
         let log = Log::default();
         write_tree(&dir, builder, uid_base);
@@ -232,7 +232,7 @@ impl Sshd {
         assert!(up.text != ENDED, "sshd did not come up:\n{log}");
         let started = log.wait_for("sshd's pid", |l| l.text.starts_with("sshd is "), SOON);
         let pid = started.text["sshd is ".len()..].parse().expect("a pid");
-        Self { log, dir, port, launcher, pid, uid_base, chaff: builder.chaff, _folder: folder }
+        Self { log, dir, port, launcher, pid, uid_base, chaff: builder.chaff, _directory: directory }
     }
 
     /// The uid of a test user.
@@ -250,20 +250,20 @@ impl Sshd {
         self.ssh_at(self.port, user)
     }
 
-    /// The same for another sshd with our keys.
+    /// The same for another sshd that accepts our keys.
     pub fn ssh_at(&self, port: u16, user: &str) -> Command {
         self.ssh_to("127.0.0.1", port, user)
     }
 
-    /// The same for one at another address.
+    /// The same for an sshd at another address.
     pub fn ssh_to(&self, address: &str, port: u16, user: &str) -> Command {
         let mut ssh = self.client_program_at(port, "ssh", "-p");
         ssh.arg("-l").arg(user).arg(address);
         ssh
     }
 
-    /// `ssh`, `scp` or `sftp` with the options that make it talk to this sshd and to no
-    /// configuration of the host's. `port_option` is what this program calls its port.
+    /// `ssh`, `scp` or `sftp` with the options for this sshd, and without the host's configuration.
+    /// `port_option` is this program's option for the port.
     pub fn client_program(&self, program: &str, port_option: &str) -> Command {
         self.client_program_at(self.port, program, port_option)
     }

@@ -12,8 +12,8 @@ const LAUNCH: &str = include_str!("launch.sh");
 
 /// Writes everything that `launch.sh` expects below `dir`.
 pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
-    for folder in ["etc", "etc/pam.d", "etc/security", "home", "home/root", "libexec", "dev"] {
-        fs::DirBuilder::new().mode(0o755).create(dir.join(folder)).unwrap();
+    for directory in ["etc", "etc/pam.d", "etc/security", "home", "home/root", "libexec", "dev"] {
+        fs::DirBuilder::new().mode(0o755).create(dir.join(directory)).unwrap();
     }
     write(&dir.join("launch.sh"), LAUNCH, 0o755);
     if let Some(script) = builder.host {
@@ -56,7 +56,7 @@ pub fn write_tree(dir: &Path, builder: &Builder, uid_base: u32) {
     write(&dir.join("sshd_config"), &config, 0o644);
 }
 
-/// The host's users and ours. root gets the shell and the home directory of the tests.
+/// Writes the host's users and ours. root gets the shell and the home directory of the tests.
 fn write_users(dir: &Path, uid_base: u32) {
     let host = |file: &str| fs::read_to_string(Path::new("/etc").join(file)).unwrap_or_default();
     let here = dir.display();
@@ -78,7 +78,7 @@ fn write_users(dir: &Path, uid_base: u32) {
         fs::DirBuilder::new().mode(0o700).create(&home).unwrap();
         chown(&home, Some(uid), Some(uid)).unwrap();
     }
-    // Behind the users', of which there are fewer than uids.
+    // The group's ID is after the users' IDs, because there are fewer users than reserved IDs.
     group.push_str(&format!("{GROUP}:x:{}:bob\n", uid_base + USERS.len() as u32));
     write(&dir.join("etc/passwd"), &passwd, 0o644);
     write(&dir.join("etc/shadow"), &shadow, 0o600);

@@ -88,8 +88,8 @@ pressing() {
 	PRESSER=$!
 	eval "$at_exit"
 }
-# shown NAME REGEX: waits for new text that matches on the screen, where an idle session would end before a slow machine
-# has answered. So Enter is pressed every two seconds after the first four.
+# shown NAME REGEX: waits for new text on the screen that matches. A slow machine may answer only after an idle
+# session would have ended. So Enter is pressed every two seconds after the first four.
 shown() {
 	local name=$1 seen=${SEEN[$1]} started next
 	started=$(now)
@@ -111,7 +111,8 @@ login() {
 	ready "$1"
 	flock -u 7
 }
-# logins NAME:USER...: opens several. Enter is pressed at those that are open, so that none falls idle meanwhile.
+# logins NAME:USER...: opens several sessions. Enter is pressed at the open ones, so that none becomes idle
+# meanwhile.
 logins() {
 	local one name names=() presser
 	next_login
@@ -140,7 +141,7 @@ connect() {
 	shift 2
 	on_terminal "$name" "$@" -l "$user" guest
 }
-# on_terminal NAME [SSH-ARGUMENT...]: the session is what ssh starts, on a terminal.
+# on_terminal NAME [SSH-ARGUMENT...]: starts ssh on a terminal. This is the session.
 on_terminal() {
 	local name=$1
 	shift
@@ -162,7 +163,7 @@ another_sshd() {
 	within $SOON guest "ss -Hltn sport = $1 | grep -q ." || fail "no sshd at port $1"
 }
 
-# Waits until the session's shell answers, and asks it for the session's id.
+# Waits until the session's shell answers, and asks it for the session's ID.
 ready() {
 	# A shell that starts discards what was typed before its prompt.
 	SEEN[$1]=0
@@ -279,7 +280,7 @@ decided() {
 
 # All records of a session and of the sessions inside it. They share its audit id, which here equals the session's id.
 records() { logged "pam_idle_watchdog.* (session|ses)=${ID[$1]}( |$)"; }
-# logged REGEX: since the case began.
+# logged REGEX: there is such a line since the case began.
 logged() { tail -c "+$FROM" "$RUN/records" | grep -E "$1"; }
 # record NAME REGEX: waits for such a record. Its fields are in the order of the log.
 record() {

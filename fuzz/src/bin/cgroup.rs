@@ -1,4 +1,4 @@
-//! `/proc/PID/cgroup`, whose paths may be the user's to choose, below his own service manager.
+//! `/proc/PID/cgroup`. Users may choose the paths below their own service manager.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,13 +11,13 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(places.session().is_some(), scope.is_some());
     if let Some(scope) = scope {
         assert!(places.in_scope() && scope.holds(&places));
-        // What is below it is in it, and its neighbour is not.
+        // A process below the scope is in it. A process in a neighbour of the scope is not.
         let with = |end: &str| text.lines().map(|line| format!("{line}{end}\n")).collect::<String>();
         assert!(scope.holds(&Cgroups::parse(&with("/below"))));
         assert!(!scope.holds(&Cgroups::parse(&with("x"))) || text.lines().count() > 1);
     }
     assert!(places.are_a_users() || !places.in_scope());
-    // A path, whatever it is, stays one.
+    // Any text can be a path, and it remains a path.
     let path = text.replace('\n', "");
     let places = Cgroups::parse(&format!("3:cpu:/session-1.scope\n0::/a/{path}/b\n"));
     assert_eq!(places.session(), None);

@@ -1,5 +1,5 @@
-//! The command line from the module to the helper, and the message of a reload. Each line is an argument, and
-//! a line that starts with a tab continues the argument before it. The protocol's number is added before them.
+//! The command line from the module to the helper, and the message of a reload. Each line is an argument. A
+//! line that starts with a tab continues the argument before it. The version of the protocol is added in front.
 #![no_main]
 
 use std::ffi::OsString;

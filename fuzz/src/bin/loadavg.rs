@@ -1,4 +1,4 @@
-//! `/proc/loadavg`, for the number that was given last.
+//! `/proc/loadavg`, which has the newest PID.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};

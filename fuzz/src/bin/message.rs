@@ -1,5 +1,5 @@
-//! The administrator's own text of the warning; below a line `==` what stands in its placeholders'
-//! places, which a user may have chosen.
+//! The administrator's own text of the warning. After a line `==` follow the values of its placeholders, which
+//! a user may have chosen.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
             assert_eq!(Template::parse(template.source()).as_ref(), Ok(&template));
             let filled = template.fill(|_| value.to_owned());
             assert!(filled.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')), "{filled:?}");
-            // Nothing of a value makes a line, or what is no plain character.
+            // No part of a value makes a new line or a character that is not plain.
             let strange = |text: &str| text.chars().filter(|c| *c == '\n' || !c.is_ascii()).count();
             assert_eq!(strange(&filled), strange(text), "{filled:?}");
         }

@@ -1,4 +1,4 @@
-//! The words of a PAM line, one a line; below a line `==` those of a rule.
+//! The options of a PAM line, one a line. The options of a rule follow after a line `==`.
 #![no_main]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pam_idle_watchdog::policy::{Options, Settings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Reads words, and the words that it makes of them: they must say the same.
+/// Reads options, prints them and reads them again. Both must be the same.
 fn read(text: &str) -> Option<Options> {
     let line: Vec<&str> = text.lines().collect();
     match Options::of_line(line.iter().copied()) {
@@ -24,7 +24,7 @@ fn read(text: &str) -> Option<Options> {
     }
 }
 
-/// Every value is in range and fits the others.
+/// Every value is in range, and the values fit together.
 fn check(settings: &Settings) {
     for limit in [settings.limit, settings.notty].into_iter().flatten() {
         assert!(limit >= MINUTE / 6 && limit <= 365 * 24 * 60 * MINUTE, "{limit:?}");
@@ -36,7 +36,7 @@ fn check(settings: &Settings) {
 }
 
 fuzz_target!(|data: &[u8]| -> Corpus {
-    // The module makes text of it before it reads it.
+    // The module converts it to text before it reads it.
     let input = String::from_utf8_lossy(data);
     let (line, rule) = input.split_once("\n==\n").unwrap_or((&input, ""));
     let (line, rule) = (read(line), read(rule));

@@ -1,5 +1,5 @@
-//! PAM's own files, which `idle-watchdog check` reads. The input is several, a line `==` between them; the first
-//! line of each is its name. The first is the service's.
+//! PAM's own files, which `idle-watchdog check` reads. The input has several files with a line `==` between
+//! them. The first line of each is its name. The first file belongs to the service.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         let entries = stack.of_type(kind);
         for code in [Code::SUCCESS, Code::IGNORE, Code::SESSION_ERR] {
             let run = dispatch::run(&entries, |_, _| code);
-            // A stack runs forward, and none of its lines twice.
+            // A stack runs forward, and runs no line twice.
             assert!(run.ran.windows(2).all(|pair| pair[0].0 < pair[1].0), "{run:?}");
             let counts = |(_, action): &(usize, ControlAction)| {
                 !matches!(action, ControlAction::Ignore | ControlAction::Jump(_))

@@ -1,5 +1,5 @@
-//! The policy file. The input is its text; below a line `==` stand logins, one a line, with blanks
-//! between user, uid, service, terminal and remote host (`-` is none).
+//! The policy file. The input is its text. Logins follow after a line `==`, one a line: user, ID, service,
+//! terminal and remote host with blanks between them (`-` means none).
 #![no_main]
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ fn said(policy: &Policy) -> Vec<Rule> {
     policy.rules.iter().map(|rule| Rule { place: place.clone(), ..rule.clone() }).collect()
 }
 
-/// A printed rule without what stands in quotation marks: what somebody reads who looks for exemptions.
+/// A printed rule without the text in quotation marks. A person who looks for exemptions reads this.
 fn unquoted(line: &str) -> String {
     let (mut plain, mut quoted, mut escaped) = (String::new(), false, false);
     for c in line.chars() {
@@ -33,7 +33,8 @@ fn unquoted(line: &str) -> String {
     plain
 }
 
-/// Logins as the input's second half has them, and of the text's own words: those that rules are about.
+/// The logins from the second half of the input, and logins from words of the text, because rules are about
+/// those.
 fn logins(text: &str, rows: &str) -> Vec<Login> {
     let login = |user: &str, uid, service: &str, tty: &str, from: &str| Login {
         service: service.into(),
@@ -63,7 +64,8 @@ fn logins(text: &str, rows: &str) -> Vec<Login> {
     logins
 }
 
-/// What is decided about a login whose user is in groups as `in_group` says; which groups were asked.
+/// The decision about a login, and the groups that were asked. `in_group` says to which groups the user
+/// belongs.
 fn decide(policy: &Policy, login: &Login, in_group: fn(&str, &str) -> bool) -> (Settings, bool, Vec<String>) {
     let line = Options::of_line(["timeout=7m", "warn=3m,1m", "message=built"]).expect("a good line");
     let mut asked = Vec::new();
@@ -78,7 +80,7 @@ fn decide(policy: &Policy, login: &Login, in_group: fn(&str, &str) -> bool) -> (
     (settings, rule.is_some(), asked)
 }
 
-/// A fault must point into the text, and say something.
+/// A fault must point into the text and have a message.
 fn check(fault: &Fault, text: &str) {
     let (line, column) = fault.at.expect("a place in the text");
     let there = text.split('\n').nth(line - 1).expect("a line of the text");
@@ -87,7 +89,7 @@ fn check(fault: &Fault, text: &str) {
 }
 
 fuzz_target!(|data: &[u8]| -> Corpus {
-    // What is not UTF-8 is refused before it gets here.
+    // Text that is not UTF-8 is refused before it gets here.
     let Ok(input) = std::str::from_utf8(data) else { return Corpus::Reject };
     let (text, rows) = input.split_once("\n==\n").unwrap_or((input, ""));
     let policy = match read(text) {

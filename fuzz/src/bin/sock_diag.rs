@@ -6,7 +6,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pam_idle_watchdog::sys::sock_diag::read_answer;
 
-/// Where an answer has the cookie.
+/// The place of the cookie in an answer.
 const COOKIE: usize = 60;
 
 fuzz_target!(|data: &[u8]| {

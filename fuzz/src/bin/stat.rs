@@ -1,4 +1,4 @@
-//! `/proc/PID/stat`, whose command name is the user's to choose.
+//! `/proc/PID/stat`. Users may choose the command name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(parse_stat(PID, &text), Some(usage.process));
         assert!(usage.own >= 0 && usage.reaped >= 0);
     }
-    // As a command name it changes nothing.
+    // As a command name the text changes no field.
     let (named, plain) = (format!("7 ({text}) {FIELDS}"), format!("7 (x) {FIELDS}"));
     assert_eq!(parse_stat(PID, &named), parse_stat(PID, &plain));
     assert_eq!(parse_usage(PID, &named), parse_usage(PID, &plain));

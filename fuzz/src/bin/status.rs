@@ -1,4 +1,4 @@
-//! `/proc/PID/status`, whose command name is the user's to choose.
+//! `/proc/PID/status`. Users may choose the command name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ const FIELDS: &str =
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     let _ = (parse_uids(&text), parse_all_uids(&text), parse_ignored(&text));
-    // As a command name, which the kernel escapes, it changes nothing.
+    // As a command name, which the kernel escapes, the text changes no field.
     let name = text.replace('\\', "\\\\").replace('\n', "\\n");
     let status = format!("Name:\t{name}\n{FIELDS}");
     assert_eq!(parse_uids(&status), Some((1000, 0)));

@@ -26,14 +26,14 @@ impl LoginVerdict {
     }
 }
 
-/// Which PAM line applies to a login.
+/// The PAM line that applies to a login.
 #[derive(Clone, Debug)]
 pub enum LineSource {
-    /// The one from the command line.
+    /// The line from the command line.
     Given,
     /// This line of the stack. The text says when it runs.
     Stack(Box<Entry>, String),
-    /// None, for this reason.
+    /// No line, for this reason.
     None(String),
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use crate::command::test_tree::Tree;
     use crate::policy::{Options, Settings};
 
-    /// What is said about a login to a service, with these options.
+    /// The verdict on a login to a service with these options.
     fn said(tree: &Tree, service: &str, words: &str) -> (bool, String) {
         let machine = tree.machine();
         let read = Options::of_line(words.split_whitespace()).unwrap();

@@ -1,4 +1,5 @@
-//! `idle-watchdog check`: whether the policy can be read, what applies to a login, and whether sessions are watched.
+//! `idle-watchdog check`: whether the policy can be read, what applies to a login, and whether sessions are
+//! watched.
 
 mod login;
 mod policy_notes;
@@ -59,7 +60,7 @@ pub fn run(check: &Check) -> (String, u8) {
     (text, code)
 }
 
-/// Adds the result of `--system` to the answer. "No problem" is said only if nothing at all was found.
+/// Adds the result of `--system` to the answer. The text "no problem" appears only if nothing at all was found.
 fn system_wide(found: SystemReport, strict: bool, broken: bool, answer: &mut Answer) {
     answer.has_findings |= !found.findings.is_empty() || (strict && !found.notes.is_empty());
     let services =
@@ -81,19 +82,19 @@ fn system_wide(found: SystemReport, strict: bool, broken: bool, answer: &mut Ans
     answer.json.insert("services".to_owned(), Value::from(services));
 }
 
-/// What has been found so far.
+/// The results so far.
 #[derive(Default)]
 struct Answer {
     text: String,
     json: Map<String, Value>,
     /// Whether the login in question is watched.
     watched: Option<LoginVerdict>,
-    /// The policy that is checked in place of the installed one, if there is such a policy.
+    /// The policy that is checked instead of the installed one, if there is one.
     instead: Option<Policy>,
     has_findings: bool,
 }
 
-/// Checks the policy, and a login if the command line has one.
+/// Checks the policy, and a login if the command line names one.
 fn examine(check: &Check, machine: &Machine, answer: &mut Answer) -> Result<(), Vec<Fault>> {
     let found = PamLine::find(check, machine)?;
     let files = Files::of(found.read.conf_path());
@@ -173,7 +174,7 @@ fn decide(
     Ok(())
 }
 
-/// A note if no service has a line of our module, because the policy applies to nobody then.
+/// A note if no service has a line of our module. Then the policy applies to nobody.
 fn unguarded(machine: &Machine) -> Option<String> {
     let libpam = &machine.libpam;
     let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
@@ -185,7 +186,7 @@ fn unguarded(machine: &Machine) -> Option<String> {
     Some(format!("the policy applies to nobody, because no service has a pam_idle_watchdog.so line: {why}"))
 }
 
-/// Notes about rules for addresses if the host is a name: they do not match it, whatever address it has.
+/// Notes about rules for addresses if the host is a name. They do not match it, whatever address it has.
 fn named_host(policy: &Policy, login: &Login) -> Vec<String> {
     let (service, from) = (login.service_text(), login.rhost_text());
     let (service, from) = (service.as_ref(), from.as_ref());
@@ -212,7 +213,8 @@ struct PamLine {
 }
 
 impl PamLine {
-    /// The line from the command line, or else the one that runs in the service's stack, or else an empty one.
+    /// The line from the command line. Without one, the line that runs in the service's stack. Without that, an
+    /// empty line.
     fn find(check: &Check, machine: &Machine) -> Result<Self, Vec<Fault>> {
         let found = check.line.as_ref().map_or_else(
             || login::line(machine, &check.service(), check.login.as_ref()),

@@ -7,11 +7,11 @@ use crate::policy::{Fault, Policy, Rule, Who, exceptions};
 use crate::sys::logind::Kind;
 use crate::sys::nss::{self, Person};
 
-/// Names that people mistake for a service's, and the service that they mean.
+/// Names that people take for a service, and the service that they mean.
 const MISTAKEN: [(&str, &str); 5] =
     [("ssh", "sshd"), ("openssh", "sshd"), ("console", "login"), ("getty", "login"), ("tty", "login")];
 
-/// All notes, on a machine that has these PAM services. Also returns a fault for each name that could not be looked
+/// All notes for a machine with these PAM services. Also returns a fault for each name that could not be looked
 /// up.
 #[must_use]
 pub fn of(policy: &Policy, services: &[String]) -> (Vec<String>, Vec<Fault>) {
@@ -65,7 +65,7 @@ fn unknown(policy: &Policy) -> (Vec<String>, Vec<Fault>) {
     (notes, failed)
 }
 
-/// What to add to the note about an unknown user: the group of that name, if there is one.
+/// An addition to the note about an unknown user: the group with that name, if there is one.
 fn group_meant(who: &Who) -> String {
     match who {
         Who::User(name) if nss::group_exists(name) == Ok(true) => {
@@ -75,7 +75,7 @@ fn group_meant(who: &Who) -> String {
     }
 }
 
-/// If a pattern is a mistaken name of a service: the pattern, and the service that is probably meant.
+/// If a pattern is the mistaken name of a service: the pattern, and the service that is probably meant.
 fn mistaken(glob: &str, services: &[String]) -> Option<(String, String)> {
     if services.iter().any(|service| service == glob) {
         return None;
@@ -111,7 +111,7 @@ fn unreached(rules: &[Rule]) -> Vec<String> {
     notes
 }
 
-/// What name services know about users. Each question is asked once.
+/// What name services know about users. They are asked each question once.
 #[derive(Default)]
 struct Users(RefCell<BTreeMap<(String, String), Option<bool>>>);
 

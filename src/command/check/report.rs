@@ -32,7 +32,7 @@ fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
     table::settings().map(row).collect()
 }
 
-/// A value for machines.
+/// A value as JSON.
 fn json(value: table::Value<'_>) -> Value {
     use table::Value as Of;
     let seconds = |duration: &Duration| Value::from(duration.as_secs());
@@ -55,7 +55,7 @@ pub fn watched(watched: &LoginVerdict) -> String {
     format!("{word}, because {}\n", shown(&watched.because))
 }
 
-/// The JSON object. Whether the login is watched comes first, because otherwise the settings have no effect.
+/// The JSON object. It first says whether the login is watched, because otherwise the settings have no effect.
 #[must_use]
 pub fn object(watched: Option<&LoginVerdict>, rest: Map<String, Value>) -> String {
     let text = printable(&format!("{:#}", Value::from(rest)));
@@ -135,8 +135,8 @@ pub fn fault_json(fault: &Fault) -> Value {
     })
 }
 
-/// Escapes all characters of a JSON text that are not printable. `serde_json` escapes only the control characters
-/// of ASCII, but others act on a terminal, too.
+/// Escapes all characters of a JSON text that are not printable. `serde_json` escapes only the control
+/// characters of ASCII, but others affect a terminal, too.
 fn printable(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {

@@ -21,7 +21,7 @@ use crate::policy::files::Files;
 use crate::policy::{Options, Policy, Rule, Settings, exceptions, message_faults};
 use crate::sys::logind;
 
-/// Files that other services include, but that are services themselves.
+/// Files that other services include, but that are services, too.
 const LOGINS: [&str; 8] = ["sshd", "login", "remote", "su", "sudo", "runuser", "gdm-password", "lightdm"];
 
 /// The result for one service.
@@ -32,7 +32,7 @@ pub struct Service {
     pub has_line: bool,
     /// What it does with idle sessions.
     pub text: String,
-    /// The same, for machines.
+    /// The same as JSON.
     pub json: Value,
     /// The warnings.
     pub findings: BTreeSet<String>,
@@ -40,14 +40,14 @@ pub struct Service {
 
 /// The policies that PAM lines name. Each of them is read once.
 pub struct Policies {
-    /// If set, this policy is checked in place of all others.
+    /// If set, this policy is checked instead of all others.
     instead: Option<Rc<Policy>>,
     read: RefCell<BTreeMap<Option<PathBuf>, PolicyOrFault>>,
-    /// What is wrong with message files that are named in them.
+    /// The mistakes in the message files of these policies.
     broken: RefCell<BTreeSet<String>>,
 }
 
-/// An example of a login, by a user whom no rule names.
+/// An example of a login. No rule names its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ExampleLogin {
     uid: u32,
@@ -56,12 +56,12 @@ struct ExampleLogin {
 }
 
 impl ExampleLogin {
-    /// The uid of an ordinary user.
+    /// The ID of an ordinary user.
     const ORDINARY: u32 = 1000;
 
-    /// The examples for sshd, or for a service at the machine itself: on a console and on a pseudoterminal.
+    /// The examples: for sshd, or for a service at the machine itself (on a console and on a pseudoterminal).
     fn all(remote: bool) -> Vec<Self> {
-        // An address that is reserved for documentation, so no rule names it.
+        // This address is reserved for documentation, so no rule names it.
         let places: &[_] = if remote { &[("ssh", "203.0.113.254")] } else { &[("tty1", ""), ("pts/0", "")] };
         let at = |(tty, from): &(&'static str, &'static str)| {
             [Self::ORDINARY, 0].map(|uid| Self { uid, tty, from })
@@ -79,7 +79,7 @@ impl ExampleLogin {
 type PolicyOrFault = Result<Rc<Policy>, String>;
 
 impl Policies {
-    /// The policies of the machine, or `instead` in place of all of them.
+    /// The policies of the machine, or `instead` in place of them.
     #[must_use]
     pub fn new(instead: Option<Policy>) -> Self {
         Self { instead: instead.map(Rc::new), read: RefCell::default(), broken: RefCell::default() }
@@ -97,7 +97,7 @@ impl Policies {
         self.read.borrow_mut().entry(line.conf_path().map(Path::to_owned)).or_insert_with(load).clone()
     }
 
-    /// The decision for a login. If the policy is broken, the PAM line applies alone.
+    /// The decision for a login. If the policy is broken, only the PAM line applies.
     fn decide(&self, service: &str, example: &ExampleLogin, line: &Options) -> PolicyDecision {
         let ExampleLogin { uid, tty, from } = *example;
         let (rhost, tty) = (Some(from.into()), Some(tty.into()));
@@ -138,7 +138,7 @@ impl Policies {
     }
 }
 
-/// What is wrong with the message file that applies with this rule. If it is broken, the PAM line applies alone.
+/// The mistake in the message file that applies with this rule. If there is one, only the PAM line applies.
 fn broken_message(line: &Options, rule: &Rule) -> Option<String> {
     Settings::of(line, Some(&rule.options)).limit?;
     let files = Files::of(line.conf_path());
@@ -162,12 +162,12 @@ pub fn all(machine: &Machine, policies: &Policies) -> Vec<Service> {
     let matters = |(name, stack): &(&String, &Stack)| {
         let ours = stack.entries.iter().any(|entry| entry.is_ours());
         let service = !included.contains(name) || LOGINS.contains(&name.as_str());
-        // sshd's service is shown even without a line of ours: the administrator may have forgotten it.
+        // sshd's service is shown even without our line, because the administrator may have forgotten it.
         name.as_str() == sshd.service() || (ours && service)
     };
     let mut names: BTreeSet<&str> = stacks.iter().filter(matters).map(|(name, _)| name.as_str()).collect();
     if *sshd != Sshd::Absent {
-        // If it has no file, libpam uses the lines of `other`.
+        // Without its own file, libpam uses the lines of `other`.
         names.insert(sshd.service());
     }
     names
@@ -226,8 +226,8 @@ fn judged(machine: &Machine, policies: &Policies, name: &str, stack: &Stack) -> 
     service
 }
 
-/// Combines the verdicts of all examples into one. Also returns the examples whose sessions are not ended although
-/// those of other examples are, each with the reason.
+/// Combines the verdicts of all examples into one. Also returns the examples whose sessions are not ended
+/// although those of other examples are, with the reasons.
 fn combined(verdicts: Vec<(ExampleLogin, ServiceVerdict)>) -> (ServiceVerdict, Vec<(ExampleLogin, String)>) {
     let (mut ends, mut exempt): (Vec<End>, Vec<(ExampleLogin, String)>) = (Vec::new(), Vec::new());
     for (example, verdict) in verdicts {
@@ -324,7 +324,7 @@ fn refusing(stack: &Stack) -> Vec<String> {
             }
         }
     }
-    // Our module returns `ignore` in account lines, so a line of another module has to return success.
+    // Our module returns `ignore` in account lines, so a line of another module must return success.
     let result = |_: usize, line: &Entry| if line.is_ours() { Code::IGNORE } else { Code::SUCCESS };
     if !entries.is_empty()
         && entries.iter().all(Entry::is_ours)

@@ -1,4 +1,4 @@
-//! `check --system`: everything on this machine that keeps idle sessions from being ended.
+//! `check --system`: everything on this machine that prevents the end of idle sessions.
 
 use std::fs;
 
@@ -38,7 +38,7 @@ pub fn check(machine: &Machine, policies: &Policies) -> SystemReport {
     SystemReport { services, findings, notes }
 }
 
-/// Checks the text of the sysctl. The sysctl does not exist before Linux 6.2, or if the kernel was built without it.
+/// Checks the text of the sysctl. It does not exist before Linux 6.2, or if the kernel was built without it.
 fn tiocsti(sysctl: Option<&str>) -> Option<String> {
     let consequence = "a program can fake keystrokes on its own terminal";
     match sysctl.map(str::trim) {

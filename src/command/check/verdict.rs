@@ -11,9 +11,9 @@ use crate::policy::{Kill, OnError, Options, Origin, Settings, duration};
 /// What a service does with the idle sessions of a user whom no rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceVerdict {
-    /// It ends them. The first element is the usual case; the others depend on conditional lines.
+    /// It ends them. The first element is the usual case. The others depend on conditional lines.
     Ends(Vec<End>),
-    /// It ends none, for this reason.
+    /// It ends no session, for this reason.
     Nobody(String),
     /// Its sessions are never watched, for this reason.
     Exempt(String),
@@ -26,9 +26,9 @@ pub enum ServiceVerdict {
 pub struct End {
     pub limit: Duration,
     pub kill: Kill,
-    /// Where the PAM line is.
+    /// The place of the PAM line.
     pub line: String,
-    /// Where the rule is that matches, if one does.
+    /// The place of the rule that matches, if one does.
     pub rule: Option<String>,
 }
 
@@ -43,14 +43,14 @@ pub struct Judged {
 #[derive(Clone, Debug)]
 pub struct PolicyDecision {
     pub settings: Settings,
-    /// Where the rule is that matches, if one does.
+    /// The place of the rule that matches, if one does.
     pub rule: Option<String>,
     /// Where each setting comes from.
     pub origins: Vec<(&'static str, Origin)>,
 }
 
 impl PolicyDecision {
-    /// Where a setting is written: the place of the rule, or `line`.
+    /// The place of a setting: the place of the rule, or `line`.
     #[must_use]
     pub fn by<'a>(&'a self, setting: &str, line: &'a str) -> &'a str {
         let origin = self.origins.iter().find(|(name, _)| *name == setting).map(|(_, origin)| *origin);
@@ -93,13 +93,13 @@ pub fn judge(
     Judged { verdict, warnings }
 }
 
-/// Finds lines of ours that run only after another one that guards the session already. If lines before them are
-/// conditional, such a line may guard other sessions.
+/// Finds lines of ours that run only after another one that already guards the session. If a line before them
+/// is conditional, they may guard other sessions.
 #[derive(Default)]
 struct Seconds {
     /// The places of lines that guard in some case.
     guards: BTreeSet<String>,
-    /// The places of lines that run after one that guards, with the place of that one.
+    /// The places of lines that run after one that guards, with the place of that line.
     behind: BTreeMap<String, String>,
 }
 
@@ -123,7 +123,7 @@ impl Seconds {
     }
 }
 
-/// What ends a session in which these lines of ours run. The error says why nothing ends it.
+/// The end of a session in which these lines of ours run. The error says why nothing ends it.
 fn guarded(
     simulation: &Simulation,
     lines: &[&Entry],

@@ -1,6 +1,6 @@
-//! The control of a PAM line: what libpam does when the module returns. Controls are parsed exactly as libpam's
-//! `_pam_parse_control` does it, because libpam reads some controls in another way than they look, and then
-//! other sessions are watched than the administrator thinks.
+//! The control of a PAM line: what libpam does when the module returns. Controls are parsed exactly as in
+//! libpam's `_pam_parse_control`. libpam reads some controls differently from what they seem to say. Then other
+//! sessions are watched than the administrator thinks.
 
 /// A module's return code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ impl Code {
     }
 }
 
-/// `new_authtok_reqd`. For `required`, `requisite`, `optional` and `sufficient` it is a success.
+/// `new_authtok_reqd`. The controls `required`, `requisite`, `optional` and `sufficient` treat it as success.
 const NEW_AUTHTOK_REQD: usize = 12;
 
 /// The names of the return codes, from 0 on, as in libpam's `pam_tokens.h`.
@@ -70,11 +70,11 @@ pub enum ControlAction {
     Ignore,
     /// The stack succeeds, unless a line before this one failed.
     Ok,
-    /// As `Ok`, and the lines after this one do not run.
+    /// Like `Ok`, and the lines after this one do not run.
     Done,
     /// The stack fails.
     Bad,
-    /// As `Bad`, and the lines after this one do not run.
+    /// Like `Bad`, and the lines after this one do not run.
     Die,
     /// Forgets the results of the lines before this one.
     Reset,
@@ -96,14 +96,14 @@ const ACTIONS: [(&str, ControlAction); 6] = [
 pub struct Control([ControlAction; NAMES.len()]);
 
 impl Control {
-    /// The control of a line that cannot be read: it fails whatever the module returns.
+    /// The control of a line that cannot be read. It fails whatever the module returns.
     #[must_use]
     pub fn bad() -> Self {
         Self([ControlAction::Bad; NAMES.len()])
     }
 
-    /// Parses a control that is given without its brackets. If libpam cannot read it, it fails whatever the
-    /// module returns, even for `success`.
+    /// Parses a control without its brackets. If libpam cannot read the control, it fails whatever the module
+    /// returns, even for `success`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text.to_ascii_lowercase().as_str() {

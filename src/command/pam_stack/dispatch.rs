@@ -1,12 +1,12 @@
 //! Runs a stack as libpam does. The caller says what each module returns. Pure.
 //!
-//! Written after `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. `tests/dispatch.rs` compares it with the libpam of
+//! It follows `_pam_dispatch_aux` of Linux-PAM 1.5 to 1.7. `tests/dispatch.rs` compares it with the libpam of
 //! the machine.
 
 use super::control::{Code, ControlAction};
 use super::stack::{Entry, Runs};
 
-/// What happened when a stack ran.
+/// What happened while a stack ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The code that the application gets.
@@ -62,7 +62,7 @@ impl StackState {
     }
 }
 
-/// Runs lines that all have the same type. `result` returns what the module of a line returns.
+/// Runs lines of the same type. `result` returns the result of a line's module.
 #[must_use]
 pub fn run(entries: &[Entry], result: impl Fn(usize, &Entry) -> Code) -> Run {
     let mut run = Run { result: Code::PERM_DENIED, ran: Vec::new(), bad_jump: None };
@@ -120,15 +120,15 @@ pub fn run(entries: &[Entry], result: impl Fn(usize, &Entry) -> Code) -> Run {
     run
 }
 
-/// The position after the (sub)stack that the line is in.
+/// The position after the stack or substack of the line.
 fn end_of(entries: &[Entry], at: usize) -> usize {
     let level = entries.get(at).map_or(0, |entry| entry.level);
     let inner = entries.iter().skip(at + 1).take_while(|entry| entry.level >= level).count();
     at + 1 + inner
 }
 
-/// The position after a jump over this many lines; a substack counts as one line. If there are fewer lines, the
-/// position where libpam continues is returned as an error.
+/// The position after a jump over this many lines. A substack counts as one line. If there are fewer lines, the
+/// error is the position where libpam continues.
 fn jump(entries: &[Entry], at: usize, lines: u32) -> Result<usize, usize> {
     let level_at = |at: usize| entries.get(at).map(|entry| entry.level);
     let level = level_at(at).unwrap_or(0);
@@ -150,7 +150,8 @@ mod tests {
     use crate::command::pam_stack::stack::LineType;
     use std::path::PathBuf;
 
-    /// The positions of the lines that ran, and the result. Each module returns the code that it is named after.
+    /// The positions of the lines that ran, and the result. The name of each module is the code that it
+    /// returns.
     fn ran(text: &str) -> (Vec<usize>, &'static str) {
         let file = |name: &str| {
             let text = if name == "sub" {

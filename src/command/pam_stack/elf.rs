@@ -1,19 +1,19 @@
-//! Checks that a file is a complete shared object. Pure: the caller reads the file, and checks before that it is for
-//! this processor. So numbers are in this machine's byte order.
+//! Checks that a file is a complete shared object. Pure: the caller reads the file, and checks first that it is
+//! for this processor. So its numbers have this machine's byte order.
 
 /// `ET_DYN`
 const SHARED_OBJECT: u64 = 3;
 /// `PT_LOAD`
 const LOAD: u64 = 1;
 
-/// Where the fields that we read are in 32-bit and in 64-bit files, in bytes.
+/// The places of the fields that we read, in bytes, in 32-bit or in 64-bit files.
 struct Shape {
     word: usize,
-    /// In the ELF header: the position, the size and the number of the program headers.
+    /// The position, the size and the number of the program headers, in the ELF header.
     headers: usize,
     size: usize,
     count: usize,
-    /// In a program header.
+    /// The fields of a program header.
     offset: usize,
     length: usize,
 }
@@ -32,8 +32,8 @@ pub fn fault(file: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Where the last segment that is loaded ends. `Some(None)` if the file is not a shared object, `None` if a header is
-/// truncated.
+/// The end of the last segment that is loaded. `Some(None)` if the file is not a shared object, `None` if a
+/// header is truncated.
 fn loaded_end(file: &[u8]) -> Option<Option<u64>> {
     let shape = if file.get(4)? == &1 { SMALL } else { LARGE };
     if number(file, 16, 2)? != SHARED_OBJECT {

@@ -1,5 +1,5 @@
-//! The libpam of this machine: where it looks for services and for modules. These directories are compiled into
-//! the library and differ between distributions, so we search the library file for them.
+//! The libpam of this machine, and the directories where it looks for services and modules. These directories
+//! are compiled into the library and differ between distributions. So we search the library file for them.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,17 +10,17 @@ use super::elf;
 use super::parse;
 use super::stack::{self, LineType, Stack};
 
-/// Where the library may be. `*` is any one directory, such as Debian's `x86_64-linux-gnu`.
+/// The places where the library may be. `*` is any one directory, such as Debian's `x86_64-linux-gnu`.
 const LIBRARIES: [&str; 7] = ["usr/lib64", "lib64", "usr/lib/*", "lib/*", "usr/lib", "lib", "usr/local/lib"];
 const LIBRARY: &str = "libpam.so.0";
-/// How much of the library is read. libpam has about 70 KiB.
+/// The most bytes of the library that are read. libpam has about 70 KiB.
 const LIBRARY_MAX: u64 = 16 << 20;
 /// The service whose lines libpam uses if a service has no lines of its own.
 const DEFAULT_SERVICE: &str = "other";
 /// The size of the part of an ELF header that names the processor.
 const ELF_HEADER: usize = 20;
 
-/// What a libpam looks for, and where.
+/// One libpam and its directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Libpam {
     root: PathBuf,
@@ -33,7 +33,7 @@ pub struct Libpam {
 }
 
 impl Libpam {
-    /// The libpam of the machine whose files are below `root`.
+    /// The libpam of a machine. The machine's files are below `root`.
     #[must_use]
     pub fn of(root: &Path) -> Self {
         let ours = header(Path::new("/proc/self/exe"));
@@ -66,20 +66,20 @@ impl Libpam {
         if services.is_empty() {
             services = ["/etc/pam.d", "/usr/lib/pam.d"].map(str::to_owned).to_vec();
         }
-        // libpam looks into /etc first, and into Debian's /lib/security last. Their order in the library says
+        // libpam searches /etc first, and Debian's /lib/security last. Their order in the library means
         // nothing, because the linker chooses it.
         services.sort_by_key(|directory| !directory.starts_with("/etc/"));
         modules.sort_by_key(|directory| directory == "/lib/security");
         Self { root, services, modules, at_include }
     }
 
-    /// Where a file of the machine is.
+    /// The path of a file of the machine.
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// The lines that libpam runs for a service. If the service has no line of some type, the lines of `other` are
-    /// used for that type. `None` if neither has a file.
+    /// The lines that libpam runs for a service. If the service has no line of some type, the lines of `other`
+    /// apply for that type. `None` if neither has a file.
     #[must_use]
     pub fn service(&self, service: &str) -> Option<Stack> {
         let other = self.stack(DEFAULT_SERVICE);
@@ -103,7 +103,7 @@ impl Libpam {
                 true => vec![name.to_owned()],
                 false => self.services.iter().map(|directory| format!("{directory}/{name}")).collect(),
             };
-            // The file may be in any encoding: libpam does not check it.
+            // The file may have any encoding, because libpam does not check it.
             let text =
                 |path: &String| Some(String::from_utf8_lossy(&fs::read(self.at(path)).ok()?).into_owned());
             paths.into_iter().find_map(|path| text(&path).map(|text| (path.into(), text)))
@@ -125,10 +125,10 @@ impl Libpam {
     ///
     /// # Errors
     ///
-    /// Why libpam cannot load it.
+    /// libpam cannot load it. The error says why.
     pub fn module(&self, path: &str) -> Result<PathBuf, String> {
         if path.contains("$ISA") {
-            // libpam replaces $ISA by a directory that cannot be found in the library.
+            // libpam replaces $ISA with a directory that we cannot find in the library.
             return Ok(self.at(path));
         }
         if path.starts_with('/') {
@@ -160,8 +160,8 @@ impl Libpam {
     }
 }
 
-/// Whether a file's name can be a service's name. libpam converts service names to lower case. Editors and package
-/// managers leave copies of files in the same directory.
+/// Whether the name of a file can be the name of a service. libpam converts service names to lower case. Other
+/// files are copies from editors and package managers.
 fn is_service(name: &str) -> bool {
     const COPIES: [&str; 19] = [
         "~",
@@ -190,7 +190,7 @@ fn is_service(name: &str) -> bool {
         && !COPIES.iter().any(|copy| name.ends_with(copy))
         && !PARTS.iter().any(|part| name.contains(part))
         && !name.ends_with(".pacsave")
-        // A copy with a number or a date at its end.
+        // Such a name is a copy with a number or a date at its end.
         && !name.rsplit_once('.').is_some_and(|(_, end)| end.chars().all(|c| c.is_ascii_digit()))
 }
 
@@ -224,7 +224,7 @@ fn whole(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Why somebody other than root could have written a module, if so. libpam loads such a module all the same.
+/// Why users other than root could have written a module, if so. libpam loads such a module all the same.
 #[must_use]
 pub fn unsafe_module(path: &Path) -> Option<&'static str> {
     let metadata = fs::metadata(path).ok()?;

@@ -2,8 +2,8 @@
 
 use super::stack::{LineType, MODULE};
 
-/// What is wrong with a line, if it looks like a mistyped session line of our module. `word` is the line's first
-/// word.
+/// The mistake in a line that looks like a mistyped session line of our module. `word` is the first word of the
+/// line.
 #[must_use]
 pub fn misspelled(word: &str, kind: Option<LineType>, module: &str) -> Option<String> {
     let name = module.rsplit('/').next().unwrap_or(module);

@@ -1,5 +1,5 @@
-//! What modules return when a session opens. Most return success. Some return different codes for different
-//! logins, and a few never return success.
+//! The results of modules when a session opens. Most modules return success. Some return different codes for
+//! different logins, and a few never return success.
 
 use super::control::{Code, ControlAction};
 use super::stack::{self, Entry, Runs};
@@ -27,12 +27,12 @@ const CONDITIONAL: [&str; 20] = [
     "pam_timestamp.so",
     "pam_lua.so",
 ];
-/// The results of such modules that are tried.
+/// The results that are tried for such modules.
 const RESULTS: [Code; 4] = [Code::SUCCESS, Code::AUTH_ERR, Code::PERM_DENIED, Code::IGNORE];
-/// How many cases are tried at most.
+/// The most cases that are tried.
 const CASES_MAX: usize = 4096;
 
-/// What the module of a line returns for an ordinary login. `loads` returns whether libpam can load a module.
+/// The result of a line's module for an ordinary login. `loads` returns whether libpam can load a module.
 fn usual(entry: &Entry, loads: &impl Fn(&str) -> bool) -> Code {
     let Runs::Module(path) = &entry.runs else { return Code::PERM_DENIED };
     if !loads(path) {
@@ -53,7 +53,7 @@ pub fn is_certain(entry: &Entry) -> bool {
     matches!(entry.module(), "" | "pam_permit.so" | "pam_deny.so" | "pam_echo.so")
 }
 
-/// For a conditional line: those of its results that change which lines after it run. Empty for other lines.
+/// The results of a conditional line that change which later lines run. Empty for other lines.
 fn varied(entry: &Entry) -> Vec<Code> {
     let mut actions: Vec<ControlAction> = Vec::new();
     let mut codes = RESULTS.to_vec();
@@ -70,15 +70,15 @@ fn varied(entry: &Entry) -> Vec<Code> {
     if conditional { codes } else { Vec::new() }
 }
 
-/// Whether it depends on the result of this line, and so on the login, which lines after it run.
+/// Whether the result of this line, and so the login, decides which later lines run.
 #[must_use]
 pub fn is_conditional(entry: &Entry) -> bool {
     !varied(entry).is_empty()
 }
 
-/// All cases: each is a list of results, one for each line of the stack. The first case has the usual results. In
-/// the others the results of conditional lines vary. `known` returns the result of a conditional line if it is known
-/// for the login in question.
+/// All cases. Each is a list of results, one for each line of the stack. The first case has the usual results.
+/// In the other cases the results of conditional lines vary. `known` returns the result of a conditional line
+/// if it is known for this login.
 #[must_use]
 pub fn cases(
     entries: &[Entry],

@@ -1,7 +1,7 @@
-//! Reads PAM's own files as libpam does, and returns the lines of a service's stack in the order in which
-//! they run. Pure: the caller reads the files.
+//! Reads PAM's own files as libpam does. Returns the lines of a service's stack in the order in which they run.
+//! Pure: the caller reads the files.
 //!
-//! Written after `_pam_parse_conf_file` of Linux-PAM 1.5 to 1.7, with Debian's `@include`.
+//! It follows `_pam_parse_conf_file` of Linux-PAM 1.5 to 1.7, with Debian's `@include`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use super::control::Control;
 use super::misspelled;
 use super::stack::{Entry, LineType, Runs, Stack};
 
-/// How deep files may include each other. libpam has a limit, too.
+/// The deepest level of includes. libpam has a limit, too.
 const DEPTH_MAX: usize = 16;
-/// How many files are read for one service. No real service has so many.
+/// The most files of one service. No real service has so many.
 const FILES_MAX: usize = 256;
 
 /// Returns the stack of a service, or `None` if the service has no file. `read` returns the path and the text
-/// of a file. `at_include` is whether this libpam supports `@include`.
+/// of a file. `at_include` says whether this libpam supports `@include`.
 pub fn read(
     service: &str,
     at_include: bool,
@@ -39,14 +39,14 @@ pub fn read(
     Some(Stack { entries: reader.found, broken, includes: reader.includes, misspelled: reader.misspelled })
 }
 
-/// From where a file is included.
+/// The place from which a file is included.
 #[derive(Clone, Copy, Default)]
 struct IncludeScope {
-    /// Only lines of this type are taken.
+    /// Only lines of this type count.
     only: Option<LineType>,
-    /// How many files are between it and the service's own file.
+    /// The number of files between it and the service's own file.
     depth: usize,
-    /// How many substacks the file is in.
+    /// The number of substacks around the file.
     level: usize,
 }
 
@@ -87,7 +87,7 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
     fn line(&mut self, place: &str, line: &str, scope: IncludeScope) {
         let mut tokens = words(line).into_iter();
         let first = tokens.next().unwrap_or_default();
-        // With a hyphen in front, libpam does not log that a module is missing. Nothing else changes.
+        // If the type starts with a hyphen, libpam does not log a missing module. Nothing else changes.
         let word = first.strip_prefix('-').unwrap_or(&first);
         if self.at_include && word.eq_ignore_ascii_case("@include") {
             let name = tokens.next().unwrap_or_default();
@@ -95,8 +95,8 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
             match (included, scope.only) {
                 (Ok(()), _) => {}
                 (Err(why), Some(line_type)) => self.fails(place, line_type, Control::bad(), scope, &why),
-                // libpam does not know which type of line should fail, so it rejects the whole service. We read
-                // on, because the lines that follow show what the administrator wants.
+                // libpam does not know the type of this line, so it rejects the whole service. We read on,
+                // because the next lines show what the administrator wants.
                 (Err(why), None) => {
                     self.broken.get_or_insert(format!("{place}: {why}"));
                 }
@@ -174,12 +174,12 @@ impl<R: Fn(&str) -> Option<(PathBuf, String)>> StackReader<R> {
     }
 }
 
-/// The characters that separate words. For libpam, a carriage return is not one of them.
+/// The characters that separate words. In libpam, a carriage return does not.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];
 
-/// Splits a file into lines and leaves out empty ones. Each line comes with its number. A backslash at the
-/// end of a line joins it with the next one, and the number is that of the first. `#` starts a comment. If
-/// the last line of the file ends with a backslash, its number is returned as an error.
+/// Splits a file into lines and leaves out empty ones. Each line has its number. A backslash at the end joins a
+/// line with the next one, and the number is that of the first. `#` starts a comment. If the last line ends
+/// with a backslash, the error is its number.
 fn rows(text: &str) -> Vec<Result<(usize, String), usize>> {
     let mut rows = Vec::new();
     let mut open: Option<(usize, String)> = None;
@@ -199,8 +199,8 @@ fn rows(text: &str) -> Vec<Result<(usize, String), usize>> {
     rows
 }
 
-/// Splits a line into words as libpam does. `[two words]` is one word, and `\]` in it is a bracket. If a bracket
-/// is not closed, the word goes on to the end of the line.
+/// Splits a line into words as libpam does. `[two words]` is one word, and `\]` in it is a bracket. Without a
+/// closing bracket the word goes on to the end of the line.
 #[must_use]
 pub fn words(line: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -219,7 +219,7 @@ pub fn words(line: &str) -> Vec<String> {
     found
 }
 
-/// Splits at the closing bracket: the text before it, and the text after it.
+/// Splits at the closing bracket. Returns the text before it, and the text after it.
 fn bracketed(inner: &str) -> (String, &str) {
     let mut word = String::new();
     let mut rest = inner.chars();

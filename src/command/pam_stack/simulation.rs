@@ -9,7 +9,7 @@ use super::dispatch::{self, Run};
 use super::module_results;
 use super::stack::{Entry, LineType, Runs, Stack};
 
-/// The module that creates the session's scope, which contains the session's processes.
+/// The module that creates the scope, which contains the session's processes.
 const SYSTEMD: &str = "pam_systemd.so";
 /// The module that can read environment variables from a file of the user.
 const ENV: &str = "pam_env.so";
@@ -26,7 +26,7 @@ pub struct Simulation {
     pub skipping: BTreeSet<String>,
     /// Why libpam cannot load lines of ours.
     pub unloadable: BTreeSet<String>,
-    /// What is wrong with our lines or with their places in the stack.
+    /// The mistakes in our lines, or in their places in the stack.
     pub warnings: BTreeSet<String>,
 }
 
@@ -78,7 +78,7 @@ impl Simulation {
         self.entries.iter().filter(|entry| entry.is_ours())
     }
 
-    /// Why none of our lines runs. Call this only if none does.
+    /// Why none of our lines runs. Call this only if that is so.
     #[must_use]
     pub fn why_none_runs(&self) -> String {
         match &self.refused {
@@ -192,7 +192,7 @@ impl Case<'_> {
         found
     }
 
-    /// Finds a line before ours that skips ours when it does not succeed, while the session opens all the same.
+    /// Finds a line before ours that skips ours if it fails, although the session opens all the same.
     fn skips_on_failure(&self, at: usize, ours: &Entry) -> Option<String> {
         let entry = self.entries.get(at)?;
         if module_results::is_certain(entry)

@@ -50,21 +50,21 @@ pub enum Runs {
     Module(String),
     /// Nothing, because the line only starts a substack.
     Substack,
-    /// Nothing, because libpam cannot read the line. The line fails; the text says why.
+    /// Nothing, because libpam cannot read the line. The line fails. The text says why.
     Fails(String),
 }
 
 /// A line of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where the line is: `file:line`.
+    /// The place of the line: `file:line`.
     pub place: String,
     pub line_type: LineType,
     /// The control as written in the file.
     pub written: String,
     /// The control as libpam reads it.
     pub control: Control,
-    /// How many substacks the line is in.
+    /// The number of substacks around the line.
     pub level: usize,
     pub runs: Runs,
     /// The arguments of the module.
@@ -93,7 +93,7 @@ impl Entry {
     }
 }
 
-/// All lines of a service. The lines of an included file are where the file is included.
+/// All lines of a service. The lines of an included file are at the place of the include.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
     /// In the order in which libpam reads them.
@@ -102,8 +102,8 @@ pub struct Stack {
     pub broken: Option<String>,
     /// The names of the included files.
     pub includes: Vec<String>,
-    /// Lines that were probably meant as session lines of our module, but have a typing error: where each of
-    /// them is, and what is wrong.
+    /// The places and mistakes of lines that were probably meant as session lines of our module, but have a
+    /// typing error.
     pub misspelled: Vec<String>,
 }
 

@@ -1,11 +1,11 @@
-//! What pam_succeed_if(8) returns for one login. Many stacks use it to exempt users. Pure: the caller asks name
-//! services.
+//! The result of pam_succeed_if(8) for one login. Many stacks use this module to exempt users. Pure: the caller
+//! asks name services.
 
 use super::control::Code;
 use super::stack::Entry;
 use crate::login::Login;
 
-/// What name services know about a user. `None` if they do not answer.
+/// Facts from name services about a user. `None` means that they do not answer.
 pub struct UserFacts<'a> {
     pub uid: &'a dyn Fn() -> Option<u32>,
     /// Whether the user is a member of this group.
@@ -15,7 +15,7 @@ pub struct UserFacts<'a> {
 /// Arguments that only change what is logged.
 const QUIET: [&str; 5] = ["debug", "quiet", "quiet_fail", "quiet_success", "audit"];
 
-/// What the module of a line returns. `None` if the line runs another module, or if we cannot know.
+/// The result of a line's module. `None` if the line runs another module, or the result is unknown.
 #[must_use]
 pub fn result(entry: &Entry, login: &Login, user: &UserFacts<'_>) -> Option<Code> {
     if entry.module() != "pam_succeed_if.so" {

@@ -12,7 +12,7 @@ pub fn text(before: &Settings, after: &Settings) -> String {
         if was != value {
             parts.push(format!("{name}={value} (was {was})"));
         } else if matches!(*name, "timeout" | "kill") {
-            // These two are always shown: they say when the session is ended, and what of it.
+            // These two are always shown, because they say when the session is ended and which processes.
             parts.push(format!("{name}={value}"));
         }
     }
@@ -27,10 +27,10 @@ pub fn text(before: &Settings, after: &Settings) -> String {
     text
 }
 
-/// Every setting that a helper is told, with its value for people.
+/// All settings that a helper gets, with their values for people.
 fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     let told = OPTIONS.iter().filter(|option| option.is_allowed(Within::Helper));
-    // A helper is told the text and not the file it came from.
+    // The helper gets the text and not the file from which it came.
     let settings = Settings { message_file: None, ..settings.clone() };
     told.map(|option| (option.name, (option.get)(&settings).text())).collect()
 }

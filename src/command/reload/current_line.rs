@@ -1,4 +1,4 @@
-//! The PAM line that applies to an open session now: the files may have changed since it opened.
+//! The PAM line that applies to an open session now. The files may have changed since the session opened.
 
 use crate::command::machine::Machine;
 use crate::command::pam_stack::simulation::joined;
@@ -8,9 +8,9 @@ use crate::command::pam_stack::simulation::joined;
 pub enum CurrentLine {
     /// The line at this place, with these options.
     Known(String, Vec<String>),
-    /// It depends on the login, so it is not known any more. The text says why.
+    /// The line depends on the login, so it is no longer known. The text says why.
     Unclear(String),
-    /// There is no such line any more, for this reason.
+    /// There is no longer such a line, for this reason.
     Gone(String),
 }
 

@@ -1,4 +1,4 @@
-//! `idle-watchdog reload`: applies the current policy and PAM lines to sessions that are open already.
+//! `idle-watchdog reload`: applies the current policy and PAM lines to sessions that are already open.
 
 mod changes;
 mod current_line;
@@ -25,16 +25,16 @@ use crate::sys::nss::Person;
 use crate::sys::proc::{Proc, ProcId};
 use current_line::CurrentLine;
 
-/// How long one helper may take. It usually replies within microseconds. It takes longer only while it writes to a
-/// terminal that hangs.
+/// How long to wait for one helper. It usually replies within microseconds. It needs longer only while it
+/// writes to a terminal that hangs.
 const REPLY_BUDGET: Duration = Duration::from_secs(3);
 
 /// The result of a reload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// What applies now: one line for each session.
+    /// The settings that apply now: one line for each session.
     pub text: String,
-    /// What could not be done: one line for each problem.
+    /// The problems: one line for each.
     pub problems: Vec<String>,
     pub code: u8,
 }
@@ -125,7 +125,8 @@ struct Decisions<'a> {
 }
 
 impl Decisions<'_> {
-    /// Checks all PAM lines of ours and all policies, because a mistake also matters for services without an open session.
+    /// Checks all PAM lines of ours and all policies, because a mistake also matters for services without an
+    /// open session.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! When the person at a session's terminals was last active: a pure function of samples and time.
+//! When the person at a session's terminals was last active. A pure function of samples and time.
 //!
-//! Each terminal's stamps give an upper bound for the time of its last key (`evidence.rs`). The
-//! connection gives another one, which the person on this machine cannot forge ([`Witness`]). The earlier
-//! one holds. Some evidence may have come about without a key. It is a claim, and [`crate::helper::judgement::credits`] decides
-//! how often claims are believed.
+//! Each terminal's stamps give an upper bound for the time of its last key (`evidence.rs`). The connection
+//! gives another one, which the person on this machine cannot forge ([`Witness`]). The earlier one applies.
+//! Some evidence may exist without a key. Such evidence is a claim, and [`crate::helper::judgement::credits`]
+//! decides how many claims are believed.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +14,29 @@ use crate::helper::judgement::witness::Witness;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::{DeviceId, Stamps};
 
-/// How much later than it came in a key may be read by a program that waits for it.
+/// A program that waits for a key may read it this much later than the key arrived.
 const DELAY: Nanos = SECOND;
 
 /// The session's terminals and the last activity on any of them.
 #[derive(Clone, Debug)]
 pub struct Activity {
     terminals: BTreeMap<DeviceId, KnownTerminal>,
-    /// Output counts.
+    /// Whether output counts.
     output: bool,
     last: Nanos,
     looked: Moment,
     doubts: Doubts,
-    /// The last look was one because a node had to settle.
+    /// The last look was an extra one, because a node had to settle.
     settling: bool,
     /// A look has shown a terminal.
     met: bool,
-    /// When the client was last heard.
+    /// When the client last sent data.
     heard: Option<Witness>,
 }
 
 impl Activity {
-    /// A session that opens now. That counts as activity. `output` says whether output counts, too.
+    /// Starts with a session that opens now. The opening counts as activity. `output` says whether output
+    /// counts, too.
     #[must_use]
     pub fn new(now: Moment, output: bool) -> Self {
         let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
@@ -51,12 +52,11 @@ impl Activity {
         }
     }
 
-    /// Whether output counts from now on.
     pub fn count_output(&mut self, output: bool) {
         self.output = output;
     }
 
-    /// Takes activity of another kind into account, seen at a time of the boot clock.
+    /// Takes another kind of activity into account, which was seen at this time of the boot clock.
     pub fn note(&mut self, at: Nanos) {
         if at > self.last {
             self.last = at;
@@ -64,54 +64,53 @@ impl Activity {
         }
     }
 
-    /// Takes note that we have just written on a terminal ourselves: that is no activity. What a program
-    /// writes in the rest of the stamp's bucket, less than 8 s, then leaves no trace.
+    /// Notes that we have just written to a terminal ourselves. This is not activity. Output of a program in
+    /// the rest of the stamp's bucket (less than 8 s) then leaves no trace.
     pub fn wrote(&mut self, id: DeviceId, stamps: Stamps) {
         if let Some(known) = self.terminals.get_mut(&id) {
             known.wrote(stamps);
         }
     }
 
-    /// When somebody was last active, on the boot clock: never earlier than the truth. It is later by
-    /// a tenth of a second at most where the client sends nothing but keys, and otherwise by less than 8 s and a tick, unless
-    /// the evidence was a claim or a key that nobody read. What is only claimed counts once
+    /// When somebody was last active, on the boot clock. This time is never earlier than the truth. It may be
+    /// later: by a tenth of a second if the client sends only keys, otherwise by less than 8 s and a tick. A
+    /// claim, or a key that nobody read, may make it later still. A claim counts only after
     /// [`Activity::decide`] believes it.
     #[must_use]
     pub fn last(&self) -> Nanos {
         self.last
     }
 
-    /// Whether a terminal was there at the last look.
+    /// Whether the session had a terminal at the last look.
     #[must_use]
     pub fn has_terminals(&self) -> bool {
         self.terminals.values().any(|known| !known.inner)
     }
 
-    /// When to look once more, on the boot clock, whatever else is due: because a node has to settle,
-    /// or because a read may prove itself.
+    /// When to make an extra look, on the boot clock: because a node has to settle, or because a read may soon
+    /// be proven.
     #[must_use]
     pub fn looks_again(&self) -> Option<Nanos> {
         [self.settles(), self.doubts.next_look(self.looked.boot)].into_iter().flatten().min()
     }
 
-    /// When to look once more because a node was changed right before the last look (login hands the
-    /// terminal over just then): until it has settled an honest read cannot be told from a forged one.
-    /// Not twice in a row, or a program that changes it all the time would keep us busy.
+    /// When to make an extra look because a node was changed right before the last look, as login(1) does when
+    /// it hands the terminal over. Until the node has settled, an honest read looks like a forged one. There
+    /// are never two such looks in a row, because a program that changes the node all the time would keep us
+    /// busy.
     fn settles(&self) -> Option<Nanos> {
         let unsettled = !self.settling && self.terminals.values().any(|known| !known.settled);
         unsettled.then(|| self.looked.boot.saturating_add(2 * SETTLED))
     }
 
-    /// Until when the end may not come, because a claim that was not believed may still be followed by
-    /// a read that proves itself.
+    /// The end must wait until this time. A claim was not believed, but a proven read may still follow it.
     #[must_use]
     pub fn undecided(&self) -> Option<Nanos> {
         self.doubts.undecided(self.looked.boot)
     }
 
-    /// Takes one look's samples, of all terminals there are, and returns what was odd about them. The
-    /// witness must have been asked after the samples were taken: a key that they show is then not later than
-    /// the witness says.
+    /// Takes the samples of all terminals at one look, and returns what was odd about them. Take the samples
+    /// first and ask the witness afterwards: then no key in the samples is later than the witness says.
     pub fn look(
         &mut self,
         now: Moment,
@@ -131,7 +130,8 @@ impl Activity {
         for (&id, sample) in samples {
             let (known, evidence) = match before.get(&id) {
                 Some(known) if !sample.anew => look.again(known, sample),
-                // The first one comes with the session. A program that opens others at the client could type as well.
+                // The first terminal is part of the session's start. A program that can open more terminals at
+                // the client could type there, too.
                 _ => look.first(sample, !self.met || (sample.by_client && witness.is_some())),
             };
             self.terminals.insert(id, known);
@@ -142,7 +142,8 @@ impl Activity {
         for (_, found) in &found {
             self.believe(found.input.proven, witness);
             self.believe(found.output.proven, None);
-            // A read while the client is silent proves no key: nobody typed at that time.
+            // A read that comes later than the client's last data proves no key, because nobody typed at that
+            // time.
             if found.read.is_some_and(|from| witness.is_none_or(|witness| from <= witness.latest() + DELAY)) {
                 self.doubts.proven();
             }
@@ -150,12 +151,12 @@ impl Activity {
         found.into_iter().filter_map(|(id, found)| Some((id, self.weigh(id, &found, witness)?))).collect()
     }
 
-    /// Takes evidence into account as far as the witness allows it.
+    /// Takes evidence into account, as far as the witness allows.
     fn believe(&mut self, evidence: Option<Nanos>, witness: Option<Witness>) {
         self.note(evidence.map_or(self.last, |at| allowed(at, witness)));
     }
 
-    /// Keeps what is claimed of a terminal, or says why it is worth nothing.
+    /// Keeps a terminal's claim. If the claim is worthless, returns the reason.
     fn weigh(&mut self, terminal: DeviceId, found: &Evidence, witness: Option<Witness>) -> Option<Doubt> {
         self.believe(found.input.believed, witness);
         self.believe(found.output.believed, None);
@@ -172,8 +173,8 @@ impl Activity {
         found.future.then_some(Doubt::Future)
     }
 
-    /// Decides on what is claimed, because without it the person would be warned or the session ended.
-    /// Returns what is to be put on record.
+    /// Decides about the claims, because without them the person would be warned or the session ended. Returns
+    /// what goes on record.
     pub fn decide(&mut self) -> Option<(DeviceId, Doubt)> {
         let (claim, doubt) = self.doubts.decide(self.looked.boot, self.last)?;
         let believed = doubt != Doubt::Disbelieved;
@@ -187,7 +188,7 @@ impl Activity {
     }
 }
 
-/// Evidence of a key is worth no more than the witness allows.
+/// The time of the evidence, but not later than the witness allows.
 fn allowed(at: Nanos, witness: Option<Witness>) -> Nanos {
     witness.map_or(at, |witness| at.min(witness.latest()))
 }

@@ -1,9 +1,9 @@
-//! Processor time of the jobs in the terminals' foreground: a pure function of two snapshots of
+//! The processor time that the foreground jobs of the terminals use. A pure function of two snapshots of
 //! `/proc`.
 //!
-//! A terminal's foreground job is its foreground process group, and the processes that it has started elsewhere, such as
-//! the command that sudo runs on its own pty. Other groups on the same terminal are background jobs. So is all that a
-//! shell at its prompt has started.
+//! A terminal's foreground job is its foreground process group, and the processes that this group has started
+//! elsewhere, such as the command that sudo runs on its own pty. Other groups on the same terminal are
+//! background jobs. If a shell is at its prompt, all processes that it has started are background jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use crate::sys::clock::{Nanos, SECOND};
 use crate::sys::devnode::DeviceId;
 use crate::sys::proc::{ProcId, Process, Usage};
 
-/// A job that uses this much of one processor's time is busy. Programs that wait for a person use less (an editor 0, `top`
-/// 1 to 2 percent). Programs that compute or compile use far more.
+/// A job that uses this much of one processor's time is busy. Programs that wait for a person use less: an
+/// editor 0, `top` 1 to 2 percent. Programs that compute or compile use far more.
 const BUSY_PERCENT: Nanos = 5;
 
-/// The shortest time that is judged. The kernel counts in ticks of 10 ms, so in a much shorter time one tick would look
-/// busy.
+/// The shortest time that is judged. The kernel counts in ticks of 10 ms. In a much shorter time one tick would
+/// look busy.
 const SHORTEST: Nanos = SECOND;
 
 /// The time that one process has used, with the time of the children that it has reaped.
@@ -28,7 +28,7 @@ struct Spent {
     parent: Pid,
 }
 
-/// The process that leads the session (setsid(2)) on a terminal; most often a shell with job control.
+/// The process that leads the session (setsid(2)) on a terminal. Most often it is a shell with job control.
 #[derive(Clone, Copy, Debug)]
 struct SessionLeader {
     id: ProcId,
@@ -36,7 +36,8 @@ struct SessionLeader {
     reaped: Nanos,
     /// It is in the foreground.
     foreground: bool,
-    /// It is alone in its process group. Then it may be a shell, and the children that it has reaped were background jobs.
+    /// It is alone in its process group. Then it may be a shell, and the children that it has reaped were
+    /// background jobs.
     alone: bool,
 }
 
@@ -44,7 +45,7 @@ struct SessionLeader {
 #[derive(Clone, Debug)]
 struct Job {
     group: Pid,
-    /// All but the session's leader.
+    /// The processes of the job, except for the session's leader.
     spent: BTreeMap<ProcId, Spent>,
     leader: Option<SessionLeader>,
 }
@@ -54,14 +55,14 @@ struct Job {
 pub struct Snapshot(BTreeMap<DeviceId, Job>);
 
 impl Snapshot {
-    /// From all processes. `sits` tells whether a process sits on one of the terminals, because another
-    /// device may have the same number.
+    /// A snapshot from all processes. `sits` tells whether a process is really on one of the terminals, because
+    /// another device may have the same number.
     pub fn of(usages: &[Usage], terminals: &[DeviceId], sits: impl Fn(&Process) -> bool) -> Self {
         let job = |id: &DeviceId| Job::on(usages, *id, &sits).map(|job| (*id, job));
         Self(terminals.iter().filter_map(job).collect())
     }
 
-    /// The processor time that the jobs have used since a snapshot before, in nanoseconds.
+    /// The processor time that the jobs have used since an earlier snapshot, in nanoseconds.
     fn used_since(&self, before: &Self) -> Nanos {
         self.0.iter().map(|(id, job)| job.used_since(before.0.get(id))).fold(0, Nanos::saturating_add)
     }
@@ -102,8 +103,8 @@ impl Job {
 
     fn used_since(&self, before: Option<&Self>) -> Nanos {
         let now = self.spent.values().map(|spent| spent.total).fold(0, Nanos::saturating_add);
-        // What a process used that has ended since is in the count of who buried it, if that is one of
-        // the job's.
+        // If a process has ended since, the process that reaped it has its time, if that process is part of the
+        // job.
         let parents: BTreeSet<Pid> = self.spent.keys().map(|id| id.pid).collect();
         let counts =
             |(id, spent): &(&ProcId, &Spent)| self.spent.contains_key(id) || parents.contains(&spent.parent);
@@ -118,7 +119,7 @@ impl Job {
         let Some(leader) = self.leader.filter(|leader| leader.foreground) else { return 0 };
         let Some(before) = before.filter(|before| before.id == leader.id) else { return leader.own };
         let own = leader.own.saturating_sub(before.own);
-        // `ssh -t host make` is no shell: its children are of its own group.
+        // The leader of `ssh -t host make` is not a shell: its children are in its own group.
         let buries = !leader.alone && before.foreground && !before.alone;
         own.saturating_add(if buries { leader.reaped.saturating_sub(before.reaped) } else { 0 })
     }
@@ -127,7 +128,7 @@ impl Job {
 /// Judges the jobs from look to look.
 #[derive(Clone, Debug, Default)]
 pub struct Jobs {
-    /// The last snapshot, and when it was made, on the monotonic clock.
+    /// The last snapshot and its time on the monotonic clock.
     before: Option<(Nanos, Snapshot)>,
 }
 
@@ -138,7 +139,7 @@ impl Jobs {
         self.before.as_ref().is_none_or(|(at, _)| mono.saturating_sub(*at) >= SHORTEST)
     }
 
-    /// Takes a snapshot; tells whether the jobs were busy since the one before.
+    /// Takes a snapshot. Returns whether the jobs were busy since the last one.
     pub fn look(&mut self, mono: Nanos, snapshot: Snapshot) -> bool {
         let busy = self
             .before
@@ -163,7 +164,7 @@ mod tests {
     const SHELL: Pid = Pid::from_raw(100);
     const TICK: Nanos = SECOND / 100;
 
-    /// A process of the session that the shell leads on the terminal, with `foreground` in front.
+    /// A process in the shell's session on the terminal. `foreground` is the group in the foreground.
     fn at(pid: i32, parent: i32, group: i32, foreground: i32, own: i64, reaped: i64) -> Usage {
         let [pid, parent, group] = [pid, parent, group].map(Pid::from_raw);
         let id = ProcId { pid, started: Started(pid.as_raw().into()) };
@@ -176,7 +177,7 @@ mod tests {
         Usage { process: Process { tty, session: Pid::from_raw(session), ..usage.process }, ..usage }
     }
 
-    /// Ticks that were used between two tables.
+    /// The ticks that were used between two tables.
     fn used(before: &[Usage], now: &[Usage]) -> i64 {
         let snapshot = |usages: &[Usage]| Snapshot::of(usages, &[TTY], |_| true);
         snapshot(now).used_since(&snapshot(before)) / TICK
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn at_the_prompt_the_shells_own_time_counts_alone() {
-        // 200 is in the background, 201 was and is buried; 202 has a session of its own.
+        // 200 is in the background. 201 was there, too, and is reaped. 202 has its own session.
         let before = [at(100, 1, 100, 100, 5, 0), at(200, 100, 200, 100, 0, 0)];
         let now = [
             at(100, 1, 100, 100, 9, 5000),
@@ -208,7 +209,7 @@ mod tests {
             on(0, 202, at(202, 100, 202, 100, 700, 0)),
         ];
         assert_eq!(used(&before, &now), 4);
-        // Back from a job: what the shell used earlier is known.
+        // The shell is back from a job. Its earlier time is known.
         let job = [at(100, 1, 100, 200, 5, 0), at(200, 100, 200, 200, 0, 0)];
         assert_eq!(used(&job, &now), 4);
     }
@@ -217,7 +218,7 @@ mod tests {
     fn a_shell_within_the_shell_has_its_jobs_in_the_background_too() {
         let before = [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, 5, 0)];
         let background = at(300, 200, 300, 200, 800, 0);
-        // Nor what that one has started elsewhere.
+        // What that shell has started elsewhere does not count, either.
         let below = on(ELSEWHERE, 301, at(301, 300, 301, 0, 800, 0));
         let now = [at(100, 1, 100, 200, 0, 0), at(200, 100, 200, 200, 6, 0), background, below];
         assert_eq!(used(&before, &now), 1);
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn who_ends_takes_nothing_off_and_adds_nothing_twice() {
-        // Half of a pipe that the shell has buried; and a child that the job has.
+        // Half of a pipe, which the shell has reaped, and a child, which the job has reaped.
         let before = [
             at(100, 1, 100, 200, 0, 0),
             at(200, 100, 200, 200, 500, 0),

@@ -1,13 +1,13 @@
-//! Claims: evidence that may have come about without a key. Which claims are believed, and when.
+//! Which claims are believed, and when. A claim is evidence that may exist without a key.
 //!
-//! Whoever sets a stamp also changes the node. A read moves the stamp alone. So an advance is *proven*
-//! if the node did not change between the two looks that show it, and *doubtful* if the node changed,
-//! because honest people run `mesg n`. A doubtful advance is only a [`Claim`] until it matters. Then it
-//! costs a credit. A proven read gives all credits back, because no forger can make one. A terminal that opens
-//! or closes is a claim as well, because a script can open and close terminals.
+//! To set a stamp also changes the node. A read moves only the stamp. So a moved stamp is *proven* if the node
+//! did not change between the two looks that show it. It is *doubtful* if the node changed, because honest
+//! people run `mesg n`, too. A doubtful stamp is only a [`Claim`] until it matters. Then it costs a credit. A
+//! proven read gives all credits back, because no forger can make one. A terminal that opens or closes is a
+//! claim as well, because a script can open and close terminals.
 //!
-//! While there is doubt about a stamp the looks come closer together, so that a person who goes on typing is seen
-//! between two changes of the node. When no credit is left, the end waits until
+//! While a stamp is doubtful, the looks come closer together. If a person goes on typing, one of them falls
+//! between two changes of the node and proves a read. When no credit is left, the end waits until
 //! [`PROOF_WINDOW`] has passed.
 
 use crate::sys::clock::{Nanos, SECOND};
@@ -16,22 +16,22 @@ use crate::sys::devnode::DeviceId;
 /// How many claims are believed without a proven read between them.
 pub const CREDITS: u8 = 3;
 
-/// How long the end waits for a proven read after an advance is not believed. The stamp's bucket
-/// changes twice in this time, so it moves twice for whoever presses a key at least every 8 s.
+/// How long the end waits for a proven read after a claim is not believed. The bucket changes twice in this
+/// time, so the stamp moves twice for a person who presses a key at least every 8 s.
 pub const PROOF_WINDOW: Nanos = 18 * SECOND;
 
 /// The shortest time between two looks that wait for a proven read.
 const CLOSE: Nanos = 2 * SECOND;
 
-/// The same while the end waits for it. It is shorter, because a program may run `mesg n` every second, and a read
-/// is proven only if no such change falls between the same two looks.
+/// The same while the end waits for a proven read. It is shorter, because a program may run `mesg n` every
+/// second. A read is proven only if no such change falls between the same two looks.
 const CLOSEST: Nanos = SECOND / 10;
 
-/// The looks come closer together again no sooner than this after the last time: whoever sets stamps
-/// all the time is not to keep us busy.
+/// The looks come closer together at most once in this time, so that a program that sets stamps all the time
+/// does not keep us busy.
 const RENEWAL: Nanos = 60 * SECOND;
 
-/// What became of a claim. It is worth a record if the claim is about a stamp.
+/// What became of a claim. This goes on record if the claim is about a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Believed, at the cost of a credit.
@@ -43,29 +43,28 @@ pub enum Doubt {
     Disbelieved,
     /// Not believed, because the client has sent nothing since the last known activity.
     Refuted,
-    /// The stamp lies in the future and nobody set the clock back: forged, not believed.
+    /// The stamp is in the future and nobody set the clock back. So the stamp is forged and not believed.
     Future,
 }
 
-/// Somebody may have been active as late as this.
+/// Somebody may have been active until this time.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    /// The terminal that shows it.
     pub terminal: DeviceId,
     /// The time, on the boot clock.
     pub at: Nanos,
-    /// A stamp of the terminal shows it. Otherwise the terminal itself has come or gone.
+    /// A stamp of the terminal shows it. Otherwise the terminal appeared or disappeared.
     pub by_stamp: bool,
 }
 
-/// The doubts about one session.
+/// Claims and credits of one session.
 #[derive(Clone, Debug)]
 pub struct Doubts {
     credits: u8,
     claim: Option<Claim>,
-    /// Since when the looks wait for a proven read.
+    /// The start of the current wait for a proven read.
     since: Option<Nanos>,
-    /// Until when the end waits.
+    /// The end must wait until this time.
     hold: Option<Nanos>,
 }
 
@@ -76,27 +75,28 @@ impl Default for Doubts {
 }
 
 impl Doubts {
-    /// A claim was seen now.
+    /// Notes a claim that was seen now.
     pub fn claim(&mut self, now: Nanos, claim: Claim) {
         if claim.by_stamp && self.since.is_none_or(|since| now.saturating_sub(since) >= RENEWAL) {
             self.since = Some(now);
         }
-        // Of two that the witness bounds alike, the one by a stamp is worth a record.
+        // If the witness limits two claims to the same time, the claim about a stamp stays, because it goes on
+        // record.
         let stays = |known: &Claim| known.at > claim.at || (known.at == claim.at && known.by_stamp);
         self.claim = self.claim.filter(stays).or(Some(claim));
     }
 
-    /// A read was proven.
+    /// Notes a proven read.
     pub fn proven(&mut self) {
         *self = Self { claim: self.claim, ..Self::default() };
     }
 
-    /// Activity was seen that needs no claim: a later claim that is not believed is waited for anew.
+    /// Notes activity that needs no claim. If a later claim is not believed, the end waits again.
     pub fn superseded(&mut self) {
         self.hold = None;
     }
 
-    /// Decides on what is claimed to be later than the last known activity, because it matters now.
+    /// Decides about the claims that are later than the last known activity, because they matter now.
     pub fn decide(&mut self, now: Nanos, last: Nanos) -> Option<(Claim, Doubt)> {
         let claim = self.claim.take().filter(|claim| claim.at > last)?;
         let Some(left) = self.credits.checked_sub(1) else {
@@ -110,14 +110,13 @@ impl Doubts {
         Some((claim, Doubt::Credited { left }))
     }
 
-    /// Until when the end may not come, because a proven read may still show.
+    /// The end must wait until this time, because a proven read may still appear.
     #[must_use]
     pub fn undecided(&self, now: Nanos) -> Option<Nanos> {
         self.hold.filter(|until| now < *until)
     }
 
-    /// When to look again for a proven read, after a look now. The longer it is waited for, the rarer
-    /// the looks.
+    /// When to look again for a proven read, after a look now. The looks become rarer with time.
     #[must_use]
     pub fn next_look(&self, now: Nanos) -> Option<Nanos> {
         if self.undecided(now).is_some() {

@@ -1,42 +1,44 @@
 //! What one look shows of one terminal.
 //!
-//! The evidence is the terminal's `st_atime`, which the kernel moves when something *reads* it; where
-//! output counts, `st_mtime`, too, which it moves when something *writes* on it. It is coarse (8-second
-//! buckets), on a clock that may be stepped, and its owner may set it at will. The rules below make an upper
-//! bound of it for the time of the last key, which no clock step makes too early.
+//! The evidence is the terminal's `st_atime`, which the kernel moves when a program *reads* the terminal. If
+//! output counts, it is also `st_mtime`, which the kernel moves when a program *writes*. The stamps are coarse
+//! (8-second buckets). Their clock may be stepped, and the terminal's owner may set them to any time. The rules
+//! below derive an upper bound for the time of the last key from them. No clock step makes this bound too
+//! early.
 
 use super::TICK;
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::devnode::Stamps;
 use crate::sys::tty::Unread;
 
-/// The kernel rewrites a stamp only when the second leaves `second & !7` (`tty_update_time()` in
-/// drivers/tty/tty_io.c): a key leaves no trace in the rest of the bucket.
+/// The kernel writes a new stamp only when `second & !7` changes (`tty_update_time()` in drivers/tty/tty_io.c).
+/// A key in the rest of the bucket leaves no trace.
 const BUCKET: i64 = 8;
 
-/// A change of the offset between wall and boot clock above this is a step, not the jitter of
-/// reading them.
+/// A larger change of the offset between wall and boot clock is a step. A smaller one is jitter from reading
+/// the clocks.
 const STEP: Nanos = SECOND / 200;
 
-/// After a step we have looked within this time, unless the machine is starved.
+/// A look follows a step within this time, unless the machine is starved.
 const STEP_LATENCY: Nanos = 2 * SECOND;
 
-/// A change time this old at a look is settled: any later change of the node shows as another one.
-/// A younger one may hide changes within the same tick of the kernel's clock.
+/// A change time that is this old at a look is settled: any later change of the node gives it another change
+/// time. A younger change time may hide changes within the same tick of the kernel's clock.
 pub(in crate::helper) const SETTLED: Nanos = 2 * TICK;
 
 /// One terminal at one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// The stamps on its node.
+    /// The stamps of its node.
     pub stamps: Stamps,
-    /// Bytes in its input queue that nobody has read, if that could be told.
+    /// The bytes in its input queue that nobody has read, if the terminal told us.
     pub unread: Option<Unread>,
-    /// An inner pty, as sudo makes one. The user can make it come and go, so that never counts.
+    /// It is an inner pty, such as sudo makes. The user can make one come and go, so its coming and going never
+    /// counts.
     pub inner: bool,
-    /// A new terminal with the same number as one that the look before showed.
+    /// It is a new terminal with the number of a terminal from the look before.
     pub anew: bool,
-    /// Only the client can have had it opened, because sshd has its master open.
+    /// Only the client can have opened it, because sshd has its master open.
     pub by_client: bool,
 }
 
@@ -44,20 +46,19 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     stamp: Nanos,
-    /// The span of the boot clock in which the wall clock is in the stamp's bucket. After a step back there may be a second
-    /// one. A key in this span leaves no trace.
+    /// The span of the boot clock in which the wall clock is in the stamp's bucket. A key in this span leaves
+    /// no trace. After a step back there may be a second span.
     blind: Option<(Nanos, Nanos)>,
     set_by: SetBy,
 }
 
-/// Who set a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SetBy {
     /// The kernel.
     Kernel,
-    /// The kernel or the terminal's owner: nothing is decided yet, and what the stamp hides is only claimed.
+    /// The kernel or the terminal's owner. This is not decided yet, so what the stamp hides is only a claim.
     Unknown,
-    /// The same, and it is decided.
+    /// The kernel or the terminal's owner. This is decided.
     Decided,
 }
 
@@ -70,19 +71,19 @@ pub(in crate::helper) struct KnownTerminal {
     owner: u32,
     unread: Option<Unread>,
     pub(in crate::helper) inner: bool,
-    /// The change time was old enough at some look to vouch for the time after it.
+    /// The change time was old enough at some look, so it shows every later change of the node.
     pub(in crate::helper) settled: bool,
 }
 
 impl KnownTerminal {
-    /// Notes that we have just written on the terminal ourselves.
+    /// Notes that we have just written to the terminal ourselves.
     pub(in crate::helper) fn wrote(&mut self, stamps: Stamps) {
         if self.output.stamp != stamps.mtime {
             self.output = Mark { stamp: stamps.mtime, blind: None, set_by: SetBy::Kernel };
         }
     }
 
-    /// Notes whether what was claimed until now is believed.
+    /// Notes whether the earlier claims are believed.
     pub(in crate::helper) fn decide(&mut self, believed: bool) {
         let marks = [&mut self.input, &mut self.output];
         for mark in marks.into_iter().filter(|mark| mark.set_by == SetBy::Unknown) {
@@ -101,14 +102,14 @@ pub(in crate::helper) struct LookTimes {
     pub(in crate::helper) output: bool,
 }
 
-/// Until when a terminal may have been in use, at the latest, on the boot clock.
+/// The latest times, on the boot clock, at which a terminal may have been in use.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::helper) struct Times {
-    /// By changes that only the kernel can have made.
+    /// Shown by changes that only the kernel can have made.
     pub(in crate::helper) proven: Option<Nanos>,
-    /// By a stamp that was a claim and is believed.
+    /// Shown by a stamp that was a claim and is believed.
     pub(in crate::helper) believed: Option<Nanos>,
-    /// By changes that its owner, or a program, may have made without a key.
+    /// Shown by changes that the terminal's owner, or a program, may have made without a key.
     pub(in crate::helper) claimed: Option<Nanos>,
 }
 
@@ -122,7 +123,7 @@ impl Times {
         *known = at.max(*known);
     }
 
-    /// Moves each time that is there to this one, because it may be as late.
+    /// Moves each time that is present to this one, because it may be as late.
     fn extend(&mut self, to: Nanos) {
         for known in [&mut self.proven, &mut self.believed, &mut self.claimed] {
             *known = known.map(|_| to);
@@ -133,13 +134,15 @@ impl Times {
 /// What one look shows of a terminal since the look before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::helper) struct Evidence {
-    /// Of keys.
+    /// Times of keys.
     pub(in crate::helper) input: Times,
-    /// Of what programs wrote, where output counts.
+    /// Times of output, if output counts.
     pub(in crate::helper) output: Times,
-    /// A program has read it, no earlier than this. Only a read moves the stamp of a node that stands still.
+    /// A program has read the terminal, no earlier than this. If the node did not change, only a read moves its
+    /// stamp.
     pub(in crate::helper) read: Option<Nanos>,
-    /// A stamp moved, and the node was changed. No earlier than this, if a program has read or written.
+    /// A stamp moved, and the node was changed. If a program has read or written, it did so no earlier than
+    /// this.
     pub(in crate::helper) stamp_claims: Option<Nanos>,
     /// A stamp was set to a time in the future.
     pub(in crate::helper) future: bool,
@@ -155,33 +158,33 @@ impl Evidence {
     }
 }
 
-/// Whether a stamp moved between two looks, and by whom.
+/// Whether a stamp moved between two looks, and because of whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
     No,
     ByKernel,
-    /// By the kernel or by the terminal's owner: no earlier than `from`, if by the kernel.
+    /// By the kernel or by the terminal's owner. If by the kernel, it was no earlier than `from`.
     BySomebody {
         from: Nanos,
     },
-    /// By the owner, to a time in the future.
+    /// By the owner, into the future.
     IntoTheFuture,
 }
 
 impl LookTimes {
-    /// A terminal that has gone since the look before: the person may have closed it just now.
+    /// The evidence of a terminal that has gone since the look before: the person may have closed it just now.
     pub(in crate::helper) fn gone(&self) -> Evidence {
         let mut found = Evidence::default();
         found.input.add(SetBy::Unknown, Some(self.now.boot));
         found
     }
 
-    /// A terminal not seen before. It is activity if its opening `counts`, or if somebody has typed at it, and
-    /// otherwise only a claim.
+    /// The evidence of a new terminal. It is activity if its opening `counts` or if somebody has typed there.
+    /// Otherwise it is only a claim.
     pub(in crate::helper) fn first(&self, sample: &Sample, counts: bool) -> (KnownTerminal, Evidence) {
         let Stamps { atime, mtime, ctime, .. } = sample.stamps;
-        // A read moves the stamp once its bucket is over. A stamp that somebody set ahead looks the same, so
-        // this proves no read.
+        // A read moves the stamp after its bucket is over. A stamp that somebody set ahead looks the same, so
+        // this does not prove a read.
         let typed = bucket_start(atime) > bucket_start(ctime) && !self.is_future(atime);
         let set_by = if counts || typed || sample.inner { SetBy::Kernel } else { SetBy::Unknown };
         let mark = |stamp, set_by| {
@@ -197,14 +200,15 @@ impl LookTimes {
         (known, found)
     }
 
-    /// A terminal seen at the look before.
+    /// The evidence of a terminal that was present at the look before.
     pub(in crate::helper) fn again(
         &self,
         known: &KnownTerminal,
         sample: &Sample,
     ) -> (KnownTerminal, Evidence) {
-        // Root has given it to the person just now, as login(1) does after the session is opened. Only a change from
-        // root counts, because other owners may give it to their own subordinate ids (subuid(5)).
+        // Root has just given the terminal to the person, as login(1) does after it opens the session. Only a
+        // change from root counts, because other owners may give the terminal to their own subordinate ids
+        // (subuid(5)).
         if known.owner == 0 && sample.stamps.owner != 0 {
             return self.first(sample, true);
         }
@@ -213,8 +217,9 @@ impl LookTimes {
         let (input, moved) = self.judge(known.input, sample.stamps.atime, still, &mut found.input);
         found.note(moved);
         found.read = (moved == Moved::ByKernel).then(|| self.moved_from(sample.stamps.atime));
-        // What waits in the queue came after the look before if there is more of it than then, counted
-        // alike, and may have if something was read in between. When, nobody knows: as late as now.
+        // If the queue has more bytes than at the look before, counted in the same mode, then new bytes came
+        // after that look. If it has the same or fewer bytes, new ones may have come after a read. The time is
+        // unknown, so it is taken to be now.
         let grew = known
             .unread
             .zip(sample.unread)
@@ -235,13 +240,14 @@ impl LookTimes {
         (self.known(sample, input, output, Some(known)), found)
     }
 
-    /// Judges a stamp that was known at the look before: until when the terminal may have been read (or
-    /// written to) since, if it was. `still`: the node was not changed since then, and so only the
-    /// kernel can have moved the stamp.
+    /// Judges a stamp that was known at the look before: the latest time at which the terminal may have been
+    /// read (or written to) since. `still` means that the node was not changed since then, so only the kernel
+    /// can have moved the stamp.
     fn judge(&self, mark: Mark, stamp: Nanos, still: bool, times: &mut Times) -> (Mark, Moved) {
         let (mut blind, mut set_by, mut moved) = (None, mark.set_by, Moved::No);
-        // In a blind span no key leaves a trace: there may have been one until its end, or until a step or
-        // another stamp cut it short. Who sets one stamp after another gains no such spans by that.
+        // A key in a blind span leaves no trace. So there may have been a key until the end of the span, or
+        // until a step or another stamp ended the span early. A forger gains no such spans if they set one
+        // stamp after another.
         let hidden = |blind: Option<(Nanos, Nanos)>| {
             blind.filter(|(from, _)| self.now.boot >= *from).map(|(_, until)| until.min(self.now.boot))
         };
@@ -274,11 +280,11 @@ impl LookTimes {
         before: Option<&KnownTerminal>,
     ) -> KnownTerminal {
         let Sample { stamps: Stamps { ctime, owner, .. }, unread, inner, .. } = *sample;
-        // Settled once, a change time stays so. One in the future, of before a step back, is settled,
-        // too: whatever changes the node now shows as an earlier one.
+        // A settled change time stays settled. A change time in the future (from before a step back) is
+        // settled, too, because any later change of the node shows an earlier time.
         let still = before.is_some_and(|known| known.settled && known.ctime == ctime);
         let settled = still || self.now.wall.saturating_sub(ctime).saturating_abs() > SETTLED;
-        // What could not be told this time is compared with what was known before.
+        // If the terminal does not tell the queue this time, the earlier count stays for comparison.
         let unread = unread.or_else(|| before.and_then(|known| known.unread));
         KnownTerminal { input, output, ctime, owner, unread, inner, settled }
     }
@@ -287,13 +293,13 @@ impl LookTimes {
         self.now.offset().saturating_sub(self.before.offset()).saturating_abs() > STEP
     }
 
-    /// The latest time, on the boot clock, at which the read (or write) may have happened that set a
-    /// stamp since the look before.
+    /// A stamp was set since the look before. Returns the latest time, on the boot clock, of the read (or
+    /// write) that set it.
     fn moved_at(&self, stamp: Nanos) -> Nanos {
         let end = bucket_end(stamp);
         let old = end.saturating_sub(self.before.offset());
         let new = end.saturating_sub(self.now.offset());
-        // We look right after a step: a stamp of the new clock is one of just now.
+        // We look right after a step, so a stamp of the new clock is from just now.
         let just_now = self.now.boot - STEP_LATENCY..=self.now.boot + BUCKET * SECOND + TICK;
         let unplaceable = old < self.before.boot;
         if unplaceable || (self.stepped() && just_now.contains(&new)) {
@@ -302,21 +308,21 @@ impl LookTimes {
         old.min(self.now.boot)
     }
 
-    /// The earliest time at which it may have happened. A stamp of before the last look tells none.
+    /// The earliest time of that read (or write). A stamp from before the last look does not tell it.
     fn moved_from(&self, stamp: Nanos) -> Nanos {
         let from = bucket_start(stamp).saturating_sub(self.before.offset());
         let unplaceable = from.saturating_add(BUCKET * SECOND + TICK) < self.before.boot;
         if unplaceable && !self.stepped() { self.now.boot } else { from }
     }
 
-    /// Whether a stamp was set to a time that neither the clock nor the clock before a step has reached.
+    /// Whether the stamp is later than the clock has reached, before and after a step.
     fn is_future(&self, stamp: Nanos) -> bool {
         let reached = self.now.boot.saturating_add(self.now.offset().max(self.before.offset()));
         stamp > reached.saturating_add(SECOND)
     }
 
-    /// The blind span of a stamp that did not move: the old one while nobody steps the clock, a new
-    /// one after a step. A forged stamp in the future has none.
+    /// The blind span of a stamp that did not move. It is the old span unless somebody stepped the clock. After
+    /// a step it is a new one. A forged stamp in the future has none.
     fn blind_still(&self, mark: Mark) -> Option<(Nanos, Nanos)> {
         if !self.stepped() {
             return mark.blind;
@@ -325,8 +331,8 @@ impl LookTimes {
         if was_past || mark.blind.is_some() { self.passage(mark.stamp) } else { None }
     }
 
-    /// When the wall clock as it goes now is in a stamp's bucket, unless it has passed that: right
-    /// after a read, and once more after a step back.
+    /// The span in which the wall clock, as it runs now, is in the stamp's bucket. There is one right after a
+    /// read, and another one after a step back. `None` if the clock is already past the bucket.
     fn passage(&self, stamp: Nanos) -> Option<(Nanos, Nanos)> {
         let until = bucket_end(stamp).saturating_sub(self.now.offset());
         let from = bucket_start(stamp).saturating_sub(self.now.offset());
@@ -338,7 +344,7 @@ fn bucket_start(stamp: Nanos) -> Nanos {
     stamp.div_euclid(SECOND * BUCKET).saturating_mul(SECOND * BUCKET)
 }
 
-/// When the last read of a stamp's bucket can have happened.
+/// The latest time of a read that leaves the stamp in this bucket.
 fn bucket_end(stamp: Nanos) -> Nanos {
     bucket_start(stamp).saturating_add(SECOND * BUCKET + TICK)
 }

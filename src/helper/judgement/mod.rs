@@ -1,4 +1,4 @@
-//! When the person was last active, and what is due then. Pure: samples and time are arguments.
+//! When the person was last active, and what is due then. This is pure: samples and time are parameters.
 
 pub mod activity;
 pub mod cpu;

@@ -1,4 +1,4 @@
-//! What is due after a look, and when to look again. A state machine; time is an argument.
+//! What is due after a look, and when to look again. A state machine. Time is a parameter.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 /// A time that never comes.
 pub const NEVER: Nanos = Nanos::MAX;
 
-/// How often a warned session is looked at. A key that no program reads shows only in the input queue. A key among
-/// forgeries shows only in a short window.
+/// How often a warned session is looked at. If no program reads a key, the key shows only in the input queue.
+/// If somebody forges stamps, a key shows only for a short time.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
 
-/// What a session is judged by.
+/// What decides whether a session is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JudgedBy {
-    /// Its terminals.
+    /// The session's terminals.
     Terminals,
     /// It has no terminals. It is judged by its connection.
     Connection,
@@ -27,7 +27,7 @@ pub enum JudgedBy {
 pub struct Shown {
     /// When somebody was last active, on the boot clock.
     pub last: Nanos,
-    /// By what it is judged.
+    /// What decides about the session.
     pub by: JudgedBy,
     /// The end must not come before this time.
     pub undecided: Option<Nanos>,
@@ -52,8 +52,8 @@ pub enum Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Watching,
-    /// Warned because of what was shown. `at` is the time of the first warning on the monotonic clock, `given` the number
-    /// of warnings so far.
+    /// Warned because of what was shown. `at` is the time of the first warning on the monotonic clock. `given`
+    /// is the number of warnings so far.
     Warned {
         of: Shown,
         at: Nanos,
@@ -77,8 +77,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Without `limit` nothing is judged. `notty` is the limit of a session without terminals. `warn` says how long before
-    /// the end each warning comes, the longest first. With `report_only` there are no warnings and no end.
+    /// Without `limit` nothing is judged. `notty` is the limit of a session without terminals. `warn` says how
+    /// long before the end each warning comes, the longest time first. With `report_only` there are no warnings
+    /// and no end.
     #[must_use]
     pub fn new(
         limit: Option<Duration>,
@@ -96,7 +97,7 @@ impl Schedule {
         }
     }
 
-    /// After a look: what to do, and when on the boot clock to look again.
+    /// Takes the result of a look. Returns what to do now, and when to look again, on the boot clock.
     #[must_use]
     pub fn next(&mut self, now: Moment, shown: Shown) -> (Option<Due>, Nanos) {
         let Some(limit) = self.limit else { return (None, NEVER) };
@@ -108,7 +109,7 @@ impl Schedule {
                 let resumed = matches!(self.stage, Stage::Warned { .. }).then_some(Due::Resume);
                 self.stage = Stage::Watching;
                 let (action, wake) = self.watch(now, shown, limit);
-                // First the resumption. What else is due follows at the next look, at once.
+                // The resumption comes first. The next look comes at once and does what else is due.
                 if resumed.is_some() && action.is_some() {
                     self.stage = Stage::Watching;
                     (resumed, now.boot)
@@ -121,13 +122,13 @@ impl Schedule {
         }
     }
 
-    /// Whether a warning or the end is due, if this is all that is known.
+    /// Whether a warning or the end would be due if this is all that is known.
     #[must_use]
     pub fn is_due(&self, now: Moment, shown: Shown) -> bool {
         self.limit.and_then(|limit| self.due(shown, limit)).is_some_and(|due| now.boot >= due)
     }
 
-    /// How long nothing is to be done after the last activity on a terminal.
+    /// How long after the last activity on a terminal there is nothing to do.
     fn patience(&self, limit: Nanos) -> Nanos {
         limit.saturating_sub(self.warn.first().copied().unwrap_or(0))
     }
@@ -164,8 +165,8 @@ impl Schedule {
         self.wait_out(now, shown, limit, now.mono, 0)
     }
 
-    /// The end comes when the limit has passed and the machine was awake for the whole time of the first warning. The
-    /// other warnings come as long before the end as is set.
+    /// The end comes when the limit has passed and the machine was awake for the whole time of the first
+    /// warning. Each later warning comes as long before the end as its setting says.
     fn wait_out(
         &mut self,
         now: Moment,
@@ -179,7 +180,7 @@ impl Schedule {
         if left <= 0 {
             return shown.undecided.map_or((Some(Due::End), now.boot), |until| (None, until));
         }
-        // Several are due at a time only on a starved machine. One is enough then.
+        // Several warnings are due at the same time only on a starved machine. Then one warning is enough.
         let due = self.warn.iter().take_while(|warn| **warn >= left).count();
         let next = self.warn.get(due).map_or(left, |warn| left - warn);
         let wake = now.boot.saturating_add(next.min(WARNED_LOOKS));
@@ -251,7 +252,7 @@ mod tests {
     fn a_suspend_does_not_eat_the_window() {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        // An hour of sleep in the window: boot clock on, monotonic clock not.
+        // An hour of suspend during the warning: the boot clock goes on, the monotonic clock does not.
         let woken = Moment { boot: 4440 * SECOND, ..at(841) };
         assert_eq!(s.next(woken, shown(0)), (None, 4442 * SECOND));
         assert_eq!(s.next(Moment { boot: 4499 * SECOND, ..at(900) }, shown(0)).0, Some(Due::End));

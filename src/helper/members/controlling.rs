@@ -1,7 +1,8 @@
 //! Which processes have one of the session's terminals as controlling terminal.
 //!
-//! A terminal controls exactly one session (setsid(2)), and its master tells which. The device number in
-//! `/proc/PID/stat` alone proves nothing, because each devpts instance has the same numbers. The descriptors of a
+//! A terminal controls exactly one session (setsid(2)), and its master tells which one. The device number in
+//! `/proc/PID/stat` alone proves nothing, because each instance of devpts has the same numbers. The descriptors
+//! of a process are not read, because a hostile user can open as many as they like.
 //! process are not read, because a hostile user can open as many as they like.
 
 use std::cell::RefCell;
@@ -17,14 +18,15 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId, Process, Started};
 use crate::sys::tty;
 
-/// Which sessions have a terminal as controlling terminal.
+/// Which sessions have a terminal as their controlling terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Controller {
-    /// The session that the kernel named, by the process that leads it.
+    /// The session that the kernel named. This is the process that leads it.
     Session(ProcId),
-    /// Every session that shows this device number, because only one terminal has it.
+    /// Every session with this device number, because only one terminal has it.
     Anybody,
-    /// The master cannot be asked. The leader's own session, and the sessions that its descendants lead.
+    /// The leader's own session, and the sessions that its descendants lead, because the master cannot be
+    /// asked.
     Descendants,
 }
 
@@ -35,19 +37,19 @@ struct ControllingTerminal {
     controller: Controller,
 }
 
-/// The session's terminals during one survey, each with the sessions that it controls.
+/// The session's terminals during one survey, with the sessions that they control.
 pub struct ControllingSessions<'a> {
     proc: &'a Proc,
-    /// As it was when it opened the session.
+    /// The leader when it opened the session.
     leader: Process,
     pidfd: &'a PidFd,
     controlling: Vec<ControllingTerminal>,
-    /// The descendants of the leader. If it is gone, those of the processes that have its masters open.
+    /// The descendants of the leader. After its end: of the processes that have its masters open.
     descendants: RefCell<Vec<Descendants<'a>>>,
 }
 
 impl<'a> ControllingSessions<'a> {
-    /// No terminals yet. `pidfd` is the leader's. `holders` have its masters open after it is gone.
+    /// Starts without terminals. `pidfd` belongs to the leader. `holders` have its masters open after its end.
     pub(in crate::helper) fn new(
         proc: &'a Proc,
         leader: Process,
@@ -74,7 +76,7 @@ impl<'a> ControllingSessions<'a> {
         self.controlling.push(ControllingTerminal { device, controller });
     }
 
-    /// Adds the terminals behind masters.
+    /// Adds the terminals of these masters.
     pub(in crate::helper) fn ask(&mut self, masters: &[Master<'_>], offload: &mut Offload) {
         let told = sessions(self.proc, masters, offload);
         for (n, master) in masters.iter().enumerate() {
@@ -88,14 +90,15 @@ impl<'a> ControllingSessions<'a> {
         }
     }
 
-    /// Whether a process has one of the terminals as its controlling terminal. It must have been read after the
-    /// terminals were added. `known` says that its scope or audit session id shows that it belongs to the session.
-    /// That decides if the leader is gone, because then the device number may be another terminal's.
+    /// Whether a process has one of the terminals as its controlling terminal. The process must have been read
+    /// after the terminals were added. `known` says that its scope or audit session ID shows that it belongs to
+    /// the session. After the leader's end that decides, because the device number may then belong to another
+    /// terminal.
     #[must_use]
     pub fn include(&self, process: &Process, known: bool) -> bool {
         self.controlling.iter().filter(|entry| entry.device == process.tty).any(|entry| {
             match entry.controller {
-                // The id of a session is not used again while its leader is there. When the leader exits, all
+                // The ID of a session is not used again while its leader exists. When the leader exits, all
                 // processes of the session lose the terminal.
                 Controller::Session(leads) => process.session == leads.pid && self.proc.find(leads).is_some(),
                 Controller::Anybody => known || !self.pidfd.has_exited(),
@@ -106,9 +109,9 @@ impl<'a> ControllingSessions<'a> {
         })
     }
 
-    /// Whether the session that a process is in is the leader's, or is led by a descendant.
+    /// Whether the session of a process is the leader's own, or a descendant leads it.
     fn is_led_by_a_descendant(&self, process: &Process) -> bool {
-        // 0 is every session outside of our PID namespace.
+        // 0 means any session outside of our PID namespace.
         if process.session.as_raw() == 0 {
             return false;
         }
@@ -121,11 +124,11 @@ impl<'a> ControllingSessions<'a> {
     }
 }
 
-/// A master of one of the session's terminals. The leader has it open or, if that is gone, another sshd process.
+/// A master of one of the session's terminals. The leader has it open. After the leader's end another sshd
+/// process may have it.
 pub(in crate::helper) struct Master<'a> {
     pub holder: &'a PidFd,
     pub fd: RawFd,
-    /// The pty's number.
     pub number: u32,
     /// The device number of its terminal.
     pub device: u64,
@@ -136,8 +139,8 @@ type Told = Option<ProcId>;
 
 /// Asks each master for the session on its terminal. A master that does not answer in time is left out.
 ///
-/// Done in a child, because our copy of the master may be the last one. Closing the last one hangs the terminal up,
-/// and the terminal's owner can make that take long.
+/// A child does this, because our copy of the master may be the last one. Closing the last one hangs up the
+/// terminal, and the terminal's owner can make that take long.
 fn sessions(proc: &Proc, masters: &[Master<'_>], offload: &mut Offload) -> BTreeMap<usize, Told> {
     if masters.is_empty() {
         return BTreeMap::new();
@@ -152,7 +155,7 @@ fn sessions(proc: &Proc, masters: &[Master<'_>], offload: &mut Offload) -> BTree
     String::from_utf8_lossy(&answer).split_inclusive('\n').filter_map(read).collect()
 }
 
-/// One line of the answer. The session 0 means that nobody has the terminal.
+/// One line of the answer. The session 0 means that the terminal controls no session.
 fn line(n: usize, told: Told) -> String {
     let (pid, started) = told.map_or((0, 0), |leads| (leads.pid.as_raw(), leads.started.0));
     format!("{n} {pid} {started}\n")
@@ -168,18 +171,18 @@ fn read(line: &str) -> Option<(usize, Told)> {
 
 /// The session on a terminal. `None` if the master cannot be asked.
 fn session(proc: &Proc, master: &Master<'_>) -> Option<Told> {
-    /// A terminal may move from session to session, but hardly so often while we ask.
+    /// A terminal may move from session to session while we ask, but hardly so often.
     const ASK_TRIES: usize = 16;
     let Master { holder, fd, number, .. } = *master;
     let master = holder.duplicate(fd).ok()?;
-    // The descriptor may be another pty's by now.
+    // The descriptor may belong to another pty by now.
     if tty::number(&master).ok()? != number {
         return None;
     }
     for _ in 0..ASK_TRIES {
         let Some(pid) = tty::session(&master).ok()? else { return Some(None) };
         let leads = proc.process(pid);
-        // Asked again, because the session may have ended before its leader was read.
+        // The session is asked again, because it may have ended before its leader was read.
         if tty::session(&master).is_ok_and(|now| now == Some(pid)) {
             if let Some(leads) = leads {
                 return Some(Some(leads.id));
@@ -200,7 +203,7 @@ mod tests {
 
     use nix::pty::{OpenptyResult, openpty};
 
-    /// `/dev/pts/4`, `/dev/pts/5` and `/dev/tty1`, as device numbers.
+    /// The device numbers of `/dev/pts/4`, `/dev/pts/5` and `/dev/tty1`.
     const PTY: u64 = 136 << 8 | 4;
     const OTHER: u64 = 136 << 8 | 5;
     const CONSOLE: u64 = 4 << 8 | 1;
@@ -214,7 +217,7 @@ mod tests {
         proc.process(Pid::from_raw(pid)).unwrap()
     }
 
-    /// A `/proc` with processes in it: number, parent, session and terminal.
+    /// A `/proc` with processes: PID, parent, session and terminal.
     struct Table(PathBuf);
 
     impl Table {
@@ -227,11 +230,11 @@ mod tests {
             table
         }
 
-        /// Adds a process, or has another one take its number.
+        /// Adds a process, or gives its PID to another one.
         fn add(&self, (pid, parent, session, tty): (i32, i32, i32, u64), started: u32) {
             let folder = self.0.join(pid.to_string());
             fs::create_dir_all(&folder).unwrap();
-            // Fields 8 to 21 of proc_pid_stat(5); the start is the 22nd.
+            // These are the fields 8 to 21 of proc_pid_stat(5). The start is field 22.
             let fields = "-1 0 0 0 0 0 0 0 0 0 20 0 1 0";
             let line = format!("{pid} (x) S {parent} 0 {session} {tty} {fields} {started} 0 0\n");
             fs::write(folder.join("stat"), line).unwrap();
@@ -248,7 +251,7 @@ mod tests {
         }
     }
 
-    /// This process, which lives, and one that does not.
+    /// This process, which lives, and one that has ended.
     fn alive_and_dead() -> [PidFd; 2] {
         let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
         let dead = PidFd::open(Pid::from_raw(child.id() as i32)).unwrap();
@@ -256,8 +259,8 @@ mod tests {
         [PidFd::open(Pid::this()).unwrap(), dead]
     }
 
-    /// login(1) on a terminal, its shell in a session of its own, a job there that left the tree, the leader's
-    /// own old session, and two strangers: on another devpts, and from outside our pid namespace.
+    /// login(1) on a terminal, its shell in its own session, a job there that left the tree, the leader's own
+    /// old session, and two strangers: on another devpts, and from outside our PID namespace.
     const LOGIN: [(i32, i32, i32, u64); 6] = [
         (LEADER, 1, LEADER, PTY),
         (110, LEADER, 110, PTY),
@@ -279,7 +282,7 @@ mod tests {
             LOGIN.iter().map(|process| process.0).filter(sits).collect()
         };
         assert_eq!(sitting(&alive, false), [LEADER, 110, 111, 112]);
-        // Without the leader only what is known by other means.
+        // Without the leader, only processes that are known by other facts count.
         assert_eq!(sitting(&dead, false), [0; 0]);
         assert_eq!(sitting(&dead, true), LOGIN.map(|process| process.0));
     }
@@ -352,7 +355,7 @@ mod tests {
             }
         };
         assert_eq!(told, proc.process(pid).unwrap().id);
-        // The descriptor is another pty's by now, or no pty's.
+        // The descriptor belongs to another pty by now, or to no pty.
         assert_eq!(session(&proc, &Master { number: number + 1, ..master }), None);
         assert_eq!(session(&proc, &Master { fd: 0, ..master }), None);
         child.kill().unwrap();

@@ -1,6 +1,6 @@
 //! Which processes descend from the leader.
 //!
-//! Each process is looked up once, so a chain of parents is walked once however many processes are below it.
+//! Each process is looked up once. So a chain of parents is read once, however many processes are below it.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use nix::unistd::Pid;
 
 use crate::sys::proc::{Proc, Process};
 
-/// Nobody has an ancestor above init that counts. 0 is a parent outside of our PID namespace.
+/// init. Ancestors above it do not count. 0 is a parent outside of our PID namespace.
 const INIT: Pid = Pid::from_raw(1);
 
-/// What is known of the descendants of one process.
+/// The known descendants of one process.
 struct Ancestry {
     ancestor: Pid,
     known: BTreeMap<Pid, bool>,
@@ -22,8 +22,8 @@ impl Ancestry {
         Self { ancestor, known: BTreeMap::new() }
     }
 
-    /// Whether a child of `parent` descends from the ancestor. `parent_of` is asked once for each process,
-    /// and returns `None` for one that is gone.
+    /// Whether a child of `parent` descends from the ancestor. `parent_of` is called once for each process. It
+    /// returns `None` if the process is gone.
     fn includes_child_of(&mut self, parent: Pid, mut parent_of: impl FnMut(Pid) -> Option<Pid>) -> bool {
         let mut path = Vec::new();
         let mut next = parent;
@@ -50,7 +50,7 @@ impl Ancestry {
     }
 }
 
-/// The processes of one survey, each read once, and which of them descend from the leader.
+/// The processes of one survey, and which of them descend from the leader. Each process is read once.
 pub struct Descendants<'a> {
     proc: &'a Proc,
     read: BTreeMap<Pid, Option<Process>>,
@@ -58,18 +58,18 @@ pub struct Descendants<'a> {
 }
 
 impl<'a> Descendants<'a> {
-    /// Nothing is read yet.
+    /// A survey that has read nothing yet.
     #[must_use]
     pub fn of(proc: &'a Proc, leader: Pid) -> Self {
         Self { proc, read: BTreeMap::new(), ancestry: Ancestry::of(leader) }
     }
 
-    /// A process, as it was when it was read first.
+    /// A process. The result does not change after the first read.
     pub fn get(&mut self, pid: Pid) -> Option<Process> {
         *self.read.entry(pid).or_insert_with(|| self.proc.process(pid))
     }
 
-    /// Whether the leader is among a process's ancestors.
+    /// Whether the leader is an ancestor of a process.
     pub fn include(&mut self, process: &Process) -> bool {
         let Self { proc, read, ancestry } = self;
         let mut get = |pid| *read.entry(pid).or_insert_with(|| proc.process(pid));
@@ -83,7 +83,7 @@ mod tests {
 
     const LEADER: i32 = 100;
 
-    /// Asks for the children of `parents`; the answers, and how often a parent was looked up.
+    /// Asks for the children of `parents`. Returns the answers, and how often a parent was looked up.
     fn ask(table: &BTreeMap<i32, i32>, parents: impl IntoIterator<Item = i32>) -> (Vec<bool>, usize) {
         let (mut ancestry, mut count) = (Ancestry::of(Pid::from_raw(LEADER)), 0);
         let mut lookup = |pid: Pid| {
@@ -97,7 +97,7 @@ mod tests {
         (answers, count)
     }
 
-    /// A chain of processes, the first of which is a child of `first`; its last process has the number 9,999.
+    /// A chain of processes. The first process is a child of `first`, and the last has the PID 9,999.
     fn chain(first: i32) -> BTreeMap<i32, i32> {
         (1001..10_000).map(|pid| (pid, pid - 1)).chain([(1000, first)]).collect()
     }

@@ -20,9 +20,8 @@ use crate::sys::subuid::Subuids;
 /// The session's user.
 #[derive(Clone, Debug, Default)]
 pub struct Owner {
-    /// The user's name.
     pub name: OsString,
-    /// Their id, if name services know it.
+    /// The user's ID, if name services know it.
     pub uid: Option<u32>,
 }
 
@@ -31,18 +30,18 @@ pub struct Owner {
 pub struct SessionIdentity {
     leader: Process,
     owner: Owner,
-    /// The leader was already inside a login session, for example su, or login(1) run from a shell. Processes on its
-    /// terminal may belong to the outer session.
+    /// The leader was already inside a login session, for example su, or login(1) that was started in a shell.
+    /// Processes on its terminal may belong to the outer session.
     nested: bool,
-    /// The scope systemd made for this session.
+    /// The scope that systemd made for this session.
     scope: Option<SessionScope>,
-    /// The leader's audit session id.
+    /// The leader's audit session ID.
     audit: Option<AuditSession>,
-    /// pam_loginuid made that id for this session.
+    /// pam_loginuid made this ID for this session.
     own_audit: bool,
 }
 
-/// What the rule considers of a process.
+/// The facts about a process that the rule uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Traits {
     /// It is the leader.
@@ -51,28 +50,28 @@ pub struct Traits {
     pub descendant: bool,
     /// It is in the session's own scope.
     pub in_scope: bool,
-    /// It has the session's own audit session id.
+    /// It has the session's own audit session ID.
     pub same_audit: bool,
-    /// It has another audit session id, of a login of its own.
+    /// It has another audit session ID, because it belongs to another login.
     pub other_audit: bool,
     /// One of the session's terminals is its controlling terminal.
     pub on_terminal: bool,
-    /// It runs as somebody else than the session's user, or runs as root in a root session.
+    /// It runs as another user than the session's. In a session of root: it runs as root.
     pub other_user: bool,
 }
 
-/// What the rule says of a process.
+/// The result of the rule for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
     /// The end applies to it.
     Member,
-    /// It looks like a member and is left alone: another user's login, or a daemon.
+    /// It looks like a member and is left alone, because it belongs to another user's login or is a daemon.
     Spared,
     /// It has nothing to do with the session.
     Stranger,
 }
 
-/// The rule.
+/// The rule: whether a process with these facts is a member.
 #[must_use]
 pub fn judge(nested: bool, t: Traits) -> Membership {
     if t.leader {
@@ -83,12 +82,12 @@ pub fn judge(nested: bool, t: Traits) -> Membership {
         return Membership::Member;
     }
     if t.descendant || t.in_scope {
-        // An sshd that was started from this session may let other users in. Their logins are in the same scope. They
-        // descend from the leader if a process adopts orphans (PR_SET_CHILD_SUBREAPER).
+        // An sshd that was started from this session may let other users in. Their logins are in the same
+        // scope. They descend from the leader if a process adopts orphans (PR_SET_CHILD_SUBREAPER).
         return if t.other_audit { Membership::Spared } else { Membership::Member };
     }
     if t.same_audit {
-        // A service that is restarted from the session keeps the id.
+        // A service that is restarted from the session keeps the ID.
         return if t.other_user { Membership::Spared } else { Membership::Member };
     }
     Membership::Stranger
@@ -97,7 +96,6 @@ pub fn judge(nested: bool, t: Traits) -> Membership {
 /// A process of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
-    /// The process.
     pub process: Process,
     /// It is the leader.
     pub leader: bool,
@@ -109,20 +107,20 @@ pub struct Member {
     pub on_terminal: bool,
 }
 
-/// All processes, sorted.
+/// The result of a survey of all processes, sorted.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// The processes that the end applies to.
+    /// The processes to end.
     pub members: Vec<Member>,
     /// The processes that look like members and are left alone.
     pub spared: Vec<Pid>,
-    /// Processes were started or vanished meanwhile, so one may have been missed.
+    /// Processes were started or vanished during the survey, so one may have been missed.
     pub incomplete: bool,
 }
 
 impl SessionIdentity {
-    /// Found when the watchdog is armed, right after the leader's stack set the session up. `cgroups`
-    /// are the leader's.
+    /// Finds the identity when the watchdog is armed, right after the leader's stack has set up the session.
+    /// `cgroups` are those of the leader.
     #[must_use]
     pub fn of(proc: &Proc, leader: &Process, cgroups: &Cgroups, owner: Owner) -> Self {
         let parent = leader.parent;
@@ -130,12 +128,12 @@ impl SessionIdentity {
         let own_audit = audit.is_some() && proc.audit_session(parent) != audit;
         let same_audit = audit.is_some() && !own_audit;
         let same_scope = cgroups.in_scope() && Cgroups::of(proc, parent) == *cgroups;
-        // A superserver that starts `sshd -i` may share its session (setsid(2)) as a shell does, but has no
+        // A superserver that starts `sshd -i` may share its session (setsid(2)), as a shell does. But it has no
         // terminal.
         let at_terminal =
             proc.process(parent).is_some_and(|parent| parent.session == leader.session && parent.tty != 0);
-        // If a person runs su through setsid(1), nothing else may show that it is nested. A program that lets people in
-        // from outside is run by root.
+        // If a person runs su through setsid(1), nothing else may show that the session is nested. A program
+        // that lets people in from outside is run by root.
         let called = proc.uids(leader.id.pid).is_some_and(|(real, _)| real != 0);
         let nested = at_terminal || same_audit || called || (same_scope && !own_audit);
         let scope = if same_scope { None } else { cgroups.scope() };
@@ -154,7 +152,7 @@ impl SessionIdentity {
         self.scope.as_ref().and_then(SessionScope::freeze)
     }
 
-    /// The audit session id distinguishes the session's processes.
+    /// Whether the audit session ID distinguishes the session's processes.
     fn by_audit(&self) -> bool {
         self.own_audit && self.scope.is_none()
     }
@@ -170,10 +168,10 @@ impl SessionIdentity {
         }
     }
 
-    /// Looks at all processes.
+    /// Surveys all processes.
     ///
-    /// The newest come first, because a process that forks and exits all the time is gone soon. `visit` gets each
-    /// member at once. Of most processes only two small files are read.
+    /// The newest come first, because a process that forks and exits all the time is soon gone. `visit` gets
+    /// each member at once. For most processes only two small files are read.
     pub fn survey(
         &self,
         proc: &Proc,
@@ -235,8 +233,8 @@ impl SessionIdentity {
         proc.processes().filter(|process| !process.dead && self.is_connection(proc, process)).collect()
     }
 
-    /// Whether a process is sshd's own child. Such a child stays in the leader's session (setsid(2)). sshd puts all that
-    /// it starts for the user into another session, and a process cannot come back from there.
+    /// Whether a process is sshd's own child. Such a child stays in the leader's session (setsid(2)). sshd puts
+    /// all processes that it starts for the user into another session, and they cannot come back.
     fn is_connection(&self, proc: &Proc, process: &Process) -> bool {
         let Process { id: ProcId { pid, started }, session, tty, .. } = self.leader;
         let inside = process.session == session && process.id.pid != pid && process.id.started >= started;
@@ -253,7 +251,7 @@ impl SessionIdentity {
         (same && process.parent == pid) || self.known(proc, process.id.pid)
     }
 
-    /// Whether the scope or the audit session id shows that a process belongs to the session.
+    /// Whether the scope or the audit session ID shows that a process belongs to the session.
     fn known(&self, proc: &Proc, pid: Pid) -> bool {
         match &self.scope {
             Some(scope) => scope.holds(&Cgroups::of(proc, pid)),
@@ -261,13 +259,14 @@ impl SessionIdentity {
         }
     }
 
-    /// The leader's descendants. Nothing is read yet.
+    /// The leader's descendants, before anything is read.
     #[must_use]
     pub fn descendants<'a>(&self, proc: &'a Proc) -> Descendants<'a> {
         Descendants::of(proc, self.leader.id.pid)
     }
 
-    /// Adds the other traits to those that depend on ancestry. What cannot change the result is not read.
+    /// Adds the other facts to those that depend on ancestry. If a fact cannot change the result, it is not
+    /// read.
     fn traits(
         &self,
         proc: &Proc,
@@ -281,7 +280,7 @@ impl SessionIdentity {
         let asked = self.by_audit() || by_ancestry.descendant || in_scope;
         let audit = if asked { proc.audit_session(pid) } else { None };
         let same_audit = self.by_audit() && audit == self.audit;
-        // If the leader has no audit session id, each of its processes may set one, once.
+        // If the leader has no audit session ID, each of its processes may set one, once.
         let other_audit = self.audit.is_some() && audit.is_some() && audit != self.audit;
         let known = (in_scope || same_audit) && !other_audit;
         let on_terminal = process.tty != 0 && controlling.include(process, known);
@@ -291,14 +290,14 @@ impl SessionIdentity {
     }
 }
 
-/// A survey is incomplete if one of so many newest processes vanishes during it.
+/// If one of this many newest processes vanishes during a survey, the survey is incomplete.
 const NEWEST_STAY: usize = 64;
 
-/// Processes that run neither as the session's user nor under another id that the user may take on.
+/// Recognizes processes that run neither as the session's user nor with another ID that this user may take on.
 struct Strangers<'a> {
     proc: &'a Proc,
     owner: &'a Owner,
-    /// Read when they are needed first.
+    /// They are read when they are first needed.
     subuids: OnceCell<Subuids>,
 }
 
@@ -307,8 +306,8 @@ impl<'a> Strangers<'a> {
         Self { proc, owner, subuids: OnceCell::new() }
     }
 
-    /// Whether a process runs as another user. In a root session, and if the user's id is not known, root processes
-    /// count as another user's.
+    /// Whether a process runs as another user. In a session of root, or if the user's ID is unknown, processes
+    /// of root count as another user's.
     fn include(&self, pid: Pid) -> bool {
         let Some(ids) = self.proc.all_uids(pid) else { return false };
         match self.owner.uid {
@@ -318,8 +317,8 @@ impl<'a> Strangers<'a> {
         }
     }
 
-    /// Whether the user may take on one of the ids. They may do so outside of a user namespace, too, with a setuid
-    /// program that was made inside of it.
+    /// Whether the user may take on one of the IDs. Even outside of a user namespace they may, with a setuid
+    /// program that was made inside.
     fn are_taken_on(&self, uid: u32, ids: [u32; 4]) -> bool {
         let subuids = self.subuids.get_or_init(|| Subuids::of(&self.owner.name, uid));
         ids.into_iter().any(|id| subuids.contain(id))
@@ -340,7 +339,7 @@ mod tests {
         other_user: false,
     };
 
-    /// Every process there can be.
+    /// All possible processes.
     fn all() -> impl Iterator<Item = Traits> {
         (0..1 << 7).map(|bits: u32| {
             let bit = |n: u32| bits & 1 << n != 0;

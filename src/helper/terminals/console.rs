@@ -1,10 +1,10 @@
 //! Graphical consoles. A display server reads the keyboard, so the terminal shows no keys.
 //!
-//! If there is logind, it knows that a session is a desktop, and such a session is not watched at all. Without logind
-//! we ask the virtual console, which is in graphics mode. But a process may set the mode of its own controlling
-//! terminal. So the mode is asked only if the session was opened as display managers do it: by a root process that
-//! has no controlling terminal and names a virtual console to PAM. No user can bring that about. login(1), su and
-//! sudo have a controlling terminal.
+//! logind knows which sessions are desktops, and these are not watched at all. Without logind, we ask the
+//! virtual console whether it is in graphics mode. But a process may set the mode of its own controlling
+//! terminal. So the console is asked only if the session was opened in the way of display managers: by a root
+//! process that has no controlling terminal and names a virtual console to PAM. No user can do that. login(1),
+//! su and sudo have a controlling terminal.
 
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::offload::{self, Offload};
@@ -19,7 +19,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Found when the watchdog is armed. `own` is the terminal that PAM was told of.
+    /// Finds the console when the watchdog is armed. `own` is the terminal that PAM named.
     #[must_use]
     pub fn of(proc: &Proc, leader: &Process, own: &[Terminal]) -> Option<Self> {
         let terminal = own.first()?;
@@ -28,7 +28,7 @@ impl Console {
         managed.then(|| Self { terminal: terminal.clone(), graphical: false })
     }
 
-    /// Whether a display server had it at the last look. If that could not be told, nothing has changed.
+    /// Whether a display server had the console at the last look. Without an answer, the earlier one remains.
     #[must_use]
     pub fn is_graphical(&self) -> bool {
         self.graphical
@@ -47,14 +47,14 @@ impl Console {
         (std::mem::replace(&mut self.graphical, graphical) != graphical).then_some(graphical)
     }
 
-    /// Its name, as records show it.
+    /// Its name for records.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.terminal.name
     }
 }
 
-/// Whether a session was opened as display managers do it: by a process with this real user id and
+/// Whether a session was opened in the way of display managers: by a process with this real user ID and
 /// controlling terminal, on this device.
 fn is_managed(real: Option<u32>, controlling: u64, device: u64) -> bool {
     real == Some(0) && controlling == 0 && tty::is_virtual_console(device)
@@ -72,13 +72,13 @@ mod tests {
     #[test]
     fn only_a_display_manager_opens_a_session_like_this() {
         assert!(is_managed(Some(0), 0, TTY7));
-        // login(1), and su or sudo on the console, whose controlling terminal it is.
+        // These are login(1), and su or sudo on the console, which is their controlling terminal.
         assert!(!is_managed(Some(0), TTY7, TTY7));
         assert!(!is_managed(Some(1000), TTY7, TTY7));
-        // su behind setsid(1), whose standard input the user chooses.
+        // This is su after setsid(1). The user chooses its standard input.
         assert!(!is_managed(Some(1000), 0, TTY7));
         assert!(!is_managed(None, 0, TTY7));
-        // No virtual consoles: a serial line, a pty, the console of the moment.
+        // These are not virtual consoles: a serial line, a pty, the present console.
         for device in [TTYS0, PTS3, 4 << 8, 5 << 8] {
             assert!(!is_managed(Some(0), 0, device));
         }

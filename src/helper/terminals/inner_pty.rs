@@ -1,10 +1,10 @@
 //! A workaround for kernels before 6.5, which do not note reads through `/dev/tty`. There a person who types inside
 //! `sudo -i` moves only the stamp of the pty that sudo made.
 //!
-//! Such an *inner* pty counts only if the kernel needs that, and if only sudo can have written to its master. So the
-//! process that has the master open must have effective uid 0. Its controlling terminal and its standard input must be
-//! one of the session's terminals. The pty must not belong to the user who called it. `su --pty` that reads from a
-//! pipe fails that, and sudo inside a detached tmux does.
+//! Such an *inner* pty counts only if the kernel needs that, and if only sudo can have written to its master.
+//! So the process with the master must have the effective user ID 0. Its controlling terminal and its standard
+//! input must be one of the session's terminals. The pty must not belong to the user who called the process.
+//! Therefore `su --pty` that reads from a pipe does not count, and sudo inside a detached tmux does not count.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty;
 
-/// The stamps of the inner ptys that count. None if the kernel does not need them.
+/// The stamps of the inner ptys that count. There are none if the kernel does not need them.
 #[must_use]
 pub fn stamps<'a>(
     proc: &Proc,
@@ -40,7 +40,7 @@ pub fn stamps<'a>(
     String::from_utf8_lossy(&answer).split_inclusive('\n').filter_map(read).collect()
 }
 
-/// A terminal and its stamps, to be passed from one process to another.
+/// A line that passes a terminal and its stamps from one process to another.
 fn line(id: DeviceId, stamps: Stamps) -> String {
     let DeviceId { filesystem, device } = id;
     let Stamps { atime, mtime, ctime, owner } = stamps;
@@ -58,9 +58,9 @@ fn read(line: &str) -> Option<(DeviceId, Stamps)> {
 
 /// Whether reads through `/dev/tty` leave no trace on the terminal itself.
 ///
-/// The kernel's version tells. An older version is probed, because distributions have backported the change. If the
-/// probe fails, for example because no descriptor is free, the next look tries again. Like
-/// [`tty::notes_reads_through_dev_tty`] this needs a session leader without a terminal.
+/// The kernel's version tells. An older kernel is probed, because distributions have backported the change. If
+/// the probe fails, for example because no descriptor is free, the next look tries again. Like
+/// [`tty::notes_reads_through_dev_tty`], this needs a session leader without a terminal.
 #[must_use]
 pub fn kernel_needs_it() -> bool {
     static NOTED: OnceCell<bool> = OnceCell::new();
@@ -96,8 +96,8 @@ fn relays(
         && terminals.iter().any(reads)
 }
 
-/// The terminals behind the masters a process holds, by the masters themselves: their numbers may be
-/// another devpts instance's.
+/// The terminals of the masters that a process has open. The masters themselves are asked, because their
+/// numbers may belong to another instance of devpts.
 fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
     let Some(pidfd) = PidFd::of(proc, holder.id) else {
         return Vec::new();
@@ -106,8 +106,8 @@ fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
     let slave =
         |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
     let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
-    // A setuid program such as su may have inherited the master from its caller, who can write to it. Then the terminal
-    // belongs to the caller. A terminal that sudo made belongs to the user that sudo runs as.
+    // A setuid program such as su may have inherited the master from its caller, who can write to it. Then the
+    // terminal belongs to the caller. A terminal that sudo made belongs to the target user of sudo.
     let caller = proc.uids(holder.id.pid).map(|(real, _)| real);
     slaves
         .filter(|(_, stamps)| stamps.owner == 0 || caller.is_some_and(|caller| stamps.owner != caller))

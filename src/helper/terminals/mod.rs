@@ -1,8 +1,9 @@
 //! Which terminals belong to the session. They are found again at each look.
 //!
-//! utmp and logind do not know all of them, and sshd sets `PAM_TTY` to `ssh`. The leader knows them. sshd keeps the
-//! master of each pty that it made open. login(1) and su have a controlling terminal. A pty whose master another
-//! process has open, such as tmux or script(1), does not count, because the user can make up its input.
+//! utmp and logind do not know all of them, and sshd sets `PAM_TTY` to `ssh`. The leader knows them. sshd keeps
+//! the master of each pty that it made open. login(1) and su have a controlling terminal. If another process,
+//! such as tmux or script(1), has a master open, the pty does not count, because the user can make up its
+//! input.
 
 pub mod console;
 pub mod inner_pty;
@@ -25,18 +26,18 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
 use crate::sys::tty::{self, Unread};
 
-/// What sshd gives as `PAM_TTY`, before any pty exists, below `/dev`.
+/// The value that sshd sets for `PAM_TTY` before any pty exists, below `/dev`.
 const SSH: &str = "/dev/ssh";
 
-/// How a leader's terminals are found.
+/// How the terminals of a leader are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoundBy {
-    /// They are the leader's own, as it had them when it opened the session.
+    /// They are the leader's own terminals from the time when it opened the session.
     Own,
-    /// The leader has their masters open.
+    /// They are the terminals whose masters the leader has open.
     Masters,
-    /// The leader's own processes started sessions on them. Used if the leader's descriptors may not be read, as in a
-    /// container without `CAP_SYS_PTRACE`.
+    /// They are the terminals on which the leader's own processes started sessions. This is used if the
+    /// leader's descriptors may not be read, as in a container without `CAP_SYS_PTRACE`.
     Sessions,
 }
 
@@ -56,21 +57,22 @@ impl FoundBy {
 #[derive(Debug)]
 pub struct Finder {
     proc: Proc,
-    /// As it was when it opened the session.
+    /// The leader when it opened the session.
     leader: Process,
     found_by: FoundBy,
     own: Vec<Terminal>,
-    /// Their nodes. The leader may become the person's program, and hide `/dev` from itself.
+    /// Their nodes. They are kept because the leader may become the person's program, and hide `/dev` from
+    /// itself.
     _own_nodes: Vec<Node>,
-    /// Those of the last look.
+    /// The nodes of the last look.
     nodes: BTreeMap<DeviceId, Node>,
-    /// Asks masters.
+    /// Runs the children that ask masters.
     offload: RefCell<Offload>,
 }
 
 impl Finder {
-    /// Notes the leader's own terminals at open_session, because the login(1) of util-linux gives its controlling
-    /// terminal up later.
+    /// Notes the leader's own terminals when the session opens, because the login(1) of util-linux later gives
+    /// up its controlling terminal.
     #[must_use]
     pub fn new(proc: Proc, leader: &Process, tty: Option<&OsStr>) -> Self {
         let mut own: Vec<Terminal> = own_path(leader, tty)
@@ -90,7 +92,7 @@ impl Finder {
         Self { proc, leader: *leader, found_by, own, _own_nodes: nodes, nodes: BTreeMap::new(), offload }
     }
 
-    /// Finds out whether the leader's descriptors may be read. A login need not wait for it.
+    /// Checks whether the leader's descriptors may be read. A login need not wait for this.
     pub fn choose_how_to_find(&mut self) {
         let masters = self.proc.pty_masters(self.leader.id.pid);
         if self.found_by == FoundBy::Masters
@@ -106,13 +108,13 @@ impl Finder {
         self.found_by
     }
 
-    /// The leader's own terminals, as it had them when it opened the session.
+    /// The leader's own terminals, from the time when it opened the session.
     #[must_use]
     pub fn own(&self) -> &[Terminal] {
         &self.own
     }
 
-    /// The terminals there are now.
+    /// The present terminals.
     #[must_use]
     pub fn find(&self) -> Vec<Terminal> {
         match self.found_by {
@@ -129,9 +131,9 @@ impl Finder {
         self.unique(masters.into_iter().map(|(_, number)| pts(number)))
     }
 
-    /// Which sessions these terminals control, as far as they still belong to our session. The leader's own terminals do
-    /// as long as it lives. Those of sshd do as long as the leader (`pidfd`) or, if it is gone, one of `holders` has
-    /// their masters open.
+    /// The sessions that these terminals control, if the terminals still belong to our session. The leader's
+    /// own terminals belong to it while the leader lives. sshd's terminals belong to it while the leader
+    /// (`pidfd`) has their masters open or, after its end, one of `holders`.
     #[must_use]
     pub fn controlling_sessions<'a>(
         &'a self,
@@ -160,7 +162,7 @@ impl Finder {
     /// The masters of these terminals that a process has open.
     fn masters_of<'a>(&self, terminals: &[Terminal], pid: Pid, holder: &'a PidFd) -> Vec<Master<'a>> {
         let mut masters = self.proc.pty_masters(pid).unwrap_or_default();
-        // A master may be open several times.
+        // A process may have a master open several times.
         masters.sort_by_key(|(_, number)| *number);
         masters.dedup_by_key(|(_, number)| *number);
         let master = |(fd, number)| {
@@ -185,7 +187,7 @@ impl Finder {
         found.into_values().collect()
     }
 
-    /// Samples the terminals for one look. `pidfd` is the leader's.
+    /// Samples the terminals for one look. `pidfd` belongs to the leader.
     #[must_use]
     pub fn sample(
         &mut self,
@@ -196,8 +198,9 @@ impl Finder {
         let mut samples = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         for (Terminal { path, id, .. }, unread) in terminals.iter().zip(unread(terminals, offload)) {
-            // A pty's number may have been used again since the last look. We hold the node before we read its stamps, so
-            // they are this node's. If they are a later node's, the next look finds out.
+            // Another pty may have got the number since the last look. The node is held before its stamps are
+            // read, so the stamps belong to this node. If it is a later pty's node, the next look finds that
+            // out.
             let before = self.nodes.remove(id);
             let anew = before.as_ref().is_some_and(Node::is_gone);
             let node = if anew { None } else { before }.or_else(|| Node::hold(path, *id).ok());
@@ -227,10 +230,10 @@ impl Finder {
     }
 }
 
-/// The unread bytes in the queue of each terminal, in order.
+/// The unread bytes in the queue of each terminal, in the same order.
 fn unread(terminals: &[Terminal], offload: &mut Offload) -> Vec<Option<Unread>> {
     const TOLD: u8 = 1;
-    // Nine bytes for each terminal: whether it told, and what.
+    // There are nine bytes for each terminal: whether it told the count, and the count.
     let answer = if terminals.is_empty() {
         Vec::new()
     } else {
@@ -248,15 +251,15 @@ fn unread(terminals: &[Terminal], offload: &mut Offload) -> Vec<Option<Unread>> 
         [TOLD, bytes @ ..] => bytes.try_into().ok().map(Unread::from_bytes),
         _ => None,
     });
-    // If one terminal hangs, there is no answer about those after it.
+    // If one terminal hangs, there is no answer about the terminals after it.
     told.chain(std::iter::repeat(None)).take(terminals.len()).collect()
 }
 
-/// The path of the terminal that the leader was started on, if there is one: its controlling terminal or, if it has
-/// none, the one in `PAM_TTY`. Not both, because su takes `PAM_TTY` from its standard input. A user may put that on a
-/// terminal whose input they make up.
+/// The path of the terminal on which the leader was started, if there is one. This is its controlling terminal.
+/// If it has none, this is the terminal in `PAM_TTY`. It is never both, because su takes `PAM_TTY` from its
+/// standard input. A user can make that a terminal whose input they make up.
 fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
-    // An absolute path stays as it is.
+    // If the name is an absolute path, it replaces `/dev`.
     let named = pam_tty.map(|name| Path::new("/dev").join(name));
     if named.as_deref() == Some(Path::new(SSH)) {
         return None;
@@ -268,9 +271,9 @@ fn own_path(leader: &Process, pam_tty: Option<&OsStr>) -> Option<PathBuf> {
     named.filter(same).or_else(|| devnode::path_of(leader.tty))
 }
 
-/// The session leaders (setsid(2)) with a terminal that sshd's own processes started. They are children of the leader,
-/// or of a child of it that has no terminal, such as sshd's unprivileged process. (A shell that this one started can
-/// put another process there with CLONE_PARENT, see SECURITY.md.)
+/// The session leaders (setsid(2)) with a terminal that sshd's own processes have started. They are children of
+/// the leader, or of a child of the leader without a terminal, such as sshd's unprivileged process. (A shell
+/// that this process started can put another process there with CLONE_PARENT, see SECURITY.md.)
 fn started_by_host(table: &[Process], leader: Pid) -> impl Iterator<Item = &Process> {
     let children = table.iter().filter(|p| p.parent == leader && p.tty == 0).map(|p| p.id.pid);
     let hosts: BTreeSet<Pid> = children.chain([leader]).collect();

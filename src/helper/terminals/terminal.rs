@@ -1,4 +1,4 @@
-//! One terminal, as the helper knows it.
+//! One terminal of the session, as the helper knows it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,20 +10,20 @@ use crate::sys::proc::Proc;
 /// One terminal of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terminal {
-    /// As records show it: `pts/3`, `tty1`.
+    /// Its name in records, such as `pts/3` or `tty1`.
     pub name: String,
-    /// Its node, as this process reaches it.
+    /// The path of its node for this process.
     pub path: PathBuf,
-    /// Identifies the device, because another node may be at the path later.
+    /// The identity of the device. Another node may be at the path later.
     pub id: DeviceId,
 }
 
 impl Terminal {
-    /// The terminal at a path as the leader sees it, if there is one.
+    /// The terminal at a path that the leader uses, if there is one.
     #[must_use]
     pub fn at(proc: &Proc, leader: Pid, path: &Path) -> Option<Self> {
-        // The leader may have a devpts instance of its own. If we may not read its root, or it is gone, we look in ours,
-        // because that was the leader's when it started us.
+        // The leader may have its own instance of devpts. If its root may not be read, or it is gone, we use
+        // our own instance, because that was the leader's when it started us.
         let theirs = proc.seen_by(leader, path);
         let (path, (id, _)) = [theirs, path.to_owned()]
             .into_iter()

@@ -1,28 +1,28 @@
-//! Decides when the killing is over, by the results of complete surveys and the time. Pure.
+//! Decides when the killing is over, from the results of complete surveys and the time. Pure.
 
 use crate::sys::clock::{Nanos, SECOND};
 
-/// How long only a survey counts that found no process and saw none come or go.
+/// During this time the killing ends only after a survey that found no process and saw none come or go.
 const KILLING: Nanos = 10 * SECOND;
-/// The killing takes no longer than this, except that there are always [`SURVEYS`]. If a user's processes have
+/// The killing takes no longer than this, except that there are always [`SURVEYS`]. If processes have
 /// multiplied faster than they could be killed for so long, more time does not help.
 const HARD: Nanos = 60 * SECOND;
-/// How many complete surveys there are before we give up, however long one takes. The second one finds what was
-/// started during the first one.
+/// The fewest complete surveys before we give up, however long one takes. The second one finds processes that
+/// were started during the first one.
 const SURVEYS: u32 = 4;
-/// How many surveys in a row that found no process are believed although processes came and went.
+/// After this many surveys in a row that found no process, they are believed although processes came and went.
 pub const EMPTY: u32 = 32;
-/// The same when [`KILLING`] is over, because a survey may take seconds.
+/// The same after [`KILLING`] is over. It is smaller, because a survey may take seconds.
 const EMPTY_LATE: u32 = 3;
 
-/// What comes after a survey.
+/// What follows a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A process was found. Another survey follows.
     Somebody,
     /// No process was found, but one may have been missed. Another survey follows.
     Unsure,
-    /// No process is left. `incomplete` if one may have been missed all the same.
+    /// No process is left. `incomplete` says that one may have been missed all the same.
     Nobody {
         /// Processes came and went too fast.
         incomplete: bool,
@@ -40,14 +40,14 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The killing starts now, on the monotonic clock.
+    /// Starts the killing now, on the monotonic clock.
     #[must_use]
     pub fn new(start: Nanos) -> Self {
         Self { start, surveys: 0, empty: 0 }
     }
 
-    /// What follows a complete survey. `found` says that it found a process which may have children or may be about to
-    /// die. `incomplete` says that it may have missed one.
+    /// Decides what follows a complete survey. `found` says that it found a process which may have children or
+    /// be about to die. `incomplete` says that it may have missed a process.
     pub fn surveyed(&mut self, now: Nanos, found: bool, incomplete: bool) -> Next {
         let took = now.saturating_sub(self.start);
         self.surveys = self.surveys.saturating_add(1);
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_survey_that_takes_long_is_not_the_only_one() {
         let mut bounds = Bounds::new(0);
-        // What was started meanwhile is looked for, although the time is over.
+        // A process may have been started meanwhile, so another survey follows although the time is over.
         assert_eq!(bounds.surveyed(10 * SECOND, true, true), Next::Somebody);
         assert_eq!(bounds.surveyed(20 * SECOND, false, true), Next::Unsure);
         assert_eq!(bounds.surveyed(30 * SECOND, false, true), Next::Unsure);

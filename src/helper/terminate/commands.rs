@@ -1,13 +1,13 @@
-//! The command names of those that an end applies to, as a field of a record shows them.
+//! The command names of the processes to end, for a field of a record.
 
 use std::collections::BTreeSet;
 
-/// So many names are enough to tell what was lost.
+/// This many names are enough to tell what was lost.
 const SHOWN: usize = 8;
 
-/// The distinct names, in the order they come; of many the first few, and how many more there are.
+/// The distinct names in their order. If there are many, only the first names and the number of the others.
 ///
-/// A process names itself. A comma in a name is escaped, because commas stand between names.
+/// A process chooses its own name. A comma in a name is escaped, because commas separate names.
 #[must_use]
 pub fn field(names: impl IntoIterator<Item = String>) -> Option<String> {
     let mut seen = BTreeSet::new();
@@ -59,7 +59,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_short_whatever_the_names_are(names in proptest::collection::vec(".{0,15}", 0..100)) {
-            // Fifteen characters of a name become ten each at the most.
+            // Each of the fifteen characters of a name becomes at most ten.
             prop_assert!(field(names).unwrap_or_default().len() <= SHOWN * 151 + 20);
         }
     }

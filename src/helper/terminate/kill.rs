@@ -1,11 +1,11 @@
 //! The last step: all remaining processes get SIGKILL, repeatedly, until none is left.
 //!
-//! [`Bounds`] decides after each complete survey whether that is enough. A process is killed as soon as the survey
-//! finds it. That needs no descriptor that stays open, so it works for any number of processes.
+//! After each complete survey [`Bounds`] decides whether another one is needed. A process is killed as soon as
+//! the survey finds it. This needs no descriptor that stays open, so it works for any number of processes.
 //!
-//! In a chain of forks each process starts the next one and exits. It may be faster than a survey of thousands of
-//! processes. So between two surveys only the newest processes are looked at, again and again. That takes
-//! microseconds, and the last process of the chain is one of the newest.
+//! In a chain of forks each process starts the next one and exits. Such a chain may be faster than a survey of
+//! thousands of processes. So between two surveys only the newest processes are looked at, again and again.
+//! Each time takes microseconds, and the last process of the chain is one of the newest.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use crate::helper::terminate::{Reach, Termination, after};
 use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::proc::ProcId;
 
-/// How long killed processes are waited for before the next survey looks for processes that they had started.
+/// How long to wait for killed processes. Then the next survey looks for processes that they had started.
 const ROUND: Nanos = SECOND / 20;
-/// How long the newest processes are looked at after a survey that found none but may have missed one. On a busy
-/// machine that is most surveys.
+/// How long to look at the newest processes after a survey that found no process but may have missed one. On a
+/// busy machine this is true for most surveys.
 const GLANCE: Nanos = ROUND / 10;
-/// How many of the newest processes are looked at between two surveys. A process that keeps starting others stays
-/// among these for longer than the look takes.
+/// How many of the newest processes to look at between two surveys. A process that keeps starting others stays
+/// among them longer than such a look takes.
 const CHASED: usize = 8;
-/// How long a process may take to die after SIGKILL on a busy machine. It can start nothing in that time. A process
-/// that takes longer hangs in the kernel, and is a survivor.
+/// How long a process may take to die after SIGKILL on a busy machine. In that time it cannot start a process.
+/// A process that takes longer hangs in the kernel, and is a survivor.
 const DYING: Nanos = 10 * SECOND;
-/// How long the leader has to exit by itself after all others have. sshd exits when its children do, and closes
-/// its PAM session before that.
+/// How long the leader may take to exit after all others have. sshd exits when its children do, and closes its
+/// PAM session before that.
 const LEADER_LEAVES: Nanos = SECOND / 2;
-/// How long the process that closes the session for its leader has after all others have exited. It may ask
-/// other services.
+/// How long the process that closes the session for its leader may take after all others have exited. It may
+/// ask other services.
 const CLOSER_LEAVES: Nanos = 2 * SECOND;
 
 /// The processes that got SIGKILL so far.
@@ -42,9 +42,9 @@ pub(in crate::helper) struct Killed(BTreeMap<ProcId, Try>);
 
 #[derive(Debug)]
 struct Try {
-    /// When it was sent for the first time.
+    /// The time of the first SIGKILL.
     at: Nanos,
-    /// It was not denied.
+    /// The signal was not denied.
     sent: bool,
 }
 
@@ -57,7 +57,7 @@ impl Killed {
         self.0.entry(member.process.id).or_insert(Try { at, sent }).sent |= sent;
     }
 
-    /// Whether a process would be dead by now if SIGKILL could end it.
+    /// Whether a process has had enough time to die from SIGKILL.
     fn outlives(&self, member: &Member, now: Nanos) -> bool {
         self.0.get(&member.process.id).is_some_and(|one| now >= one.at.saturating_add(DYING))
     }
@@ -65,7 +65,7 @@ impl Killed {
 
 /// The result of a survey that kills.
 struct KilledNow {
-    /// Some of the killed processes, to be waited for.
+    /// Some of the killed processes, to wait for.
     killed: Vec<Target>,
     /// The process that is killed last. It is still alive.
     last: Option<Target>,
@@ -73,10 +73,10 @@ struct KilledNow {
 }
 
 impl Termination<'_> {
-    /// Kills all processes that are left, and all that are found later. The last one is killed only if it does not
+    /// Kills all remaining processes, and all that are found later. The last one is killed only if it does not
     /// exit after all the others have.
     pub(in crate::helper) fn kill_all(&mut self, left: Vec<Target>) {
-        // A process whose terminal is gone by now would not be found again.
+        // This kills them first, because another survey does not find a process whose terminal is gone.
         for one in &left {
             if !self.leaves_last(&one.member) {
                 self.kill(one);
@@ -97,7 +97,7 @@ impl Termination<'_> {
                         self.chase(ROUND);
                     }
                     wait_for_exit(self.session, &mut killed, now.saturating_add(ROUND));
-                    // Its time begins when all the others have exited.
+                    // Its time starts when all the others have exited.
                     if !self.shell_leads {
                         due = None;
                     }
@@ -119,7 +119,7 @@ impl Termination<'_> {
         }
     }
 
-    /// Waits for the process that leaves last, and kills it when its time is over.
+    /// Waits for the process that leaves last. Kills it when its time is over.
     fn wait_for_last(&mut self, last: Target, due: &mut Option<Nanos>) {
         let now = Moment::now().mono;
         let patience = if self.shell_leads { CLOSER_LEAVES } else { LEADER_LEAVES };
@@ -131,7 +131,8 @@ impl Termination<'_> {
         wait_for_exit(self.session, &mut vec![last], until);
     }
 
-    /// The processes multiply too fast. Those found now are killed, too, and get the time to die.
+    /// Gives up, because the processes multiply too fast. The processes found now are killed, too, and get the
+    /// time to die.
     fn give_up(&mut self, mut killed: Vec<Target>, last: Option<Target>) {
         if let Some(last) = last {
             self.kill(&last);
@@ -149,9 +150,10 @@ impl Termination<'_> {
         self.outcome.survivors = left.map(|member| member.process.id.pid).collect();
     }
 
-    /// A survey that kills each process at once, because a process that forks and exits all the time is gone soon.
-    /// The process that is killed last is only opened. If the whole session ends and processes keep coming, they are
-    /// frozen during the survey. They are not frozen before that, because the leader may be closing the session.
+    /// Surveys, and kills each process at once, because a process that forks and exits all the time is soon
+    /// gone. The process that is killed last is only opened. If the whole session ends and processes keep
+    /// coming, they are frozen during the survey. They are not frozen before that, because the leader may be
+    /// closing the session.
     fn kill_found(&mut self, restless: bool) -> KilledNow {
         let freeze = restless && self.reach == Reach::Session;
         let frozen = if freeze { self.session.identity.freeze() } else { None };
@@ -218,7 +220,7 @@ mod tests {
     fn whoever_was_killed_a_moment_ago_is_no_survivor() {
         let mut killed = Killed::default();
         killed.note(&member(7, 1), true, 100 * SECOND);
-        // Each survey kills once more. That does not give the process more time.
+        // Each survey sends another SIGKILL. That does not give the process more time.
         killed.note(&member(7, 1), true, 105 * SECOND);
         assert!(!killed.outlives(&member(7, 1), 102 * SECOND));
         assert!(killed.outlives(&member(7, 1), 100 * SECOND + DYING));

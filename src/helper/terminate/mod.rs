@@ -1,5 +1,5 @@
-//! The end: SIGHUP, then closing the connection and SIGTERM, then SIGKILL. Each step takes a bounded time.
-//! `kill` has the last step.
+//! The end of a session: SIGHUP, then closing the connection and SIGTERM, then SIGKILL. Each step takes a
+//! limited time. `kill` has the last step.
 
 pub mod bounds;
 pub mod commands;
@@ -22,18 +22,18 @@ use crate::policy::Kill;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, pause};
 use crate::sys::proc::{ProcId, Process};
 
-/// How long sshd has to show the reason on the person's screen, and to leave because its shells have ended.
-/// After that the connection is closed. Most need much less, also on a busy machine.
+/// How long sshd may take to show the reason on the person's screen, and to exit because its shells have ended.
+/// After that the connection is closed. Usually sshd needs much less, even on a busy machine.
 const SHOWING: Nanos = SECOND * 3 / 4;
-/// How long a leader that is closing its session gets no SIGTERM, because that would interrupt the system
-/// calls of other PAM modules. They ask services, which answer within a second unless they hang.
+/// How long a leader that is closing its session gets no SIGTERM, because that would interrupt system calls of
+/// other PAM modules. These modules ask services, which answer within a second unless they hang.
 const CLOSING: Nanos = SECOND;
-/// How long sshd has to leave after its connection was closed. It closes the PAM session in that time.
+/// How long sshd may take to exit after its connection was closed. It closes the PAM session in that time.
 const DISCONNECTING: Nanos = SECOND;
-/// How long the leader has to pass SIGTERM on to the rest of its connection. That takes one system call and a
-/// message to the client. It is a part of the grace period.
+/// How long the leader may take to pass SIGTERM on to the rest of its connection. That takes one system call
+/// and a message to the client. This time is part of the grace period.
 const PASSING_ON: Nanos = SECOND;
-/// How long to wait if there is no process whose exit could be waited for.
+/// How long to wait if there is no process to wait for.
 const PAUSE: Nanos = SECOND / 20;
 
 /// Which processes an end applies to.
@@ -43,14 +43,14 @@ pub enum Reach {
     Session,
     /// The connection, and the processes on the terminals except those that ignore SIGHUP.
     Tty,
-    /// The leader and what shares its connection.
+    /// The leader and its connection.
     Connection,
-    /// The leader has vanished. The rest of the connection, and the processes on the terminals.
+    /// After the leader's end: the rest of the connection, and the processes on the terminals.
     Orphans,
 }
 
 impl Reach {
-    /// What `kill=` means for a session. If a session is nested and only its leader ends, its shell stays behind on
+    /// What `kill=` means for a session. If only the leader of a nested session ended, its shell would stay on
     /// the outer session's terminal.
     #[must_use]
     pub fn of(kill: Kill, nested: bool) -> Option<Self> {
@@ -64,7 +64,7 @@ impl Reach {
     }
 }
 
-/// What an end did, for its record.
+/// The results of an end, for its record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// How many processes got SIGHUP.
@@ -73,22 +73,22 @@ pub struct Outcome {
     pub term: usize,
     /// How many got SIGKILL.
     pub kill: usize,
-    /// How many signals a security module has denied.
+    /// How many signals a security module denied.
     pub denied: usize,
-    /// The processes that are still there.
+    /// The processes that remain.
     pub survivors: Vec<Pid>,
     /// Processes came and went so fast that one may have been missed.
     pub incomplete: bool,
 }
 
-/// An end that is about to begin. The processes it applies to are known, and most have an open pidfd.
+/// The end of a session before its first step. Its processes are known, and most have an open pidfd.
 pub struct Termination<'a> {
     pub(in crate::helper) session: &'a WatchedSession,
     pub(in crate::helper) reach: Reach,
-    /// The leader is the person's shell, because it has executed that in place of the program that opened the
-    /// session.
+    /// The leader is the person's shell: the program that opened the session has executed the shell in its
+    /// place.
     pub(in crate::helper) shell_leads: bool,
-    /// A child of such a leader, which closes the session when its parent is gone.
+    /// A child of such a leader. It closes the session after its parent has exited.
     closer: Option<ProcId>,
     targets: Vec<Target>,
     members: usize,
@@ -98,7 +98,7 @@ pub struct Termination<'a> {
 }
 
 impl<'a> Termination<'a> {
-    /// Finds the processes that the end applies to. They are not signalled yet.
+    /// Finds the processes to end. They get no signal yet.
     #[must_use]
     pub fn new(session: &'a WatchedSession, reach: Reach) -> Self {
         let mut termination = Self {
@@ -114,7 +114,7 @@ impl<'a> Termination<'a> {
         };
         let (mut targets, mut room) = (Vec::new(), room_for_pidfds());
         let found = termination.find(None, |one| {
-            // All of them are signalled. Those with a pidfd are waited for first.
+            // All of them get signals. The end waits first for those with a pidfd.
             targets.push(if room > 0 || one.member.leader { one } else { one.by_id() });
             room = room.saturating_sub(1);
         });
@@ -124,8 +124,9 @@ impl<'a> Termination<'a> {
         termination
     }
 
-    /// systemd's executor opens a session and becomes the shell (`run0`, `PAMName=`). A child of it,
-    /// `(sd-pam)`, which still is the program that opened the session, closes it.
+    /// Notes whether the leader has become the shell. systemd's executor does this: it opens a session and
+    /// becomes the shell (`run0`, `PAMName=`). Its child `(sd-pam)` still is the program that opened the
+    /// session, and closes it.
     fn recognize_the_shell(&mut self) {
         let WatchedSession { proc, opener, .. } = self.session;
         let Some(opener) = opener else { return };
@@ -134,14 +135,14 @@ impl<'a> Termination<'a> {
         else {
             return;
         };
-        // A program that serves sessions runs with effective id 0.
+        // A program that serves sessions has the effective user ID 0.
         let is_the_persons = || proc.uids(pid).is_none_or(|(_, effective)| effective != 0);
         let has_become_another = || proc.program_path(pid).is_some_and(|path| path != *opener);
         self.shell_leads = tty != 0 && session == pid && (is_the_persons() || has_become_another());
         if self.shell_leads {
             let children = self.targets.iter().map(|one| &one.member).filter(|m| m.process.parent == pid);
             let closers = children.filter(|m| proc.program_path(m.process.id.pid).as_ref() == Some(opener));
-            // It is older than everything that the shell has started.
+            // It is older than every process that the shell has started.
             self.closer = closers.map(|m| m.process.id).min_by_key(|id| id.started);
         }
     }
@@ -174,7 +175,7 @@ impl<'a> Termination<'a> {
         let had_children = targets.iter().any(of_leader);
         let (hup, denied) = self.ask(SIGHUP, targets.iter().filter(|one| self.hangs_up(&one.member)));
         (self.outcome.hup, self.outcome.denied) = (hup, denied);
-        // sshd sends the client what was written on the terminals. If its last shell has ended it closes the
+        // sshd sends the text on the terminals to the client. After its last shell has ended, it closes the
         // session and exits.
         wait_for_exit(self.session, &mut targets, after(Moment::now(), SHOWING));
         let until = after(Moment::now(), from_duration(grace));
@@ -186,10 +187,10 @@ impl<'a> Termination<'a> {
         self.outcome
     }
 
-    /// Sends SIGTERM to all processes that are left. They may have got SIGHUP before and have handled it. Returns
-    /// those that are left then.
+    /// Sends SIGTERM to all remaining processes. They may have got SIGHUP before and have handled it. Returns
+    /// the processes that remain after that.
     ///
-    /// `is_closing` tells whether the leader is closing its session. It is if none of its children is left.
+    /// `is_closing` tells whether the leader is closing its session. It is if it has no children left.
     fn terminate(
         &mut self,
         targets: Vec<Target>,
@@ -208,7 +209,7 @@ impl<'a> Termination<'a> {
             // A stopped process does not notice that its connection is closed.
             let _ = self.ask(SIGCONT, leader.iter().chain(&connection));
             let first = if connection.is_empty() { &mut leader } else { &mut connection };
-            // Waited for also if there is no grace period, because SIGTERM would make sshd log an error.
+            // This waits even without a grace period, because SIGTERM would make sshd log an error.
             wait_for_exit(session, first, after(Moment::now(), DISCONNECTING));
             others.retain(|one| !one.has_exited(session));
         }
@@ -227,14 +228,14 @@ impl<'a> Termination<'a> {
         others
     }
 
-    /// If the leader is sshd, closes its connection. Returns whether it did. sshd then leaves as it does when a
-    /// client disconnects. SIGTERM would do, too, but sshd 9.8 and later logs an error when SIGTERM ends the process
-    /// that serves the client.
+    /// If the leader is sshd, closes its connection. Returns whether it did. sshd then exits as it does when a
+    /// client disconnects. SIGTERM would work, too. But sshd 9.8 and later logs an error if SIGTERM ends the
+    /// process that serves the client.
     fn disconnects(&self, leader: &Target) -> bool {
         let WatchedSession { proc, identity, leader: pidfd, .. } = self.session;
         let Process { id: ProcId { pid, .. }, session, tty, .. } = leader.member.process;
-        // Closing the last descriptor of a socket may take as long as its owner has set (SO_LINGER). So root must own
-        // these sockets. If the leader has become the person's program, the person may own them.
+        // Closing the last descriptor of a socket may take as long as its owner has set (SO_LINGER). So root
+        // must own these sockets. If the leader has become the person's program, the person may own them.
         let is_root = || proc.all_uids(pid) == Some([0; 4]);
         let is_sshd = !identity.nested() && session == pid && tty == 0 && is_root();
         is_sshd && connection::close(proc, pid, pidfd, self.session.client).unwrap_or(false)
@@ -248,14 +249,15 @@ impl<'a> Termination<'a> {
         self.outcome.denied += denied;
     }
 
-    /// Signals processes. Returns how many got the signal, and how many signals were denied.
+    /// Sends a signal to processes. Returns how many got it, and how many signals were denied.
     fn ask<'b>(&self, signal: i32, whom: impl Iterator<Item = &'b Target>) -> (usize, usize) {
         let mut denied = 0;
         let asked = whom.filter(|one| one.ask(self.session, signal, &mut denied)).count();
         (asked, denied)
     }
 
-    /// Whether SIGHUP makes a process exit. It must have a controlling terminal, and not ignore the signal.
+    /// Whether SIGHUP makes a process exit. It must have a controlling terminal, and must not ignore the
+    /// signal.
     fn hangs_up(&self, member: &Member) -> bool {
         let Process { id, tty, .. } = member.process;
         // Interactive shells ignore SIGTERM and exit at SIGHUP. sshd and login(1) do not close their sessions when
@@ -270,13 +272,13 @@ impl<'a> Termination<'a> {
     }
 
     /// Whether a member is killed only after all the others. If the leader is killed first, sshd's child stays
-    /// connected. If the closer is killed first, nobody closes the session.
+    /// connected. If the closer is killed first, no process closes the session.
     pub(in crate::helper) fn leaves_last(&self, member: &Member) -> bool {
         if self.shell_leads { Some(member.process.id) == self.closer } else { member.leader }
     }
 
-    /// Waits until all processes are gone, also those that were started meanwhile, for example by a shell's exit
-    /// trap. Returns those that are left.
+    /// Waits until all processes are gone, including processes that were started meanwhile, for example by a
+    /// shell's exit trap. Returns the processes that remain.
     fn wait_for_all(&self, mut targets: Vec<Target>, until: Nanos) -> Vec<Target> {
         let mut empty = 0;
         let room = room_for_pidfds();
@@ -303,10 +305,10 @@ impl<'a> Termination<'a> {
         targets
     }
 
-    /// Surveys all processes, or those with these PIDs, and visits those that the end applies to.
+    /// Surveys all processes, or those with these PIDs, and visits those to end.
     ///
-    /// Members by descent alone come last, because their descent is read once more. The survey may have followed
-    /// a PID that was given to another process meanwhile.
+    /// Members that are known only by descent come last, and their descent is read once more, because the
+    /// survey may have followed a PID that another process got meanwhile.
     pub(in crate::helper) fn find(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(Target)) -> Survey {
         let mut by_descent = Vec::new();
         let mut survey = self.survey(pids, |member| {
@@ -330,7 +332,7 @@ impl<'a> Termination<'a> {
         survey
     }
 
-    /// A survey of the processes that the end applies to.
+    /// A survey of the processes to end.
     fn survey(&self, pids: Option<Vec<Pid>>, mut visit: impl FnMut(&Member)) -> Survey {
         let WatchedSession { proc, identity, finder, leader, terminals, .. } = self.session;
         let holders = match self.reach {

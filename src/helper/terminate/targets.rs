@@ -1,4 +1,4 @@
-//! Members that are signalled and waited for, each by its pidfd, so that no other process can take its place.
+//! The members that get signals. Each has a pidfd, so that no other process can get its signal.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,12 +14,12 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{ProcId, Process};
 use crate::sys::signals;
 
-/// How many pidfds are open at the same time. Only a process that is waited for needs one that stays open.
+/// The most pidfds that are open at the same time. Only a process that is waited for needs an open one.
 const HOLD: usize = 512;
-/// How long to wait until another try if there is no free descriptor.
+/// How long to wait before another try if no descriptor is free.
 const AGAIN: Nanos = SECOND / 20;
 
-/// A member that is to be ended.
+/// A member to end.
 pub(in crate::helper) struct Target {
     pub member: Member,
     handle: Handle,
@@ -34,14 +34,14 @@ enum Handle {
 }
 
 impl Target {
-    /// `None` if the process is gone.
+    /// Opens a member. `None` if the process is gone.
     pub fn new(session: &WatchedSession, member: &Member) -> Option<Self> {
         let handle =
             if member.leader { Handle::Leader } else { Handle::Open(open(session, &member.process)?) };
         Some(Self { member: *member, handle })
     }
 
-    /// Closes its descriptor.
+    /// The same target without its descriptor.
     pub fn by_id(mut self) -> Self {
         if matches!(self.handle, Handle::Open(_)) {
             self.handle = Handle::ById;
@@ -53,12 +53,13 @@ impl Target {
         self.member.process.id
     }
 
-    /// Sends a signal and returns whether it was sent. Counts it if it was denied.
+    /// Sends a signal. Returns whether it was sent, and counts it if it was denied.
     pub fn send(&self, session: &WatchedSession, signal: i32, denied: &mut usize) -> bool {
         self.with(session, |pidfd| send(pidfd, signal, denied)).unwrap_or(false)
     }
 
-    /// Sends a signal that the process may handle. SIGCONT follows, because a stopped process handles nothing.
+    /// Sends a signal that the process may handle. SIGCONT follows, because a stopped process cannot handle a
+    /// signal.
     pub fn ask(&self, session: &WatchedSession, signal: i32, denied: &mut usize) -> bool {
         let asked = self.with(session, |pidfd| {
             let asked = send(pidfd, signal, denied);
@@ -104,7 +105,7 @@ fn open(session: &WatchedSession, process: &Process) -> Option<PidFd> {
     PidFd::of(&session.proc, process.id)
 }
 
-/// Whether a member is still there and alive.
+/// Whether a member still exists and lives.
 pub(in crate::helper) fn is_there(session: &WatchedSession, member: &Member) -> bool {
     if member.leader {
         return !session.leader.has_exited();
@@ -112,8 +113,8 @@ pub(in crate::helper) fn is_there(session: &WatchedSession, member: &Member) -> 
     session.proc.find(member.process.id).is_some_and(|process| !process.dead)
 }
 
-/// Waits until all targets have exited or the monotonic clock reaches `until`, and drops those that have exited. A
-/// reload is refused meanwhile.
+/// Waits until all targets have exited or the monotonic clock reaches `until`. Drops targets that have exited.
+/// Refuses reloads meanwhile.
 pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, targets: &mut Vec<Target>, until: Nanos) {
     loop {
         open_some(session, targets);
@@ -138,7 +139,7 @@ pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, targets: &mut V
     }
 }
 
-/// Opens targets that have no descriptor, as many as may be open, and drops those that are gone.
+/// Opens targets without a descriptor, up to the limit. Drops targets that are gone.
 fn open_some(session: &WatchedSession, targets: &mut Vec<Target>) {
     if !targets.iter().any(|one| matches!(one.handle, Handle::ById)) {
         return;
@@ -152,14 +153,14 @@ fn open_some(session: &WatchedSession, targets: &mut Vec<Target>) {
         room -= 1;
         match open(session, &one.member.process) {
             Some(pidfd) => one.handle = Handle::Open(pidfd),
-            // It may be there, and descriptors may have run out.
+            // It may still exist, because the descriptors may have run out.
             None => return is_there(session, &one.member),
         }
         true
     });
 }
 
-/// How many more pidfds may be opened. Half of the free descriptors are left for the survey.
+/// How many more pidfds may be opened. The survey needs half of the free descriptors.
 pub(in crate::helper) fn room_for_pidfds() -> usize {
     (signals::free_descriptors() / 2).min(HOLD)
 }

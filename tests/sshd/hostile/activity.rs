@@ -1,15 +1,15 @@
-//! Activity that nobody's keys made.
+//! Activity without keys.
 
 use crate::promise::*;
 use crate::support::client::Client;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs};
 
-/// Doubtful stamps are credited that often in a session.
+/// How many doubtful stamps of a session are believed.
 const CREDITS: u32 = 3;
 
-/// Reads a pty of the user's own for ever and types into it itself. With a number, a pty of
-/// that number. `automaton MASTER SLAVES [NUMBER]`
+/// Reads a pty of the user's own all the time and types into it itself. With a number, it is a pty of that
+/// number. `automaton MASTER SLAVES [NUMBER]`
 pub const AUTOMATON: &str = r#"#!/usr/bin/perl
 use POSIX ();
 my ($ptmx, $slaves, $wanted) = @ARGV;
@@ -26,7 +26,7 @@ do {
 die "have $number, not $wanted" if defined $wanted && $number != $wanted;
 if (!fork) {
     POSIX::setsid();
-    # Without O_NOCTTY: this becomes the controlling terminal.
+    # This becomes the controlling terminal, because O_NOCTTY is not set.
     open(my $slave, '+<', "$slaves/$number") or die "$slaves/$number: $!";
     close $_ for @masters;
     1 while <$slave>;
@@ -36,11 +36,11 @@ print "automaton at $number\n";
 while (1) { syswrite $masters[-1], "\n"; sleep 1 }
 "#;
 
-/// Sets the terminal's time of reading once a second.
+/// Sets the terminal's read time once a second.
 const TOUCHES: &str = "t=$(tty); while sleep 1; do touch -a $t; done &";
 
 #[test]
-fn touching_the_terminal_in_a_loop_buys_nothing_while_the_client_is_silent() {
+fn touching_the_terminal_in_a_loop_gains_nothing_while_the_client_is_silent() {
     let town = Town::awake();
     town.alice.run(TOUCHES);
     let log = town.sshd.log.clone();
@@ -51,15 +51,15 @@ fn touching_the_terminal_in_a_loop_buys_nothing_while_the_client_is_silent() {
 }
 
 #[test]
-fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_more() {
+fn touching_the_terminal_in_a_loop_with_keepalives_gains_three_credits_and_no_more() {
     let sshd = Sshd::with(OPTIONS).start();
     let mut command = sshd.ssh("alice");
     command.args(["-tt", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=60"]);
     let alice = Client::on_terminal(command);
     alice.wait_for_first_shell();
     alice.run(TOUCHES);
-    // A credited stamp may be as late as the look that sees it. Then the end waits for a key that proves
-    // itself, at most 18 s from the warning on.
+    // A believed stamp may be as late as the look that sees it. Then the end waits for a proven key, at most 18
+    // s after the warning.
     let waits = secs(18) - WARN;
     let deadline = gone_by(alice.last_key()) + CREDITS * LATEST + waits;
     assert_no_process_left(&sshd, "alice", deadline);
@@ -71,9 +71,9 @@ fn touching_the_terminal_in_a_loop_with_keepalives_buys_three_credits_and_no_mor
 }
 
 #[test]
-fn a_stamp_in_the_future_buys_nothing() {
+fn a_stamp_in_the_future_gains_nothing() {
     let town = Town::awake();
-    // After the last key, as reading one sets the stamp right, and after the first look.
+    // This is after the last key, because reading a key corrects the stamp, and after the first look.
     town.alice.run("(sleep 8; touch -a -d 2099-01-01 $(tty)) &");
     let log = town.sshd.log.clone();
     town.assert_promise();
@@ -82,14 +82,14 @@ fn a_stamp_in_the_future_buys_nothing() {
 }
 
 #[test]
-fn a_stamp_kept_in_the_future_buys_nothing() {
+fn a_stamp_kept_in_the_future_gains_nothing() {
     let town = Town::awake();
     town.alice.run("t=$(tty); while sleep 1; do touch -a -d 2099-01-01 $t; done &");
     town.assert_promise();
 }
 
 #[test]
-fn an_automaton_on_a_pty_of_ones_own_is_no_activity() {
+fn an_automaton_on_the_users_own_pty_is_not_activity() {
     let town = Town::awake();
     let automaton = town.sshd.script("automaton", AUTOMATON);
     town.alice.type_line(&format!("{} /dev/ptmx /dev/pts", automaton.display()));
@@ -98,7 +98,7 @@ fn an_automaton_on_a_pty_of_ones_own_is_no_activity() {
 }
 
 #[test]
-fn su_with_a_pty_fed_through_a_pipe_is_no_activity() {
+fn su_with_a_pty_and_input_from_a_pipe_is_not_activity() {
     let town = Town::awake();
     town.alice.type_line("(while sleep 1; do echo fed; done) | su --pty alice -c cat");
     town.alice.expect("fed\r", SOON);
@@ -106,7 +106,7 @@ fn su_with_a_pty_fed_through_a_pipe_is_no_activity() {
 }
 
 #[test]
-fn a_terminal_of_our_number_in_another_devpts_is_no_activity() {
+fn a_terminal_with_our_number_in_another_devpts_is_not_activity() {
     let town = Town::awake();
     let automaton = town.sshd.script("automaton", AUTOMATON);
     let line = format!("{} /dev/pts2/ptmx /dev/pts2 $(tty | tr -dc 0-9)", automaton.display());

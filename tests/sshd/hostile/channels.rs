@@ -1,4 +1,4 @@
-//! Terminals that come and go: a person may have opened or closed them, and so may a script.
+//! Terminals that appear and disappear. A person may have opened or closed them, but a script may, too.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,16 +9,16 @@ use crate::support::client::Client;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, secs, until};
 
-/// So many openings and closings of terminals are believed between two proven keys.
+/// This many openings and closings of terminals are believed between two proven keys.
 const CREDITS: u32 = 3;
 
 /// The latest end of a session that uses all its credits, each at the last moment. The end then waits for a
-/// proven key, at most 18 s from the warning on.
+/// proven key, at most 18 s after the warning.
 fn gone_by_with_credits(last_key: Instant) -> Instant {
     gone_by(last_key) + CREDITS * LATEST + secs(18) - WARN
 }
 
-/// One connection with a terminal, over which others may be opened.
+/// One connection with a terminal. It can open more terminals.
 struct Shared {
     sshd: Sshd,
     control: PathBuf,
@@ -36,7 +36,7 @@ impl Shared {
         Self { sshd, control, first }
     }
 
-    /// Another terminal over the same connection, and never over another one.
+    /// Opens another terminal over the same connection, and never over another one.
     fn terminal(&self, command: &str) -> Client {
         let mut ssh: Command = self.sshd.client_program("ssh", "-p");
         ssh.arg("-S").arg(&self.control).args(["-o", "ProxyCommand=false"]);
@@ -52,9 +52,9 @@ impl Shared {
     }
 }
 
-/// Opens terminals at once, of which a program on the server closes one every 8 s.
+/// Opens several terminals at once. A program on the server closes one of them every 8 s.
 fn assert_goings_cost_credits(before: &str, keys: &str) {
-    // sshd allows ten to a connection (`MaxSessions`).
+    // sshd allows ten terminals on a connection (`MaxSessions`).
     const OTHERS: u64 = 8;
     let shared = Shared::connect(OPTIONS, &[]);
     let others: Vec<Client> = (1..=OTHERS)
@@ -75,15 +75,15 @@ fn terminals_closed_one_by_one_cost_a_credit_each() {
 }
 
 #[test]
-fn terminals_closed_one_by_one_cost_a_credit_each_though_somebody_has_typed_at_them() {
+fn terminals_closed_one_by_one_cost_a_credit_each_even_after_keys() {
     assert_goings_cost_credits("head -n 1;", "\r");
 }
 
 #[test]
-fn tasks_each_on_a_terminal_of_its_own_are_not_cut_off() {
+fn tasks_with_a_terminal_each_are_not_ended() {
     let sshd = Sshd::with(OPTIONS).start();
     let control = sshd.dir.join("control");
-    // As automation does them over one connection, which has no terminal of its own. This takes five limits.
+    // This resembles automation over one connection that has no terminal itself. It takes five limits.
     for n in 0..17 {
         let mut ssh = sshd.client_program("ssh", "-p");
         ssh.args(["-o", "ControlMaster=auto", "-o", "ControlPersist=60s"]).arg("-S").arg(&control);
@@ -99,8 +99,8 @@ fn tasks_each_on_a_terminal_of_its_own_are_not_cut_off() {
 fn a_person_who_opens_and_closes_terminals_and_types_in_some_is_never_ended() {
     let shared = Shared::connect(OPTIONS, &[]);
     let mut open: Vec<Client> = Vec::new();
-    // This takes twelve limits. Without its other terminals the session would be idle for longer than the
-    // limit between two keys.
+    // This takes twelve limits. Without its other terminals the session would be idle for longer than the limit
+    // between two keys.
     for n in 0..30 {
         let next = shared.terminal("echo open; exec sh -i");
         next.expect("open", SOON);
@@ -131,7 +131,7 @@ fn mesg_in_a_loop_costs_a_typist_nothing() {
     assert!(alice.exit(secs(6 * 15)).is_none(), "the log:\n{}", sshd.log);
     typist.stop();
     assert_untouched(&sshd, "alice");
-    // Whether a look needs a credit is a matter of when mesg runs. A key between two runs gives it back.
+    // Whether a look needs a credit depends on when mesg runs. A key between two runs gives the credit back.
     let tampering = sshd.log.events("tampering", "alice");
     let believed = tampering.iter().all(|line| line.field("believed") == Some("yes"));
     assert!(believed, "taken for a forger; the log:\n{}", sshd.log);
@@ -141,8 +141,8 @@ fn mesg_in_a_loop_costs_a_typist_nothing() {
     assert!(2 * LIMIT <= idle && idle < LATEST + LIMIT, "after {idle:?}; the log:\n{}", sshd.log);
 }
 
-/// Opens one pty after another, and types into each. Where the terminals are told by who started the
-/// processes on them, these look like the session's: the process on each has sshd's own child as its parent.
+/// Opens one pty after another, and types into each. If terminals are recognized by the parents of their
+/// processes, these look like terminals of the session: each process has sshd's own child as its parent.
 const BORN: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -167,7 +167,7 @@ int main(void)
 		if (syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0) == 0) {
 			close(master);
 			setsid();
-			/* Without O_NOCTTY: this becomes the controlling terminal. */
+			/* This becomes the controlling terminal, because O_NOCTTY is not set. */
 			slave = open(name, O_RDWR);
 			while (read(slave, &key, 1) > 0)
 				;
@@ -185,7 +185,7 @@ int main(void)
 "#;
 
 #[test]
-fn own_ptys_that_are_taken_for_the_sessions_gain_nothing_while_the_client_is_silent() {
+fn own_ptys_that_look_like_the_sessions_gain_nothing_while_the_client_is_silent() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let armed = sshd.log.wait_for_event("armed", "alice", SOON);

@@ -1,4 +1,4 @@
-//! What the caller of su hands down to the helper, set to its worst.
+//! The state that the helper inherits from the caller of su, with the worst values.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +11,11 @@ use crate::support::sshd::Helper;
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, now, secs};
 
-/// Sets what a process without privileges can set and what survives execve(2), then runs its arguments.
-/// It says "refused NAME" of what must not work, and "kept NAME" of what did not work on this kernel.
+/// Sets the state that a process without privileges can set and that survives execve(2). Then it runs its
+/// arguments. It says "refused NAME" if a setting that must fail has failed, and "kept NAME" if a setting did
+/// not work on this kernel.
 ///
-/// `PR_TSC_SIGSEGV` is left out, because su would crash of it.
+/// `PR_TSC_SIGSEGV` is left out, because su would crash.
 const WORST: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
@@ -74,7 +75,7 @@ int main(int argc, char **argv)
 	refuse("securebits", prctl(PR_SET_SECUREBITS, 1));
 	refuse("bounding", prctl(PR_CAPBSET_DROP, 5, 0, 0, 0));
 
-	/* Before the limit on CPUs, so that it is not the reason. */
+	/* This comes before the limit on CPUs, so that the limit cannot be the reason for a failure. */
 	set("batch", sched_setscheduler(0, SCHED_BATCH, &normal));
 	set("nice", setpriority(PRIO_PROCESS, 0, 10));
 	set("affinity", syscall(SYS_sched_setaffinity, 0, sizeof first, &first));
@@ -99,7 +100,7 @@ int main(int argc, char **argv)
 		signal(i, SIG_IGN);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, 0);
-	/* Last: from here on no wait of ours ends by the clock. */
+	/* This comes last, because from here on none of our waits times out. */
 	set("timerslack", prctl(PR_SET_TIMERSLACK, 1UL << 62));
 	fflush(stdout);
 	execvp(argv[1], argv + 1);
@@ -107,19 +108,19 @@ int main(int argc, char **argv)
 }
 "#;
 
-/// The text of a file below `/proc/PID`, or why it cannot be read: the kernel may not have it.
+/// The text of a file below `/proc/PID`, or why it cannot be read. The kernel may not have it.
 fn text(process: &Process, name: &str) -> String {
     fs::read_to_string(process.file(name)).unwrap_or_else(|error| error.to_string())
 }
 
-/// Whether the helper has `CAP_SYS_RESOURCE`, which some containers do not give.
+/// Whether the helper has `CAP_SYS_RESOURCE`. Some containers do not give it.
 fn may_raise_limits() -> bool {
     let own = Process::read(std::process::id().try_into().unwrap()).expect("this process");
     let effective = u64::from_str_radix(&own.status("CapEff"), 16).expect("a number");
     effective & (1 << 24) != 0
 }
 
-/// What can be seen of what was handed down, one fact a line.
+/// The visible part of the inherited state, one fact a line.
 fn state(helper: &Process) -> Vec<String> {
     let mut facts: Vec<String> = ["timerslack_ns", "personality", "coredump_filter", "oom_score_adj"]
         .map(|name| format!("{name} {}", text(helper, name).trim()))
@@ -138,7 +139,7 @@ fn state(helper: &Process) -> Vec<String> {
     let policy = |line: &str| line.split_whitespace().nth(1).unwrap_or_default().to_owned();
     let policies: BTreeSet<String> = maps.lines().map(policy).collect();
     facts.push(format!("memory policies {policies:?}"));
-    // SAFETY: ioprio_get takes two integers. 1: of one process.
+    // SAFETY: ioprio_get takes two integers. 1 means one process.
     let urgency = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, helper.pid) };
     facts.push(format!("I/O class {}", urgency >> 13));
     facts
@@ -163,7 +164,7 @@ fn nothing_that_the_caller_of_su_sets_delays_the_end() {
     let inner = sshd.helpers().into_iter().find(|helper| *helper != outer).expect("bob's helper");
     assert_eq!(state(&inner), state(&outer));
 
-    // Not an hour, as the timers of the caller would have it.
+    // The end does not take an hour, as it would with the timers of the caller.
     let ended = sshd.log.wait_for_event("ended", "bob", PAST_THE_PROMISE + GRACE);
     let idle = ended.at - alice.last_key();
     assert!(
@@ -176,7 +177,7 @@ fn nothing_that_the_caller_of_su_sets_delays_the_end() {
     wait_some(|| (sshd.helpers() == [outer.clone()]).then_some(()), SOON).expect("alice's helper alone");
 }
 
-/// Where the helper cannot raise a limit, it does not pretend to guard.
+/// If the helper cannot raise a limit, it does not pretend to guard.
 #[test]
 fn a_limit_that_would_end_the_helper_is_raised_or_the_session_refused() {
     let sshd = Sshd::with("timeout=10m").nested(OPTIONS).start();
@@ -210,7 +211,7 @@ fn a_limit_that_would_end_the_helper_is_raised_or_the_session_refused() {
     }
 }
 
-/// Lets nobody read the time stamp counter, which su would not survive itself, and starts the helper.
+/// Forbids the time stamp counter, and starts the helper. su itself would crash.
 #[cfg(target_arch = "x86_64")]
 const TRAP: Helper = Helper::Script(
     r#"#!/usr/bin/perl

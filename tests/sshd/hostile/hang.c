@@ -1,8 +1,8 @@
 /*
- * hang FOLDER: reads standard input into memory that a file system of its own backs, and that never
- * answers. The kernel then holds the terminal's lock for as long as this process lives, and whoever
- * asks the terminal for anything waits, in a state that no signal ends. Needs no privilege: a user
- * namespace and FUSE.
+ * hang DIRECTORY: reads standard input into memory. A file system of its own backs this memory, and never
+ * answers. The kernel then keeps the terminal's lock while this process lives. Any process that asks the
+ * terminal for something waits, and no signal ends this wait. This needs no privilege: only a user namespace
+ * and FUSE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,7 +43,7 @@ static void describe(struct fuse_attr *attr, unsigned long node)
 	attr->gid = getgid();
 }
 
-/* Answers all that leads to a read, and no read. */
+/* Answers all requests before a read, but not the read itself. */
 static void serve(int fuse)
 {
 	static char request[1 << 17];

@@ -1,4 +1,4 @@
-//! Attacks at the helper.
+//! Attacks on the helper.
 
 use crate::promise::*;
 use crate::support::process::Process;
@@ -17,7 +17,7 @@ fn no_signal_of_the_users_reaches_the_helper() {
 #[test]
 fn a_filled_process_table_delays_nothing() {
     let town = Town::awake();
-    // The shell itself, its sshd, and as many as still go.
+    // These are the shell itself, its sshd, and as many as still fit.
     town.alice.type_line("ulimit -p 25; while :; do sleep 1000 & done");
     town.alice.expect("annot fork", crate::support::SOON);
     town.assert_promise();

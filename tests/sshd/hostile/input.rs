@@ -18,7 +18,7 @@ while (sleep 1) {
 }
 "#;
 
-/// Root's session, because Linux 6.2 and newer may allow this to `CAP_SYS_ADMIN` only
+/// This is root's session, because Linux 6.2 and newer may allow this only with `CAP_SYS_ADMIN`
 /// (`dev.tty.legacy_tiocsti`).
 #[test]
 fn keys_that_a_program_puts_into_the_terminal_gain_nothing_while_the_client_is_silent() {
@@ -31,7 +31,7 @@ fn keys_that_a_program_puts_into_the_terminal_gain_nothing_while_the_client_is_s
     assert_no_helper_left(&sshd, GRACE + SOON);
 }
 
-/// Reads one key, or one line, a second. Whatever is typed ahead waits meanwhile. `slow ICANON|0`
+/// Reads one key, or one line, each second. Input that was typed ahead waits meanwhile. `slow ICANON|0`
 const SLOW: &str = r#"#!/usr/bin/perl
 use POSIX;
 $| = 1;
@@ -47,7 +47,7 @@ for (my $n = 1; sysread STDIN, my $key, $canonical ? 100 : 1; $n++) {
 }
 "#;
 
-/// More than the program reads until one limit after the latest end.
+/// The program reads fewer keys than this until one limit after the latest end.
 const AHEAD: usize = 60;
 
 fn assert_typed_ahead_buys_nothing(argument: &str, keys: &str) {
@@ -70,8 +70,8 @@ fn lines_that_a_program_reads_slowly_count_from_when_they_were_typed() {
     assert_typed_ahead_buys_nothing("1", &"x\n".repeat(AHEAD));
 }
 
-/// Reads keys slowly as well. When it has read five, it writes more than the client will read, and stops the
-/// sshd process of its user, so that nobody finds out that the client is gone. `orphan SSHD FILE`
+/// Reads keys slowly, too. After five keys it writes more than the client will read, and stops the sshd process
+/// of its user. So no process notices that the client is gone. `orphan SSHD FILE`
 const ORPHAN: &str = r#"#!/usr/bin/perl
 use POSIX;
 $| = 1;
@@ -106,13 +106,13 @@ fn a_session_that_outlives_its_connection_gains_nothing() {
         alice.expect("reading slowly", SOON);
         alice.type_keys(&"x".repeat(AHEAD));
         alice.expect("read 4\r", SOON);
-        // It has data to read when it dies, and so it resets the connection.
+        // The client has unread data when it dies, so it resets the connection.
         alice.signal(Signal::SIGSTOP);
         wait_some(|| stopped.exists().then_some(()), SOON).expect("sshd is stopped");
         alice.signal(Signal::SIGKILL);
         let ending = sshd.log.wait_for_event("ending", "alice", PAST_THE_PROMISE);
         let idle = ending.at - alice.last_key();
-        // Without the right to trace, it is heard until the look that misses its connection.
+        // Without the right to trace, the client counts as heard until the look that misses its connection.
         let latest = if without_ptrace { 2 * LIMIT } else { LATEST };
         assert!((LIMIT..latest).contains(&idle), "after {idle:?}; the log:\n{}", sshd.log);
         assert_no_process_left(&sshd, "alice", ending.at + GRACE + SOON);
@@ -120,7 +120,7 @@ fn a_session_that_outlives_its_connection_gains_nothing() {
 }
 
 /// Changes everything that the terminal driver lets the owner set. Every second it reads one of the keys that
-/// were typed ahead. It goes on if this kernel refuses something. `games NUMBER` also switches to that line
+/// were typed ahead. If this kernel refuses something, it goes on. `games NUMBER` also switches to that line
 /// discipline and back.
 const GAMES: &str = r#"#!/usr/bin/perl
 use POSIX;
@@ -167,7 +167,7 @@ fn assert_games_buy_nothing(discipline: &str) {
     let games = town.sshd.script("games", GAMES);
     town.alice.type_line(&format!("{} {discipline}", games.display()));
     town.alice.expect("playing\r", SOON);
-    // A NUL counts in one mode and does not in another one.
+    // A NUL counts in one mode and not in the other.
     town.alice.type_keys(&"x\0\ny".repeat(AHEAD / 2));
     town.alice.expect("round 3\r", SOON);
     town.assert_promise();
@@ -178,7 +178,7 @@ fn changes_of_the_terminals_modes_gain_nothing() {
     assert_games_buy_nothing("");
 }
 
-/// `N_NULL`, which every kernel since 4.15 has: the queue of keys is lost at each switch.
+/// Every kernel since 4.15 has `N_NULL`. The queue of keys is lost at each switch.
 #[test]
 fn changes_of_the_line_discipline_gain_nothing() {
     assert_games_buy_nothing("27");

@@ -1,11 +1,11 @@
-//! A leader that has become the person's own program, as with `run0` and `PAMName=`: the person may do with it
-//! what they like.
+//! A leader that has become the person's own program, as with `run0` and `PAMName=`. The person may do anything
+//! with it.
 
 use crate::openers::{OK, Opener};
 use crate::promise::*;
 use crate::support::SOON;
 
-/// One whose leader is the person's own shell by now, watched with [`OPTIONS`].
+/// An opener whose leader has become the person's shell. It is watched with [`OPTIONS`].
 fn shell_of_the_person() -> Opener {
     let opener = Opener::start(OPTIONS, "");
     assert_eq!(opener.ask("open 0 alice"), OK);
@@ -24,7 +24,7 @@ fn a_leader_that_hides_its_terminal_from_itself_is_ended() {
     assert!(gone.is_some(), "the log:\n{}", opener.sshd.log);
 }
 
-/// Its sockets take as long as it likes for whoever closes them last.
+/// Whoever closes its sockets last has to wait as long as the program likes.
 const LINGER: &str = r#"
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -73,7 +73,7 @@ int main(void)
 	}
 	close(listener);
 	ioctl(0, TIOCNOTTY);
-	/* Whoever shuts the first one down has the others open, too. */
+	/* The process that shuts down the first one has the others open, too. */
 	sleep(8);
 	for (i = 0; i < 3000 && poll(polled, 1, 0) == 0; i++)
 		usleep(5000);
@@ -93,7 +93,7 @@ fn a_leader_whose_sockets_linger_delays_nothing() {
     opener.sshd.log.wait_for_event("ended", "alice", SOON);
 }
 
-/// Its child takes the terminal again when the hang-up is over.
+/// Its child takes the terminal again after the hang-up.
 const STAY: &str = r#"
 #include <fcntl.h>
 #include <signal.h>
@@ -124,7 +124,7 @@ int main(void)
 "#;
 
 #[test]
-fn a_leader_that_leaves_a_shell_on_its_terminal_is_no_ordinary_end() {
+fn a_leader_that_leaves_a_shell_on_its_terminal_is_not_an_ordinary_end() {
     let opener = shell_of_the_person();
     let program = opener.sshd.program("stay", STAY);
     opener.terminal.type_line(&format!("exec {}", program.display()));

@@ -1,5 +1,5 @@
-//! 13: a user who does not want to be ended. None lives past the promise, none delays
-//! another session's end, nobody else is touched: see [`Town`](crate::promise::Town).
+//! A user who does not want to be ended. No session lives past the promise or delays another session's end, and
+//! nobody else is affected: see [`Town`](crate::promise::Town).
 
 mod activity;
 mod channels;

@@ -1,4 +1,4 @@
-//! Others, who look like the ended session's own and are not.
+//! Processes of others, which look like processes of the ended session and are not.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -12,12 +12,12 @@ use crate::support::sshd::{Sshd, free_port};
 use crate::support::{SOON, secs};
 
 #[test]
-fn somebody_elses_terminal_of_our_number_is_spared() {
+fn another_users_terminal_with_our_number_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
     let carol = sshd.login("carol");
     let (alices_shell, automaton) = (shell_of(&sshd, "alice"), sshd.script("automaton", AUTOMATON));
-    // pts numbers are the minor numbers: below 256 the low byte of tty_nr.
+    // The numbers of ptys are the minor numbers. Below 256 they are the low byte of tty_nr.
     let number = alices_shell.tty & 0xff;
     carol.type_line(&format!("{} /dev/pts2/ptmx /dev/pts2 {number} &", automaton.display()));
     carol.expect("automaton at", SOON);
@@ -41,10 +41,10 @@ fn shell_of(sshd: &Sshd, user: &str) -> Process {
 }
 
 #[test]
-fn the_next_login_on_the_ended_ones_terminal_number_is_spared() {
+fn the_next_login_on_the_same_terminal_number_is_spared() {
     let sshd = Sshd::with("timeout=10s warn=4s grace=8s debug").own_terminals().start();
     let alice = sshd.login("alice");
-    // Keeps the end of alice's session going while bob logs in.
+    // This makes the end of alice's session last while bob logs in.
     alice.run("setsid -f sh -c \"trap '' HUP TERM; sleep 1000 & wait\" </dev/null >/dev/null 2>&1");
     let number = shell_of(&sshd, "alice").tty;
     assert_ended_on_time(&sshd, &alice);
@@ -61,7 +61,8 @@ fn the_next_login_on_the_ended_ones_terminal_number_is_spared() {
     assert_untouched(&sshd, "bob");
 }
 
-/// Has a second sshd started in a session, by what stands before its command, and waits until it listens; its port.
+/// Starts a second sshd in a session, with `before` in front of its command. Waits until it listens, and
+/// returns its port.
 fn second_sshd(sshd: &Sshd, client: &Client, before: &str) -> u16 {
     let port = free_port();
     let config = sshd.dir.join("sshd_config");
@@ -71,7 +72,7 @@ fn second_sshd(sshd: &Sshd, client: &Client, before: &str) -> u16 {
     port
 }
 
-/// A shell of somebody who types, through the sshd at a port.
+/// A shell of a person who types, through the sshd at a port.
 fn typing_at(sshd: &Sshd, port: u16, user: &str) -> (Client, Typist) {
     let mut command = sshd.ssh_at(port, user);
     command.arg("-tt");
@@ -82,7 +83,7 @@ fn typing_at(sshd: &Sshd, port: u16, user: &str) -> (Client, Typist) {
 }
 
 #[test]
-fn who_logged_in_through_an_sshd_of_roots_session_is_spared() {
+fn a_login_through_an_sshd_in_roots_session_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     let port = second_sshd(&sshd, &root, "");
@@ -99,7 +100,7 @@ fn who_logged_in_through_an_sshd_of_roots_session_is_spared() {
     assert!(sshd.processes().contains(&daemon), "the daemon is spared; the log:\n{}", sshd.log);
 }
 
-/// `adopt COMMAND ...`: runs it, and is the parent of what that leaves behind.
+/// `adopt COMMAND ...`: runs a command and becomes the parent of the processes that it leaves behind.
 const ADOPT: &str = r#"
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -115,7 +116,7 @@ int main(int argc, char **argv)
 "#;
 
 #[test]
-fn who_logged_in_through_an_sshd_that_the_session_adopted_is_spared() {
+fn a_login_through_an_sshd_that_the_session_adopted_is_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     let adopt = sshd.program("adopt", ADOPT);
@@ -135,13 +136,13 @@ fn who_logged_in_through_an_sshd_that_the_session_adopted_is_spared() {
 }
 
 #[test]
-fn daemons_of_another_user_and_who_is_not_logged_in_yet_are_spared() {
+fn daemons_of_another_user_and_unfinished_logins_are_spared() {
     let sshd = Sshd::with(OPTIONS).start();
     let root = sshd.login("root");
     root.run("setsid -f setpriv --reuid=daemon --clear-groups sleep 1000 </dev/null >/dev/null 2>&1");
     let port = second_sshd(&sshd, &root, "");
     root.wait_for_shell();
-    // Past the greeting: sshd's process that talks to the client has another user's id.
+    // After the greeting, the process of sshd that talks to the client has another user's ID.
     let mut guest = TcpStream::connect(("127.0.0.1", port)).unwrap();
     guest.write_all(b"SSH-2.0-guest\r\n").unwrap();
     let find = |command: &'static str| {
@@ -161,7 +162,7 @@ fn daemons_of_another_user_and_who_is_not_logged_in_yet_are_spared() {
     }
 }
 
-/// Leaves the process tree, and in a user namespace of its own takes the first other id it is lent.
+/// Leaves the process tree. In its own user namespace it takes the first other ID that the namespace lends it.
 const LENT: &str = r#"
 #define _GNU_SOURCE
 #include <sched.h>
@@ -190,7 +191,7 @@ fn an_id_that_a_user_namespace_lends_spares_nobody() {
     let elsewhere = |p: &Process| std::fs::read_link(p.file("ns/user")).is_ok_and(|theirs| theirs != own);
     let lent = || sshd.processes_of("alice").into_iter().find(elsewhere);
     let lent = wait_some(lent, SOON).expect("a process in a user namespace");
-    // As newuidmap(1) does for ids that /etc/subuid lists.
+    // newuidmap(1) does the same for IDs in /etc/subuid.
     let map = format!("0 {} 1\n1 1165536 1\n", sshd.uid("alice"));
     std::fs::write(lent.file("uid_map"), map).unwrap();
     let taken = || Process::read(lent.pid).filter(|p| p.uid == 1_165_536);
@@ -203,8 +204,8 @@ fn an_id_that_a_user_namespace_lends_spares_nobody() {
 }
 
 #[test]
-fn who_logged_in_to_another_devpts_from_roots_session_is_spared() {
-    // In the same scope, on a terminal of the same number: only the device itself tells.
+fn a_login_to_another_devpts_from_roots_session_is_spared() {
+    // It is in the same scope, on a terminal with the same number. Only the device itself shows the difference.
     let sshd = with_scope(Sshd::with(OPTIONS).own_terminals());
     let root = sshd.login("root");
     let port = free_port();
@@ -239,6 +240,6 @@ fn who_logged_in_to_another_devpts_from_roots_session_is_spared() {
 
     bob.type_line("exit");
     assert!(bob.exit(SOON).is_some());
-    // The second sshd itself was root's, and in his scope.
+    // The second sshd itself belonged to root, and was in root's scope.
     assert!(!pid_file.exists(), "the log:\n{}", sshd.log);
 }

@@ -1,4 +1,4 @@
-//! Processes that do not want to go.
+//! Processes that try to survive the end.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,8 @@ use crate::promise::*;
 use crate::support::SOON;
 use crate::support::process::wait_some;
 
-/// `chain SETSID DELAY SECONDS`: after DELAY each process forks a child and exits at once, so
-/// that whoever looks for it finds a process that is no more.
+/// `chain SETSID DELAY SECONDS`: after DELAY each process forks a child and exits at once. So a process that
+/// looks for the chain finds only exited processes.
 const CHAIN: &str = r#"#!/usr/bin/perl
 use POSIX ();
 my ($setsid, $delay, $seconds) = @ARGV;
@@ -24,7 +24,7 @@ for (my $hops = 0; time < $end && $hops < 100_000; $hops++) {
 }
 "#;
 
-/// `tree DEPTH SECONDS`: every process keeps three children and replaces those that go.
+/// `tree DEPTH SECONDS`: every process keeps three children and replaces those that exit.
 const TREE: &str = r#"#!/usr/bin/perl
 my ($depth, $seconds) = @ARGV;
 my $end = time + $seconds;
@@ -48,7 +48,7 @@ exit if fork;
 grow($depth);
 "#;
 
-/// Later than any test of this file looks.
+/// No test of this file looks so late.
 const LIFETIME: u32 = 40;
 
 #[test]
@@ -71,7 +71,7 @@ fn daemons_do_not_escape() {
     town.assert_promise();
 }
 
-/// From a second before the session may end until well past the promise.
+/// The chain lasts from a second before the session may end until well past the promise.
 fn assert_chain_ends(setsid: &str) {
     let town = Town::awake();
     let chain = town.sshd.script("chain", CHAIN);
@@ -97,7 +97,7 @@ fn a_tree_that_grows_again_ends() {
     town.assert_promise();
 }
 
-/// Whoever handles SIGHUP is neither gone nor deaf to SIGTERM.
+/// A process that handles SIGHUP is still there and gets SIGTERM, too.
 #[test]
 fn a_program_that_goes_on_after_a_hangup_is_asked_to_terminate() {
     let town = Town::awake();
@@ -113,7 +113,7 @@ fn a_program_that_goes_on_after_a_hangup_is_asked_to_terminate() {
     town.assert_promise();
 }
 
-/// Its first thread ends, and so it looks like a zombie.
+/// Its first thread ends, so it looks like a zombie.
 const THREAD: &str = r#"
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -153,11 +153,11 @@ fn a_process_without_its_first_thread_ends() {
         let screen = town.alice.screen();
         Some(screen.split_once("process ")?.1.split_once('.')?.0.to_owned())
     };
-    let folder = Path::new("/proc").join(wait_some(pid, SOON).expect("its number"));
-    assert!(folder.join("stat").exists());
+    let directory = Path::new("/proc").join(wait_some(pid, SOON).expect("its number"));
+    assert!(directory.join("stat").exists());
     town.assert_promise();
-    // One that is dead is nobody's child but init's, who may take its time.
-    let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+    // A dead process is a child of init, which may reap it late.
+    let stat = fs::read_to_string(directory.join("stat")).unwrap_or_default();
     let threads = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(17));
     assert!(matches!(threads, None | Some("0" | "1")), "{stat}");
 }
@@ -166,7 +166,7 @@ fn a_process_without_its_first_thread_ends() {
 fn stopped_processes_end() {
     let town = Town::awake();
     town.alice.run("sleep 1000 & kill -STOP $!");
-    // The shell and the user's own sshd as well.
+    // The shell and the user's own sshd are stopped, too.
     town.alice.type_line("(sleep 1; kill -STOP $PPID) & echo stop''ping; kill -STOP $$");
     town.alice.expect("stopping", SOON);
     town.assert_promise();

@@ -1,4 +1,4 @@
-//! Terminals that take no notice.
+//! Terminals that do not take a warning, or do not answer.
 
 use crate::promise::*;
 use crate::support::sshd::Sshd;
@@ -21,22 +21,22 @@ fn a_full_terminal_delays_nothing() {
 }
 
 #[test]
-fn a_terminal_with_its_permissions_gone_delays_nothing() {
+fn a_terminal_without_permissions_delays_nothing() {
     let town = Town::awake();
     town.alice.run("chmod 0 $(tty)");
     town.assert_promise();
 }
 
-/// Nobody who asks a terminal whose lock is held gets an answer, or can be killed.
+/// A process that asks a terminal whose lock is taken gets no answer, and cannot be killed.
 const HANG: &str = include_str!("hang.c");
 
 #[test]
-fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
+fn a_terminal_that_blocks_every_question_delays_nothing() {
     let town = Town::awake();
     let program = town.sshd.program("hang", HANG);
     town.alice.type_line(&format!("{} {}/mnt", program.display(), town.sshd.home("alice").display()));
     town.alice.expect("reading now", SOON);
-    // Longer than what the kernel copies through a buffer of its own.
+    // This is longer than the buffer that the kernel uses for a copy.
     town.alice.type_line(&"x".repeat(200));
     town.alice.expect("the terminal hangs", SOON);
     let log = town.sshd.log.clone();
@@ -45,8 +45,8 @@ fn a_terminal_that_hangs_whoever_asks_it_delays_nothing() {
     assert!(warned.field("not-shown").is_some(), "{}", warned.text);
 }
 
-/// Has sshd's own child, the shell's parent, be the parent of ever new leaders of the session's terminal, each of which
-/// changes its node.
+/// Makes sshd's own child, the parent of the shell, the parent of new leaders of the session's terminal, one
+/// after another. Each of them changes the terminal's node.
 const ADOPTED: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -88,7 +88,7 @@ int main(void)
 "#;
 
 #[test]
-fn a_terminal_given_to_a_new_leader_again_and_again_is_no_new_one() {
+fn a_terminal_that_gets_new_leaders_all_the_time_is_not_a_new_one() {
     let town = Town::awake();
     let program = town.sshd.program("adopted", ADOPTED);
     town.alice.type_line(&format!("exec {}", program.display()));
@@ -96,7 +96,7 @@ fn a_terminal_given_to_a_new_leader_again_and_again_is_no_new_one() {
     town.assert_promise();
 }
 
-/// Switches between two ways to count the input queue faster than anybody can ask for both.
+/// Switches between two ways to count the input queue, faster than a process can ask for both.
 const FLICKER: &str = r#"
 #include <pthread.h>
 #include <stdio.h>
@@ -128,8 +128,8 @@ int main(void)
 "#;
 
 #[test]
-fn a_queue_whose_mode_flickers_buys_nothing() {
-    // Many looks, for it is a matter of luck: one every 2 s.
+fn a_queue_whose_mode_flickers_gains_nothing() {
+    // There are many looks, one every 2 s, because the result depends on luck.
     let sshd = Sshd::with("timeout=20s warn=19s grace=0 debug").start();
     let alice = sshd.login("alice");
     alice.type_line(&sshd.program("flicker", FLICKER).display().to_string());
@@ -140,13 +140,13 @@ fn a_queue_whose_mode_flickers_buys_nothing() {
     assert!(secs(20) <= idle && idle < secs(20 + 8 + 2), "{idle:?}");
 }
 
-/// Switches between two ways to count the input queue, in which a NUL counts and does not.
+/// Switches between two ways to count the input queue. In one a NUL counts, in the other it does not.
 const SWITCH: &str = "use POSIX; $t = POSIX::Termios->new; $| = 1; print \"switch\", \"ing\"; \
     while (1) { $t->getattr(0); $t->setlflag($t->getlflag ^ ICANON); $t->setattr(0, TCSANOW); \
     select(undef, undef, undef, 0.3) }";
 
 #[test]
-fn a_queue_counted_in_two_ways_buys_nothing() {
+fn a_queue_counted_in_two_modes_gains_nothing() {
     let town = Town::awake();
     town.alice.type_line(&format!("perl -e '{SWITCH}'"));
     town.alice.expect("switching", SOON);

@@ -1,8 +1,8 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# The guest's clock is set, and the guest is suspended. No other case runs beside these.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# The guest's clock is set, and the guest is suspended. No other case runs at the same time.
 
-# Two hours forward, four back, two forward; with somebody idle (i), somebody typing all the time (t), and
-# two who are warned at that moment (w, and k, who presses Enter then).
+# The clock goes two hours forward, four back, and two forward. One user (i) is idle, one (t) types all the
+# time, and two (w and k) are warned at that moment. k then presses Enter.
 alone_clock() {
 	login t alice
 	typist t
@@ -20,7 +20,7 @@ step_among() {
 	logins w:alice i:alice
 	keys k '\n'
 	keys w '\n'
-	# So that i is not warned with them: the next eight seconds' key.
+	# This key is in the next eight seconds, so that i is not warned together with the others.
 	sleep 8
 	keys i '\n'
 	warned w k
@@ -36,8 +36,9 @@ step_among() {
 	rm w.in i.in
 }
 
-# The clock is set back into the eight seconds of the last key. A further key leaves no trace on the terminal then. One
-# user is idle, one types, and then two are warned. Of these k presses Enter. The connection tells them apart.
+# The clock is set back into the eight seconds of the last key. After that, another key leaves no trace on the
+# terminal. One user is idle, one types, and then two are warned. One of these (k) presses Enter. The connection
+# shows the difference.
 alone_clock_bucket() {
 	local back
 	logins w:alice k:alice i:alice t:alice
@@ -60,8 +61,9 @@ alone_clock_bucket() {
 	guest "date -s '$back seconds' >/dev/null"
 }
 
-# Time in suspend counts as idle, but not against the warning: w is warned before, i and k by what they wake
-# up to, and k presses Enter. An emulated machine can be suspended once: this comes last.
+# Time in suspend counts as idle, but not against the warning. w is warned before the suspend, i and k are
+# warned after it, and k presses Enter. This case comes last, because an emulated machine can be suspended only
+# once.
 alone_suspend() {
 	logins w:alice i:alice k:alice
 	keys w '\n'
@@ -83,14 +85,15 @@ alone_suspend() {
 	ends_idle k
 	for name in w i k; do gone "$name"; done
 }
-# machine COMMAND: of QEMU's protocol; answers its result.
+# machine COMMAND: a command of QEMU's protocol. Prints its result.
 machine() {
 	perl -MIO::Socket::UNIX -e 'my $machine = IO::Socket::UNIX->new(Peer => shift) or die; <$machine>;
 		for my $command ("qmp_capabilities", @ARGV) { print $machine "{\"execute\":\"$command\"}\n"; $machine->flush; $result = <$machine> }
 		print $result' "$RUN/qmp" "$1"
 }
 machine_is() { machine query-status | grep -q "\"$1\""; }
-# Of its 4 s, by the guest's clock that stands still in suspend; just woken, journald hears of it late.
+# The warning takes 4 s of the guest's clock that stops in suspend. journald gets the first record late, because
+# the guest has just woken up.
 whole_warning() {
 	record "$1" ': ended '
 	records "$1" | perl -ne 'push @at, /^\[ *([\d.]+)\].*: (?:warned|ending) /; END { exit !(@at > 1 && $at[-1] - $at[-2] >= 2) }' ||

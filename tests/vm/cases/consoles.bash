@@ -1,11 +1,11 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# Virtual consoles that a display server has, where no logind says so.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# Virtual consoles of display servers, on machines without logind's information.
 
-# mode NUMBER 0|1: text or graphics (KDSETMODE), as a display server sets it.
+# mode NUMBER 0|1: sets text or graphics mode (KDSETMODE), as a display server does.
 mode() { guest "perl -e 'open my \$tty, \"+<\", \"/dev/tty$1\" or die; ioctl(\$tty, 0x4b3a, $2) or die \$!'"; }
 
-# A display manager opens the session as root, without a controlling terminal; its display server takes the console
-# afterwards. Somebody is idle there only when it is a text console again.
+# A display manager opens the session as root, without a controlling terminal. After that its display server
+# takes the console. The session becomes idle only when the console is in text mode again.
 case_graphical_console() {
 	printf 'session required %s\n' pam_loginuid.so 'pam_idle_watchdog.so timeout=12s warn=4s grace=2s debug' |
 		put /etc/pam.d/manager-6
@@ -23,7 +23,7 @@ case_graphical_console() {
 	not_runs '/usr/bin/sleep 1116'
 }
 
-# Who logged in at a text console may set its mode, and gains nothing.
+# A user at a text console may set its mode, and gains nothing.
 case_graphics_claimed() {
 	guest systemctl start getty@tty8
 	afterwards 'systemctl stop getty@tty8'

@@ -1,15 +1,15 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# How a session ends: as its own program ends it, without an error in the log.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# A session ends as if its own program had ended it, without an error in the log.
 
-# sits NAME COMMAND: a command that the administrator started opens a session with a shell, on a terminal.
+# sits NAME COMMAND: the administrator runs a command that opens a session with a shell on a terminal.
 sits() {
 	on_terminal "$1" backdoor "$2"
 	ready "$1"
 }
 
-# hung_up NAME SERVICE SECONDS: a session whose leader is the shell itself hangs up. Whether PAM closes it then is systemd's
-# affair: up to 257 at least nobody does, at an ordinary exit either, because its process for that sits in the shell's
-# process group, and the kernel hangs that up when the shell exits.
+# hung_up NAME SERVICE SECONDS: a session whose leader is the shell itself hangs up. systemd decides whether PAM
+# closes the session. At least up to version 257 it does not, even after an ordinary exit. Its process for that
+# is in the shell's process group, and the kernel hangs up that group when the shell exits.
 hung_up() {
 	local prefix="pam_idle_watchdog\\($2:session\\): "
 	within "$SOON" logged "${prefix}armed .*terminals-by=own" || fail 'not armed'
@@ -17,19 +17,19 @@ hung_up() {
 	ends_between "$1" "$LIMIT" "$SOON"
 	within "$SOON" logged "${prefix}ended .*sigkill=0 .*survivors=0" || fail 'no such end'
 	! logged "${prefix}(error|orphaned)" || fail 'something went wrong'
-	# The shell had the time to do what it does when it leaves.
+	# The shell had time to run its exit trap.
 	guest "cat /tmp/left-$2; rm /tmp/left-$2" | grep -q left || fail 'the shell was not asked'
 	not_runs "sleep $3"
 }
 
-# systemd's executor opens the session and becomes the shell; a child of it closes the session.
+# systemd's executor opens the session and becomes the shell. A child of it closes the session.
 case_shell_of_a_unit() {
 	sits a 'systemd-run -q --pty -p PAMName=login -p User=alice bash -i'
 	hung_up a login 1201
 	gone a
 }
 
-# The same by run0, which Debian 12 does not have. Debian 13 brings no stack for it.
+# The same with run0. Debian 12 does not have it. Debian 13 has no PAM stack for it.
 case_run0() {
 	if ! guest 'command -v run0'; then
 		says 'has no run0'

@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# Who does nothing is warned and ended; who leaves is left in peace.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# An idle session is warned and ended. A session that closes is left alone.
 
 case_idle_user() {
 	login a alice
@@ -39,8 +39,8 @@ case_typing_user() {
 	gone a
 }
 
-# A session that is watched goes as fast after the logout as one that is not: from sshd's goodbye until
-# logind has removed it, as the guest's own clock has it.
+# After the logout, a watched session disappears as fast as another one. The time is from sshd's last message
+# until logind has removed the session, on the guest's own clock.
 case_logout() {
 	local n name watched=() others=()
 	for n in 1 2 3; do
@@ -72,7 +72,7 @@ leaving() {
 }
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 
-# One connection, two terminals: a key at either keeps both.
+# One connection has two terminals. A key at either keeps both.
 case_two_terminals() {
 	login a alice -o ControlMaster=yes -o ControlPath="$PWD/master"
 	attended a login b alice -o ControlPath="$PWD/master"
@@ -85,7 +85,7 @@ case_two_terminals() {
 	gone a
 }
 
-# Output is no activity.
+# Output is not activity.
 case_output() {
 	login a alice
 	keys a 'while date; do sleep 1; done\n'
@@ -93,11 +93,11 @@ case_output() {
 	gone a
 }
 
-# Stamps that nobody's key set gain nothing while the client is silent, and the future gains nothing ever.
+# Stamps that no key has set gain nothing while the client is silent. Stamps in the future never gain anything.
 case_forged() {
 	logins l:alice f:alice
 	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
-	# Behind the last key and the first look.
+	# This is after the last key and the first look.
 	keys f 't=$(tty); (sleep 7; touch -d 2100-01-01 $t) &\n'
 	ends_idle f
 	record f ': tampering .*stamp=future believed=no'
@@ -109,8 +109,8 @@ case_forged() {
 	gone l
 }
 
-# Where the client sends keepalives, a loop is believed three times, each adding the limit at most. Then the end
-# waits for a key that proves itself, 18 s from the warning on.
+# If the client sends keepalives, the loop is believed three times. Each time adds at most the limit. Then the
+# end waits for a proven key, 18 s after the warning.
 case_forged_with_keepalives() {
 	login l alice -o ServerAliveInterval=1 -o ServerAliveCountMax=60
 	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
@@ -122,7 +122,7 @@ case_forged_with_keepalives() {
 	gone l
 }
 
-# The leader killed by root, who leaves a connected shell behind: it is ended at once.
+# root kills the leader, and a connected shell remains. It is ended at once.
 case_leader_killed() {
 	logins a:alice r:root
 	attended r armed a
@@ -138,7 +138,7 @@ case_leader_killed() {
 	gone r
 }
 
-# Who kills what is his own, be it his side of sshd, is logged out.
+# A user who kills their own processes, such as their side of sshd, is logged out.
 case_own_sshd_killed() {
 	logins a:alice s:alice
 	attended s armed a

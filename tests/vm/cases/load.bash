@@ -1,18 +1,19 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# Many sessions at a time, and what their watchdogs cost. No other case runs beside it.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# Many sessions at the same time, and the cost of their watchdogs. No other case runs at the same time.
 
 alone_load() {
 	local many=${VM_SESSIONS:-32} logind n clients=()
-	# No session ends before the last has heard of the reload.
+	# The limit is so long that no session ends before the last one has got the reload.
 	local limit=$((12 + many / 4))
-	# No session ends before the last is in. Then all of them get their limit, by a reload.
+	# At first no session ends, until all have logged in. Then a reload gives all of them the limit.
 	echo '* * * * timeout=1h' | put /run/load.conf
 	stack 2216 pam_loginuid.so pam_systemd.so 'pam_idle_watchdog.so conf=/run/load.conf'
 	logind=$(cost -x systemd-logind)
 	mkfifo keys
 	exec {keys}<>keys
 	for ((n = 0; n < many; n++)); do
-		# Two at a time. A helper has two seconds to be ready, which an emulated machine needs for one.
+		# Two sessions log in at a time. A helper must be ready within two seconds, and an emulated machine needs them
+		# for one.
 		within "$SOON" are_in $((n - 1)) || fail "no answer before login $n"
 		ssh -F "$RUN/ssh_config" -J backdoor -p 2216 -tt -l alice guest 'echo here; exec cat' \
 			<&"$keys" >"screen.$n" 2>&1 &
@@ -22,7 +23,7 @@ alone_load() {
 	says "$(echo "$(cost -x pam_idle_watchd)" "$(cost -f "'^sshd(-session)?: alice'")" "$logind" "$(cost -x systemd-logind)" |
 		awk '{ printf "%d sessions at a time, for each: %.0f KiB and %.0f ms in its helper, %.0f KiB and %.0f ms in sshd, %.0f KiB and %.0f ms in logind",
 			$1, $2 / $1, $3 / $1, $5 / $1, $6 / $1, ($11 - $8) / $1, ($12 - $9) / $1 }')"
-	# The records take a way of their own to the host.
+	# The records reach the host on another path.
 	within "$SOON" are_on_record "$many" armed || fail "not all were armed: $(count armed)"
 	echo "* * * * timeout=${limit}s warn=4s grace=5s" | put /run/load.conf
 	guest idle-watchdog reload | tail -n 1
@@ -34,11 +35,11 @@ alone_load() {
 	[ "$(count error)" = 0 ] || fail 'something went wrong'
 	within "$SOON" guest '! pgrep -x pam_idle_watchd && ! loginctl --no-legend list-sessions | grep alice | grep -v manager' || fail 'something is left'
 }
-# are_in NUMBER: so many have answered.
+# are_in NUMBER: this many sessions have answered.
 are_in() { [ "$(cat screen.* 2>/dev/null | grep -ac here)" -ge "$1" ]; }
 are_on_record() { [ "$(count "$2")" = "$1" ]; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
-# cost PGREP'S-OPTIONS: number of processes, their memory in KiB, their processor time in ms.
+# cost PGREP'S-OPTIONS: prints the number of processes, their memory in KiB, and their processor time in ms.
 cost() {
 	guest "cd /proc; awk '/^Pss:/ { kib += \$2 } FILENAME ~ /schedstat/ { ns += \$1 } END { print (ARGC - 1) / 2, kib, ns / 1000000 }' \
 		\$(pgrep $* | sed 's,.*,&/smaps_rollup &/schedstat,')"

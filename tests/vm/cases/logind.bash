@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# What a user may tell logind of his session.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# What a user may tell logind about their session.
 
-# All that it takes from him at one go.
+# The user tells logind everything that it accepts.
 case_told_logind() {
 	login a alice
 	armed a
@@ -13,8 +13,8 @@ case_told_logind() {
 	gone a
 }
 
-# A program that takes control of a session, as a compositor does, and says that it is of type x11.
-# That holds while it runs.
+# Installs a program that takes control of a session, as a compositor does, and gives it the type x11. The type
+# applies while the program runs.
 put_desktop() {
 	put /run/desktop.pl <<'END_OF_PERL'
 use IO::Socket::UNIX;
@@ -50,7 +50,7 @@ sleep;
 END_OF_PERL
 }
 
-# Said while the rest of the login's PAM stack still runs.
+# The user does this while the rest of the login's PAM stack still runs.
 case_desktop_claimed() {
 	put_desktop
 	put /run/claim <<-'END_OF_SH'
@@ -65,7 +65,7 @@ case_desktop_claimed() {
 	gone a
 }
 
-# Said before a session inside the session begins.
+# The user does this before a session inside the session begins.
 case_desktop_claimed_nested() {
 	put_desktop
 	login d dave

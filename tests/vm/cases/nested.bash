@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# A session inside a session. `nest` is watched in the stacks of su and sudo; root is not there.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# A session inside a session. `nest` is watched in the stacks of su and sudo. root is not watched there.
 
-# sudo with a pty of its own reads through /dev/tty, of which Linux 6.1 leaves no trace on the outer one.
+# sudo with its own pty reads through /dev/tty. On Linux 6.1 this leaves no trace on the outer terminal.
 case_sudo_typing() {
 	login a alice
 	answers a 'sudo -i' 'root@.*# '
@@ -12,7 +12,7 @@ case_sudo_typing() {
 	gone a
 }
 
-# The inner pty's birth is no key, and nobody sits in it for ever.
+# The inner pty's start is not a key, and nobody types there.
 case_sudo_idle() {
 	login a alice
 	answers a 'sudo -i' 'root@.*# '
@@ -21,7 +21,7 @@ case_sudo_idle() {
 	gone a
 }
 
-# Who leaves sudo is still watched.
+# A user who has left sudo is still watched.
 case_sudo_left() {
 	login a alice
 	answers a 'sudo -i' 'root@.*# '
@@ -32,7 +32,7 @@ case_sudo_left() {
 	gone a
 }
 
-# The inner session ends by itself, and the outer one, whose limit is longer, goes on.
+# The inner session ends alone. The outer one, whose limit is longer, goes on.
 inner_ends() {
 	login d dave
 	armed d limit=600
@@ -55,7 +55,7 @@ inner_ends() {
 case_su() { inner_ends 'su - nest'; }
 case_sudo_user() { inner_ends 'sudo -i -u nest'; }
 
-# Typing in the inner one keeps both.
+# Typing in the inner session keeps both.
 case_nested_typing() {
 	login a alice
 	answers a 'su - nest' 'nest@.*[$] '
@@ -75,7 +75,7 @@ case_nested_sudo_typing() {
 	gone a
 }
 
-# The outer session ends, and the inner one with it, though its own limit is far.
+# The outer session ends, and the inner one ends with it, although its own limit is much longer.
 outer_ends() {
 	login a alice
 	armed a

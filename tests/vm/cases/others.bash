@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# Not ours, and other ways in.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# Sessions that are skipped, and other kinds of logins.
 
 case_cron() {
 	guest 'echo "* * * * * alice exec sleep 1101" >/etc/cron.d/tests'
@@ -11,13 +11,13 @@ case_cron() {
 	not_ours cron 'service cron'
 }
 
-# A service that asks for PAM: a session of class background.
+# A service that uses PAM. Its session has the class background.
 case_service() {
 	afterwards 'rm -f /etc/pam.d/job'
 	printf '%s\n' 'account required pam_permit.so' 'session required pam_loginuid.so' 'session required pam_systemd.so' \
 		"$OURS" | put /etc/pam.d/job
 	guest systemd-run -q -p PAMName=job -p User=alice sleep 1102
-	# This is watched, because sshd opens sessions for people. It has no terminal, so nobody ends it.
+	# This is watched, because sshd opens sessions for people. It has no terminal, so it is not ended.
 	guest systemd-run -q -p PAMName=sshd -p User=alice sleep 1103
 	sleep $((LIMIT + BY_STAMPS + SLACK))
 	serves 1102
@@ -25,20 +25,21 @@ case_service() {
 	serves 1103
 	no_record service ': (warned|ending|error)'
 }
-# serves SECONDS: that sleep still runs. It is ended then, and its session is called `service`.
+# serves SECONDS: checks that this sleep still runs, and ends it. Its session gets the name `service`.
 serves() {
 	runs "/usr/bin/sleep $1"
 	ID[service]=$(guest "cat /proc/\$(pgrep -xf '/usr/bin/sleep $1')/sessionid")
 	guest "pkill -xf '/usr/bin/sleep $1'"
 }
 
-# No terminal, no limit: a command, a slow copy, an sftp that waits, and a connection without any session.
+# There is no limit without a terminal: for a command, a slow copy, an sftp that waits, and a connection without
+# a session.
 case_no_terminal() {
 	local pid pids idle
 	ssh -F "$RUN/ssh_config" -l alice guest 'sleep 30; echo "fin""ished"' >out &
 	pids=($!)
 	yes slow | head -c 1200000 >source
-	# 24 s at least: scp does not delay the last 255 kB.
+	# This takes at least 24 s, because scp does not delay the last 255 kB.
 	scp -q -F "$RUN/ssh_config" -l 300 source alice@guest:copied &
 	pids+=($!)
 	{ echo pwd; sleep 30; echo 'mkdir still-there'; } | sftp -q -F "$RUN/ssh_config" -b - alice@guest &
@@ -52,7 +53,7 @@ case_no_terminal() {
 	[ "$(guest 'cat /home/alice/copied; rmdir /home/alice/still-there' | cksum)" = "$(cksum <source)" ] || fail 'not copied'
 }
 
-# The guest reaches nothing but what is forwarded to it: neither this machine's loopback nor its address.
+# The guest reaches only the forwarded ports. It reaches neither this machine's loopback nor its address.
 case_network() {
 	local outside port
 	port=$(sed -n '/Host guest/,/Port/s/.*Port //p' "$RUN/ssh_config")
@@ -68,10 +69,10 @@ connects() {
 	guest "perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new(PeerAddr => \"$1:$2\", Timeout => 5)'"
 }
 
-# login(1) on a terminal of its own, and agetty after it.
+# login(1) on its own terminal, with agetty after it.
 case_console() {
 	OUT[tty]=$RUN/tty
-	# agetty draws its prompt anew at Enter.
+	# agetty shows its prompt again after Enter.
 	answers_tty '\n' 'login: $'
 	answers_tty 'alice\n' 'Password: '
 	answers_tty 'alice\n' '[$] '
@@ -100,13 +101,13 @@ answers_tty() {
 	within "$SOON" shows_since tty "$before" "$2" || fail "no answer to: $1"
 }
 
-# The same on a virtual terminal. What is typed is put there by root; what it shows, the kernel tells.
+# The same on a virtual terminal. root puts the keys into it, and the kernel tells what it shows.
 case_virtual_terminal() {
 	vt_login 1
 	armed tty 'terminals-by=own members-by=scope'
 	vt_answers 'true\n' '[$] *$'
-	# `decided` tells by the log whether it came too early: to read the screen takes a slow machine more than a second.
-	# systemd clears the screen for the next one, and the reason with it.
+	# `decided` checks in the log that the end was not too early, because a slow machine needs more than a second
+	# to read the screen. systemd clears the screen for the next login, so the reason is not checked here.
 	within "$SOON" vt_shows 'login: *$' || fail 'not ended'
 	STEP=$BY_STAMPS decided tty ': ending '
 	record tty ': ended .*tty=tty1 .*survivors=0'
@@ -116,7 +117,7 @@ case_virtual_terminal() {
 	sleep 5
 	[ "$(guest 'systemctl show -P MainPID,NRestarts getty@tty1')" = "$getty" ] || fail 'agetty was disturbed'
 }
-# vt_login NUMBER: as alice, on that virtual terminal, which is spoken of from here on.
+# vt_login NUMBER: logs in as alice on this virtual terminal. The other vt_ functions then use it.
 vt_login() {
 	vt=$1
 	vt_answers '\n' 'login: *$'
@@ -131,7 +132,7 @@ vt_shows() { vt_screen | tail -n 4 | grep -Eaq "$1"; }
 vt_answers() {
 	local started
 	started=$(now)
-	# 0x5412 is TIOCSTI.
+	# This number is TIOCSTI.
 	printf '%b' "$1" | ssh -F "$RUN/ssh_config" backdoor \
 		'perl -e '\''open my $tty, "+<", shift or die; ioctl($tty, 0x5412, $_) || die $! for split //, join "", <STDIN>'\'" /dev/tty$vt"
 	LAST[tty]=$started
@@ -139,8 +140,8 @@ vt_answers() {
 	ANSWERED[tty]=$(now)
 }
 
-# A shell that hangs in the kernel, here for a file system that answers nobody, does not keep login(1), which would
-# wait for it: that is killed, and the record says who is left.
+# A shell hangs in the kernel, here because of a frozen file system. login(1) would wait for it, but is killed,
+# and the record names the shell as a survivor.
 case_unkillable() {
 	truncate -s 4M hung.img
 	/sbin/mke2fs -q -t ext4 hung.img
@@ -160,7 +161,7 @@ case_unkillable() {
 	gone tty
 }
 
-# A job of at(1), as of cron.
+# A job of at(1), which is like a job of cron.
 case_at() {
 	guest "systemctl -q start atd; cd /; runuser -u alice -- sh -c 'echo exec sleep 1104 | at -q a now 2>/dev/null'"
 	within 80 guest "pgrep -xf 'sleep 1104' >/dev/null" || fail 'no job'
@@ -169,12 +170,12 @@ case_at() {
 	guest "pkill -xf 'sleep 1104'"
 	not_ours atd 'service atd'
 }
-# not_ours SERVICE WHY: on record.
+# not_ours SERVICE WHY: there is a record that the session was skipped.
 not_ours() {
 	logged "pam_idle_watchdog\($1:session.*skipped user=alice reason=\"$2\"" || fail "no record of $1"
 }
 
-# Greeters and desktops: each has a terminal, on which a login would be ended.
+# Greeters and desktops. Each has a terminal on which a login would be ended.
 case_desktops() {
 	local kind tty=3
 	for kind in class=greeter type=x11 type=wayland; do
@@ -192,7 +193,8 @@ case_desktops() {
 	not_ours desktop-5 'session type wayland'
 }
 
-# An sshd started by hand in root's session, and somebody who came in through it: root's end is not his.
+# root starts an sshd by hand in a session, and alice logs in through it. The end of root's session does not end
+# hers.
 case_sshd_by_hand() {
 	login r root
 	armed r

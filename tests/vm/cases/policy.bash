@@ -1,8 +1,8 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # The policy file, and the administrator's command.
 
-# A rule decides; a broken policy is handed to nobody; a changed one is, to who is in already. No other case
-# runs beside it: while the policy is broken, each login has a record of that.
+# A rule decides. A reload gives a broken policy to no session, and a changed policy to open sessions. No other
+# case runs at the same time, because each login has a record while the policy is broken.
 alone_policy() {
 	local file=/etc/security/idle_watchdog.conf
 	afterwards "rm -f $file"
@@ -23,7 +23,7 @@ alone_policy() {
 	gone d
 }
 
-# Warnings about this machine: Debian 12's kernel gives two, Debian 13's none.
+# Warnings about this machine: Debian 12's kernel causes two, Debian 13's none.
 case_check_system() {
 	local found=0
 	guest idle-watchdog check --system >found || found=$?

@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# What a session leaves running, and what its user may do to it through systemd.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# Processes that a session leaves running, and what its user may do to it through systemd.
 
-# Detached work of four kinds, with an argument by which it is found again; in one line, for a guest is slow.
+# Starts detached work of four kinds. An argument identifies each. It is one line, because a guest is slow.
 detach() {
 	local work="nohup sleep $2.1 >/dev/null 2>&1 & setsid sh -c 'sleep $2.2 >/dev/null 2>&1 </dev/null & exit'"
 	does "$1" "$work; tmux -L t$2 new -d 'exec sleep $2.3'; trap '' HUP; sleep $2.4 & trap - HUP"
@@ -28,12 +28,12 @@ case_kill_tty() {
 	runs 'sleep 1002\.1' 'sleep 1002\.2' 'sleep 1002\.3' 'sleep 1002\.4'
 	not_runs 'sleep 1002\.9'
 	within "$SOON" guest "! test -d /proc/${HELPER[c]}" || fail 'the helper is still there'
-	# logind keeps the session until the last of its processes is gone.
+	# logind keeps the session until its last process is gone.
 	guest "pkill -xf 'sleep 1002\..'"
 	gone c
 }
 
-# The connection alone: what hanging up does not end goes on.
+# Only the connection ends. Processes that survive a hang-up go on.
 case_kill_connection() {
 	stack 2217 pam_loginuid.so pam_systemd.so "$OURS kill=connection"
 	login a alice -J backdoor -p 2217
@@ -47,7 +47,7 @@ case_kill_connection() {
 	gone a
 }
 
-# Nobody is warned and nobody ended.
+# The session is neither warned nor ended.
 case_kill_none() {
 	stack 2218 pam_loginuid.so pam_systemd.so "$OURS kill=none"
 	login a alice -J backdoor -p 2218
@@ -61,7 +61,7 @@ case_kill_none() {
 	gone a
 }
 
-# A process that HUP and TERM do not end.
+# HUP and TERM do not end this process.
 case_stubborn() {
 	local ignore='$SIG{$_} = "IGNORE" for qw(HUP TERM INT QUIT); sleep 1003'
 	login a alice
@@ -73,7 +73,7 @@ case_stubborn() {
 	record a ': ended .*sigkill=1 survivors=0'
 }
 
-# Processes that fork and exit all the time: their scope is frozen to end them.
+# These processes fork and exit all the time. Their scope is frozen to end them.
 case_restless() {
 	local chains='$SIG{$_} = "IGNORE" for qw(HUP TERM); for (1 .. 3) { fork and next; while (1) { fork and exit } }'
 	login a alice
@@ -86,12 +86,12 @@ case_restless() {
 	no_record a 'incomplete'
 }
 
-# A user may send any signal to all of his session through logind. The helper hears none, and no login
-# goes on without it: it is ended by the signal or, at the latest, for being idle.
+# A user may send any signal to all processes of their session through logind. The helper does not get it, and
+# no login goes on without the helper: the signal ends the login, or it is ended when it is idle.
 signalled() {
 	login a alice
 	armed a
-	# Who thaws what was stopped sits outside the session.
+	# The process that continues the stopped ones is outside the session.
 	does a "systemd-run -q --user sh -c 'sleep 4; kill -CONT -1'"
 	keys a "loginctl kill-session \$XDG_SESSION_ID -s $1\n"
 	sleep 3
@@ -110,7 +110,7 @@ case_signal_usr1() { signalled USR1; }
 case_signal_pipe() { signalled PIPE; }
 case_signal_cont() { signalled CONT; }
 
-# Stopped and never thawed by anybody.
+# The session is stopped, and nothing continues it.
 case_frozen() {
 	login a alice
 	armed a
@@ -122,7 +122,7 @@ case_frozen() {
 	gone a
 }
 
-# A user may have systemd move his processes, his own sshd child included, out of the session's scope.
+# A user may ask systemd to move their processes, even their sshd child, out of the session's scope.
 moves_to() {
 	armed a
 	answers a "busctl --user call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' $1.scope fail 1 PIDs au 2 \$\$ \$PPID 0" '/job/'
@@ -137,8 +137,8 @@ case_moved() {
 	gone a
 }
 
-# What was moved is out of reach for logind, by which he then has the leader killed: nobody stays
-# connected without it.
+# logind does not reach the moved processes. The user then has the leader killed through logind. No process
+# stays connected without it.
 case_moved_and_killed() {
 	login a alice
 	moves_to moved-2
@@ -149,7 +149,7 @@ case_moved_and_killed() {
 	gone a
 }
 
-# Or has the session terminated, with sshd's child stopped so that it does not hear of it.
+# Or the user has the session terminated, while sshd's child is stopped and so does not notice it.
 case_moved_and_terminated() {
 	login a alice
 	moves_to moved-3
@@ -158,7 +158,7 @@ case_moved_and_terminated() {
 	gone a
 }
 
-# In a scope of his own he may freeze it all.
+# In their own scope, users may freeze all processes.
 case_moved_and_frozen() {
 	login a alice
 	moves_to moved-4
@@ -168,7 +168,7 @@ case_moved_and_frozen() {
 	gone a
 }
 
-# Somebody outside the session stops all of it again and again.
+# A process outside the session stops all its processes again and again.
 case_harried() {
 	login a alice
 	armed a
@@ -179,7 +179,7 @@ case_harried() {
 	gone a
 }
 
-# What a lingering user starts outside of his sessions lives on, and his sessions end as others do.
+# Processes that a lingering user starts outside of their sessions go on. The sessions end as usual.
 case_lingering() {
 	guest loginctl enable-linger alice
 	login a alice

@@ -1,7 +1,8 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# What a machine's administrator restarts, replaces and sets in mid-session. No other case runs beside these.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# The administrator restarts and replaces programs and changes settings while sessions are open. No other case
+# runs at the same time.
 
-# The services around us; our own files, replaced as dpkg does it, and then removed.
+# Restarts the services that we use. Replaces our own files as dpkg does, and then removes them.
 alone_restarts() {
 	logins a:alice r:root t:alice
 	typist t
@@ -22,7 +23,7 @@ alone_restarts() {
 }
 FILES='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper'
 
-# rsyslog in journald's place, and away for a while: all of it is in its file, once.
+# rsyslog runs in place of journald, and is stopped for a while. All records are in its file, once each.
 alone_rsyslog() {
 	local rsyslog='systemd-run -q --unit=tests-rsyslog rsyslogd -n -f /run/rsyslog.conf -i /run/tests-rsyslog.pid'
 	local journald='systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald'
@@ -40,7 +41,7 @@ alone_rsyslog() {
 	guest systemctl stop tests-rsyslog
 	warned a b
 	guest "$rsyslog"
-	# The log is in the file alone.
+	# The log is only in the file.
 	ends_between a "$LIMIT" $((LIMIT + BY_STAMPS + SLACK + SLACK))
 	ends_between b "$LIMIT" $((LIMIT + BY_STAMPS + SLACK + SLACK))
 	within "$SOON" in_file ': ended .* session='"${ID[a]} "
@@ -57,11 +58,11 @@ alone_rsyslog() {
 }
 in_file() { guest "grep -q '$1' /var/log/auth.log"; }
 
-# logind's own limit, below ours and above: nobody hangs, and where it ends no session (of which it must know the
-# terminal), we do.
+# logind's own limit is first shorter and then longer than ours. No session hangs. If logind does not end a
+# session (it must know the terminal), we do.
 alone_stop_idle() {
 	afterwards 'rm /etc/systemd/logind.conf.d/tests.conf; systemctl restart systemd-logind'
-	# Less than ten seconds would end who types, too: the stamps have steps of eight.
+	# A shorter time would also end sessions with typing users, because the stamps have steps of eight seconds.
 	stop_idle 10s
 	login a alice
 	ends_between a 0 "$SOON"

@@ -1,9 +1,9 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# Other PAM stacks than Debian's, each in an sshd of its own.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# Other PAM stacks than Debian's. Each has its own sshd.
 
 OURS='session required pam_idle_watchdog.so timeout=12s warn=4s grace=2s debug'
 
-# stack PORT LINE...: an sshd whose sessions are opened by these lines.
+# stack PORT LINE...: starts an sshd whose session stack has these lines.
 stack() {
 	local port=$1
 	shift
@@ -14,7 +14,7 @@ stack() {
 	} | another_sshd "$port"
 }
 
-# Whatever tells its members: the person is warned, all go, and nothing else.
+# However the members are found, the person is warned, all members are ended, and no other process is.
 ends_whole() {
 	detach a "$1"
 	ends_idle a
@@ -26,7 +26,7 @@ ends_whole() {
 	not_runs "sleep $1\\.."
 }
 
-# No scope: the audit id tells the members.
+# There is no scope. The members are found by the audit ID.
 case_stack_without_systemd() {
 	stack 2210 pam_loginuid.so "$OURS"
 	login a alice -J backdoor -p 2210
@@ -36,7 +36,7 @@ case_stack_without_systemd() {
 	guest pidof sshd >/dev/null || fail 'no sshd is left'
 }
 
-# The line before pam_systemd finds no scope either.
+# The line before pam_systemd finds no scope, either.
 case_stack_before_systemd() {
 	stack 2211 pam_loginuid.so "$OURS" pam_systemd.so
 	login a alice -J backdoor -p 2211
@@ -44,7 +44,7 @@ case_stack_before_systemd() {
 	ends_whole 1011
 }
 
-# No audit id: the scope is enough.
+# There is no audit ID. The scope is enough.
 case_stack_without_loginuid() {
 	stack 2212 pam_systemd.so "$OURS"
 	login a alice -J backdoor -p 2212
@@ -53,7 +53,7 @@ case_stack_without_loginuid() {
 	ends_whole 1012
 }
 
-# What pam_selinux sets for the person's shell is nothing to the helper.
+# The context that pam_selinux sets for the person's shell does not apply to the helper.
 case_stack_selinux() {
 	stack 2213 pam_loginuid.so pam_systemd.so 'pam_selinux.so open' "$OURS"
 	login a alice -J backdoor -p 2213
@@ -64,8 +64,9 @@ case_stack_selinux() {
 	ends_whole 1013
 }
 
-# Where pam_env reads the user's own file before pam_systemd, the user chooses what logind keeps the session as (not with
-# sshd: for its terminal, "ssh", pam_systemd chooses). login(1) for a terminal of the machine's own, and for a remote host.
+# If pam_env reads the user's own file before pam_systemd, the user chooses the class and type of the session in
+# logind. (With sshd, pam_systemd chooses them, because the terminal is "ssh".) This tests login(1) on a
+# terminal of the machine, and for a remote host.
 case_greeter_claimed() {
 	afterwards 'systemctl stop greeter-1 greeter-2 2>/dev/null
 		rm -f /home/erin/.pam_environment; [ -s /etc/pam.d/remote ] || rm -f /etc/pam.d/remote'
@@ -78,9 +79,10 @@ case_greeter_claimed() {
 	greeter_ends 1 here '' ''
 	greeter_ends 2 192.0.2.7 '-h 192.0.2.7' 'rhost=192.0.2.7 '
 }
-# greeter_ends NUMBER HOST OPTIONS FIELD: a login with these options of login's, and this field in its records.
+# greeter_ends NUMBER HOST OPTIONS FIELD: logs in with these options of login(1). This field must be in the
+# records.
 greeter_ends() {
-	# As getty runs it, on a virtual console of its own. Nobody types.
+	# This runs login(1) as getty does, on its own virtual console. Nobody types.
 	guest "systemd-run -q --unit=greeter-$1 -p BindPaths=/run/greeter.pam:/etc/pam.d/login \
 		-p BindPaths=/run/greeter.pam:/etc/pam.d/remote -p StandardInput=tty -p StandardOutput=tty -p StandardError=tty \
 		-p TTYPath=/dev/tty1$1 -p TTYReset=yes -p TTYVHangup=yes login $3 -f erin"
@@ -96,10 +98,11 @@ greeter_ends() {
 	gone g
 }
 
-# What the unit's stack has logged: said REGEX.
+# said REGEX: the unit's stack has logged such a record.
 said() { guest 'journalctl -q -b --facility=authpriv -o cat' | grep -E >/dev/null "\\(pamunit:session\\): ($1)"; }
 
-# systemd opens a unit's session in the process that becomes the unit's program, and has a child close it.
+# systemd opens a unit's session in the process that becomes the unit's program. A child of it closes the
+# session.
 case_unit_with_a_session() {
 	local user
 	afterwards 'systemctl -q stop "pamunit-*"; rm -f /etc/pam.d/pamunit'

@@ -1,11 +1,11 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash
-# Who types in tmux types at the terminal that tmux runs on. Its panes count for nothing by themselves.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# A person who types in tmux types at the terminal of tmux. Its panes do not count.
 
 case_tmux() {
 	login a alice
 	answers a 'exec tmux -L a' '[$] '
 	types a 24
-	# A pane that is read from all the time.
+	# This pane is read all the time.
 	keys a '\x15while tmux -L a send-keys -t 0:1 x; do sleep 1; done & tmux -L a new-window -d cat; tmux -L a kill-window -t 9\n'
 	ends_idle a
 	record a ': ended .*survivors=0'
@@ -13,8 +13,8 @@ case_tmux() {
 	not_runs 'tmux -L a'
 }
 
-# A server in a scope of the user's own is not in the session, attached or not. A pane is ended with its
-# server, and with kill=tty neither is.
+# A tmux server in the user's own scope is not in the session, even if a client is attached. A pane in such a
+# scope is ended when its server is. With kill=tty neither is ended.
 in_scopes() {
 	login a "$1"
 	armed a "$3"

@@ -6,9 +6,9 @@ declare -A NAME=([bookworm]='Debian 12' [trixie]='Debian 13')
 
 ORDER='ours logind channel tmout autolog'
 systems() { for system in $ORDER; do if turns "$1" | grep -qw "$system"; then echo "$system"; fi; done; }
-# of RELEASE SYSTEM ROW: the cell.
+# of RELEASE SYSTEM ROW: prints the cell.
 of() { cat "target/vm/compare/$1/$2/$3" 2>/dev/null || echo '?'; }
-# rows COMMAND [ARGUMENT...]: calls it for each row, with ROW SAYS WISH SHORT and README set.
+# rows COMMAND [ARGUMENT...]: calls the command for each row. ROW SAYS WISH SHORT and README are set.
 rows() {
 	while IFS='|' read -r ROW SAYS WISH SHORT README; do
 		ROW=$(trim "$ROW") SAYS=$(trim "$SAYS") WISH=$(trim "$WISH") SHORT=$(trim "$SHORT") README=$(trim "${README:-}")
@@ -17,7 +17,7 @@ rows() {
 }
 trim() { sed -e 's/^ *//' -e 's/ *$//' <<<"$1"; }
 
-# A table's head: head FIRST TITLE...
+# head FIRST TITLE...: prints the head of a table.
 head_of() {
 	printf '| %s |' "$1"
 	shift
@@ -43,7 +43,7 @@ row() {
 	printf '\n'
 }
 
-# Prints a line if another system has what one wishes for and we do not, or if we are far later.
+# Prints a line if another system fulfils a wish and we do not, or if we are much later.
 better() {
 	local release=$1 system
 	[ -n "$WISH" ] || return 0
@@ -55,10 +55,10 @@ better() {
 }
 wished() { of "$1" "$2" "$ROW" | grep -Eq "$WISH"; }
 exacter() { [ "$(tenths "$1" "$2")" -lt "$(tenths "$1" ours)" ] && { [ "$ROW" = typing_end ] || [ "$(tenths "$1" ours)" -gt 90 ]; }; }
-# How late, or how late at most.
+# Prints how late, or how late at most.
 tenths() { of "$1" "$2" "$ROW" | sed -n -e 's/.*+\([0-9]*\)\.\([0-9]\) s\(, . of 4 ended\)*$/\1\2/p' | grep . || echo 0; }
 
-# Prints the texts that were seen: quotes RELEASE FILE
+# quotes RELEASE FILE: prints the texts that were seen.
 quotes() {
 	local system
 	for system in $(systems "$1"); do
@@ -152,7 +152,8 @@ The rows are in \`tests/vm/compare.d/rows.bash\`, the systems in \`tests/vm/comp
 END
 }
 
-# The short table: yes, no, or where. `short document` has all rows, `short readme` those of the README, with short heads.
+# The short table, which says yes or no, or where. `short document` has all rows. `short readme` has the rows of
+# the README, with short heads.
 short() {
 	if [ "$1" = readme ]; then
 		head_of '' ours logind sshd '`TMOUT`' autolog

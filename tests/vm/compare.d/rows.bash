@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # the guest's; of lib.bash and tests/vm/compare
-# What is measured: a row each. A job logs in, waits for the others, does something, and fills cells.
+# The measurements, one for each row. A job logs in, waits for the others, does something, and fills cells.
 
-# The row | what it says in the table | the wish, as a regex | its name in the short table | `readme`: also in the README.
+# A line has: the row | its text in the table | the wish, as a regex | its name in the short table | `readme` if
+# it is also in the README.
 ROWS='
 idle_user    | An idle user                                                  | ^ended           | ends an idle session                          | readme
 idle_root    | Idle root                                                     | ^ended           | ends an idle root session                     | readme
@@ -25,7 +26,7 @@ other        | A user with another limit                                     | ^
 '
 USERS='quiet_ours quiet_logind quiet_channel quiet_tmout quiet_autolog typist1 typist2 typist3 typist4 writer unseen mux1 mux2 forger viewer remote editor leaver ahead back other self'
 
-# When the session NAME ended, as a cell.
+# The end of the session NAME, as a cell.
 ended() {
 	local ms
 	if ms=$(over "$1"); then early_late "$ms"; else echo "not ended"; fi
@@ -38,7 +39,7 @@ early_late() {
 	fi
 }
 
-# What is read on the screen while somebody is idle, and what the log has of it: of a user of the system's own.
+# The texts on the screen of an idle user, and the log's lines about this user.
 job_idle() {
 	local before warned='' cursor ms user=quiet_$SYSTEM
 	enter a "$user"
@@ -61,9 +62,9 @@ job_idle() {
 		return
 	fi
 	cell idle_user "$(early_late "$ms")"
-	# How long before the end something was shown.
+	# How long before the end a text was shown.
 	ms=$((ms - (${warned_at:-$(now)} - LAST[a]) / 1000))
-	# Else it is what was said at the end.
+	# Otherwise it is the text at the end.
 	if [ -n "$warned" ] && [ "$ms" -gt 3000 ]; then
 		cell warned "yes, $(seconds "$ms") s before"
 		text_since "$before" "$warned" >"$RESULTS/$SYSTEM/text.warned"
@@ -86,7 +87,7 @@ job_idle() {
 	cell record "$(echo "${said:-, nothing}" | cut -c 3-)"
 }
 recorded() { grep -q "$@" "$RESULTS/$SYSTEM/text.record"; }
-# text_since BYTES [BYTES]: what appeared after that many, without what ssh itself says.
+# text_since BYTES [BYTES]: the text that appeared after this many bytes, without ssh's own messages.
 text_since() {
 	head -c "${2:--0}" a.screen | tail -c "+$(($1 + 1))" | sed -e 's/\x1b\[[?0-9;]*[a-zA-Z]//g' -e 's/\x1b\][^\a]*\a//g' | tr -d '\r\a' |
 		grep -aE '[[:alpha:]]{3}' | grep -avE '^(Connection to .* closed|client_loop: )' || :
@@ -99,7 +100,8 @@ job_root() {
 	cell idle_root "$(ended a)"
 }
 
-# The kernel's stamps have steps of 8 s: four sessions, so that the last keys are in different parts of them.
+# The kernel's stamps have steps of 8 s. So there are four sessions, with their last keys in different parts of
+# a step.
 typing() {
 	local end
 	enter a "typist$1"
@@ -115,7 +117,7 @@ job_typing1() { typing 1; }
 job_typing2() { typing 2; }
 job_typing3() { typing 3; }
 job_typing4() { typing 4; }
-# When all of a turn is done.
+# The time when all of a turn is done.
 sum_up() {
 	local all
 	if [ -e "$RESULTS/$SYSTEM/typing.cut" ]; then cell typing 'ended while typing'; else cell typing kept; fi
@@ -169,7 +171,7 @@ job_mux_typing() {
 		keys b '\n'
 		sleep 2
 	done
-	# The client of the first one stays as long as the second one needs the connection: the shells tell.
+	# The client of the first one stays while the second one needs the connection. The shells show the difference.
 	case $(guest "for shell in $a $b; do ! kill -0 \$shell 2>/dev/null || echo \$shell; done" | wc -l) in
 	2) cell mux_typing 'both kept' ;;
 	1) cell mux_typing 'the idle one ended' ;;
@@ -193,7 +195,7 @@ job_touch() {
 	enter a forger
 	settle a
 	does a 'tty=$(tty); while sleep 1; do touch -a $tty; done &'
-	# Some take it for a key, but not for ever.
+	# Some systems take it for a key, but not forever.
 	PATIENCE=$((PATIENCE + 60))
 	cell touch "$(ended a)"
 }
@@ -241,7 +243,7 @@ job_other() {
 	settle a
 	answers a true '[$] '
 	before=$(stat -c %s a.screen)
-	# By then everybody else has been warned or ended.
+	# By then all others have been warned or ended.
 	PATIENCE=$halfway
 	if over a >took || text_since "$before" | grep -q .; then
 		cell other no
@@ -261,9 +263,10 @@ job_machine() {
 	cell machine "$(seconds "$(over a)") s"
 }
 
-# Where few sessions end, nobody waits long for his turn.
+# If few sessions end, nobody waits long for their turn.
 few() { if [ "$STEP" -gt 60 ]; then PATIENCE=$((LIMIT + 135)); fi; }
-# The clock is everybody's: it is set when the others are done, 3 s after the last key, for all systems of the turn at once.
+# There is one clock for all. It is set after the others are done, 3 s after the last key, for all systems of
+# the turn at once.
 clock_ahead() {
 	few
 	enter a ahead

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2016,SC2034 # the guest's; of tests/vm/compare
-# The systems that are compared, a column each, and how each is set up: the way its manual says, with what
-# it has to offer. Each has an sshd of its own in the guest; what is said to a whole machine has a turn of its own.
+# The systems that are compared, one for each column, and the way to set up each: as its manual says, with all
+# that it offers. Each has its own sshd in the guest. A system that affects the whole machine has its own turn.
 
 declare -A TITLE=(
 	[ours]='pam_idle_watchdog'
@@ -12,25 +12,27 @@ declare -A TITLE=(
 no_utmp=0 # added to the port by a job that wants none
 declare -A PORT=([ours]=2301 [logind]=2302 [channel]=2303 [tmout]=2304 [autolog]=2305)
 
-# A turn a line: these are measured side by side.
+# Each line is a turn. Its systems are measured at the same time.
 turns() {
-	# Debian 13 has it no more.
+	# Debian 13 no longer has it.
 	if [ "$1" = bookworm ]; then echo autolog; fi
 	echo ours channel tmout
 	echo logind
 }
 
-# The limit of everybody, and that of the user `other`; how much later than that a system may come before it is given up.
+# The limit of all users, the limit of the user `other`, and how much later a system may come before it is given
+# up.
 limits() {
 	case $1 in
-	# It knows minutes, to which the warning is added; it looks once a minute, and sees off one user after the other,
-	# half a minute each.
+	# It counts in minutes and adds the warning to them. It looks once a minute, and ends one user after the other,
+	# with half a minute for each.
 	autolog) LIMIT=70 OTHER=190 STEP=360 ;;
 	*) LIMIT=20 OTHER=60 STEP=9 ;;
 	esac
 }
 
-# What the document shows is what is used: config_SYSTEM prints the file, set_up_SYSTEM puts it where the first line says.
+# The document shows the files that are used. config_SYSTEM prints the file, and set_up_SYSTEM puts it at the
+# path in its first line.
 
 config_ours() {
 	echo '# /etc/pam.d/sshd, at the end'
@@ -90,15 +92,16 @@ set_up_autolog() {
 }
 take_down_autolog() { guest 'systemctl stop autolog'; }
 
-# sshds SYSTEM FILE: two sshds, at PORT, and at PORT+100 one that cannot write utmp. Standard input is the system's own part
-# of the PAM stack (`pam`), of sshd's configuration (`sshd`) or of the shell's profile (`profile`).
+# sshds SYSTEM FILE: starts two sshds, one at PORT, and one at PORT+100 that cannot write utmp. Standard input
+# is the system's own part of the PAM stack (`pam`), of sshd's configuration (`sshd`) or of the shell's profile
+# (`profile`).
 sshds() {
 	guest "mkdir -p /run/compare/$1"
 	put "/run/compare/$1/$2"
 	guest "set -e
 	cd /run/compare/$1
 	touch pam sshd profile /etc/profile.d/compare.sh
-	# Without what tests/vm/install put there.
+	# The lines of tests/vm/install are removed.
 	grep -v idle_watchdog /etc/pam.d/sshd | cat - pam >pam.d
 	printf '%s\\n' 'Include /etc/ssh/sshd_config' 'AuthorizedKeysFile /run/compare/keys' | cat - sshd >sshd_config
 	for port in ${PORT[$1]} $((PORT[$1] + 100)); do

@@ -1,4 +1,4 @@
-//! What is found in the stacks of a machine.
+//! The warnings about the stacks of a machine.
 
 use super::*;
 use crate::command::test_tree::Tree;
@@ -12,7 +12,7 @@ fn looked(tree: &Tree, policy: &str) -> (BTreeMap<String, String>, Vec<String>) 
     let services = all(&machine, &policies);
     let (mut found, _) = general(&machine, &policies, &services);
     found.extend(services.iter().flat_map(|service| service.findings.iter().cloned()));
-    // If the tests do not run as root, all files have another owner.
+    // If the tests do not run as root, all files have another owner than root.
     found.retain(|finding| nix::unistd::geteuid().is_root() || !finding.ends_with("is not owned by root"));
     (services.into_iter().map(|service| (service.name, service.text)).collect(), found)
 }
@@ -139,7 +139,7 @@ fn a_module_that_is_not_loaded_is_found() {
         let text = because(&|tree| tree.put_bytes(&Tree::module(), &other), LINE);
         assert!(text.contains("is not the pam_idle_watchdog module"), "{text}");
     }
-    // Debian's libpam looks there last, and only if the line has no path.
+    // Debian's libpam searches this directory last, and only for a line without a path.
     let moved = |tree: &Tree| {
         tree.put_bytes("lib/security/pam_idle_watchdog.so", &Tree::elf());
         tree.remove(&Tree::module());
@@ -159,7 +159,7 @@ fn a_module_that_others_may_write_is_found() {
         looked(tree, "").1.contains(&said)
     };
     if !nix::unistd::geteuid().is_root() {
-        // All files of this tree have another owner.
+        // All files of this tree have another owner than root.
         return assert!(looked(&tree, "").0["sshd"].starts_with("ends after 15m"));
     }
     assert!(!found(&tree, "is writable by users other than root"));
