@@ -4,7 +4,7 @@
 //!
 //! * [`policy`]: which settings apply to which login, from the options of the PAM line and the rules of the
 //!   policy file. `decide.rs` decides, `table.rs` has all options. It is pure, except that `files.rs` reads
-//!   files and `who.rs` asks name services.
+//!   files and `decide.rs` asks name services.
 //! * `module`: the PAM module inside sshd, login or su. It decides the settings, starts the helper and waits
 //!   until the helper is armed. `session.rs` opens and closes a session. Only this part links libpam. It needs
 //!   the feature `module`.

@@ -43,8 +43,13 @@ case_typing_user() {
 # until logind has removed the session, on the guest's own clock.
 case_logout() {
 	local n name watched=() others=()
+	local -A PORT
 	for n in 1 2 3; do
 		logins "d$n:dave" "e$n:erin"
+		for name in "e$n" "d$n"; do
+			answers "$name" 'set -- $SSH_CLIENT; echo "port=$2."' 'port=[0-9]*\.'
+			PORT[$name]=$(sed -n 's/.*port=\([0-9]*\)\..*/\1/p' "${OUT[$name]}" | tail -n 1)
+		done
 		armed "d$n"
 		no_record "e$n" armed
 	done
@@ -64,10 +69,12 @@ case_logout() {
 		no_record "d$n" 'ending|orphaned|error'
 	done
 }
+# leaving NAME: the milliseconds from the disconnect to the end of the session. The client's port tells whose disconnect it
+# was, because the journal does not know the scope of a process that has exited.
 leaving() {
-	guest "journalctl -q -o json --output-fields=MESSAGE _SYSTEMD_UNIT=session-${ID[$1]}.scope + _SYSTEMD_UNIT=systemd-logind.service" |
+	guest "journalctl -q -o json --output-fields=MESSAGE SYSLOG_IDENTIFIER=sshd + SYSLOG_IDENTIFIER=sshd-session + SYSLOG_IDENTIFIER=systemd-logind" |
 		perl -ne '/"__MONOTONIC_TIMESTAMP":"(\d+)"/ or next; my $at = $1;
-			$from = $at if /Received disconnect/; $to = $at if /Removed session '"${ID[$1]}"'\./;
+			$from = $at if /Received disconnect from \S+ port '"${PORT[$1]}"':/; $to = $at if /Removed session '"${ID[$1]}"'\./;
 			END { print int(($to - $from) / 1000) if $from && $to }' | grep . || fail "$1: no goodbye in the journal"
 }
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
