@@ -60,7 +60,7 @@ fn a_decision_names_the_rule_and_every_setting_with_its_origin() {
         ask(POLICY, "check --file - --user daemon --service login --tty tty1 --line quiet");
     assert_eq!(code, Some(0), "{err}");
     for line in [
-        "daemon, by login on tty1, from here",
+        "daemon, by login on tty1, from no remote host",
         "  rule      -:3",
         "  line      as given",
         "  timeout   5m  (rule)",
@@ -339,7 +339,7 @@ fn an_invalid_command_line_shows_the_usage() {
         assert!(err.starts_with("idle-watchdog: ") && err.contains("usage: idle-watchdog check"), "{err}");
     }
     let Answer(out, err, code) = ask("", "check - --user root --service SSHD --from local");
-    assert!(code == Some(0) && out.contains("root, by sshd on ssh, from here"), "{out}");
+    assert!(code == Some(0) && out.contains("root, by sshd on ssh, from no remote host"), "{out}");
     assert_eq!(err, "note: --service SSHD: libpam uses the service sshd\n");
     let Answer(out, _, code) = ask("", "--help");
     assert!(code == Some(0) && out.contains("--system"), "{out}");

@@ -23,7 +23,7 @@ idle-watchdog check             check the policy
     --user USER                 whether logins of this user are watched, and by which rule and settings:
         --service SERVICE       with this PAM service; default sshd
         --tty TTY               on this terminal; default ssh for sshd, otherwise none
-        --from HOST             from this host, written as PAM_RHOST has it; default none
+        --from HOST             from this host, written as PAM_RHOST has it; default local
     --line OPTIONS              with these options on the PAM line; default those of the service
     --system                    which services end idle sessions, and what is wrong on this machine
     --strict                    treat notes as warnings
@@ -32,7 +32,7 @@ idle-watchdog check             check the policy
 idle-watchdog reload            apply the current policy and PAM lines to sessions that are open already
 
 Exit status: 0 no problem found; 1 there is a warning, the login is not watched, a session keeps its old
-settings, or there is a note with --strict; 2 the command line or the policy is invalid.
+settings, or there is a note with --strict; 2 the command line, a PAM line or the policy is invalid.
 ";
 
 /// What the command should do.

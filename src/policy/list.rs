@@ -22,7 +22,7 @@ impl<T: Item> List<T> {
         for part in quoting::items(column) {
             let (except, name) = quoting::behind('!', part).map_or((false, part), |name| (true, name));
             if name.is_empty() {
-                return Err(format!("an item is missing, expected {}", T::EXPECTED));
+                return Err(format!("an item is missing; a list has no spaces; expected {}", T::EXPECTED));
             }
             if name.iter().any(|(c, written)| *c == '=' && (*written == Written::Bare || !T::QUOTABLE)) {
                 // Probably a column was left out.

@@ -93,7 +93,12 @@ impl Options {
             _ => {}
         }
         let known = OPTIONS.iter().filter(|option| option.is_allowed(within)).map(OptionSpec::term);
-        format!("unknown; expected one of {}", known.collect::<Vec<_>>().join(" "))
+        // A name with spaces that is not quoted moves a column to the place of an option.
+        let hint = match (within, has_value) {
+            (Within::Rule, false) => "; enclose a name that contains spaces in \"quotation marks\"",
+            _ => "",
+        };
+        format!("unknown; expected one of {}{hint}", known.collect::<Vec<_>>().join(" "))
     }
 
     /// Checks that every warning is shorter than the limit.

@@ -227,7 +227,11 @@ impl Reader<'_> {
                     }
                     if matches!(self.rest.peek(), Some(' ' | '\t' | '\r')) {
                         let backslash = [('\\', Written::Bare)];
-                        return Err(bad(here, &backslash, "continues a line only at its end"));
+                        return Err(bad(
+                            here,
+                            &backslash,
+                            "continues a line only at its end; a name with spaces needs quotation marks",
+                        ));
                     }
                     letters.push(('\\', Written::Bare));
                 }
@@ -275,7 +279,7 @@ impl Reader<'_> {
                     self.next();
                     letters.push((c, Written::Escaped));
                 }
-                Some(c) if c.is_control() => return Err("a control character"),
+                Some(c) if c.is_control() => return Err("a control character; write a tab as \\t"),
                 Some(c) => {
                     self.next();
                     letters.push((c, Written::Quoted));

@@ -79,7 +79,7 @@ pub fn decision(
     let (user, service, tty, from) =
         (login.user_text(), login.service_text(), login.tty_text(), login.rhost_text());
     let on = if tty.is_empty() { "no terminal" } else { &tty };
-    let from = if from.is_empty() { "here" } else { &from };
+    let from = if from.is_empty() { "no remote host" } else { &from };
     let rule = settings.rule.as_ref().map_or_else(|| "none matches".to_owned(), ToString::to_string);
     let mut lines = vec![
         format!("{user}, by {service} on {on}, from {from}"),
