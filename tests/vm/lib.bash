@@ -79,11 +79,13 @@ attended() {
 }
 # pressing NAME...: presses Enter at these terminals every two seconds, in the background. PRESSER is its PID.
 pressing() {
-	local at_exit name
-	# The loop must not have this shell's trap for its exit, which ends the case. If it is killed right after its fork, it
-	# would run that trap.
-	at_exit=$(trap -p EXIT)
-	trap - EXIT
+	local at_exit='' name self=$BASHPID
+	# The loop must not have the case's trap for its exit, which ends the case's processes: a shell that is killed right
+	# after its fork runs the trap. A subshell has no trap of its own, but `trap -p` prints that of its parent.
+	if [ "$self" = "$CASE_SHELL" ]; then
+		at_exit=$(trap -p EXIT)
+		trap - EXIT
+	fi
 	while sleep 2; do for name; do keys "$name" '\n'; done; done &
 	PRESSER=$!
 	eval "$at_exit"
