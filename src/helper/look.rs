@@ -15,12 +15,15 @@ impl Watchdog {
         let Look { now, due, next } = self.judge.look(&mut self.session, &self.assignment, &mut self.offload);
         self.write_notes();
         self.set_alarm(next);
-        let record = self
-            .record(Event::Look)
-            .with_some(Key::Tty, names(&self.session.terminals))
-            .with(Key::Idle, self.judge.idle().as_secs())
-            .with_some(Key::Next, (next != NEVER).then(|| next.saturating_sub(now.boot) / SECOND));
-        self.journal.write(&record);
+        // A session that is only watched writes no text that nobody reads.
+        if self.assignment.settings.debug {
+            let record = self
+                .record(Event::Look)
+                .with_some(Key::Tty, names(&self.session.terminals))
+                .with(Key::Idle, self.judge.idle().as_secs())
+                .with_some(Key::Next, (next != NEVER).then(|| next.saturating_sub(now.boot) / SECOND));
+            self.journal.write(&record);
+        }
         due
     }
 

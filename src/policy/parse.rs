@@ -227,11 +227,9 @@ impl Reader<'_> {
                     }
                     if matches!(self.rest.peek(), Some(' ' | '\t' | '\r')) {
                         let backslash = [('\\', Written::Bare)];
-                        return Err(bad(
-                            here,
-                            &backslash,
-                            "continues a line only at its end; a name with spaces needs quotation marks",
-                        ));
+                        let problem =
+                            "continues a line only at its end; a name with spaces needs quotation marks";
+                        return Err(bad(here, &backslash, problem));
                     }
                     letters.push(('\\', Written::Bare));
                 }
