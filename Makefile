@@ -1,5 +1,5 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR)
+# make install    install them, the man pages and systemd's units (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR, UNITDIR)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
@@ -20,6 +20,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
 TOOLCHAIN := $(shell sh dist/find-cargo)
@@ -71,6 +72,8 @@ target/man/%: man/%.scd
 	@mkdir -p $(@D)
 	$(or $(SCDOC),scdoc) <$< >$@
 
+UNITS := $(wildcard dist/systemd/*)
+
 install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
@@ -80,20 +83,25 @@ install: all
 	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+	install -d $(DESTDIR)$(UNITDIR)
+	$(foreach unit,$(UNITS),sed 's|@SBINDIR@|$(SBINDIR)|' $(unit) >$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) && \
+		chmod 0644 $(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) :
 ifneq ($(SCDOC),)
 	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
 else
 	@echo "There is no scdoc: the man pages are not installed."
 endif
+	@echo "To watch sessions that are open already: systemctl daemon-reload && systemctl enable --now idle-watchdog-adopt.timer"
 
 # The control group of the watchdogs, in each hierarchy. It remains while there are watchdogs.
 OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place)/idle_watchdog)
 
-# Remove the line from /etc/pam.d first, because a line without its module fails the login.
+# Remove the line from /etc/pam.d first, because a line without its module fails the login. Disable the timer first.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
 	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
 # The product and the tests have separate build directories, so their cargo calls need not wait for each other.

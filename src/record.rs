@@ -65,6 +65,8 @@ named! {
     Event {
         /// The session is watched from now on.
         Armed = "armed",
+        /// The session was open already, and is watched from now on.
+        Adopted = "adopted",
         /// Another line of the stack guards the session already.
         Ignored = "ignored",
         /// The user was warned.
@@ -110,7 +112,7 @@ impl Event {
             Self::Ending | Self::Ended | Self::WouldEnd | Self::Orphaned | Self::Tampering => {
                 Severity::Notice
             }
-            Self::Armed | Self::Warned | Self::Resumed | Self::Reloaded => Severity::Info,
+            Self::Armed | Self::Adopted | Self::Warned | Self::Resumed | Self::Reloaded => Severity::Info,
             Self::Console | Self::Exempt | Self::Skipped => Severity::Info,
             Self::Look | Self::Closed => Severity::Debug,
         }
@@ -208,7 +210,7 @@ named! {
         Fallback = "fallback",
         /// The PID of a helper.
         Helper = "helper",
-        /// Why the session is not watched.
+        /// Why the session is not watched, or was not watched before.
         Reason = "reason",
         /// The seconds until the next look.
         Next = "next",

@@ -66,6 +66,17 @@ fn an_installation_can_be_removed() {
         assert_eq!(mode(&format!("usr/share/man/{page}")), 0o644, "{page}");
         assert!(fs::metadata(directory.join("usr/share/man").join(page)).unwrap().len() > 1000, "{page}");
     }
+    // The units know where the command is.
+    for unit in ["idle-watchdog-adopt.service", "idle-watchdog-adopt.timer"] {
+        assert_eq!(mode(&format!("usr/lib/systemd/system/{unit}")), 0o644, "{unit}");
+        let text = fs::read_to_string(directory.join("usr/lib/systemd/system").join(unit)).unwrap();
+        assert!(!text.contains('@'), "{text}");
+        assert_eq!(
+            text.contains("\nExecStart=/usr/sbin/idle-watchdog adopt --all\n"),
+            unit.ends_with(".service"),
+            "{text}"
+        );
+    }
     // Control groups that helpers have left behind are removed, too, unless a process is in them.
     let group = |place: &str| directory.join("sys/fs/cgroup").join(place).join("idle_watchdog");
     fs::create_dir_all(group("")).unwrap();

@@ -199,7 +199,7 @@ fn watching_sleeper() -> i32 {
     let me = Pid::this();
     let (service, user, tty) = ("ours".into(), Some("root".into()), Some("ssh".into()));
     let login = Login { service, user, uid: Some(0), rhost: None, tty };
-    let args = Assignment { login, leader: me, connection: None, line, settings }.to_args();
+    let args = Assignment { login, leader: me, connection: None, adopted: None, line, settings }.to_args();
     let leader = PidFd::open(me).unwrap();
     let (status, child_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let mut places = pam::FileActions::new();

@@ -79,6 +79,18 @@ mod tests {
         };
         assert!(matches!(of("alice"), CurrentLine::Gone(_)));
         assert!(matches!(of("bob"), CurrentLine::Known(place, _) if place == "/etc/pam.d/sshd:10"));
+        // Each user may have a line of their own.
+        let tree = Tree::with(&format!(
+            "session [success=1 default=ignore] pam_succeed_if.so user != alice\n{LINE}\n\
+             session [success=1 default=ignore] pam_succeed_if.so user != bob\n{LINE}"
+        ));
+        let of = |user: &str| {
+            let login = Login { service: "sshd".into(), user: Some(user.into()), ..Login::default() };
+            line(&tree.machine(), "sshd", Some(&login))
+        };
+        assert!(matches!(of("alice"), CurrentLine::Known(place, _) if place == "/etc/pam.d/sshd:10"));
+        assert!(matches!(of("bob"), CurrentLine::Known(place, _) if place == "/etc/pam.d/sshd:12"));
+        assert!(matches!(of("carol"), CurrentLine::Gone(_)));
     }
 
     #[test]

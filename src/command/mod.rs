@@ -1,7 +1,8 @@
 //! `idle-watchdog`, the administrator's command. It shows which settings apply to a login, checks that sessions are
-//! watched at all, and applies a changed policy to open sessions.
+//! watched at all, applies a changed policy to open sessions, and watches sessions that have no watchdog.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 mod args;
 mod check;
 mod current_line;
@@ -41,6 +42,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Version => (concat!("idle-watchdog ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), CLEAN),
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
+        Verb::Adopt(wanted) => adopt::run(&wanted),
     };
     // Each line escapes foreign text when it is made. This escapes it again, in case one does not.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();

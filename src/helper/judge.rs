@@ -59,12 +59,17 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Starts to judge a session that opens now. Nothing has been sampled yet.
+    /// Starts to judge a session that opened at this time. Nothing has been sampled yet.
     #[must_use]
-    pub fn new(now: Moment, assignment: &Assignment, session: &WatchedSession, leader: &Process) -> Self {
+    pub fn new(opened: Moment, assignment: &Assignment, session: &WatchedSession, leader: &Process) -> Self {
         let settings = &assignment.settings;
+        let mut activity = Activity::new(opened, settings.activity.output);
+        if settings.activity.cpu {
+            // Nobody has measured yet whether a job was busy. We assume that one was.
+            activity.note(Moment::now().boot);
+        }
         Self {
-            activity: Activity::new(now, settings.activity.output),
+            activity,
             jobs: settings.activity.cpu.then(Jobs::default),
             schedule: schedule(settings),
             console: Console::of(&session.proc, leader, session.finder.own()),

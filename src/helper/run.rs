@@ -28,7 +28,7 @@ use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::offload::Offload;
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Proc;
+use crate::sys::proc::{Proc, Process};
 use crate::sys::signals::{self, Received, Signals};
 
 /// How long to wait before a record is offered again to a log daemon that did not take it.
@@ -110,13 +110,14 @@ impl Watchdog {
         let process = proc.process(assignment.leader);
         let process = if leader.has_exited() { None } else { process };
         let process = process.ok_or("the leader is not visible in /proc")?;
-        // We start in the leader's control group. The user may be able to stop all processes there. In other
-        // groups only root can do that.
-        let cgroups = Cgroups::of(&proc, nix::unistd::getpid());
+        // The module starts us in the leader's control group. The user may be able to stop all processes there.
+        // In other groups only root can do that. The command starts us in its own group.
+        let (cgroups, own) =
+            (Cgroups::of(&proc, assignment.leader), Cgroups::of(&proc, nix::unistd::getpid()));
         let owner = Owner { name: login.user().to_owned(), uid: login.uid };
         let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
-        match cgroup::leave(&proc, &cgroups) {
-            Err(e) if cgroups.are_a_users() => {
+        match cgroup::leave(&proc, &own) {
+            Err(e) if own.are_a_users() => {
                 return Err(format!("cannot leave the user's control group: {e}"));
             }
             _ => {}
@@ -130,7 +131,7 @@ impl Watchdog {
         let watched =
             WatchedSession { proc, identity, finder, leader, opener, client, signals, terminals: Vec::new() };
         Ok(Self {
-            judge: Judge::new(Moment::now(), &assignment, &watched, &process),
+            judge: Judge::new(opened(&assignment, &process), &assignment, &watched, &process),
             leader: Leader::new(&watched.proc, process.id),
             leader_may_change: true,
             session: watched,
@@ -150,10 +151,12 @@ impl Watchdog {
         let has_witness = self.judge.choose_witness(&self.session, &self.assignment);
         self.write_notes();
         let witness = if has_witness { "connection" } else { "none" };
-        let record = ordered(self.record(Event::Armed), &self.assignment.settings)
+        let event = if self.assignment.adopted.is_some() { Event::Adopted } else { Event::Armed };
+        let record = ordered(self.record(event), &self.assignment.settings)
             .with(Key::TerminalsBy, self.session.finder.found_by().word())
             .with(Key::MembersBy, self.session.identity.word())
-            .with(Key::Witness, witness);
+            .with(Key::Witness, witness)
+            .with_some(Key::Reason, self.assignment.adopted.as_ref());
         self.journal.write(&record);
     }
 
@@ -168,6 +171,8 @@ impl Watchdog {
                     let shared = "cannot guard this session any longer: its process has opened another";
                     return self.error(shared);
                 }
+                // Nobody may have told us that the session closed, because its stack may not have our line.
+                Wake::LeaderGone if self.assignment.adopted.is_some() => return self.leave_or_take_over(),
                 Wake::LeaderGone => return self.take_over(),
                 Wake::ProgramEnded => return self.leave_or_take_over(),
             };
@@ -299,6 +304,18 @@ impl Watchdog {
             self.journal.flush();
         }
     }
+}
+
+/// When the session opened. It opens now, unless it was adopted: then its leader began about when it opened. We
+/// assume that nobody has stepped the clock since. If somebody has, a stamp may count as activity now.
+fn opened(assignment: &Assignment, leader: &Process) -> Moment {
+    let now = Moment::now();
+    if assignment.adopted.is_none() {
+        return now;
+    }
+    let ago = now.boot.saturating_sub(leader.id.started.0).max(0);
+    let before = |clock: Nanos| clock.saturating_sub(ago);
+    Moment { boot: before(now.boot), mono: before(now.mono), wall: before(now.wall) }
 }
 
 /// How to recognize the client's connection among the leader's connections.

@@ -16,8 +16,8 @@ use crate::login::Login;
 use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, OnError, Options, Settings};
-use crate::protocol::client;
 use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, SHARED_SIGNAL};
+use crate::protocol::{client, running};
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{Nanos, SECOND};
@@ -242,7 +242,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     let client = |rhost: &OsString| client::of_client(descriptors(), rhost);
     let connection = login.rhost.as_ref().and_then(client);
     let login = Login { uid, ..login };
-    let assignment = Assignment { login, leader, connection, line: line.words, settings };
+    let assignment = Assignment { login, leader, connection, adopted: None, line: line.words, settings };
     let begun = begin(pamh, &assignment.login);
     begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
         let refused = if goes_on.is_none() { libpam::kept(pamh).flatten() } else { None };
@@ -354,7 +354,11 @@ pub fn close(pamh: &mut PamHandle) {
     if !geteuid().is_root() {
         return;
     }
-    match tell(helper, CLOSE_SIGNAL, opener) {
+    // The command may have started another helper after ours was killed. It knows only the leader. All processes
+    // are searched for it, so this is done only if our helper is gone.
+    let told = tell(helper, CLOSE_SIGNAL, opener)
+        .or_else(|| running::helper_of(opener).and_then(|adopter| tell(adopter, CLOSE_SIGNAL, opener)));
+    match told {
         // The opener does not know that its child has closed the session. The helper must be gone before the
         // opener begins its next session.
         Some(told) if getpid() != opener => told.wait_for_exit(LEAVING),

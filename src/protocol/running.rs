@@ -30,6 +30,12 @@ pub fn helpers() -> Vec<RunningHelper> {
     found
 }
 
+/// The running helper of this leader's session.
+#[must_use]
+pub fn helper_of(leader: Pid) -> Option<ProcId> {
+    helpers().into_iter().find(|helper| helper.leader == Some(leader)).map(|helper| helper.id)
+}
+
 fn helpers_in(proc: &Proc) -> Vec<RunningHelper> {
     let helpers: Vec<Process> = proc.processes().filter(|process| is_helper(proc, process)).collect();
     // A helper has children that talk to terminals on its behalf and look like helpers.
@@ -94,6 +100,7 @@ mod tests {
             login: login.clone(),
             leader: Pid::from_raw(leader),
             connection: None,
+            adopted: None,
             line: vec![],
             settings: settings.clone(),
         };

@@ -106,6 +106,9 @@ pub struct Assignment {
     pub leader: Pid,
     /// The client's TCP connection, if it is certain which one that is.
     pub connection: Option<Connection>,
+    /// Why the command has started the helper for a session that was open already. `None` if the module has started
+    /// it because the session opens.
+    pub adopted: Option<String>,
     /// The options of the PAM line. A reload decides with them again.
     pub line: Vec<String>,
     /// The settings that apply now. A reload may replace them.
@@ -116,8 +119,8 @@ impl Assignment {
     /// The helper's arguments, without its own name. [`Assignment::from_args`] reads them back.
     #[must_use]
     pub fn to_args(&self) -> Vec<OsString> {
-        let Self { login: Login { service, user, uid, rhost, tty }, leader, connection, line, settings } =
-            self;
+        let Self { login, leader, connection, adopted, line, settings } = self;
+        let Login { service, user, uid, rhost, tty } = login;
         let mut args = vec![OsString::from(format!("--protocol={PROTOCOL}"))];
         let mut add = |name: &str, value: &OsStr| {
             let mut arg = OsString::from(format!("--{name}="));
@@ -131,6 +134,7 @@ impl Assignment {
         rhost.iter().for_each(|rhost| add("rhost", rhost));
         tty.iter().for_each(|tty| add("tty", tty));
         connection.iter().for_each(|connection| add("connection", connection.to_string().as_ref()));
+        adopted.iter().for_each(|reason| add("adopted", reason.as_ref()));
         line.iter().for_each(|word| add("word", word.as_ref()));
         args.extend(settings_args(settings).into_iter().map(OsString::from));
         args
@@ -148,7 +152,8 @@ impl Assignment {
     {
         let mut parser = lexopt::Parser::from_args(args);
         let (mut protocol, mut leader, mut service, mut user) = (None, None, None, None);
-        let (mut uid, mut rhost, mut tty, mut connection, mut line) = (None, None, None, None, Vec::new());
+        let (mut uid, mut rhost, mut tty, mut connection) = (None, None, None, None);
+        let (mut adopted, mut line) = (None, Vec::new());
         let mut draft = Draft::default();
         while let Some(arg) = parser.next()? {
             match arg {
@@ -166,6 +171,7 @@ impl Assignment {
                 Long("rhost") => rhost = Some(parser.value()?),
                 Long("tty") => tty = Some(parser.value()?),
                 Long("connection") => connection = Some(parser.value()?.parse()?),
+                Long("adopted") => adopted = Some(parser.value()?.string()?),
                 Long("word") => line.push(parser.value()?.string()?),
                 Long("rule") => draft.rule = Some(parser.value()?.parse()?),
                 Value(word) => draft.words.push(word.string()?),
@@ -183,6 +189,7 @@ impl Assignment {
             },
             leader: leader.ok_or_else(|| missing("leader"))?,
             connection,
+            adopted,
             line,
             settings: draft.finish()?,
         })
@@ -264,11 +271,13 @@ pub(crate) mod tests {
         #[test]
         fn what_the_module_writes_the_helper_reads(
             login in logins(), leader in (1..i32::MAX).prop_map(Pid::from_raw), connection in option::of(connections()),
-            given in all_settings(), line in proptest::collection::vec("[^\0]{0,9}", 0..3),
+            adopted: Option<String>, given in all_settings(), line in proptest::collection::vec("[^\0]{0,9}", 0..3),
         ) {
-            let assignment = Assignment { login, leader, connection, line, settings: given.clone() };
+            let adopted = adopted.map(|reason| reason.replace('\0', " "));
+            let settings = given.clone();
+            let assignment = Assignment { login, leader, connection, adopted, line, settings };
             prop_assert_eq!(Assignment::from_args(assignment.to_args()).unwrap(), assignment);
-            prop_assert_eq!(settings(settings_args(&given)).unwrap(), given);
+            prop_assert_eq!(super::settings(settings_args(&given)).unwrap(), given);
         }
 
         #[test]
@@ -292,7 +301,8 @@ pub(crate) mod tests {
         let line = vec!["timeout=900".to_owned()];
         let settings = Settings { rule: Some("/f:3".parse().unwrap()), ..Settings::default() };
         let args =
-            Assignment { login, leader: Pid::from_raw(70), connection: None, line, settings }.to_args();
+            Assignment { login, leader: Pid::from_raw(70), connection: None, adopted: None, line, settings }
+                .to_args();
         let shown = "--protocol=5 --leader=70 --service=sshd --user=alice --word=timeout=900 timeout=15m warn=1m \
                      grace=10s kill=session activity=input notty=ignore --rule=/f:3";
         assert_eq!(args.join(" ".as_ref()), shown);

@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`course`] | the course of an ordinary session: ended, warned, resumed, recorded |
+//! | [`adopt`] | sessions that are open and have no helper |
 //! | [`chaff`] | clients that hide the timing of keys |
 //! | [`connections`] | connections with several terminals or none, and root's |
 //! | [`counted`] | output and processor time as activity |
@@ -30,6 +31,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adopt;
 mod chaff;
 mod connections;
 mod console;

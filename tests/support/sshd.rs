@@ -314,7 +314,7 @@ impl Sshd {
     }
 
     /// A program in this sshd's mount namespace.
-    fn inside(&self, program: &str) -> Command {
+    pub fn inside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.pid)).arg(program);
         command

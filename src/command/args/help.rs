@@ -5,7 +5,8 @@ use super::table::{Flag, Operand, SUBCOMMANDS, Subcommand};
 /// The exit statuses, for the end of the help.
 const EXIT: &str = "\
 Exit status: 0 no problem found; 1 there is a warning, the login is not watched, a session keeps its old
-settings, or there is a note with --strict; 2 the command line, a PAM line or the policy is invalid.
+settings or cannot be adopted, or there is a note with --strict; 2 the command line, a PAM line or the policy
+is invalid.
 ";
 
 /// The usage: one command line for each subcommand, not wider than a terminal.

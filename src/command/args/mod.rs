@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
+use crate::command::adopt::Wanted;
 use crate::login::Login;
 use given::Given;
 pub use help::{help, usage};
@@ -22,6 +23,7 @@ pub enum Verb {
     Version,
     Check(Check),
     Reload,
+    Adopt(Wanted),
 }
 
 /// The arguments of `check`.
@@ -66,7 +68,18 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Er
     let Some(given) = Given::read(sub, &mut parser)? else { return Ok(Verb::Help) };
     match sub.name {
         "check" => Check::of(&given).map(Verb::Check),
+        "adopt" => wanted(&given).map(Verb::Adopt),
         _ => Ok(Verb::Reload),
+    }
+}
+
+/// The sessions to adopt.
+fn wanted(given: &Given) -> Result<Wanted, lexopt::Error> {
+    match (given.text("SESSION")?, given.is_set("all")) {
+        (Some(session), false) => Ok(Wanted::One(session.to_owned())),
+        (None, true) => Ok(Wanted::All),
+        (Some(_), true) => Err("adopt: give either SESSION or --all".into()),
+        (None, false) => Err("adopt: SESSION or --all is missing".into()),
     }
 }
 
@@ -173,10 +186,17 @@ mod tests {
         assert_eq!(refused("check a b"), "unexpected argument \"b\"");
         assert_eq!(refused("check a --file b"), "--file is given twice");
         assert_eq!(refused("check --tty x"), "--tty needs --user");
-        assert_eq!(refused("chek"), "\"chek\" is not a command; expected check or reload");
+        assert_eq!(refused("chek"), "\"chek\" is not a command; expected check, reload or adopt");
         assert_eq!(refused("check --user a --service pam.d/"), "--service: the name is empty");
         assert_eq!(refused("check --user="), "--user: the name is empty");
         assert!(refused("check --line quiet --system").starts_with("--line cannot be used with --system"));
+    }
+
+    #[test]
+    fn one_session_is_adopted_or_all() {
+        assert_eq!(read_line("adopt c1").unwrap(), Verb::Adopt(Wanted::One("c1".to_owned())));
+        assert_eq!(read_line("adopt --all").unwrap(), Verb::Adopt(Wanted::All));
+        assert_eq!(read_line("adopt").unwrap_err().to_string(), "adopt: SESSION or --all is missing");
     }
 
     #[test]
@@ -207,6 +227,10 @@ mod tests {
             "--json",
             "reload now",
             "reload --json",
+            "adopt",
+            "adopt 12 --all",
+            "adopt 12 13",
+            "adopt --all --json",
         ] {
             assert!(read_line(line).is_err(), "{line}");
         }

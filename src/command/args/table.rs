@@ -10,6 +10,8 @@ pub enum Argument {
     Host,
     /// The options of a PAM line.
     Options,
+    /// logind's ID, or `pid:LEADER`.
+    Session,
 }
 
 impl Argument {
@@ -23,6 +25,7 @@ impl Argument {
             Self::Tty => "TTY",
             Self::Host => "HOST",
             Self::Options => "OPTIONS",
+            Self::Session => "SESSION",
         }
     }
 }
@@ -109,6 +112,13 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         operands: &[],
         flags: &[],
         about: "apply the current policy and PAM lines to sessions that are open already",
+    },
+    Subcommand {
+        name: "adopt",
+        aliases: &[],
+        operands: &[Operand { value: Argument::Session, flag: None, is_required: false }],
+        flags: &[switch("all", "every session that should have a watchdog and has none")],
+        about: "watch a session that is open and has no watchdog",
     },
 ];
 

@@ -88,13 +88,16 @@ impl Simulation {
         }
     }
 
-    /// Our line, if there is only one and it runs whenever a session opens.
+    /// The only line of ours that runs when a session opens, if it is the same one in all cases.
     #[must_use]
     pub fn only_line(&self) -> Option<&Entry> {
-        let mut ours = self.ours();
-        let (first, second) = (ours.next(), ours.next());
-        let always = !self.cases.is_empty() && self.cases.iter().all(|case| case.len() == 1);
-        if always && second.is_none() { first } else { None }
+        match self.cases.as_slice() {
+            [case] => match case.as_slice() {
+                [line] => self.entries.get(*line),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Finds the leaders of sshd's and login's sessions among the processes, and what they tell about their logins.
 //!
-//! Only processes of root count, because only they cannot lie about their names. sshd writes the user and the
-//! state of the login into its title, and changes it with the login's progress.
+//! Only programs that root runs count, by the paths of their files: a user can run su under another name, and with
+//! any title. sshd writes the user and the state of the login into its title, and changes it with the login's
+//! progress.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -36,12 +37,13 @@ pub struct OpenLogin {
 /// The program of a process of root, if it is one that opens login sessions.
 #[must_use]
 pub fn program(proc: &Proc, pid: Pid) -> Option<LeaderProgram> {
-    let program = match proc.command_name(pid)?.as_str() {
+    let path = proc.program_path(pid)?;
+    let program = match path.file_name()?.to_str()? {
         "sshd" | "sshd-session" => LeaderProgram::Sshd,
         "login" => LeaderProgram::Login,
         _ => return None,
     };
-    proc.uids(pid).is_some_and(|(_, effective)| effective == 0).then_some(program)
+    (proc.uids(pid) == Some((0, 0))).then_some(program)
 }
 
 /// The login of a leader of sshd or login(1), if its session is open. `None` while the login or the logout goes

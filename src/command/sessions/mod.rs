@@ -43,8 +43,6 @@ pub struct Session {
     pub terminals: Vec<String>,
     /// What logind says about it. Empty if logind does not know it.
     pub kind: Kind,
-    /// logind lists it, so a PAM session is open.
-    pub listed: bool,
     pub helper: Option<RunningHelper>,
 }
 
@@ -226,7 +224,6 @@ impl Sources {
             process,
             terminals: terminals.unwrap_or_default(),
             kind: kind.unwrap_or_default(),
-            listed: listed.is_some(),
             helper,
         }
     }

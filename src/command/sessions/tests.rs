@@ -1,5 +1,6 @@
 use super::*;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,6 +25,7 @@ impl Tree {
         fs::create_dir_all(directory.join("fdinfo")).unwrap();
         let put = |file: &str, text: String| fs::write(directory.join(file), text).unwrap();
         put("comm", format!("{name}\n"));
+        symlink(format!("/usr/sbin/{name}"), directory.join("exe")).unwrap();
         put(
             "stat",
             format!("{pid} (x) S {parent} {pid} {pid} {tty} -1 0 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0"),
@@ -126,7 +128,10 @@ fn a_process_of_a_user_cannot_pass_for_a_leader() {
     let tree = Tree::new();
     tree.process(60, 50, "sshd", 1000, "sshd: bob [priv]", 0)
         .process(61, 60, "sshd", 1001, "sshd: bob@pts/0", 0)
-        .process(70, 50, "sshd", 1000, "sshd: root@pts/0", 0);
+        .process(70, 50, "sshd", 1000, "sshd: root@pts/0", 0)
+        // su under another name.
+        .process(80, 50, "su", 0, "sshd: root@pts/0", 0);
+    fs::write(tree.0.join("80/comm"), "sshd\n").unwrap();
     assert_eq!(tree.found(vec![], vec![]), [[""; 5]; 0]);
 }
 
@@ -161,8 +166,14 @@ fn a_helper_tells_whose_session_it_watches() {
     let helper = |pid: i32, leader: i32, service: &str| {
         let login = Login { service: service.into(), user: Some("Alice".into()), ..Login::default() };
         let leader = Pid::from_raw(leader);
-        let told =
-            Ok(Assignment { login, leader, connection: None, line: vec![], settings: Settings::default() });
+        let told = Ok(Assignment {
+            login,
+            leader,
+            connection: None,
+            adopted: None,
+            line: vec![],
+            settings: Settings::default(),
+        });
         let id = ProcId { pid: Pid::from_raw(pid), started: Started(SECOND) };
         RunningHelper { id, leader: Some(leader), told }
     };
@@ -191,7 +202,6 @@ fn a_session_is_found_by_either_name_and_a_bad_name_is_refused() {
         process: None,
         terminals: vec![],
         kind: Kind::default(),
-        listed: true,
         helper: None,
     };
     let all = [session("12", 60), session("pid:70", 70)];

@@ -8,10 +8,10 @@ use crate::command::decisions::Decisions;
 use crate::policy::{Fault, RulePlace, Settings, exceptions};
 use crate::sys::proc::Proc;
 
-/// The file of our module, as it is in a process that has loaded it.
+/// The path of our module in a process that has loaded it.
 const MAPPED_MODULE: &str = "/pam_idle_watchdog.so";
-/// The file of libpam in such a process.
-const MAPPED_LIBPAM: &str = "/libpam.so";
+/// The start of the path of any module. libpam looks for them in a directory of this name.
+const MAPPED_MODULES: &str = "/security/pam_";
 
 /// What is known about a session without a watchdog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,9 @@ pub enum Unwatched {
     WithoutLine(String),
     /// It cannot be known whether a line applies to it, or which one. The text says why.
     Unclear(String),
-    /// Its process no longer runs the program that opened the session.
-    Replaced,
+    /// Its process has no PAM session. sshd may not use PAM, or the process that opened the session has become
+    /// another program, as in run0.
+    WithoutPam,
     /// It should be watched.
     Due(Box<Guard>),
 }
@@ -47,7 +48,7 @@ impl fmt::Display for Unwatched {
             Self::Exempt(None) => f.write_str("exempt by its PAM line"),
             Self::Skipped(because) => write!(f, "never watched: {because}"),
             Self::WithoutLine(why) | Self::Unclear(why) => f.write_str(why),
-            Self::Replaced => f.write_str("its process no longer runs the program that opened it"),
+            Self::WithoutPam => f.write_str("its process has loaded no PAM module"),
             Self::Due(guard) => f.write_str(guard.reason),
         }
     }
@@ -69,15 +70,7 @@ pub fn why(decisions: &mut Decisions<'_>, session: &Session) -> Result<Unwatched
     if let Some(exception) = exceptions::exception(&service, &session.kind, login.rhost.is_some()) {
         return Ok(Unwatched::Skipped(exception.because));
     }
-    let machine = decisions.machine;
-    // logind knows a session only from PAM.
-    let pamless = (!session.listed && service == machine.sshd().service())
-        .then(|| machine.sshd().without_pam())
-        .flatten();
-    if let Some(why) = pamless {
-        return Ok(Unwatched::WithoutLine(why.to_owned()));
-    }
-    let (place, words) = match current_line::line(machine, &service, Some(login)) {
+    let (place, words) = match current_line::line(decisions.machine, &service, Some(login)) {
         CurrentLine::Known(place, words) => (place, words),
         CurrentLine::Gone(why) => return Ok(Unwatched::WithoutLine(why)),
         CurrentLine::Unclear(why) => return Ok(Unwatched::Unclear(why)),
@@ -87,8 +80,8 @@ pub fn why(decisions: &mut Decisions<'_>, session: &Session) -> Result<Unwatched
         return Ok(Unwatched::Exempt(settings.rule));
     }
     let loaded = |file| Proc::default().has_mapped(session.leader, file);
-    if !loaded(MAPPED_LIBPAM) {
-        return Ok(Unwatched::Replaced);
+    if !loaded(MAPPED_MODULES) {
+        return Ok(Unwatched::WithoutPam);
     }
     let reason = if loaded(MAPPED_MODULE) { HELPER_GONE } else { OPENED_BEFORE };
     Ok(Unwatched::Due(Box::new(Guard { reason, line: words, settings })))

@@ -35,11 +35,11 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Starts with a session that opens now. The opening counts as activity. `output` says whether output
-    /// counts, too.
+    /// Starts with a session that opened at this time. The opening counts as activity. `output` says whether
+    /// output counts, too.
     #[must_use]
-    pub fn new(now: Moment, output: bool) -> Self {
-        let (terminals, last, looked) = (BTreeMap::new(), now.boot, now);
+    pub fn new(opened: Moment, output: bool) -> Self {
+        let (terminals, last, looked) = (BTreeMap::new(), opened.boot, opened);
         Self {
             terminals,
             output,

@@ -1,0 +1,94 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# Sessions that are open and have no watchdog get one. No other case runs at the same time, because all sessions of the
+# machine are adopted.
+
+# Every helper is killed. Before a minute has passed, the timer has replaced each of them once, and no session has ended
+# early.
+alone_adopt_after_kill() {
+	local name names=() killed n
+	units
+	for n in 0 1 2 3 4 5 6 7 8; do names+=("d$n"); done
+	logins "${names[@]/%/:dave}" a:alice
+	for name in "${names[@]}"; do armed "$name"; done
+	attended a armed a
+	# Until the kill, the timer has nothing to do, and says nothing.
+	guest 'systemctl start idle-watchdog-adopt.timer'
+	within "$SOON" guest 'systemctl show -p ExecMainExitTimestampMonotonic idle-watchdog-adopt.service | grep -q "=[1-9]"'
+	[ -z "$(guest 'journalctl -q -o cat -u idle-watchdog-adopt.service')" ] || fail 'it says something'
+	killed=$(now)
+	keys a '\n'
+	guest 'pkill -KILL -x pam_idle_watchd'
+	for name in "${names[@]}" a; do
+		within $((killed / 1000000 + 60 + SLACK - $(now) / 1000000)) has_record "$name" "$ADOPTED" || fail "$name: not adopted within a minute"
+		alive "$name"
+	done
+	# It was idle for longer than its limit, and gets the whole warning.
+	record a ': warned .*remaining=4'
+	guest 'idle-watchdog adopt --all & idle-watchdog adopt --all; wait' >said
+	! grep ': adopted' said || fail 'adopted once more'
+	for name in "${names[@]}"; do
+		alive "$name"
+		[ "$(records "$name" | grep -c "$ADOPTED")" = 1 ] || fail "$name: not adopted once"
+		is_replaced "$name" || fail "$name: not one new helper"
+		no_record "$name" ': (warned|ending|error|orphaned)'
+	done
+	record a ': ended .*survivors=0'
+	vanished a
+	# The module tells the new helper that the session closes.
+	for name in "${names[@]}"; do keys "$name" 'exit\n'; done
+	for name in "${names[@]}"; do
+		record "$name" ': closed '
+		gone "$name"
+	done
+}
+ADOPTED=': adopted .*terminals-by=masters members-by=scope witness=connection reason="its helper was gone"'
+# is_replaced NAME: there is exactly one helper for the session's leader, and it is not in the cgroup of the service.
+is_replaced() {
+	guest "leader=\$(sed -n 's/^LEADER=//p' /run/systemd/sessions/${ID[$1]})
+		[ \$(pgrep -xc pam_idle_watchd -f -- '.*--leader='\$leader' .*') = 1 ] &&
+		grep -qx 0::/idle_watchdog /proc/\$(pgrep -f -- '^/usr/libexec/pam_idle_watchdog_helper .*--leader='\$leader' ')/cgroup"
+}
+
+# Sessions are open when the module is installed.
+alone_adopt_installed() {
+	local name
+	afterwards "[ ! -e /run/idle_watchdog ] || cp /run/idle_watchdog /etc/pam.d/"
+	guest 'cp /etc/pam.d/idle_watchdog /run && : >/etc/pam.d/idle_watchdog'
+	logins a:alice r:root d:dave e:erin
+	guest 'idle-watchdog adopt --all' >said
+	for name in a r d e; do
+		grep "^${ID[$name]} of .* by sshd: not adopted, the session stack of sshd has no pam_idle_watchdog.so line" said ||
+			fail "$name: there is no line yet"
+	done
+	guest 'cp /run/idle_watchdog /etc/pam.d/'
+	keys a '\n'
+	keys r '\n'
+	guest 'idle-watchdog adopt --all' >said
+	grep "^${ID[e]} of erin by sshd: not adopted, no pam_idle_watchdog.so line runs: " said || fail 'erin is exempt'
+	for name in a r d; do
+		record "$name" ': adopted .*terminals-by=masters members-by=scope witness=connection reason="opened before installation"'
+	done
+	# Its stack tells no helper that it closes.
+	keys d 'exit\n'
+	record d ': closed '
+	no_record d ': orphaned '
+	ends_idle a r
+	for name in a r; do
+		record "$name" ': warned .*remaining=4'
+		record "$name" ': ended .*survivors=0'
+		gone "$name"
+	done
+	alive e
+	keys e 'exit\n'
+}
+
+# units: the guest has our units, as after `make install`.
+units() {
+	local unit
+	afterwards 'systemctl stop idle-watchdog-adopt.timer; rm -f /run/systemd/system/idle-watchdog-adopt.*; systemctl daemon-reload'
+	for unit in service timer; do
+		sed 's|@SBINDIR@|/usr/sbin|' "$TREE/dist/systemd/idle-watchdog-adopt.$unit" | put "/run/systemd/system/idle-watchdog-adopt.$unit"
+	done
+	guest 'systemctl daemon-reload'
+}
+TREE=$PWD
