@@ -333,6 +333,9 @@ fn an_invalid_command_line_shows_the_usage() {
         "check a b",
         "check --user=",
         "check --system --line quiet",
+        "adopt",
+        "adopt --all 12",
+        "adopt 12 13",
     ] {
         let Answer(out, err, code) = ask("", line);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{line}");

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 
 use crate::promise::*;
 use crate::support::client::Client;
-use crate::support::process::Process;
+use crate::support::log::Line;
+use crate::support::process::{Process, wait_some};
 use crate::support::sshd::Sshd;
 use crate::support::{SOON, build_dir, now, secs, until};
 
@@ -32,14 +33,26 @@ fn adopted(sshd: &Sshd, leader: &Process, user: &str, reason: &str) -> Process {
     let text = format!("pid:{} of {user} by sshd: adopted, {reason}\n", leader.pid);
     assert_eq!(adopt(sshd, leader), (0, text), "the log:\n{}", sshd.log);
     sshd.log.wait_for_event("adopted", user, SOON);
-    sshd.helper()
+    one_helper(sshd)
+}
+
+/// The only helper. While it looks at a terminal, it has a child with its name.
+fn one_helper(sshd: &Sshd) -> Process {
+    let one = || <[Process; 1]>::try_from(sshd.helpers()).ok();
+    let [helper] = wait_some(one, SOON).unwrap_or_else(|| panic!("{:?}\n{}", sshd.helpers(), sshd.log));
+    helper
 }
 
 /// Kills the helper as an administrator by mistake, or the kernel, does it.
 fn kill_helper(sshd: &Sshd) {
-    let helper = sshd.helper();
+    let helper = one_helper(sshd);
     helper.kill(Signal::SIGKILL);
     assert!(helper.wait_gone(now() + SOON).is_some());
+}
+
+/// The fields that `armed` and `adopted` share.
+fn facts(record: &Line) -> &str {
+    record.text.split_once(" user=").unwrap().1.split(" reason=").next().unwrap()
 }
 
 /// A login while the stack has no line of ours, as before an installation.
@@ -77,6 +90,27 @@ fn a_session_whose_helper_was_killed_is_watched_as_before() {
 }
 
 #[test]
+fn a_console_session_is_watched_again() {
+    let sshd = Sshd::with(LONG).nested(LONG).start();
+    let alice = sshd.console("alice");
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    kill_helper(&sshd);
+    let leader = sshd.processes().into_iter().find(|process| process.comm == "login").unwrap();
+    // Until the shell has run for a while, it may be a process of a PAM module.
+    let none = format!("idle-watchdog: there is no session pid:{}\n", leader.pid);
+    assert_eq!(adopt(&sshd, &leader), (2, none));
+    assert!(alice.exit(secs(11)).is_none());
+    let text = format!("pid:{} of alice by login: adopted, its helper was gone\n", leader.pid);
+    assert_eq!(adopt(&sshd, &leader), (0, text));
+    let record = sshd.log.wait_for_event("adopted", "alice", SOON);
+    assert_eq!(facts(&record), facts(&armed));
+    let helper = one_helper(&sshd);
+    alice.type_line("exit");
+    sshd.log.wait_for_event("closed", "alice", SOON);
+    assert!(helper.wait_gone(now() + SOON).is_some());
+}
+
+#[test]
 fn a_session_that_is_idle_for_long_gets_the_whole_warning() {
     let sshd = Sshd::with(OPTIONS).start();
     let alice = sshd.login("alice");
@@ -86,6 +120,9 @@ fn a_session_that_is_idle_for_long_gets_the_whole_warning() {
     let helper = adopted(&sshd, &sshd.leader(), "alice", "its helper was gone");
     let warned = sshd.log.wait_for_event("warned", "alice", SOON);
     assert_eq!(warned.field("remaining"), Some("4"), "{}", warned.text);
+    // The time before the adoption counts.
+    let idle: u64 = warned.field("idle").unwrap().parse().unwrap();
+    assert!(idle >= LIMIT.as_secs(), "{}", warned.text);
     let ending = sshd.log.wait_for_event("ending", "alice", SOON);
     let window = ending.at - warned.at;
     assert!(window >= WARN - secs(1) && window < WARN + secs(2), "{window:?}; the log:\n{}", sshd.log);
@@ -115,7 +152,7 @@ fn a_watched_session_gets_no_second_helper() {
     kill_helper(&sshd);
     let helper = adopted(&sshd, &leader, "alice", "its helper was gone");
     assert_eq!(adopt(&sshd, &leader), already);
-    assert_eq!(sshd.helper(), helper);
+    assert_eq!(one_helper(&sshd), helper);
 }
 
 #[test]
@@ -135,7 +172,7 @@ fn several_adoptions_at_once_start_one_helper() {
     let adopted = outputs.iter().filter(|(code, text)| *code == 0 && text.contains(": adopted, "));
     assert_eq!(adopted.count(), 1, "{outputs:?}");
     assert!(outputs.iter().all(|(code, _)| *code == 0), "{outputs:?}");
-    sshd.helper();
+    one_helper(&sshd);
 }
 
 #[test]
@@ -231,7 +268,7 @@ fn a_login_that_goes_on_is_left_to_the_module() {
     assert_eq!(adopt(&sshd, &leader), (2, none));
     std::io::Write::write_all(&mut go, b"\n").unwrap();
     alice.wait_for_first_shell();
-    sshd.helper();
+    one_helper(&sshd);
     assert!(sshd.log.events("adopted", "alice").is_empty(), "{}", sshd.log);
 }
 
