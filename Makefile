@@ -1,5 +1,5 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR)
+# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR, CATALOGDIR)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
@@ -20,6 +20,8 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 MANDIR ?= $(PREFIX)/share/man
+# journald's catalog looks in /usr and /usr/local only.
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
 TOOLCHAIN := $(shell sh dist/find-cargo)
@@ -80,6 +82,8 @@ install: all
 	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
+	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
 ifneq ($(SCDOC),)
 	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
 else
@@ -92,7 +96,7 @@ OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place
 # Remove the line from /etc/pam.d first, because a line without its module fails the login.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
-	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
+	rm -f $(foreach page,$(PAGES),$(call page_path,$(page))) $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 

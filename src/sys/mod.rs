@@ -7,6 +7,7 @@ pub mod devlog;
 pub mod devnode;
 pub mod heap;
 pub mod inherit;
+pub mod journald;
 pub mod link;
 pub mod log;
 pub mod logind;
