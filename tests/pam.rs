@@ -29,8 +29,8 @@ type Call = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 
 thread_local! {
     static LOGGED: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
-    /// What journald has got. `None` means that it does not run.
-    static JOURNAL: RefCell<Option<Vec<Vec<u8>>>> = const { RefCell::new(None) };
+    /// What journald has got, each time with the sender's socket. `None` means that it does not run.
+    static JOURNAL: RefCell<Option<Vec<(Vec<u8>, PathBuf)>>> = const { RefCell::new(None) };
 }
 
 /// Replaces the function of the C library in the same way. So the module's entries for journald arrive here, and never
@@ -57,7 +57,12 @@ extern "C" fn sendto(
     }
     JOURNAL.with_borrow_mut(|journal| match journal {
         Some(entries) => {
-            entries.push(data.to_vec());
+            // SAFETY: system calls on integers.
+            let (status, descriptor) =
+                unsafe { (libc::fcntl(socket, libc::F_GETFL), libc::fcntl(socket, libc::F_GETFD)) };
+            assert_ne!(status & libc::O_NONBLOCK, 0, "the socket blocks");
+            assert_ne!(descriptor & libc::FD_CLOEXEC, 0, "a child of the host inherits the socket");
+            entries.push((data.to_vec(), fs::read_link(format!("/proc/self/fd/{socket}")).unwrap()));
             length as isize
         }
         None => {
@@ -227,7 +232,11 @@ fn journald_gets_an_entry_with_the_line_of_libpam_and_libpam_gets_nothing() {
         let (_, lines) = stack.call(call, flags);
         assert_eq!(lines, [], "{name}");
         let entries = JOURNAL.take().unwrap();
-        let [entry] = entries.as_slice() else { panic!("{name}: {entries:?}") };
+        let [(entry, socket)] = entries.as_slice() else { panic!("{name}: {entries:?}") };
+        // Other tests may close theirs meanwhile.
+        let open =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        assert!(!open.into_iter().any(|open| open == *socket), "{name}: the module keeps {socket:?}");
         let entry = String::from_utf8(entry.clone()).unwrap();
         let has =
             |field: &str| assert!(entry.lines().any(|line| line == field), "{name}: no {field} in {entry}");

@@ -219,7 +219,9 @@ mod tests {
         let text = text(strange, None, EndEvent { terminal: None, ..IDLE }, IDS);
         assert!(text.contains(" acct=616C2069636527207265733D6661696C6564 exe="), "{text}");
         assert!(text.ends_with(" hostname=? addr=? terminal=? res=success"), "{text}");
-        assert_eq!(encoded("\u{e9}\"".as_ref()), "C3A922");
+        for (value, hex) in [("\u{e9}\"", "C3A922"), ("o'x", "6F2778")] {
+            assert_eq!((encoded(value.as_ref()).as_str(), plain(Some(value))), (hex, "?"));
+        }
     }
 
     #[test]
