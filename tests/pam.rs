@@ -27,10 +27,13 @@ const PAM_ESTABLISH_CRED: c_int = 2;
 
 type Call = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 
+/// An entry for journald, and the sender's socket.
+type Entry = (Vec<u8>, PathBuf);
+
 thread_local! {
     static LOGGED: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
-    /// What journald has got, each time with the sender's socket. `None` means that it does not run.
-    static JOURNAL: RefCell<Option<Vec<(Vec<u8>, PathBuf)>>> = const { RefCell::new(None) };
+    /// What journald has got. `None` means that it does not run.
+    static JOURNAL: RefCell<Option<Vec<Entry>>> = const { RefCell::new(None) };
 }
 
 /// Replaces the function of the C library in the same way. So the module's entries for journald arrive here, and never
