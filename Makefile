@@ -1,5 +1,5 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, the man pages and systemd's units (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR, UNITDIR)
+# make install    install them, the man pages, and what systemd and journald read (DESTDIR, PREFIX, and the directories below)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
@@ -21,6 +21,8 @@ SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+# journald's catalog looks in /usr and /usr/local only.
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
 TOOLCHAIN := $(shell sh dist/find-cargo)
@@ -86,6 +88,8 @@ install: all
 	install -d $(DESTDIR)$(UNITDIR)
 	$(foreach unit,$(UNITS),sed 's|@SBINDIR@|$(SBINDIR)|' $(unit) >$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) && \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) :
+	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
+	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
 ifneq ($(SCDOC),)
 	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
 else
@@ -99,7 +103,7 @@ OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place
 # Remove the line from /etc/pam.d first, because a line without its module fails the login. Disable the timer first.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
-	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
+	rm -f $(foreach page,$(PAGES),$(call page_path,$(page))) $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
 	rm -rf $(DESTDIR)$(DOCDIR)
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done

@@ -1,7 +1,7 @@
 //! One log entry: an event, then `key=value` fields. No value can look like another field.
 #![forbid(unsafe_code)]
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 /// The most items in a list of a record, unless the field needs fewer.
 pub const MOST: usize = 20;
@@ -9,6 +9,10 @@ pub const MOST: usize = 20;
 /// The most characters of a written value. The socket of a log daemon refuses a whole record if it is too long,
 /// and some daemons cut a record after 1 or 2 kB.
 const LONGEST: usize = 500;
+
+/// The most bytes of a value in the journal, which shows it as it is. A record with every key at this length still
+/// fits into one datagram.
+const WHOLE: usize = 2048;
 
 /// A list as a field shows it: the first items, and the number of the others. An empty list has no text.
 ///
@@ -38,6 +42,20 @@ pub enum Severity {
     Info,
     /// It is written only with the option `debug`.
     Debug,
+}
+
+impl Severity {
+    /// Its number in syslog(3) and in the journal.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Info => 6,
+            Self::Debug => 7,
+        }
+    }
 }
 
 /// Defines an enum whose variants have names in the log. It also makes the list of all variants, so that none
@@ -115,6 +133,31 @@ impl Event {
             Self::Armed | Self::Adopted | Self::Warned | Self::Resumed | Self::Reloaded => Severity::Info,
             Self::Console | Self::Exempt | Self::Skipped => Severity::Info,
             Self::Look | Self::Closed => Severity::Debug,
+        }
+    }
+
+    /// The number of the event in the journal (MESSAGE_ID), as `journalctl --new-id128` makes one. It never changes,
+    /// because scripts search for it, and the catalog in `dist/journal/` explains it.
+    #[must_use]
+    pub const fn message_id(self) -> u128 {
+        match self {
+            Self::Armed => 0x6ed5fd4e23f743d499360dc61aac94ca,
+            Self::Ignored => 0x00650d8d32094b619f36dd733f87c1c8,
+            Self::Warned => 0xa91d33095fdd432496aef2f201d111ae,
+            Self::Resumed => 0xe12e6654d6b64aaaa9319b0670061884,
+            Self::Reloaded => 0x745fb02490844f7292202cbdeb5176e3,
+            Self::Ending => 0x245541d2922243a6862afd1b6f0aa4a1,
+            Self::Ended => 0x50f4afb16ca04d96b121fff7ff043871,
+            Self::WouldEnd => 0xb373b174be474d43aa849660a607192d,
+            Self::Orphaned => 0xd02be74cc0a840548ffbf68bf494b252,
+            Self::Tampering => 0x31a95d7bed80415aa7507105ca1bd544,
+            Self::Error => 0x974edfec195d43888753920666aac99a,
+            Self::Unguarded => 0x7fe59abe85234e5d98f47513d687a9ae,
+            Self::Console => 0xa24af57722874314987a110cfcca7104,
+            Self::Exempt => 0x4e306068b4554d1091ad44195b9dcdc7,
+            Self::Skipped => 0x263f430bebff4562b41e470b064dd711,
+            Self::Look => 0xf6e8ebdc899d4424bf6dd1feac4b11de,
+            Self::Closed => 0x393bf9ad08a2441daad555728de8c85a,
         }
     }
 }
@@ -221,14 +264,15 @@ named! {
 #[derive(Clone, Debug)]
 pub struct Record {
     severity: Severity,
-    text: String,
+    event: Event,
+    fields: Vec<(Key, String)>,
 }
 
 impl Record {
     /// A record of an event, without fields.
     #[must_use]
     pub fn new(event: Event) -> Self {
-        Self { severity: event.severity(), text: event.name().to_owned() }
+        Self { severity: event.severity(), event, fields: Vec::new() }
     }
 
     /// The same record with another severity than its event has.
@@ -243,19 +287,36 @@ impl Record {
         self.severity
     }
 
-    /// Adds a field. A value that is not plain is quoted and escaped, because the name of a user or of a remote
-    /// host may contain anything. A value that is too long ends in `...`.
+    /// The event of the record.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        self.event
+    }
+
+    /// The fields in their order, with the values as they are: neither quoted nor escaped.
+    pub fn fields(&self) -> impl Iterator<Item = (Key, &str)> {
+        self.fields.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// The line that the log shows: the record after a prefix, which is the one of pam_syslog(3). `line` is the
+    /// type of the line in the PAM stack, such as `session`.
+    #[must_use]
+    pub fn line(&self, service: &str, line: &str) -> String {
+        let service: String = service.chars().filter(char::is_ascii_graphic).collect();
+        format!("pam_idle_watchdog({service}:{line}): {self}")
+    }
+
+    /// Adds a field. The name of a user or of a remote host may contain anything, so the line shows the value
+    /// quoted and escaped if it is not plain. A value that is too long ends in `...`.
     #[must_use]
     pub fn with(mut self, key: Key, value: impl Display) -> Self {
-        let (key, value) = (key.name(), value.to_string());
-        let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
-        let result = if !value.is_empty() && value.chars().all(plain) && value.len() <= LONGEST {
-            write!(self.text, " {key}={value}")
-        } else {
-            write!(self.text, " {key}=\"{}\"", escaped(&value))
-        };
-        // Writing to a String does not fail.
-        debug_assert!(result.is_ok());
+        let mut value = value.to_string();
+        if value.len() > WHOLE {
+            let end = (0..=WHOLE).rev().find(|end| value.is_char_boundary(*end));
+            value.truncate(end.unwrap_or_default());
+            value += "...";
+        }
+        self.fields.push((key, value));
         self
     }
 
@@ -299,94 +360,19 @@ fn escaped(value: &str) -> String {
 
 impl Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.event.name())?;
+        let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+        for (key, value) in self.fields() {
+            let key = key.name();
+            if !value.is_empty() && value.chars().all(plain) && value.len() <= LONGEST {
+                write!(f, " {key}={value}")?;
+            } else {
+                write!(f, " {key}=\"{}\"", escaped(value))?;
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    #[test]
-    fn every_event_and_every_key_has_a_name_of_its_own() {
-        let events: BTreeSet<&str> = Event::ALL.iter().map(|event| event.name()).collect();
-        let keys: BTreeSet<&str> = Key::ALL.iter().map(|key| key.name()).collect();
-        assert_eq!((events.len(), keys.len()), (Event::ALL.len(), Key::ALL.len()));
-        let plain = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        assert!(events.iter().chain(&keys).all(plain), "{events:?} {keys:?}");
-    }
-
-    #[test]
-    fn a_record_matters_as_its_event_does_unless_it_says_otherwise() {
-        let record = Record::new(Event::Ended);
-        assert_eq!(record.severity(), Severity::Notice);
-        let record = record.at(Severity::Error).with(Key::Survivors, 7);
-        assert_eq!((record.severity(), record.to_string().as_str()), (Severity::Error, "ended survivors=7"));
-    }
-
-    #[test]
-    fn plain_values_stay_plain() {
-        let record = Record::new(Event::Armed)
-            .with(Key::User, "alice")
-            .with(Key::Tty, "pts/0,pts/1")
-            .with_some(Key::Rhost, None::<u8>);
-        assert_eq!(record.to_string(), "armed user=alice tty=pts/0,pts/1");
-    }
-
-    #[test]
-    fn no_value_passes_for_a_field_or_a_line() {
-        let record = Record::new(Event::Armed)
-            .with(Key::User, "x uid=0")
-            .with(Key::Rhost, "a\nb\"")
-            .with(Key::Tty, "");
-        assert_eq!(record.to_string(), r#"armed user="x uid=0" rhost="a\nb\"" tty="""#);
-    }
-
-    #[test]
-    fn a_text_is_shown_in_its_own_letters() {
-        for text in ["CORP\\zoë", "it's \"Прод\" 雪"] {
-            assert_eq!(shown(text), text);
-        }
-        assert_eq!(shown("a\x1b[2J\u{9b}2J\u{202e}b\r\n"), r"a\u{1b}[2J\u{9b}2J\u{202e}b\r\n");
-    }
-
-    #[test]
-    fn a_list_of_thousands_is_short() {
-        assert_eq!(list(Vec::<i32>::new(), MOST), None);
-        assert_eq!(list([7], 1).as_deref(), Some("7"));
-        assert_eq!(list(1..=3, 3).as_deref(), Some("1,2,3"));
-        assert_eq!(list(1..=5000, 3).as_deref(), Some("1,2,3 and 4997 more"));
-        let longest = list((0..5000).map(|_| i32::MAX), MOST).unwrap();
-        assert!(Record::new(Event::Ended).with(Key::Survivors, longest).to_string().len() < 300);
-    }
-
-    #[test]
-    fn a_long_value_is_cut_and_says_so() {
-        let long = "x".repeat(LONGEST);
-        let field = |value: &str| Record::new(Event::Armed).with(Key::Rhost, value).to_string();
-        assert_eq!(field(&long), format!("armed rhost={long}"));
-        assert_eq!(field(&(long.clone() + "y")), format!("armed rhost=\"{long}...\""));
-        // An escape is complete or left out.
-        let cut = field(&"\u{10ffff}".repeat(LONGEST));
-        assert!(cut.len() < LONGEST + 20 && cut.ends_with(r#"\u{10ffff}...""#), "{cut}");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_shown_does_nothing_to_a_terminal(text in ".*\n?.*") {
-            let shown = shown(&text);
-            prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
-            // Harmless characters do not change.
-            prop_assert_eq!(&super::shown(&shown), &shown);
-        }
-
-        #[test]
-        fn a_record_is_one_printable_line(value in ".*\n?.*") {
-            let text = Record::new(Event::Armed).with(Key::User, value).to_string();
-            prop_assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()));
-        }
-    }
-}
+mod tests;

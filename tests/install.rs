@@ -42,7 +42,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 fn an_installation_can_be_removed() {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
     let _ = fs::remove_dir_all(&directory);
-    make("install", &directory, &[]);
+    let said = make("install", &directory, &[]);
+    assert!(said.contains("journalctl --update-catalog"), "{said}");
     let mode = |path: &str| {
         let meta = fs::metadata(directory.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         meta.permissions().mode() & 0o7777
@@ -50,6 +51,7 @@ fn an_installation_can_be_removed() {
     assert_eq!(mode("usr/lib/somewhere/security/pam_idle_watchdog.so"), 0o644);
     assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
     assert_eq!(mode("usr/sbin/idle-watchdog"), 0o755);
+    assert_eq!(mode("usr/lib/systemd/catalog/pam_idle_watchdog.catalog"), 0o644);
     for document in [
         "README.md",
         "LICENSE-MIT",

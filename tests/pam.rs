@@ -27,8 +27,53 @@ const PAM_ESTABLISH_CRED: c_int = 2;
 
 type Call = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 
+/// An entry for journald, and the sender's socket.
+type Entry = (Vec<u8>, PathBuf);
+
 thread_local! {
     static LOGGED: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
+    /// What journald has got. `None` means that it does not run.
+    static JOURNAL: RefCell<Option<Vec<Entry>>> = const { RefCell::new(None) };
+}
+
+/// Replaces the function of the C library in the same way. So the module's entries for journald arrive here, and never
+/// in the journal of this machine.
+#[unsafe(no_mangle)]
+extern "C" fn sendto(
+    socket: c_int,
+    data: *const c_void,
+    length: usize,
+    flags: c_int,
+    address: *const libc::sockaddr,
+    size: libc::socklen_t,
+) -> isize {
+    // SAFETY: the caller of sendto(2) gives a buffer and an address with these lengths, or no address.
+    let (data, unix) = unsafe {
+        let unix = !address.is_null() && i32::from((*address).sa_family) == libc::AF_UNIX;
+        (std::slice::from_raw_parts(data.cast::<u8>(), length), unix)
+    };
+    if !unix {
+        // SAFETY: the arguments of the caller.
+        return unsafe {
+            libc::syscall(libc::SYS_sendto, socket, data.as_ptr(), length, flags, address, size) as isize
+        };
+    }
+    JOURNAL.with_borrow_mut(|journal| match journal {
+        Some(entries) => {
+            // SAFETY: system calls on integers.
+            let (status, descriptor) =
+                unsafe { (libc::fcntl(socket, libc::F_GETFL), libc::fcntl(socket, libc::F_GETFD)) };
+            assert_ne!(status & libc::O_NONBLOCK, 0, "the socket blocks");
+            assert_ne!(descriptor & libc::FD_CLOEXEC, 0, "a child of the host inherits the socket");
+            entries.push((data.to_vec(), fs::read_link(format!("/proc/self/fd/{socket}")).unwrap()));
+            length as isize
+        }
+        None => {
+            // SAFETY: errno belongs to this thread.
+            unsafe { *libc::__errno_location() = libc::ECONNREFUSED };
+            -1
+        }
+    })
 }
 
 /// Replaces the function of libpam, because a function of the program takes precedence over one with the same
@@ -165,6 +210,46 @@ const BAD_LINES: [(&str, &str); 22] = [
 /// The field that names an argument.
 fn argument(word: &str) -> String {
     if word.contains(' ') { format!("argument=\"{word}\"") } else { format!("argument={word}") }
+}
+
+/// Without journald, the same line goes through libpam, which the other tests show.
+#[test]
+fn journald_gets_an_entry_with_the_line_of_libpam_and_libpam_gets_nothing() {
+    let stack = Stack::new(
+        "journal",
+        Some("nobody"),
+        "session required @MODULE@ bogus\naccount required @MODULE@ bogus\nauth required @MODULE@\npassword required @MODULE@",
+    );
+    let calls: [(&str, Call, c_int); 5] = [
+        ("session", pam_open_session, 0),
+        ("account", pam_acct_mgmt, 0),
+        ("auth", pam_authenticate, 0),
+        ("setcred", pam_setcred, PAM_ESTABLISH_CRED),
+        ("chauthtok", pam_chauthtok, 0),
+    ];
+    let ident = std::env::current_exe().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    for (name, call, flags) in calls {
+        let (_, lines) = stack.call(call, flags);
+        let [(priority, text)] = lines.as_slice() else { panic!("{name}: {lines:?}") };
+        JOURNAL.set(Some(Vec::new()));
+        let (_, lines) = stack.call(call, flags);
+        assert_eq!(lines, [], "{name}");
+        let entries = JOURNAL.take().unwrap();
+        let [(entry, socket)] = entries.as_slice() else { panic!("{name}: {entries:?}") };
+        // Other tests may close theirs meanwhile.
+        let open =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        assert!(!open.into_iter().any(|open| open == *socket), "{name}: the module keeps {socket:?}");
+        let entry = String::from_utf8(entry.clone()).unwrap();
+        let has =
+            |field: &str| assert!(entry.lines().any(|line| line == field), "{name}: no {field} in {entry}");
+        has(&format!("MESSAGE=pam_idle_watchdog(journal:{name}): {text}"));
+        has(&format!("PRIORITY={priority}"));
+        has("SYSLOG_FACILITY=10");
+        has(&format!("SYSLOG_IDENTIFIER={ident}"));
+        has("IDLE_WATCHDOG_EVENT=error");
+        has("IDLE_WATCHDOG_USER=nobody");
+    }
 }
 
 #[test]

@@ -278,6 +278,57 @@ fn every_field_of_the_records_is_in_the_man_page_and_nothing_else_is() {
     }
 }
 
+/// The entries of the journal's catalog: each number (MESSAGE_ID), and the text below it.
+fn catalog() -> Vec<(u128, String)> {
+    let catalog = text("dist/journal/pam_idle_watchdog.catalog");
+    let lines: Vec<&str> = catalog.lines().filter(|line| !line.starts_with('#')).collect();
+    let lines = lines.join("\n");
+    let entries = lines.split("\n-- ").skip(1).map(|entry| {
+        let (id, text) = entry.split_once('\n').unwrap();
+        assert!(id.len() == 32 && !id.contains(char::is_uppercase), "{id}");
+        (u128::from_str_radix(id, 16).unwrap(), text.to_owned())
+    });
+    entries.collect()
+}
+
+#[test]
+fn the_catalog_explains_every_event_and_nothing_else() {
+    let entries = catalog();
+    let mut explained: Vec<u128> = entries.iter().map(|(id, _)| *id).collect();
+    let mut events: Vec<u128> = Event::ALL.iter().map(|event| event.message_id()).collect();
+    explained.sort_unstable();
+    events.sort_unstable();
+    let shown = |ids: &[u128]| ids.iter().map(|id| format!("{id:032x}")).collect::<Vec<_>>();
+    assert_eq!(shown(&explained), shown(&events));
+    let fields: BTreeSet<String> = Key::ALL
+        .iter()
+        .map(|key| format!("IDLE_WATCHDOG_{}", key.name().to_uppercase().replace('-', "_")))
+        .collect();
+    for (id, text) in entries {
+        let (heading, body) = text.split_once("\n\n").unwrap();
+        let headings: Vec<&str> = heading.lines().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(headings, ["Subject", "Defined-By", "Support"], "{id:032x}");
+        assert!(body.trim().contains("\n\n"), "{id:032x}: what it means, and what to do");
+        for field in text.split('@').skip(1).step_by(2) {
+            assert!(fields.contains(field), "{id:032x}: {field} is not a field");
+        }
+    }
+}
+
+#[test]
+fn the_man_page_has_the_number_of_every_event_and_no_other() {
+    let page = section("man/pam_idle_watchdog.8.scd", "RECORDS");
+    // |  *ended*
+    // :  MESSAGE_ID
+    let cells = page.lines().filter_map(|line| line.strip_prefix("|  ").or_else(|| line.strip_prefix(":  ")));
+    let cells: Vec<&str> = cells.collect();
+    let rows: BTreeMap<&str, &str> = cells.chunks(2).map(|row| (row[0].trim_matches('*'), row[1])).collect();
+    let ids: Vec<(&str, String)> =
+        Event::ALL.iter().map(|event| (event.name(), format!("{:032x}", event.message_id()))).collect();
+    let ids: BTreeMap<&str, &str> = ids.iter().map(|(name, id)| (*name, id.as_str())).collect();
+    assert_eq!(rows, ids);
+}
+
 /// If nothing wrote an event or a field, its explanation would be useless.
 #[test]
 fn every_event_and_every_field_is_written_somewhere() {

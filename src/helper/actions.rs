@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::helper::audit::{AuditIds, Cause, EndEvent};
 use crate::helper::journal::{limit_text, names, pids};
 use crate::helper::judgement::schedule::JudgedBy;
 use crate::helper::notice::{self, Warning};
@@ -89,6 +90,7 @@ impl Watchdog {
 
     /// Ends the session. `idle` is the idle time at the decision.
     fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
+        let ids = self.session.audit.read(&self.session.proc);
         let termination = Termination::new(&self.session, reach);
         let ending = self
             .idle_record(event, idle)
@@ -116,6 +118,17 @@ impl Watchdog {
             .with_some(Key::Processes, commands);
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
+        let cause = if event == Event::Orphaned { Cause::LeaderGone } else { Cause::Idle };
+        self.audit(cause, ids, survivors.is_empty());
+    }
+
+    /// Tells the kernel's audit that the session was ended. This is last, because it may wait for auditd.
+    fn audit(&mut self, cause: Cause, ids: AuditIds, success: bool) {
+        let terminal = self.session.terminals.first().map(|terminal| terminal.name.as_str());
+        let end = EndEvent { cause, terminal, ids, success };
+        if let Err(why) = end.report(&self.session.proc, &self.assignment) {
+            self.error(&why);
+        }
     }
 
     pub(super) fn report(&mut self) {

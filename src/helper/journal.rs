@@ -20,8 +20,6 @@ pub struct Journal {
 
 /// The start of all records of a session.
 struct About {
-    /// The prefix. pam_syslog(3) writes the same one for the module, so that one grep finds both.
-    prefix: String,
     login: Login,
     /// logind's ID of the session.
     id: Option<String>,
@@ -40,8 +38,9 @@ impl About {
             .with_some(Key::Ses, self.ses)
     }
 
+    /// The line of a record. The module's lines have the same prefix, so that one grep finds both.
     fn line(&self, record: &Record) -> String {
-        format!("{}{record}", self.prefix)
+        record.line(&self.login.service_text(), "session")
     }
 }
 
@@ -49,9 +48,7 @@ impl Journal {
     /// An empty queue. `debug` lets records with that severity through.
     #[must_use]
     pub fn new(login: Login, id: Option<String>, ses: Option<AuditSession>, debug: bool) -> Self {
-        let service: String = login.service_text().chars().filter(char::is_ascii_graphic).collect();
-        let prefix = format!("pam_idle_watchdog({service}:session): ");
-        Self { log: Log::default(), about: About { prefix, login, id, ses }, debug }
+        Self { log: Log::default(), about: About { login, id, ses }, debug }
     }
 
     /// A record of an event in this session. The caller completes it and gives it to [`Journal::write`].
@@ -65,7 +62,7 @@ impl Journal {
         if record.severity() == Severity::Debug && !self.debug {
             return;
         }
-        self.log.push(record.severity(), self.about.line(record));
+        self.log.push(record.clone(), self.about.line(record));
         self.flush();
     }
 
@@ -79,7 +76,9 @@ impl Journal {
         let about = &self.about;
         self.log.flush(|lost| {
             let error = format!("{lost} records are lost: the log daemon did not take them");
-            about.line(&about.record(Event::Error).with(Key::Error, error))
+            let record = about.record(Event::Error).with(Key::Error, error);
+            let line = about.line(&record);
+            (record, line)
         });
     }
 

@@ -5,13 +5,14 @@
 //! * [`judgement`] decides when the person was last active and what is due. It is pure.
 //! * [`terminals`] finds the session's terminals and samples them. [`connection`] asks when the client last
 //!   sent data.
-//! * [`notice`] writes to the terminals. [`journal`] writes the records.
+//! * [`notice`] writes to the terminals. [`journal`] writes the records. [`audit`] tells the kernel's audit of an end.
 //! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
 
 pub mod actions;
+pub mod audit;
 pub mod connection;
 pub mod journal;
 pub mod judge;

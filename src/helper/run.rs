@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::helper::audit::LeaderIds;
 use crate::helper::connection::Client;
 use crate::helper::journal::{Journal, ordered};
 use crate::helper::judge::Judge;
@@ -128,8 +129,10 @@ impl Watchdog {
         let journal = Journal::new(login.clone(), cgroups.session().map(str::to_owned), ses, debug);
         let opener = proc.program_path(process.id.pid);
         let client = client(&assignment);
+        let audit = LeaderIds::of(&proc, process.id);
+        let terminals = Vec::new();
         let watched =
-            WatchedSession { proc, identity, finder, leader, opener, client, signals, terminals: Vec::new() };
+            WatchedSession { proc, identity, finder, leader, opener, audit, client, signals, terminals };
         Ok(Self {
             judge: Judge::new(opened(&assignment, &process), &assignment, &watched, &process),
             leader: Leader::new(&watched.proc, process.id),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::helper::audit::LeaderIds;
 use crate::helper::connection::Client;
 use crate::helper::members::SessionIdentity;
 use crate::helper::terminals::Finder;
@@ -22,6 +23,8 @@ pub struct WatchedSession {
     pub leader: PidFd,
     /// The path of the program that the leader ran when it opened the session.
     pub opener: Option<PathBuf>,
+    /// The leader's IDs for the kernel's audit.
+    pub audit: LeaderIds,
     /// How to recognize the client's connection among the leader's connections.
     pub client: Client,
     /// The signals that this process gets.

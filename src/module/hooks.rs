@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
-use super::session::{self, Refusal};
+use super::session::{self, Refusal, SESSION};
 use crate::login::Login;
 use crate::record::{Event, Key};
 use crate::sys::pam::log;
@@ -20,7 +20,7 @@ impl PamHooks for IdleWatchdog {
         match session::open(pamh, &args) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
-            Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_SUCCESS),
+            Err(refusal) => refused(pamh, SESSION, refusal, PamResultCode::PAM_SUCCESS),
         }
     }
 
@@ -34,36 +34,37 @@ impl PamHooks for IdleWatchdog {
         // line would let anybody in.
         match session::preflight(pamh, &args) {
             Ok(()) => PamResultCode::PAM_IGNORE,
-            Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_IGNORE),
+            Err(refusal) => refused(pamh, "account", refusal, PamResultCode::PAM_IGNORE),
         }
     }
 
     fn sm_authenticate(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        refuse(pamh, "auth")
+        refuse(pamh, "auth", "auth")
     }
 
     fn sm_setcred(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        refuse(pamh, "auth")
+        refuse(pamh, "setcred", "auth")
     }
 
     fn sm_chauthtok(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        refuse(pamh, "password")
+        refuse(pamh, "chauthtok", "password")
     }
 }
 
 /// What libpam gets for a login that cannot be guarded: `unguarded` if the login goes on all the same. Both
 /// cases go on record.
-fn refused(pamh: &PamHandle, refusal: Refusal, unguarded: PamResultCode) -> PamResultCode {
-    log(pamh, &refusal.record);
+fn refused(pamh: &PamHandle, call: &str, refusal: Refusal, unguarded: PamResultCode) -> PamResultCode {
+    log(pamh, call, &refusal.record);
     let Some(reason) = refusal.goes_on else { return refusal.code };
-    log(pamh, &Login::of(pamh).record(Event::Unguarded).with(Key::Reason, reason));
+    log(pamh, call, &Login::of(pamh).record(Event::Unguarded).with(Key::Reason, reason));
     unguarded
 }
 
-/// Refuses a line of another type, because it is a mistake. If it were ignored, it could let somebody in.
-fn refuse(pamh: &PamHandle, kind: &str) -> PamResultCode {
+/// Refuses a line of another type, because it is a mistake. If it were ignored, it could let somebody in. `call` is
+/// what libpam's log calls the call.
+fn refuse(pamh: &PamHandle, call: &str, kind: &str) -> PamResultCode {
     let error =
         format!("a line of type {kind} is a mistake: this module works in session and account lines only");
-    log(pamh, &Login::of(pamh).record(Event::Error).with(Key::Error, error));
+    log(pamh, call, &Login::of(pamh).record(Event::Error).with(Key::Error, error));
     PamResultCode::PAM_SERVICE_ERR
 }

@@ -73,6 +73,9 @@ impl Login {
     }
 }
 
+/// What libpam's log calls the opening and the closing of a session.
+pub const SESSION: &str = "session";
+
 /// Guards the session that opens. Returns `false` if the session is skipped or exempt.
 pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let login = Login::of(pamh);
@@ -80,23 +83,23 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
     let earlier = libpam::kept(pamh).flatten();
     if earlier.is_some_and(|earlier| earlier.helper.is_some()) {
         let reason = "another line of this stack guards the session already";
-        libpam::log(pamh, &login.record(Event::Ignored).with(Key::Reason, reason));
+        libpam::log(pamh, SESSION, &login.record(Event::Ignored).with(Key::Reason, reason));
         return Ok(false);
     }
     if let Some(Exception { because, routine }) = exception(&login) {
         let record = login.record(Event::Skipped).with(Key::Reason, because);
         // There are hundreds of scheduled jobs, so their records are written only with `debug`.
         if !routine {
-            libpam::log(pamh, &record);
+            libpam::log(pamh, SESSION, &record);
         } else if Settings::of(&line.read, None).debug {
-            libpam::log(pamh, &record.at(Severity::Debug));
+            libpam::log(pamh, SESSION, &record.at(Severity::Debug));
         }
         note_unguarded(pamh, &login);
         return Ok(false);
     }
     let decided = decide(&login, &line.read)?;
     if let Some(record) = &decided.broken {
-        libpam::log(pamh, record);
+        libpam::log(pamh, SESSION, record);
     }
     if decided.settings.limit.is_none() {
         let cgroups = Cgroups::of(&Proc::default(), getpid());
@@ -106,7 +109,7 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
             .with_some(Key::Session, cgroups.session())
             .with(Key::Limit, "off")
             .with_some(Key::Rule, decided.settings.rule);
-        libpam::log(pamh, &record);
+        libpam::log(pamh, SESSION, &record);
         note_unguarded(pamh, &login);
         return Ok(false);
     }
@@ -367,7 +370,7 @@ pub fn close(pamh: &mut PamHandle) {
         None if forgotten && lives(opener) => {
             let record = Login::of(pamh).record(Event::Error).with(Key::Helper, helper.pid);
             let error = "the watchdog was gone before the session closed";
-            libpam::log(pamh, &record.with(Key::Error, error));
+            libpam::log(pamh, SESSION, &record.with(Key::Error, error));
         }
         None => {}
     }

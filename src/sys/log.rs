@@ -1,5 +1,5 @@
-//! Writes to the system log from the helper. The socket never blocks, and a queue keeps the records while the
-//! log daemon restarts.
+//! Writes to the system log from the helper: to journald, or to a syslog daemon where journald does not run. The
+//! sockets never block, and a queue keeps the records while the log daemon restarts.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use once_cell::unsync::OnceCell;
 use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend};
 
-use super::devlog;
-use crate::record::Severity;
+use super::{devlog, journald};
+use crate::record::{Record, Severity};
 
-/// The socket of the log daemon. syslog(3) uses it, too.
+/// The socket of the syslog daemon. syslog(3) uses it, too.
 const PATH: &str = "/dev/log";
 const IDENT: &str = "pam_idle_watchdog_helper";
 /// The most bytes before and after a text: priority, ident, PID and the end of the record.
@@ -68,11 +68,15 @@ enum Delivery {
     Refused,
 }
 
+/// A record and its line.
+type Waiting = (Record, String);
+
 /// The queue of records for the log daemon.
 pub struct Log {
+    journald: PathBuf,
     path: PathBuf,
     socket: OnceCell<Socket>,
-    waiting: VecDeque<(Severity, String)>,
+    waiting: VecDeque<Waiting>,
     lost: usize,
     /// A daemon was reached before, even if it was too busy to take a record.
     reached: bool,
@@ -82,13 +86,14 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self::at(Path::new(PATH))
+        Self::at(Path::new(journald::SOCKET), Path::new(PATH))
     }
 }
 
 impl Log {
-    fn at(path: &Path) -> Self {
+    fn at(journald: &Path, path: &Path) -> Self {
         Self {
+            journald: journald.to_owned(),
             path: path.to_owned(),
             socket: OnceCell::new(),
             waiting: VecDeque::new(),
@@ -98,30 +103,30 @@ impl Log {
         }
     }
 
-    /// Adds a record to the queue. [`Log::flush`] sends it.
-    pub fn push(&mut self, severity: Severity, text: String) {
+    /// Adds a record and its line to the queue. [`Log::flush`] sends it.
+    pub fn push(&mut self, record: Record, line: String) {
         if self.waiting.len() == QUEUE {
             self.waiting.pop_front();
             self.lost += 1;
         }
-        self.waiting.push_back((severity, text));
+        self.waiting.push_back((record, line));
         self.tries = if self.reached { TRIES } else { 1 };
     }
 
-    /// Sends the queue, as far as the log daemon takes it. `lost` makes the text which says that this many
+    /// Sends the queue, as far as the log daemon takes it. `lost` makes the record which says that this many
     /// records were lost.
-    pub fn flush(&mut self, lost: impl Fn(usize) -> String) {
+    pub fn flush(&mut self, lost: impl Fn(usize) -> Waiting) {
         loop {
-            let note = (self.lost > 0).then(|| (Severity::Error, lost(self.lost)));
+            let note = (self.lost > 0).then(|| lost(self.lost));
             let is_note = note.is_some();
-            let Some((severity, text)) = note.or_else(|| self.waiting.pop_front()) else { return };
-            match (self.deliver(severity, &text), is_note) {
+            let Some(next) = note.or_else(|| self.waiting.pop_front()) else { return };
+            match (self.deliver(&next), is_note) {
                 (Delivery::Taken, false) => {}
                 (Delivery::Refused, false) => self.lost += 1,
                 (Delivery::Taken | Delivery::Refused, true) => self.lost = 0,
                 (Delivery::Later, _) => {
                     if !is_note {
-                        self.waiting.push_front((severity, text));
+                        self.waiting.push_front(next);
                     }
                     self.tries = self.tries.saturating_sub(1);
                     return;
@@ -137,16 +142,31 @@ impl Log {
         self.tries > 0 && (self.lost > 0 || !self.waiting.is_empty())
     }
 
+    /// Offers a record to journald, and to the syslog daemon if journald does not run.
+    fn deliver(&mut self, (record, line): &Waiting) -> Delivery {
+        match journald::send(&self.journald, &journald::entry(record, line, IDENT)) {
+            journald::Sent::Refused => self.deliver_line(record.severity(), line),
+            journald::Sent::Taken => {
+                self.is_there();
+                Delivery::Taken
+            }
+            // The syslog daemon may get its records from journald, so it must not get this one from us, too.
+            journald::Sent::Busy => {
+                self.is_there();
+                Delivery::Later
+            }
+        }
+    }
+
     /// Tries the present socket, then a new one, because the daemon may have been restarted.
-    fn deliver(&mut self, severity: Severity, text: &str) -> Delivery {
+    fn deliver_line(&mut self, severity: Severity, text: &str) -> Delivery {
         for _ in 0..2 {
             let path = &self.path;
             let connected =
                 self.socket.get_or_try_init(|| Ok(Logger::new(devlog::connect(path)?, Format))).map(drop);
             // A daemon that is too busy to take a connection exists all the same.
-            let is_there = connected.as_ref().map_or_else(|e: &io::Error| is_busy(e), |()| true);
-            if is_there && !self.reached {
-                (self.reached, self.tries) = (true, TRIES);
+            if connected.as_ref().map_or_else(|e: &io::Error| is_busy(e), |()| true) {
+                self.is_there();
             }
             let Some(socket) = self.socket.get_mut() else { break };
             if !fits(&socket.backend, text) {
@@ -159,6 +179,13 @@ impl Log {
             }
         }
         Delivery::Later
+    }
+
+    /// Notes that a daemon was reached.
+    fn is_there(&mut self) {
+        if !self.reached {
+            (self.reached, self.tries) = (true, TRIES);
+        }
     }
 }
 
@@ -182,6 +209,8 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
+    use crate::record::Event;
+
     /// The path of a socket. Dropping it removes the socket.
     struct SocketPath(PathBuf);
 
@@ -198,17 +227,27 @@ mod tests {
         }
     }
 
-    fn note(lost: usize) -> String {
-        format!("{lost} lost")
+    fn record(text: impl ToString) -> Waiting {
+        (Record::new(Event::Armed), text.to_string())
     }
 
+    fn note(lost: usize) -> Waiting {
+        (Record::new(Event::Error), format!("{lost} lost"))
+    }
+
+    /// A log without journald.
     fn log_at(path: &SocketPath, texts: impl IntoIterator<Item = String>) -> Log {
-        let mut log = Log::at(&path.0);
+        let mut log = Log::at(Path::new("/nowhere"), &path.0);
+        fill(&mut log, texts);
+        log
+    }
+
+    fn fill(log: &mut Log, texts: impl IntoIterator<Item = String>) {
         for text in texts {
-            log.push(Severity::Info, text);
+            let (record, line) = record(text);
+            log.push(record, line);
             log.flush(note);
         }
-        log
     }
 
     /// The text that the waiting connections have. Each record ends like a line.
@@ -259,19 +298,71 @@ mod tests {
         let socket = UnixDatagram::bind(&path.0).unwrap();
         let long = || ["one".to_owned(), "x".repeat(1 << 20), "two".to_owned()];
         assert!(!log_at(&path, long()).is_behind());
-        socket.set_nonblocking(true).unwrap();
-        let mut buffer = [0; 200];
-        let mut texts = Vec::new();
-        while let Ok(length) = socket.recv(&mut buffer) {
-            texts.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
-        }
         let note = line("1 lost").replace("<86>", "<83>");
         let expected = [line("one"), note, line("two")];
-        assert_eq!(texts, expected);
+        assert_eq!(lines(&socket), expected);
 
         fs::remove_file(&path.0).unwrap();
         let listener = UnixListener::bind(&path.0).unwrap();
         assert!(!log_at(&path, long()).is_behind());
         assert!(received(&listener).lines().eq(expected));
+    }
+
+    /// The datagrams that wait at a socket.
+    fn datagrams(socket: &UnixDatagram) -> Vec<Vec<u8>> {
+        socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec())).collect()
+    }
+
+    /// The messages that journald has got.
+    fn messages(journald: &UnixDatagram) -> Vec<String> {
+        datagrams(journald).iter().map(|entry| journald::tests::fields(entry)[0].1.clone()).collect()
+    }
+
+    fn lines(syslog: &UnixDatagram) -> Vec<String> {
+        datagrams(syslog).into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_record_goes_to_journald_or_to_the_syslog_and_never_to_both() {
+        let (journald, syslog) = (SocketPath::new("journald"), SocketPath::new("syslog"));
+        let old = UnixDatagram::bind(&syslog.0).unwrap();
+        let native = UnixDatagram::bind(&journald.0).unwrap();
+        let mut log = Log::at(&journald.0, &syslog.0);
+        fill(&mut log, ["one".to_owned()]);
+        assert_eq!((messages(&native), lines(&old)), (vec!["one".to_owned()], vec![]));
+        // journald ends, and its socket stays. Then it is started again.
+        drop(native);
+        fill(&mut log, ["two".to_owned()]);
+        fs::remove_file(&journald.0).unwrap();
+        let native = UnixDatagram::bind(&journald.0).unwrap();
+        fill(&mut log, ["three".to_owned()]);
+        assert_eq!((messages(&native), lines(&old)), (vec!["three".to_owned()], vec![line("two")]));
+        assert!(!log.is_behind());
+    }
+
+    #[test]
+    fn while_journald_hangs_records_wait_and_none_is_lost_or_doubled() {
+        let (journald, syslog) = (SocketPath::new("hangs"), SocketPath::new("unused"));
+        let old = UnixDatagram::bind(&syslog.0).unwrap();
+        let native = UnixDatagram::bind(&journald.0).unwrap();
+        let mut log = Log::at(&journald.0, &syslog.0);
+        // The kernel has space for a few, and the queue for more.
+        let mut sent: Vec<String> = Vec::new();
+        while !log.is_behind() || sent.len() < 20 {
+            sent.push(sent.len().to_string());
+            fill(&mut log, sent.last().cloned());
+        }
+        assert!(log.tries > 1, "a daemon that hangs is one that may come back");
+        let mut got = Vec::new();
+        while got.len() < sent.len() {
+            let more = messages(&native);
+            assert!(!more.is_empty(), "{} of {}", got.len(), sent.len());
+            got.extend(more);
+            log.flush(note);
+        }
+        assert_eq!((got, lines(&old)), (sent, vec![]));
+        assert!(!log.is_behind());
     }
 }

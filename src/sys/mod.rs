@@ -1,15 +1,18 @@
-//! One file for each interface to the outside: the kernel, the C library, libpam, logind, the log. Nothing
+//! One file for each interface to the outside: the kernel, the C library, libpam, logind, the log, the audit. Nothing
 //! here decides about sessions.
 
+pub mod audit;
 pub mod cgroup;
 pub mod clock;
 pub mod devlog;
 pub mod devnode;
 pub mod heap;
 pub mod inherit;
+pub mod journald;
 pub mod link;
 pub mod log;
 pub mod logind;
+mod netlink;
 pub mod nss;
 pub mod offload;
 #[cfg(feature = "module")]

@@ -1,23 +1,15 @@
 //! Functions of libpam that pam-bindings does not wrap, or does not wrap safely.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::path::Path;
 
 use nix::unistd::Pid;
+use pam::items::Service;
 use pam::module::PamHandle;
 
-use crate::record::{Record, Severity};
+use crate::record::Record;
+use crate::sys::journald::{self, Sent};
 use crate::sys::proc::ProcId;
-
-/// A severity as syslog(3) numbers it.
-const fn priority(severity: Severity) -> c_int {
-    match severity {
-        Severity::Error => libc::LOG_ERR,
-        Severity::Warning => libc::LOG_WARNING,
-        Severity::Notice => libc::LOG_NOTICE,
-        Severity::Info => libc::LOG_INFO,
-        Severity::Debug => libc::LOG_DEBUG,
-    }
-}
 
 // These are from _pam_types.h.
 const PAM_SUCCESS: c_int = 0;
@@ -33,16 +25,35 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Logs `pam_idle_watchdog(SERVICE:TYPE): record` to the facility AUTHPRIV. The ident is the application's, such as
-/// `sshd`.
-pub fn log(pamh: &PamHandle, record: &Record) {
+// This is from errno.h: the name of the host's program.
+unsafe extern "C" {
+    static program_invocation_short_name: *const c_char;
+}
+
+/// Logs `pam_idle_watchdog(SERVICE:CALL): record` to the facility AUTHPRIV, in journald's native form where journald
+/// runs. The ident is the application's, such as `sshd`. `call` is what libpam's log calls this call.
+pub fn log(pamh: &PamHandle, call: &str, record: &Record) {
+    let service = pamh.get_item::<Service>().ok().flatten();
+    let service = service.as_ref().map_or("<unknown>".into(), |service| service.to_string_lossy());
+    let line = record.line(&service, call);
+    // If journald is too busy, pam_syslog waits for it, as each module does.
+    if journald::send(Path::new(journald::SOCKET), &journald::entry(record, &line, &program())) == Sent::Taken
+    {
+        return;
+    }
     // A record contains no NUL, because all its characters are printable.
     let Ok(text) = CString::new(record.to_string()) else {
         return;
     };
-    let priority = priority(record.severity());
     // SAFETY: the handle belongs to libpam and is borrowed for the call. The format takes one string.
-    unsafe { pam_syslog(pamh, priority, c"%s".as_ptr(), text.as_ptr()) }
+    unsafe { pam_syslog(pamh, record.severity().number().into(), c"%s".as_ptr(), text.as_ptr()) }
+}
+
+/// The name of the host's program. It is also the ident of syslog(3), unless the host chose another with openlog(3), as
+/// cron does.
+fn program() -> String {
+    // SAFETY: the C library sets this to a terminated string before `main`. A program that changes it sets it to another.
+    unsafe { CStr::from_ptr(program_invocation_short_name) }.to_string_lossy().into_owned()
 }
 
 /// The key under which [`keep`] stores its value. pam_get_data(3) does not check types, so no other module may use

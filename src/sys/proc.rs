@@ -152,6 +152,13 @@ impl Proc {
         (id != u32::MAX).then_some(AuditSession(id))
     }
 
+    /// The user ID at the login to which the process belongs (auditd calls it `auid`). `None` if it is unset or unknown.
+    #[must_use]
+    pub fn login_uid(&self, pid: Pid) -> Option<u32> {
+        let id: u32 = self.text(pid, "loginuid")?.trim().parse().ok()?;
+        (id != u32::MAX).then_some(id)
+    }
+
     /// The real and effective user ID, from the `Uid:` line of status. (The owner of the directory does not
     /// tell them, because it is root if the process is not dumpable.)
     #[must_use]

@@ -7,26 +7,23 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::offset_of;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use libc::{c_int, tcp_info};
+use libc::tcp_info;
 
+use super::netlink::{self, HEADER, REQUEST, number, short};
 use super::socket::{self, Connection};
-use super::syscall::new_descriptor;
 
 /// `SOCK_DIAG_BY_FAMILY` in include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
 /// `INET_DIAG_INFO` in include/uapi/linux/inet_diag.h: the attribute that has a `tcp_info`.
 const INFO: u16 = 2;
-/// `struct nlmsghdr`.
-const NETLINK_HEADER: usize = 16;
 /// `struct inet_diag_req_v2`.
 const QUESTION: usize = 56;
 /// `struct inet_diag_msg`. The attributes come after it.
 const ANSWER: usize = 72;
 /// The place of the cookie in an answer, as two halves. The lower half comes first.
-const COOKIE: usize = NETLINK_HEADER + 44;
+const COOKIE: usize = HEADER + 44;
 
 /// How long ago data last came in on a connection, like [`socket::silence`]. `None` if the connection no longer
 /// exists.
@@ -35,26 +32,16 @@ const COOKIE: usize = NETLINK_HEADER + 44;
 ///
 /// The kernel has no `sock_diag`, or a security module forbids it.
 pub fn silence(connection: &Connection) -> io::Result<Option<Duration>> {
-    let mut kernel = File::from(socket()?);
+    let mut kernel = File::from(netlink::socket(libc::NETLINK_SOCK_DIAG)?);
     kernel.write_all(&question(connection))?;
     let mut answer = [0; 4096];
     let count = kernel.read(&mut answer)?;
     read_answer(answer.get(..count).unwrap_or_default(), connection.cookie)
 }
 
-/// Opens a socket that does not block.
-fn socket() -> io::Result<OwnedFd> {
-    let kind: c_int = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: socket takes three integers and does not touch our memory.
-    let result = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
-    // SAFETY: socket(2) returns a new descriptor.
-    unsafe { new_descriptor(result) }
-}
-
 /// The message that asks about this one connection.
 fn question(connection: &Connection) -> Vec<u8> {
-    const LENGTH: usize = NETLINK_HEADER + QUESTION;
-    const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
+    const LENGTH: usize = HEADER + QUESTION;
     const TCP: u8 = libc::IPPROTO_TCP as u8;
     let Connection { local, remote, interface, cookie } = connection;
     let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 } as u8;
@@ -97,7 +84,7 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
     let message = answer.get(..length).ok_or_else(invalid)?;
     match i32::from(short(message, 4).ok_or_else(invalid)?) {
         libc::NLMSG_ERROR => {
-            match number(message, NETLINK_HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
+            match number(message, HEADER).map(|errno| errno as i32).ok_or_else(invalid)? {
                 // There is no such connection, or another socket has these addresses now.
                 error if error == -libc::ENOENT || error == -libc::ESTALE => Ok(None),
                 error @ ..0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
@@ -108,7 +95,7 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
             let (low, high) = (number(message, COOKIE), number(message, COOKIE + 4));
             let (Some(low), Some(high)) = (low, high) else { return Err(invalid()) };
             let same = u64::from(high) << 32 | u64::from(low) == cookie;
-            let attributes = message.get(NETLINK_HEADER + ANSWER..).ok_or_else(invalid)?;
+            let attributes = message.get(HEADER + ANSWER..).ok_or_else(invalid)?;
             Ok(if same { info(attributes) } else { None })
         }
         _ => Err(invalid()),
@@ -128,18 +115,11 @@ fn info(mut attributes: &[u8]) -> Option<Duration> {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|four| u32::from_ne_bytes(*four))
-}
-
-fn short(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|two| u16::from_ne_bytes(*two))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::clock::{Moment, from_duration};
     use super::*;
+    use libc::c_int;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
@@ -220,7 +200,7 @@ mod tests {
         info[offset_of!(tcp_info, tcpi_state)] = state;
         let at = offset_of!(tcp_info, tcpi_last_data_recv);
         info[at..at + 4].copy_from_slice(&milliseconds.to_ne_bytes());
-        let mut bytes = vec![0; NETLINK_HEADER + ANSWER];
+        let mut bytes = vec![0; HEADER + ANSWER];
         bytes[COOKIE..COOKIE + 4].copy_from_slice(&(cookie as u32).to_ne_bytes());
         bytes[COOKIE + 4..COOKIE + 8].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
         // Another attribute: five bytes of data and three of padding.
@@ -235,7 +215,7 @@ mod tests {
     }
 
     fn error(errno: i32) -> Vec<u8> {
-        let mut bytes = vec![0; NETLINK_HEADER];
+        let mut bytes = vec![0; HEADER];
         bytes[..4].copy_from_slice(&36u32.to_ne_bytes());
         bytes[4..6].copy_from_slice(&(libc::NLMSG_ERROR as u16).to_ne_bytes());
         bytes.extend((-errno).to_ne_bytes());
