@@ -95,7 +95,7 @@ named! {
         Skipped = "skipped",
         /// One look.
         Look = "look",
-        /// The session was closed as usual.
+        /// The session has closed. If processes are left, the severity is info.
         Closed = "closed",
     }
 }
@@ -136,7 +136,7 @@ named! {
         Idle = "idle",
         /// The limit that applies, in seconds, or `off`.
         Limit = "limit",
-        /// What `idle=` is measured by: `terminal` or `connection`.
+        /// What `idle=` is measured by: `terminal`, `connection` or `detached`.
         By = "by",
         /// The rule of the policy that applies: `file:line`.
         Rule = "rule",
@@ -150,6 +150,8 @@ named! {
         Activity = "activity",
         /// The setting `notty=`, in seconds.
         Notty = "notty",
+        /// The setting `detached=`, in seconds.
+        Detached = "detached",
         /// How the session's terminals are found.
         TerminalsBy = "terminals-by",
         /// How the session's processes are found.
@@ -182,6 +184,8 @@ named! {
         Survivors = "survivors",
         /// The command names of the processes that are ended.
         Processes = "processes",
+        /// The command names of the processes that are left after the session has closed.
+        Left = "left",
         /// `none` if the processes that the leader left are not ended.
         Action = "action",
         /// What is wrong with a terminal's time stamp.

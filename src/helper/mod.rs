@@ -7,12 +7,14 @@
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records.
 //! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
+//! * [`detached`] stays with what a logout leaves behind.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
 
 pub mod actions;
 pub mod connection;
+pub mod detached;
 pub mod journal;
 pub mod judge;
 pub mod judgement;
