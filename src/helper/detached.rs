@@ -25,6 +25,9 @@ use crate::sys::proc::{ProcId, Process};
 const LEFT_AFTER: Nanos = 3 * SECOND;
 /// How long the leader may take to exit after the close. It may have other PAM modules that are slow.
 const LEADER_EXITS: Nanos = 60 * SECOND;
+/// How long after the end of such a process to look what is left. A program that makes a terminal every moment
+/// must not keep the watchdog busy.
+const AFTER_AN_EXIT: Nanos = 2 * SECOND;
 /// The most processes for which the watchdog waits at the same time.
 const AWAITED: usize = 64;
 /// How long to wait before a record is offered again to a log daemon that did not take it.
@@ -106,7 +109,11 @@ impl Watchdog {
         let (mut asked, mut holders) = (true, Vec::new());
         self.look_soon();
         loop {
-            self.doze(&holders);
+            if self.doze(&holders) {
+                holders.clear();
+                self.set_alarm(Moment::now().boot.saturating_add(AFTER_AN_EXIT));
+                continue;
+            }
             if !self.ends_the_rest() {
                 return;
             }
@@ -132,9 +139,9 @@ impl Watchdog {
         }
     }
 
-    /// Sleeps until the next look is due, the clock was stepped, new settings came, or a process is gone that
-    /// has made a terminal.
-    fn doze(&mut self, holders: &[PidFd]) {
+    /// Sleeps until a look is due, or the clock was stepped. Returns `true` if instead a process is gone that
+    /// had made a terminal.
+    fn doze(&mut self, holders: &[PidFd]) -> bool {
         heap::trim();
         loop {
             let own = [self.session.signals.as_fd(), self.alarm.as_fd(), self.steps.as_fd()];
@@ -164,7 +171,7 @@ impl Watchdog {
                 self.alarm.silence();
             }
             if alarm || step || gone {
-                return;
+                return gone && !alarm && !step;
             }
         }
     }
