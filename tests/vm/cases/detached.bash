@@ -71,7 +71,6 @@ case_detached_screen() {
 	does a 'screen -dmS d'
 	ends_idle a
 	left_by a '[sS][cC][rR][eE][eE][nN]'
-	runs 'SCREEN -dmS d'
 	within "$SOON" has_record a ': ended .*by=detached .*survivors=0' || fail 'not ended'
 	gone a
 	not_runs 'SCREEN -dmS d'
@@ -96,14 +95,14 @@ case_detached_lives() {
 	stack 2245 pam_loginuid.so pam_systemd.so "$OURS"
 	stack 2246 pam_loginuid.so pam_systemd.so "$OURS $DETACHED kill=none"
 	login a alice -J backdoor -p 2245
-	login b alice -J backdoor -p 2246
 	does a 'tmux -L i new -d "exec bash"'
-	does b 'tmux -L n new -d "exec bash"'
 	keys a 'exit\n'
-	keys b 'exit\n'
 	ends_between a 0 "$SOON"
-	ends_between b 0 "$SOON"
 	left_by a tmux
+	login b alice -J backdoor -p 2246
+	does b 'tmux -L n new -d "exec bash"'
+	keys b 'exit\n'
+	ends_between b 0 "$SOON"
 	left_by b tmux
 	STEP=$BY_STAMPS decided b ': would-end .*limit=12 by=detached members=[1-9]'
 	helper_lives b
