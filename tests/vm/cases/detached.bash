@@ -8,12 +8,12 @@ left_by() {
 	record "$1" ": closed .*left=.*$2"
 	HELPER[$1]=$(records "$1" | sed -n 's/^[^]]*\] [^ ]*\[\([0-9]*\)\]: .*: closed .*/\1/p' | tail -n 1)
 }
-# forgotten NAME TYPIST: what the session left is ended, as long after the last key of the typist as it must be.
+# forgotten NAME TYPIST: what the session left is ended, LIMIT seconds after the last key of the typist.
 forgotten() {
 	no_record "$1" ': (ending|ended) .*by=detached'
 	LAST[$1]=${LAST[$2]}
 	ANSWERED[$1]=${ANSWERED[$2]}
-	STEP=$BY_STAMPS decided "$1" ': ending .*limit=12 by=detached members=[1-9]'
+	STEP=$BY_STAMPS decided "$1" ": ending .*limit=$LIMIT by=detached members=[1-9]"
 	record "$1" ': ended .*by=detached .*survivors=0'
 	gone "$1"
 }
@@ -21,19 +21,20 @@ forgotten() {
 # As the script mosh does: mosh-server is started over ssh, and the ssh session ends at once. Erin, who is not watched,
 # runs the client in the guest.
 case_detached_mosh() {
-	local address
-	stack 2240 pam_loginuid.so pam_systemd.so "$OURS $DETACHED"
+	# In an emulated guest it takes a while until the client has connected.
+	local address LIMIT=20
+	stack 2240 pam_loginuid.so pam_systemd.so "$OURS detached=20s"
 	login e erin
 	ssh -F "$RUN/ssh_config" -tt -J backdoor -p 2240 -l alice guest \
 		'echo "session=$XDG_SESSION_ID."; exec mosh-server new -i 127.0.0.1 -l LANG=C.UTF-8' </dev/null >server || :
 	address=$(sed -n 's/.*MOSH CONNECT \([0-9]*\) \([A-Za-z0-9/+]*\).*/\1 \2/p' server)
 	[ -n "$address" ] || fail 'no mosh-server'
 	ID[m]=$(sed -n 's/.*session=\([a-z0-9]*\)\..*/\1/p' server)
-	left_by m mosh-server
 	answers e "LC_ALL=C.UTF-8 MOSH_KEY=${address#* } mosh-client 127.0.0.1 ${address% *}" 'alice@'
 	# A shell that starts discards what was typed before its prompt.
 	answers e 'echo in-mo""sh' 'in-mosh'
-	types e 26
+	left_by m mosh-server
+	types e 28
 	helper_lives m
 	forgotten m e
 	not_runs '.*mosh-server new .*'
