@@ -115,7 +115,7 @@ named! {
         Skipped = "skipped",
         /// One look.
         Look = "look",
-        /// The session was closed as usual.
+        /// The session has closed. If processes are left, the severity is info.
         Closed = "closed",
     }
 }
@@ -142,6 +142,7 @@ impl Event {
     pub const fn message_id(self) -> u128 {
         match self {
             Self::Armed => 0x6ed5fd4e23f743d499360dc61aac94ca,
+            Self::Adopted => 0x82256cd404cb48ec9f12ae1e05c43a6b,
             Self::Ignored => 0x00650d8d32094b619f36dd733f87c1c8,
             Self::Warned => 0xa91d33095fdd432496aef2f201d111ae,
             Self::Resumed => 0xe12e6654d6b64aaaa9319b0670061884,
@@ -181,7 +182,7 @@ named! {
         Idle = "idle",
         /// The limit that applies, in seconds, or `off`.
         Limit = "limit",
-        /// What `idle=` is measured by: `terminal` or `connection`.
+        /// What `idle=` is measured by: `terminal`, `connection` or `detached`.
         By = "by",
         /// The rule of the policy that applies: `file:line`.
         Rule = "rule",
@@ -195,6 +196,8 @@ named! {
         Activity = "activity",
         /// The setting `notty=`, in seconds.
         Notty = "notty",
+        /// The setting `detached=`, in seconds.
+        Detached = "detached",
         /// How the session's terminals are found.
         TerminalsBy = "terminals-by",
         /// How the session's processes are found.
@@ -227,6 +230,8 @@ named! {
         Survivors = "survivors",
         /// The command names of the processes that are ended.
         Processes = "processes",
+        /// The command names of the processes that are left after the session has closed.
+        Left = "left",
         /// `none` if the processes that the leader left are not ended.
         Action = "action",
         /// What is wrong with a terminal's time stamp.

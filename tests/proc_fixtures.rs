@@ -417,6 +417,28 @@ fn sshds_own_child_is_recognized_by_its_session() {
 }
 
 #[test]
+fn only_what_a_scope_or_an_audit_id_shows_is_left_after_a_logout() {
+    let left = |identity: &SessionIdentity, leader| {
+        let (proc, pidfd) = (fixtures(), PidFd::open(Pid::this()).unwrap());
+        let finder = Finder::new(proc.clone(), &proc.process(leader).unwrap(), None);
+        let left = identity.left(&proc, &finder.controlling_sessions(&[], &pidfd, &[]));
+        let mut left: Vec<Pid> = left.iter().map(|process| process.id.pid).collect();
+        left.sort_unstable();
+        left
+    };
+    // Neither the leader nor sshd's own child is left, even if it is still there.
+    assert_eq!(left(&identity(LEADER), LEADER), [SHELL, PROGRAM, DAEMON, SUDO, TAKEN_ON, SU, SAVED]);
+    // The descendants of these leaders may belong to another session by now.
+    assert_eq!(left(&identity(UNSET), UNSET), []);
+    assert_eq!(left(&identity(SU), SU), []);
+    let leader = fixtures().process(LEADER).unwrap();
+    let by_scope =
+        SessionIdentity::of(&fixtures(), &leader, &Cgroups::of(&fixtures(), LEADER), Owner::default());
+    assert_eq!(by_scope.word(), "scope");
+    assert_eq!(left(&by_scope, LEADER), [SU]);
+}
+
+#[test]
 fn a_chosen_audit_id_spares_no_process() {
     // If the leader's audit ID is unset, any process may set its own, once.
     let leader = fixtures().process(UNSET).unwrap();

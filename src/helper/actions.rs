@@ -83,13 +83,14 @@ impl Watchdog {
         let Settings { kill, limit, .. } = &self.assignment.settings;
         let ends = !self.session.identity.nested() && *kill != Kill::None && limit.is_some();
         if ends && Termination::new(&self.session, Reach::Orphans).members() > 0 {
-            return self.take_over();
+            self.take_over();
+            return self.leave_the_rest(true);
         }
-        self.journal.write(&self.record(Event::Closed));
+        self.leave_the_rest(false);
     }
 
     /// Ends the session. `idle` is the idle time at the decision.
-    fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
+    pub(super) fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
         let ids = self.session.audit.read(&self.session.proc);
         let termination = Termination::new(&self.session, reach);
         let ending = self
@@ -143,10 +144,11 @@ impl Watchdog {
 
     /// A record with the terminals, the idle time, the limit that applies, and what the session is judged by.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
-        let Settings { limit, notty, .. } = &self.assignment.settings;
+        let Settings { limit, notty, detached, .. } = &self.assignment.settings;
         let (limit, by) = match self.judge.judged_by() {
             JudgedBy::Connection => (*notty, Some("connection")),
             JudgedBy::Terminals => (*limit, Some("terminal")),
+            JudgedBy::Detached => (*detached, Some("detached")),
             JudgedBy::Nothing => (*limit, None),
         };
         self.record(event)

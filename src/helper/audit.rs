@@ -151,6 +151,7 @@ mod tests {
 
     fn text(login: Login, connection: Option<Connection>, end: EndEvent<'_>, own: AuditIds) -> String {
         let assignment = Assignment {
+            adopted: None,
             login,
             leader: Pid::from_raw(70),
             connection,

@@ -110,7 +110,7 @@ pub fn limit_text(limit: Option<Duration>) -> String {
 /// Adds the settings to a record. If a setting is rarely changed and has its default, it is left out.
 #[must_use]
 pub fn ordered(record: Record, settings: &Settings) -> Record {
-    let Settings { limit, warn, grace, kill, activity, notty, rule, .. } = settings;
+    let Settings { limit, warn, grace, kill, activity, notty, detached, rule, .. } = settings;
     let seconds = |time: &Duration| time.as_secs().to_string();
     let warn: Vec<String> = warn.iter().map(seconds).collect();
     record
@@ -120,6 +120,7 @@ pub fn ordered(record: Record, settings: &Settings) -> Record {
         .with(Key::Kill, kill.word())
         .with_some(Key::Activity, (*activity != Counted::default()).then(|| activity.word()))
         .with_some(Key::Notty, notty.as_ref().map(seconds))
+        .with_some(Key::Detached, detached.as_ref().map(seconds))
         .with_some(Key::Rule, rule.as_ref())
 }
 

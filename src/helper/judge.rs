@@ -3,11 +3,12 @@
 //! It samples the terminals, the connection, the console and the foreground jobs. [`crate::helper::judgement`]
 //! decides what the samples mean. This file does nothing to the session and writes no records.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use crate::helper::connection::ClientConnection;
-use crate::helper::judgement::activity::Activity;
+use crate::helper::judgement::activity::{Activity, Sample};
 use crate::helper::judgement::cpu::{Jobs, Snapshot};
 use crate::helper::judgement::credits::Doubt;
 use crate::helper::judgement::schedule::{Due, JudgedBy, Schedule, Shown};
@@ -92,6 +93,10 @@ impl Judge {
 
     /// Applies new settings.
     pub fn change_settings(&mut self, now: Moment, settings: &Settings) {
+        if self.by == JudgedBy::Detached {
+            self.schedule = detached(settings);
+            return;
+        }
         self.activity.count_output(settings.activity.output);
         if settings.activity.cpu && self.jobs.is_none() {
             // Until now nobody has measured whether a job was busy. We assume that one was.
@@ -99,6 +104,33 @@ impl Judge {
         }
         self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
         self.schedule = schedule(settings);
+    }
+
+    /// From now on judges what is left after the session has closed.
+    pub fn stay(&mut self, now: Moment, settings: &Settings) {
+        self.activity = Activity::new(now, false);
+        self.schedule = detached(settings);
+        (self.jobs, self.console, self.connection) = (None, None, None);
+        (self.by, self.disbelieved) = (JudgedBy::Detached, 0);
+    }
+
+    /// Looks once at the terminals that are left. The samples were taken after `now`. `None` if they could not
+    /// be taken: then nobody knows whether somebody was active.
+    pub fn look_at_the_rest(&mut self, now: Moment, samples: Option<&BTreeMap<DeviceId, Sample>>) -> Look {
+        let mut doubts = match samples {
+            Some(samples) => self.activity.look(now, samples, None),
+            None => {
+                self.activity.note(now.boot);
+                Vec::new()
+            }
+        };
+        if self.schedule.is_due(now, self.shown()) {
+            doubts.extend(self.activity.decide());
+        }
+        for (id, doubt) in doubts {
+            self.note_doubt(id, doubt);
+        }
+        self.next(now)
     }
 
     /// Looks at the session once.
@@ -126,6 +158,11 @@ impl Judge {
         for (id, doubt) in doubts {
             self.note_doubt(id, doubt);
         }
+        self.next(now)
+    }
+
+    /// What is due after a look.
+    fn next(&mut self, now: Moment) -> Look {
         let (due, next) = self.schedule.next(now, self.shown());
         let next = self.activity.looks_again().map_or(next, |again| again.min(next));
         Look { now, due, next }
@@ -267,6 +304,11 @@ impl Judge {
         }
         self.notes.push(Note::Tampering(id, doubt));
     }
+}
+
+/// The schedule for what is left after the session has closed. Nobody is there to be warned.
+fn detached(settings: &Settings) -> Schedule {
+    Schedule::new(settings.detached, None, &[], settings.kill == Kill::None)
 }
 
 fn schedule(settings: &Settings) -> Schedule {

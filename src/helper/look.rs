@@ -12,7 +12,12 @@ use crate::sys::devnode::DeviceId;
 impl Watchdog {
     /// Looks at the session, sets the alarm for the next look, and returns what is due now.
     pub(super) fn look(&mut self) -> Option<Due> {
-        let Look { now, due, next } = self.judge.look(&mut self.session, &self.assignment, &mut self.offload);
+        let look = self.judge.look(&mut self.session, &self.assignment, &mut self.offload);
+        self.looked(look)
+    }
+
+    /// Notes the result of a look, sets the alarm for the next one, and returns what is due now.
+    pub(super) fn looked(&mut self, Look { now, due, next }: Look) -> Option<Due> {
         self.write_notes();
         self.set_alarm(next);
         // A session that is only watched writes no text that nobody reads.

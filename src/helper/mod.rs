@@ -7,6 +7,7 @@
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records. [`audit`] tells the kernel's audit of an end.
 //! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
+//! * [`detached`] stays with what a logout leaves behind.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@
 pub mod actions;
 pub mod audit;
 pub mod connection;
+pub mod detached;
 pub mod journal;
 pub mod judge;
 pub mod judgement;

@@ -95,8 +95,8 @@ pub(super) struct Watchdog {
     leader: Leader,
     /// The leader opened the session a moment ago, so it may still execute another program.
     leader_may_change: bool,
-    alarm: Alarm,
-    steps: StepWatch,
+    pub(super) alarm: Alarm,
+    pub(super) steps: StepWatch,
     pub(super) offload: Offload,
 }
 
@@ -169,14 +169,17 @@ impl Watchdog {
         loop {
             let due = match self.sleep() {
                 Wake::Look => self.look(),
-                Wake::Closed => return self.journal.write(&self.record(Event::Closed)),
+                Wake::Closed => return self.leave_the_rest(false),
                 Wake::Shared => {
                     let shared = "cannot guard this session any longer: its process has opened another";
                     return self.error(shared);
                 }
                 // Nobody may have told us that the session closed, because its stack may not have our line.
                 Wake::LeaderGone if self.assignment.adopted.is_some() => return self.leave_or_take_over(),
-                Wake::LeaderGone => return self.take_over(),
+                Wake::LeaderGone => {
+                    self.take_over();
+                    return self.leave_the_rest(true);
+                }
                 Wake::ProgramEnded => return self.leave_or_take_over(),
             };
             match due {
@@ -184,7 +187,10 @@ impl Watchdog {
                 Some(Due::Warn { left }) => self.warn(left),
                 Some(Due::Resume) => self.resume(),
                 Some(Due::Report) => self.report(),
-                Some(Due::End) => return self.end(),
+                Some(Due::End) => {
+                    self.end();
+                    return self.leave_the_rest(true);
+                }
             }
         }
     }
@@ -247,7 +253,7 @@ impl Watchdog {
     }
 
     /// Applies new settings if the signal brings some. If they cannot be read, nothing changes.
-    fn reload(&mut self, came: &Received) {
+    pub(super) fn reload(&mut self, came: &Received) {
         let caller = match Caller::of(&self.session.proc, came) {
             None => return,
             Some(Ok(caller)) => caller,
@@ -279,7 +285,7 @@ impl Watchdog {
         self.look_soon();
     }
 
-    fn look_soon(&mut self) {
+    pub(super) fn look_soon(&mut self) {
         // An alarm in the past rings at once.
         self.set_alarm(0);
     }

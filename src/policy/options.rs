@@ -211,6 +211,9 @@ mod tests {
             ("notty=off", "notty=off"),
             ("notty=5s", "notty=5s"),
             ("notty=31d", "notty=31d"),
+            ("detached=off", "detached=off"),
+            ("detached=9s", "detached=9s"),
+            ("detached=366d", "detached=366d"),
             ("message={nobody}", "message={nobody}"),
             ("message=x message-file=/x", "message-file=/x"),
             ("message-file=x", "message-file=x"),
@@ -245,12 +248,12 @@ mod tests {
         let line =
             Options::of_line(["timeout=900", "kill=tty", "quiet", "onerr=succeed", "conf=/x"]).unwrap();
         let words = line.values.to_words();
-        let all = "timeout=15m warn=1m grace=10s kill=tty activity=input notty=ignore quiet";
+        let all = "timeout=15m warn=1m grace=10s kill=tty activity=input notty=ignore detached=ignore quiet";
         assert_eq!(words.join(" "), all);
         let read = Settings::of_words(words.iter().map(String::as_str)).unwrap();
         assert_eq!((read.kill, read.quiet), (Kill::Tty, true));
         // A default may differ between builds, so it is never left out.
-        for missing in ["timeout=", "warn=", "grace=", "kill=", "activity=", "notty="] {
+        for missing in ["timeout=", "warn=", "grace=", "kill=", "activity=", "notty=", "detached="] {
             let some = words.iter().map(String::as_str).filter(|word| !word.starts_with(missing));
             assert_eq!(Settings::of_words(some), Err(format!("{missing} is missing")));
         }
@@ -268,10 +271,10 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_accepted_is_in_range(words in proptest::collection::vec(
-            "(timeout|warn|grace|kill|notty|onerr|quiet|debug)?=?([0-9]{1,6}[dhms]?|off|tty|fail)?", 0..5)) {
+            "(timeout|warn|grace|kill|notty|detached|onerr|quiet|debug)?=?([0-9]{1,6}[dhms]?|off|tty|fail)?", 0..5)) {
             if let Ok(words) = Options::of_line(words.iter().map(String::as_str)) {
                 let values = words.values;
-                for limit in [values.limit, values.notty].into_iter().flatten() {
+                for limit in [values.limit, values.notty, values.detached].into_iter().flatten() {
                     prop_assert!(limit >= LIMIT_MIN && limit <= LIMIT_MAX);
                 }
                 prop_assert!(values.grace <= GRACE_MAX);
@@ -285,7 +288,7 @@ mod tests {
 
         #[test]
         fn written_and_read_again_a_line_says_the_same(words in proptest::collection::vec(
-            "(timeout|warn|grace|kill|activity|notty|message|onerr|quiet|debug)(=([1-9][0-9][ms]|input,cpu|tty|fail|\\{user\\} é))?", 0..5)) {
+            "(timeout|warn|grace|kill|activity|notty|detached|message|onerr|quiet|debug)(=([1-9][0-9][ms]|input,cpu|tty|fail|\\{user\\} é))?", 0..5)) {
             if let Ok(read) = Options::of_line(words.iter().map(String::as_str)) {
                 let again = read.to_words();
                 prop_assert_eq!(Options::of_line(again.iter().map(String::as_str)), Ok(read));

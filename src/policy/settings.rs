@@ -124,6 +124,8 @@ pub struct Settings {
     pub activity: Counted,
     /// How long a session without a terminal may be silent. `None` means forever.
     pub notty: Option<Duration>,
+    /// How long the terminals that a logout leaves behind may be idle. `None` means forever.
+    pub detached: Option<Duration>,
     /// The text of the warning. `None` means the built-in text.
     pub message: Option<Template>,
     /// The file with the text of the warning.
@@ -149,6 +151,7 @@ impl Default for Settings {
             kill: Kill::default(),
             activity: Counted::default(),
             notty: None,
+            detached: None,
             message: None,
             message_file: None,
             on_error: OnError::default(),

@@ -199,6 +199,16 @@ pub static OPTIONS: &[OptionSpec] = &[
         copy: copy!(notty),
     },
     OptionSpec {
+        name: "detached",
+        value: Some("DURATION|ignore"),
+        setting: "detached",
+        about: "how long what a logout leaves behind may be idle",
+        allowed: EVERYWHERE,
+        read: |to, text| detached(text).map(|detached| to.detached = detached),
+        get: |of| Value::Duration(of.detached, "ignore"),
+        copy: copy!(detached),
+    },
+    OptionSpec {
         name: "message",
         value: Some("TEXT"),
         setting: "message",
@@ -279,6 +289,11 @@ fn limit(text: &str) -> Result<Option<Duration>, String> {
 /// `notty=` is a limit, too, so it cannot be shorter than the shortest limit.
 fn notty(text: &str) -> Result<Option<Duration>, String> {
     in_range(text, NOTTY_MAX, "ignore")
+}
+
+/// `detached=` is judged by the same stamps as `timeout=`.
+fn detached(text: &str) -> Result<Option<Duration>, String> {
+    in_range(text, LIMIT_MAX, "ignore")
 }
 
 fn in_range(text: &str, most: Duration, none: &str) -> Result<Option<Duration>, String> {

@@ -250,6 +250,7 @@ pub(crate) mod tests {
             limit in option::of(10u64..=31_536_000),
             warn in proptest::collection::btree_set(1u64..400, 0..8),
             grace in 0u64..=300, notty in option::of(10u64..=2_592_000),
+            detached in option::of(10u64..=31_536_000),
             kill in prop::sample::select(&[Kill::Session, Kill::Tty, Kill::Connection, Kill::None][..]),
             output: bool, cpu: bool, quiet: bool, debug: bool,
             message in option::of("[a-z\n é]{0,9}x\\{idle\\}"), rule in option::of(("[^\0]{0,20}", 1usize..)),
@@ -260,7 +261,8 @@ pub(crate) mod tests {
                 limit: limit.map(seconds),
                 warn: warn.into_iter().rev().filter(fits).map(seconds).collect(),
                 grace: seconds(grace), kill, activity: Counted { output, cpu },
-                notty: notty.map(seconds), message: message.map(|text| Template::parse(&text).unwrap()),
+                notty: notty.map(seconds), detached: detached.map(seconds),
+                message: message.map(|text| Template::parse(&text).unwrap()),
                 rule: rule.map(|(file, line)| RulePlace { file: Rc::new(file.into()), line }),
                 quiet, debug, ..Settings::default()
             }
@@ -304,7 +306,7 @@ pub(crate) mod tests {
             Assignment { login, leader: Pid::from_raw(70), connection: None, adopted: None, line, settings }
                 .to_args();
         let shown = "--protocol=5 --leader=70 --service=sshd --user=alice --word=timeout=900 timeout=15m warn=1m \
-                     grace=10s kill=session activity=input notty=ignore --rule=/f:3";
+                     grace=10s kill=session activity=input notty=ignore detached=ignore --rule=/f:3";
         assert_eq!(args.join(" ".as_ref()), shown);
     }
 }

@@ -1,6 +1,7 @@
 //! One file for each interface to the outside: the kernel, the C library, libpam, logind, the log, the audit. Nothing
 //! here decides about sessions.
 
+pub mod aside;
 pub mod audit;
 pub mod cgroup;
 pub mod clock;

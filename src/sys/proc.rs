@@ -203,6 +203,13 @@ impl Proc {
         numbers(&self.path(pid, "fd"))
     }
 
+    /// The descriptors of the process that are character devices. Each is read when the iterator reaches it.
+    pub fn devices(&self, pid: Pid) -> impl Iterator<Item = (RawFd, DeviceId)> + use<> {
+        let directory = self.path(pid, "fd");
+        let device = move |fd: RawFd| Some((fd, link::device(&directory.join(fd.to_string()))?));
+        self.descriptors(pid).filter_map(device)
+    }
+
     /// The descriptors of the process that are sockets. Each is read when the iterator reaches it.
     ///
     /// # Errors

@@ -50,12 +50,20 @@ impl Unread {
 /// The node is gone or is another device, the line discipline does not tell, or the queue or its mode changes
 /// at this moment.
 pub fn unread(path: &Path, id: DeviceId) -> io::Result<Unread> {
+    unread_of(&devnode::open(path, id, OpenOptions::new().read(true))?)
+}
+
+/// The same for an open terminal.
+///
+/// # Errors
+///
+/// The errors of [`unread`].
+pub fn unread_of(tty: &File) -> io::Result<Unread> {
     /// A program may switch the mode between our reads, and back, but not so often.
     const COUNTS: usize = 16;
-    let tty = devnode::open(path, id, OpenOptions::new().read(true))?;
-    let found = count(&tty)?;
+    let found = count(tty)?;
     for _ in 1..COUNTS {
-        if count(&tty)? != found {
+        if count(tty)? != found {
             return Err(io::Error::other("the queue is changing"));
         }
     }

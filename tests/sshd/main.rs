@@ -8,6 +8,7 @@
 //! | [`connections`] | connections with several terminals or none, and root's |
 //! | [`counted`] | output and processor time as activity |
 //! | [`console`] | login(1) on its own terminal |
+//! | [`detached`] | what a logout leaves behind |
 //! | [`host`] | the basis of the tests themselves |
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
@@ -37,6 +38,7 @@ mod connections;
 mod console;
 mod counted;
 mod course;
+mod detached;
 mod guest;
 mod host;
 mod hostile;

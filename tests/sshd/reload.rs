@@ -27,7 +27,7 @@ fn settings(words: &str) -> Settings {
 }
 
 /// The process as `reload` names it.
-fn id(helper: &Process) -> ProcId {
+pub fn id(helper: &Process) -> ProcId {
     let started = i64::try_from(helper.started).unwrap() * (SECOND / 100);
     ProcId { pid: Pid::from_raw(helper.pid), started: Started(started) }
 }

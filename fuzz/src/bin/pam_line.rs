@@ -26,7 +26,7 @@ fn read(text: &str) -> Option<Options> {
 
 /// Every value is in range, and the values fit together.
 fn check(settings: &Settings) {
-    for limit in [settings.limit, settings.notty].into_iter().flatten() {
+    for limit in [settings.limit, settings.notty, settings.detached].into_iter().flatten() {
         assert!(limit >= MINUTE / 6 && limit <= 365 * 24 * 60 * MINUTE, "{limit:?}");
     }
     assert!(settings.grace <= 5 * MINUTE);

@@ -27,7 +27,7 @@ use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
 use login::LoginVerdict;
-use services::Policies;
+use services::{Policies, Service};
 use system::SystemReport;
 use verdict::PolicyDecision;
 
@@ -66,6 +66,7 @@ fn system_wide(found: SystemReport, strict: bool, broken: bool, answer: &mut Ans
     let services =
         found.services.iter().map(|service| format!("{}: {}\n", shown(&service.name), shown(&service.text)));
     answer.text.extend(services);
+    answer.text.extend(left_open(&found.services));
     answer.text.extend(found.findings.iter().map(|finding| format!("warning: {}\n", shown(finding))));
     if !broken && !answer.has_findings {
         answer.text.push_str("no problem was found on this machine\n");
@@ -80,6 +81,21 @@ fn system_wide(found: SystemReport, strict: bool, broken: bool, answer: &mut Ans
     answer.json.insert("findings".to_owned(), Value::from(found.findings));
     let services: Vec<Value> = found.services.into_iter().map(|service| service.json).collect();
     answer.json.insert("services".to_owned(), Value::from(services));
+}
+
+/// Says what `detached=ignore` leaves open. This is no warning, because it is the default.
+fn left_open(services: &[Service]) -> Option<String> {
+    let names: Vec<String> = services
+        .iter()
+        .filter(|service| service.leaves_the_rest)
+        .map(|service| shown(&service.name))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "after a logout: mosh, tmux and screen run on, and nothing ends them, because of detached=ignore ({})\n",
+            names.join(", ")
+        )
+    })
 }
 
 /// The results so far.
@@ -257,6 +273,28 @@ mod tests {
         let tree = Tree::with("");
         tree.put("etc/pam.d/login", "session required pam_idle_watchdog.so\n");
         assert_eq!(unguarded(&tree.machine()), None);
+    }
+
+    #[test]
+    fn what_a_logout_leaves_open_is_said_and_is_no_finding() {
+        for (words, says) in [
+            ("timeout=15m", Some("because of detached=ignore (sshd)\n")),
+            ("timeout=15m detached=8h", None),
+            ("timeout=off", None),
+        ] {
+            let tree = Tree::with(&format!("session required pam_idle_watchdog.so {words}"));
+            let services = services::all(&tree.machine(), &Policies::new(Some(Policy::default())));
+            let said = left_open(&services);
+            assert_eq!(said.is_some(), says.is_some(), "{words}");
+            assert!(said.as_deref().unwrap_or_default().ends_with(says.unwrap_or_default()), "{said:?}");
+            let found = SystemReport { services, ..SystemReport::default() };
+            let mut answer = Answer::default();
+            system_wide(found, true, false, &mut answer);
+            assert_eq!(
+                (answer.text.contains("after a logout: "), answer.has_findings),
+                (says.is_some(), false)
+            );
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Service {
     pub has_line: bool,
     /// What it does with idle sessions.
     pub text: String,
+    /// Something that a logout leaves behind runs on for as long as it likes.
+    pub leaves_the_rest: bool,
     /// The same as JSON.
     pub json: Value,
     /// The warnings.
@@ -249,18 +251,22 @@ fn combined(verdicts: Vec<(ExampleLogin, ServiceVerdict)>) -> (ServiceVerdict, V
 
 fn said(name: &str, simulation: &Simulation, verdict: ServiceVerdict, findings: BTreeSet<String>) -> Service {
     let text = verdict.text(simulation);
+    let leaves_the_rest =
+        matches!(&verdict, ServiceVerdict::Ends(ends) if ends.iter().any(|end| end.detached.is_none()));
     let ends: Vec<Value> = match verdict {
         ServiceVerdict::Ends(ends) => ends.into_iter().map(end_json).collect(),
         ServiceVerdict::Nobody(_) | ServiceVerdict::Exempt(_) | ServiceVerdict::NoLine => Vec::new(),
     };
     let json = json!({"service": name, "ended": !ends.is_empty(), "says": text, "lines": ends});
     let findings = findings.into_iter().map(|finding| format!("{name}: {finding}")).collect();
-    Service { name: name.to_owned(), has_line: simulation.ours().next().is_some(), text, json, findings }
+    let has_line = simulation.ours().next().is_some();
+    Service { name: name.to_owned(), has_line, text, leaves_the_rest, json, findings }
 }
 
 fn end_json(end: End) -> Value {
-    let End { limit, kill, line, rule } = end;
-    json!({"timeout": limit.as_secs(), "kill": kill.word(), "line": line, "rule": rule})
+    let End { limit, kill, detached, line, rule } = end;
+    let detached = detached.map(|detached| detached.as_secs());
+    json!({"timeout": limit.as_secs(), "kill": kill.word(), "detached": detached, "line": line, "rule": rule})
 }
 
 /// Finds lines of ours that have no effect, or less effect than it seems.

@@ -26,6 +26,8 @@ pub enum ServiceVerdict {
 pub struct End {
     pub limit: Duration,
     pub kill: Kill,
+    /// How long what a logout leaves behind may be idle, if that is limited.
+    pub detached: Option<Duration>,
     /// The place of the PAM line.
     pub line: String,
     /// The place of the rule that matches, if one does.
@@ -166,7 +168,8 @@ fn guarded(
         if settings.kill == Kill::None {
             return Err(format!("{} says kill=none", decided.by("kill", place)));
         }
-        return Ok(End { limit, kill: settings.kill, line: place.clone(), rule: decided.rule });
+        let (kill, detached) = (settings.kill, settings.detached);
+        return Ok(End { limit, kill, detached, line: place.clone(), rule: decided.rule });
     }
     Err(why.unwrap_or_else(|| simulation.why_none_runs()))
 }
@@ -184,7 +187,7 @@ impl ServiceVerdict {
             }
             Self::Ends(ends) => ends,
         };
-        let each = ends.iter().map(|End { limit, kill, line, rule }| {
+        let each = ends.iter().map(|End { limit, kill, line, rule, .. }| {
             let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" and {rule}"));
             format!("ends after {}, kill={}, by {line}{rule}", duration::print(*limit), kill.word())
         });

@@ -82,7 +82,7 @@ pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
 /// What to do for one session.
 enum Step {
     /// Send these settings to its helper. The text says what could not be reloaded.
-    Give(Settings, Option<String>),
+    Give(Box<Settings>, Option<String>),
     /// Keep the old settings, for this reason.
     Keep(String),
 }
@@ -122,7 +122,7 @@ fn step(decisions: &mut Decisions<'_>, told: &Assignment) -> Result<Step, Vec<Fa
         }
     };
     let settings = decisions.decide(&told.login, &place, &words)?;
-    Ok(Step::Give(settings, kept))
+    Ok(Step::Give(Box::new(settings), kept))
 }
 
 /// Names a session as the log does.

@@ -18,6 +18,8 @@ pub enum JudgedBy {
     Terminals,
     /// It has no terminals. It is judged by its connection.
     Connection,
+    /// The session has closed. What is left is judged by the terminals that it has made.
+    Detached,
     /// It is not judged. It has neither, or there is no limit for its connection.
     Nothing,
 }
@@ -136,7 +138,7 @@ impl Schedule {
     fn due(&self, shown: Shown, limit: Nanos) -> Option<Nanos> {
         let patience = match shown.by {
             JudgedBy::Nothing => return None,
-            JudgedBy::Terminals => self.patience(limit),
+            JudgedBy::Terminals | JudgedBy::Detached => self.patience(limit),
             JudgedBy::Connection => self.notty.unwrap_or(NEVER),
         };
         Some(shown.last.saturating_add(patience))
@@ -353,6 +355,17 @@ mod tests {
         assert_eq!(s.next(at(3640), shown(2800)).0, warn(60));
         assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Due::Resume));
         assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Due::End));
+    }
+
+    #[test]
+    fn what_is_left_is_ended_or_reported_without_a_warning() {
+        let left = |last: i64| Shown { by: JudgedBy::Detached, ..shown(last) };
+        for (report_only, due) in [(false, Due::End), (true, Due::Report)] {
+            let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[], report_only);
+            assert_eq!(s.next(at(0), left(0)), (None, 900 * SECOND));
+            assert_eq!(s.next(at(900), left(500)), (None, 1400 * SECOND));
+            assert_eq!(s.next(at(1400), left(500)).0, Some(due));
+        }
     }
 
     #[test]

@@ -227,6 +227,19 @@ impl SessionIdentity {
         survey
     }
 
+    /// The processes that are left when the session has closed, in the order of a survey. There are none if
+    /// neither a scope nor an audit session ID shows that they belong to the session.
+    #[must_use]
+    pub fn left(&self, proc: &Proc, controlling: &ControllingSessions<'_>) -> Vec<Process> {
+        if self.scope.is_none() && !self.own_audit {
+            return Vec::new();
+        }
+        let survey = self.survey(proc, controlling, |_| {});
+        // A leader that lives on may have other children.
+        let left = |member: &&Member| !member.leader && !member.connection && !member.by_descent;
+        survey.members.iter().filter(left).map(|member| member.process).collect()
+    }
+
     /// sshd's own processes except the leader, whatever their parents are now.
     #[must_use]
     pub fn connection_holders(&self, proc: &Proc) -> Vec<Process> {

@@ -6,6 +6,7 @@
 //! input must be one of the session's terminals. The pty must not belong to the user who called the process.
 //! Therefore `su --pty` that reads from a pipe does not count, and sudo inside a detached tmux does not count.
 
+use std::fs::File;
 use std::io;
 
 use once_cell::sync::OnceCell;
@@ -41,14 +42,14 @@ pub fn stamps<'a>(
 }
 
 /// A line that passes a terminal and its stamps from one process to another.
-fn line(id: DeviceId, stamps: Stamps) -> String {
+pub(super) fn line(id: DeviceId, stamps: Stamps) -> String {
     let DeviceId { filesystem, device } = id;
     let Stamps { atime, mtime, ctime, owner } = stamps;
     format!("{filesystem} {device} {atime} {mtime} {ctime} {owner}\n")
 }
 
 /// Reads what [`line()`] wrote, if the line is complete.
-fn read(line: &str) -> Option<(DeviceId, Stamps)> {
+pub(super) fn read(line: &str) -> Option<(DeviceId, Stamps)> {
     let mut fields = line.strip_suffix('\n')?.split(' ');
     let id = DeviceId { filesystem: fields.next()?.parse().ok()?, device: fields.next()?.parse().ok()? };
     let mut time = || fields.next()?.parse().ok();
@@ -97,15 +98,23 @@ fn relays(
 }
 
 /// The terminals of the masters that a process has open. The masters themselves are asked, because their
-/// numbers may belong to another instance of devpts.
-fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
-    let Some(pidfd) = PidFd::of(proc, holder.id) else {
-        return Vec::new();
+/// numbers may belong to another instance of devpts. Opening a terminal may hang.
+///
+/// # Errors
+///
+/// `PermissionDenied` if the process may not be traced, `NotFound` if it is gone.
+pub(super) fn peers(proc: &Proc, holder: &Process) -> io::Result<Vec<File>> {
+    let masters = proc.pty_masters(holder.id.pid)?;
+    let Some(pidfd) = PidFd::of(proc, holder.id).filter(|_| !masters.is_empty()) else {
+        return Ok(Vec::new());
     };
-    let masters = proc.pty_masters(holder.id.pid).unwrap_or_default();
-    let slave =
-        |fd| -> io::Result<(DeviceId, Stamps)> { devnode::of_file(&tty::peer(&pidfd.duplicate(fd)?)?) };
-    let slaves = masters.into_iter().filter_map(|(fd, _)| slave(fd).ok());
+    Ok(masters.into_iter().filter_map(|(fd, _)| tty::peer(&pidfd.duplicate(fd).ok()?).ok()).collect())
+}
+
+/// The same with their stamps, without those that belong to the caller of the process.
+fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
+    let peers = peers(proc, holder).unwrap_or_default();
+    let slaves = peers.iter().filter_map(|peer| devnode::of_file(peer).ok());
     // A setuid program such as su may have inherited the master from its caller, who can write to it. Then the
     // terminal belongs to the caller. A terminal that sudo made belongs to the target user of sudo.
     let caller = proc.uids(holder.id.pid).map(|(real, _)| real);

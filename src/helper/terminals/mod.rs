@@ -7,6 +7,7 @@
 
 pub mod console;
 pub mod inner_pty;
+pub mod made;
 pub mod terminal;
 
 use std::cell::RefCell;
