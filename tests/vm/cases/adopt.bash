@@ -5,48 +5,48 @@
 # Every helper is killed. Before a minute has passed, the timer has replaced each of them once, and no session has ended
 # early.
 alone_adopt_after_kill() {
-	local name names=() killed n
+	local name names=() killed
+	for name in 0 1 2 3 4 5 6 7 8; do names+=("d$name"); done
 	units
-	for n in 0 1 2 3 4 5 6 7 8; do names+=("d$n"); done
+	guest systemctl start idle-watchdog-adopt.timer
 	logins "${names[@]/%/:dave}" a:alice
-	for name in "${names[@]}"; do armed "$name"; done
-	attended a armed a
-	# Until the kill, the timer has nothing to do, and says nothing.
-	guest 'systemctl start idle-watchdog-adopt.timer'
-	within "$SOON" guest 'systemctl show -p ExecMainExitTimestampMonotonic idle-watchdog-adopt.service | grep -q "=[1-9]"'
+	for name in "${names[@]}"; do record "$name" ': armed '; done
+	attended a record a ': armed '
+	# All helpers are there, so the timer has nothing to do, and says nothing. It leaves logins to the module.
+	guest 'systemctl show -p ExecMainExitTimestampMonotonic idle-watchdog-adopt.service' | grep -q '=[1-9]' || fail 'it has not run'
 	[ -z "$(guest 'journalctl -q -o cat -u idle-watchdog-adopt.service')" ] || fail 'it says something'
-	killed=$(now)
 	keys a '\n'
+	killed=$(now)
 	guest 'pkill -KILL -x pam_idle_watchd'
-	for name in "${names[@]}" a; do
-		within $((killed / 1000000 + 60 + SLACK - $(now) / 1000000)) has_record "$name" "$ADOPTED" || fail "$name: not adopted within a minute"
-		alive "$name"
-	done
-	# It was idle for longer than its limit, and gets the whole warning.
-	record a ': warned .*remaining=4'
+	for name in "${names[@]}" a; do record "$name" "$ADOPTED"; done
+	says "all were watched again after $((($(now) - killed) / 1000000)) s"
+	[ $(($(now) - killed)) -le $(((60 + SLACK) * 1000000)) ] || fail 'not within a minute'
 	guest 'idle-watchdog adopt --all & idle-watchdog adopt --all; wait' >said
 	! grep ': adopted' said || fail 'adopted once more'
-	for name in "${names[@]}"; do
-		alive "$name"
-		[ "$(records "$name" | grep -c "$ADOPTED")" = 1 ] || fail "$name: not adopted once"
-		is_replaced "$name" || fail "$name: not one new helper"
-		no_record "$name" ': (warned|ending|error|orphaned)'
-	done
+	# A helper that looks at its terminal has a child with the same name.
+	within "$SOON" one_helper_each || fail 'not one helper for each session, in a control group of its own'
+	# It may have been idle for longer than its limit. It gets the whole warning.
+	record a ': warned .*remaining=4'
 	record a ': ended .*survivors=0'
-	vanished a
 	# The module tells the new helper that the session closes.
 	for name in "${names[@]}"; do keys "$name" 'exit\n'; done
+	for name in "${names[@]}"; do record "$name" ': closed '; done
+	caught_up || fail 'the log stands still'
 	for name in "${names[@]}"; do
-		record "$name" ': closed '
-		gone "$name"
+		[ "$(records "$name" | grep -c "$ADOPTED")" = 1 ] || fail "$name: not adopted once"
+		! has_record "$name" ': (warned|ending|error|orphaned)' || fail "$name: an unwanted record"
 	done
+	within "$SOON" guest '! pgrep -x pam_idle_watchd' || fail 'a helper is left'
 }
 ADOPTED=': adopted .*terminals-by=masters members-by=scope witness=connection reason="its helper was gone"'
-# is_replaced NAME: there is exactly one helper for the session's leader, and it is not in the cgroup of the service.
-is_replaced() {
-	guest "leader=\$(sed -n 's/^LEADER=//p' /run/systemd/sessions/${ID[$1]})
-		[ \$(pgrep -xc pam_idle_watchd -f -- '.*--leader='\$leader' .*') = 1 ] &&
-		grep -qx 0::/idle_watchdog /proc/\$(pgrep -f -- '^/usr/libexec/pam_idle_watchdog_helper .*--leader='\$leader' ')/cgroup"
+one_helper_each() {
+	local name ids=()
+	for name in "${names[@]}"; do ids+=("${ID[$name]}"); done
+	guest "for id in ${ids[*]}; do
+		leader=\$(sed -n 's/^LEADER=//p' /run/systemd/sessions/\$id)
+		helpers=\$(pgrep -f -- \"^/usr/libexec/pam_idle_watchdog_helper .*--leader=\$leader \")
+		[ \$(echo \"\$helpers\" | wc -w) = 1 ] && grep -qx 0::/idle_watchdog /proc/\$helpers/cgroup || exit 1
+	done"
 }
 
 # Sessions are open when the module is installed.
