@@ -25,7 +25,7 @@ use crate::sys::proc::{ProcId, Process};
 const LEFT_AFTER: Nanos = 3 * SECOND;
 /// How long the leader may take to exit after the close. It may have other PAM modules that are slow.
 const LEADER_EXITS: Nanos = 60 * SECOND;
-/// How long after the end of such a process to look what is left. A program that makes a terminal every moment
+/// How long after the end of a process with a terminal to look what is left. A program that makes one every moment
 /// must not keep the watchdog busy.
 const AFTER_AN_EXIT: Nanos = 2 * SECOND;
 /// The most processes for which the watchdog waits at the same time.

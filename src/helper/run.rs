@@ -178,7 +178,11 @@ impl Watchdog {
                 Wake::LeaderGone if self.assignment.adopted.is_some() => return self.leave_or_take_over(),
                 Wake::LeaderGone => {
                     self.take_over();
-                    return self.leave_the_rest(true);
+                    // The shell of a nested session goes on at the terminal of the outer session.
+                    if !self.session.identity.nested() {
+                        self.leave_the_rest(true);
+                    }
+                    return;
                 }
                 Wake::ProgramEnded => return self.leave_or_take_over(),
             };

@@ -2,13 +2,14 @@
 //! is open, they do not count. After it has closed, they are the only sign of a person who still uses what is
 //! left.
 //!
-//! tmux and screen read some keys themselves, for example those that scroll. So the terminals count, too, from
-//! which these programs read: those of a person who has attached to them from another session.
+//! tmux and screen read some keys themselves, for example those that scroll. So the terminals count, too, that
+//! the processes have open: those of a person who has attached to them from another session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 
+use nix::errno::Errno;
 use nix::sys::stat::major;
 use nix::unistd::Pid;
 
@@ -28,7 +29,7 @@ pub struct Made {
     pub holders: BTreeSet<ProcId>,
     /// Their terminals.
     pub terminals: Vec<Terminal>,
-    /// The samples of these terminals, and of those from which the holders read.
+    /// The samples of these terminals, and of the others that the processes have open.
     pub samples: BTreeMap<DeviceId, Sample>,
     /// The descriptors of a process may not be read.
     pub denied: bool,
@@ -72,13 +73,16 @@ fn tell(proc: &Proc, process: &Process, pipe: &mut File) {
         Err(_) => return,
     };
     let mut say = |holder, terminal: &File| {
-        if let Ok((id, stamps)) = devnode::of_file(terminal) {
-            let found = Found { holder, id, stamps, unread: tty::unread_of(terminal).ok() };
+        let unread = tty::unread_of(terminal);
+        // After a logout a descriptor of the console reads nothing. Another person may type there now.
+        let hung_up = unread.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EIO as i32));
+        if let (Ok((id, stamps)), false) = (devnode::of_file(terminal), hung_up) {
+            let found = Found { holder, id, stamps, unread: unread.ok() };
             offload::answer(pipe, line(&found).as_bytes());
         }
     };
     held.iter().for_each(|terminal| say(Some(process.id), terminal));
-    let Some(holder) = PidFd::of(proc, process.id).filter(|_| !held.is_empty()) else { return };
+    let Some(holder) = PidFd::of(proc, process.id) else { return };
     for (fd, _) in proc.devices(process.id.pid).filter(|(_, id)| is_read(*id)) {
         if let Ok(terminal) = holder.duplicate(fd) {
             say(None, &terminal.into());

@@ -25,13 +25,16 @@ case_detached_mosh() {
 	local address LIMIT=20
 	stack 2240 pam_loginuid.so pam_systemd.so "$OURS detached=20s"
 	login e erin
+	does e 'stty rows 24 cols 80'
+	next_login
 	ssh -F "$RUN/ssh_config" -tt -J backdoor -p 2240 -l alice guest \
 		'echo "session=$XDG_SESSION_ID."; exec mosh-server new -i 127.0.0.1 -l LANG=C.UTF-8' </dev/null >server || :
+	flock -u 7
 	address=$(sed -n 's/.*MOSH CONNECT \([0-9]*\) \([A-Za-z0-9/+]*\).*/\1 \2/p' server)
 	[ -n "$address" ] || fail 'no mosh-server'
 	ID[m]=$(sed -n 's/.*session=\([a-z0-9]*\)\..*/\1/p' server)
+	# The first prompt in mosh.
 	answers e "LC_ALL=C.UTF-8 MOSH_KEY=${address#* } mosh-client 127.0.0.1 ${address% *}" 'alice@'
-	# A shell that starts discards what was typed before its prompt.
 	answers e 'echo in-mo""sh' 'in-mosh'
 	left_by m mosh-server
 	types e 28
@@ -41,21 +44,21 @@ case_detached_mosh() {
 	alive e
 }
 
-# Somebody attaches from another session and only scrolls, so tmux reads the keys, and no program in it. They are alone
-# there, and their own session stays.
+# Somebody has attached from another session and only scrolls, so tmux reads the keys, and no program in it does. Their own
+# session stays when the tmux is ended.
 case_detached_tmux() {
 	stack 2241 pam_loginuid.so pam_systemd.so "$OURS $DETACHED"
 	stack 2242 pam_loginuid.so pam_systemd.so
+	login b alice -J backdoor -p 2242
 	login a alice -J backdoor -p 2241
 	armed a 'detached=12 '
 	does a 'tmux -L d new -d "exec bash"'
+	attended a answers b 'tmux -L d attach' 'bash'
+	attended a answers b 'seq 300; echo do""ne-1' 'done-1'
 	keys a 'exit\n'
 	ends_between a 0 "$SOON"
-	left_by a tmux
-	login b alice -J backdoor -p 2242
-	answers b 'tmux -L d attach' '[$] '
-	answers b 'seq 300; echo do""ne-1' 'done-1'
 	keys b '\x02['
+	left_by a tmux
 	types b 26 '\x1b[A'
 	helper_lives a
 	forgotten a b
