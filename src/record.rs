@@ -73,6 +73,8 @@ named! {
         Resumed = "resumed",
         /// New settings apply.
         Reloaded = "reloaded",
+        /// An administrator has put the end off.
+        Extended = "extended",
         /// The end starts.
         Ending = "ending",
         /// The end is finished.
@@ -107,9 +109,12 @@ impl Event {
         match self {
             Self::Error | Self::Unguarded => Severity::Error,
             Self::Ignored => Severity::Warning,
-            Self::Ending | Self::Ended | Self::WouldEnd | Self::Orphaned | Self::Tampering => {
-                Severity::Notice
-            }
+            Self::Extended
+            | Self::Ending
+            | Self::Ended
+            | Self::WouldEnd
+            | Self::Orphaned
+            | Self::Tampering => Severity::Notice,
             Self::Armed | Self::Warned | Self::Resumed | Self::Reloaded => Severity::Info,
             Self::Console | Self::Exempt | Self::Skipped => Severity::Info,
             Self::Look | Self::Closed => Severity::Debug,
@@ -208,8 +213,12 @@ named! {
         Fallback = "fallback",
         /// The PID of a helper.
         Helper = "helper",
-        /// Why the session is not watched.
+        /// Why the session is not watched, or why an administrator did something to it.
         Reason = "reason",
+        /// The user as whom the person logged in who asked, or `unset`.
+        Requester = "requester",
+        /// The audit ID of the session of the person who asked.
+        RequesterSes = "requester-ses",
         /// The seconds until the next look.
         Next = "next",
     }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::helper::journal::{limit_text, names, pids};
-use crate::helper::judgement::schedule::JudgedBy;
 use crate::helper::notice::{self, Warning};
+use crate::helper::requests::{Asked, asked_by};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::{Outcome, Reach, Termination};
 use crate::policy::Kill;
 use crate::policy::Settings;
+use crate::protocol::request::Answer;
+use crate::protocol::status::State;
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::clock::{Nanos, SECOND, pause};
 use crate::sys::offload::Offload;
@@ -24,14 +26,28 @@ impl Watchdog {
         let idle = self.judge.idle();
         let warning = Warning { user, idle, limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
-        let not_shown = tell(quiet, &self.session.terminals, text, &mut self.offload);
-        if self.assignment.settings.activity.output && !quiet {
-            self.judge.wrote_on(&self.session);
-        }
+        let not_shown = write(quiet, &self.session.terminals, text, &mut self.offload);
+        self.note_output();
         let record = self.idle_record(Event::Warned, idle).with(Key::Remaining, left.as_secs());
         let record =
             if quiet { record.with(Key::Quiet, "yes") } else { record.with_some(Key::NotShown, not_shown) };
         self.journal.write(&record);
+    }
+
+    /// Writes a text to the terminals, unless `quiet` is set. Returns the names of those that did not take it.
+    pub(super) fn tell_all(&mut self, text: &str) -> Option<String> {
+        let quiet = self.assignment.settings.quiet;
+        let not_shown = write(quiet, &self.session.terminals, |_| text.to_owned(), &mut self.offload);
+        self.note_output();
+        not_shown
+    }
+
+    /// Our own text does not count as output.
+    fn note_output(&mut self) {
+        let Settings { activity, quiet, .. } = &self.assignment.settings;
+        if activity.output && !quiet {
+            self.judge.wrote_on(&self.session);
+        }
     }
 
     /// Puts on record that somebody was active after a warning.
@@ -47,7 +63,7 @@ impl Watchdog {
         };
         let idle = self.judge.idle();
         let reason = notice::reason(idle, self.assignment.settings.limit.unwrap_or_default());
-        self.terminate(reach, Event::Ending, idle, &reason);
+        self.terminate(reach, Event::Ending, idle, &reason, None);
     }
 
     /// Acts after the leader has ended without closing the session. A child of sshd and a shell may remain.
@@ -70,7 +86,7 @@ impl Watchdog {
             let record = self.idle_record(Event::Orphaned, idle).with(Key::Action, "none");
             return self.journal.write(&record);
         }
-        self.terminate(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED);
+        self.terminate(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED, None);
     }
 
     /// Acts after the leader had become the person's program and this program has ended. The session has ended
@@ -87,22 +103,37 @@ impl Watchdog {
         self.journal.write(&self.record(Event::Closed));
     }
 
-    /// Ends the session. `idle` is the idle time at the decision.
-    fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
+    /// Ends the session. `idle` is the idle time at the decision, `text` tells the person why. `asked` is there
+    /// if an administrator wants the end.
+    pub(super) fn terminate(
+        &mut self,
+        reach: Reach,
+        event: Event,
+        idle: Duration,
+        text: &str,
+        asked: Option<&Asked>,
+    ) {
+        self.dismiss(State::Ending);
+        self.session.ending = Some(self.status(State::Ending));
+        let wanted = |record: Record| match asked {
+            Some(Asked { caller, reason }) => asked_by(record, &caller.requester, reason.as_ref()),
+            None => record,
+        };
+        let tell = |answer| asked.iter().for_each(|asked| asked.caller.answer(&answer));
         let termination = Termination::new(&self.session, reach);
         let ending = self
             .idle_record(event, idle)
             .with(Key::Members, termination.members())
             .with_some(Key::Spared, pids(termination.spared()));
-        self.journal.write(&ending);
+        self.journal.write(&wanted(ending));
+        let grace = self.assignment.settings.grace;
+        tell(Answer::Ending { members: termination.members(), grace });
         let quiet = self.assignment.settings.quiet || termination.members() == 0;
-        let not_shown = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.offload);
+        let not_shown = write(quiet, &self.session.terminals, |_| text.to_owned(), &mut self.offload);
         let commands = termination.commands();
         let disbelieved = self.judge.disbelieved();
-        let Outcome { hup, term, kill, denied, survivors, incomplete } =
-            termination.run(self.assignment.settings.grace);
-        let record = self
-            .idle_record(Event::Ended, idle)
+        let Outcome { hup, term, kill, denied, survivors, incomplete } = termination.run(grace);
+        let record = wanted(self.idle_record(Event::Ended, idle))
             .with(Key::Sighup, hup)
             .with(Key::Sigterm, term)
             .with(Key::Sigkill, kill)
@@ -116,6 +147,7 @@ impl Watchdog {
             .with_some(Key::Processes, commands);
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
+        tell(Answer::Ended { survivors: survivors.len() });
     }
 
     pub(super) fn report(&mut self) {
@@ -130,12 +162,7 @@ impl Watchdog {
 
     /// A record with the terminals, the idle time, the limit that applies, and what the session is judged by.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
-        let Settings { limit, notty, .. } = &self.assignment.settings;
-        let (limit, by) = match self.judge.judged_by() {
-            JudgedBy::Connection => (*notty, Some("connection")),
-            JudgedBy::Terminals => (*limit, Some("terminal")),
-            JudgedBy::Nothing => (*limit, None),
-        };
+        let (limit, by) = self.judged_by();
         self.record(event)
             .with_some(Key::Tty, names(&self.session.terminals))
             .with(Key::Idle, idle.as_secs())
@@ -146,7 +173,7 @@ impl Watchdog {
 
 /// Writes to the terminals, unless `quiet` is set. Returns the names of the terminals that did not take the
 /// text.
-fn tell(
+fn write(
     quiet: bool,
     terminals: &[Terminal],
     text: impl Fn(&Terminal) -> String,

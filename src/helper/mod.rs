@@ -7,11 +7,13 @@
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records.
 //! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
+//! * [`caller`] takes what an administrator asks, [`requests`] answers it.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
 
 pub mod actions;
+pub mod caller;
 pub mod connection;
 pub mod journal;
 pub mod judge;
@@ -20,6 +22,7 @@ pub mod leader;
 pub mod look;
 pub mod members;
 pub mod notice;
+pub mod requests;
 pub mod run;
 pub mod session;
 pub mod terminals;

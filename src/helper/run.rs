@@ -14,22 +14,22 @@ use crate::helper::judge::Judge;
 use crate::helper::judgement::schedule::Due;
 use crate::helper::leader::Leader;
 use crate::helper::members::{Owner, SessionIdentity};
+use crate::helper::requests::Waiting;
 use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
 use crate::policy::{self, Settings};
-use crate::protocol::caller::Caller;
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
 use crate::record::{Event, Key, Record};
 use crate::sys::cgroup::{self, Cgroups};
-use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, pause, timeout};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::offload::Offload;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
-use crate::sys::signals::{self, Received, Signals};
+use crate::sys::signals::{self, Signals};
 
 /// How long to wait before a record is offered again to a log daemon that did not take it.
 const RETRY: Nanos = SECOND;
@@ -97,6 +97,9 @@ pub(super) struct Watchdog {
     alarm: Alarm,
     steps: StepWatch,
     pub(super) offload: Offload,
+    pub(super) waiting: Waiting,
+    /// The value of `witness=` in the record of arming.
+    pub(super) witness: &'static str,
 }
 
 impl Watchdog {
@@ -127,8 +130,17 @@ impl Watchdog {
         let journal = Journal::new(login.clone(), cgroups.session().map(str::to_owned), ses, debug);
         let opener = proc.program_path(process.id.pid);
         let client = client(&assignment);
-        let watched =
-            WatchedSession { proc, identity, finder, leader, opener, client, signals, terminals: Vec::new() };
+        let watched = WatchedSession {
+            proc,
+            identity,
+            finder,
+            leader,
+            opener,
+            client,
+            signals,
+            terminals: Vec::new(),
+            ending: None,
+        };
         Ok(Self {
             judge: Judge::new(Moment::now(), &assignment, &watched, &process),
             leader: Leader::new(&watched.proc, process.id),
@@ -139,6 +151,8 @@ impl Watchdog {
             alarm,
             steps,
             offload: Offload::default(),
+            waiting: Waiting::default(),
+            witness: "none",
         })
     }
 
@@ -147,13 +161,14 @@ impl Watchdog {
         inherit::reset_the_rest();
         signals::settle();
         self.session.finder.choose_how_to_find();
-        let has_witness = self.judge.choose_witness(&self.session, &self.assignment);
+        if self.judge.choose_witness(&self.session, &self.assignment) {
+            self.witness = "connection";
+        }
         self.write_notes();
-        let witness = if has_witness { "connection" } else { "none" };
         let record = ordered(self.record(Event::Armed), &self.assignment.settings)
             .with(Key::TerminalsBy, self.session.finder.found_by().word())
             .with(Key::MembersBy, self.session.identity.word())
-            .with(Key::Witness, witness);
+            .with(Key::Witness, self.witness);
         self.journal.write(&record);
     }
 
@@ -171,6 +186,10 @@ impl Watchdog {
                 Wake::LeaderGone => return self.take_over(),
                 Wake::ProgramEnded => return self.leave_or_take_over(),
             };
+            self.answer_waiting(due == Some(Due::End));
+            if self.end_if_asked() {
+                return;
+            }
             match due {
                 None => {}
                 Some(Due::Warn { left }) => self.warn(left),
@@ -218,9 +237,7 @@ impl Watchdog {
                 return Wake::Shared;
             }
             let replaced = self.leader.is_replaced(&self.session.proc);
-            for came in &came {
-                self.reload(came);
-            }
+            self.hear(&came);
             if leader {
                 return if replaced { Wake::ProgramEnded } else { Wake::LeaderGone };
             }
@@ -232,33 +249,13 @@ impl Watchdog {
             if alarm {
                 self.alarm.silence();
             }
-            if alarm || step {
+            if alarm || step || self.waiting.is_any() {
                 return Wake::Look;
             }
         }
     }
 
-    /// Applies new settings if the signal brings some. If they cannot be read, nothing changes.
-    fn reload(&mut self, came: &Received) {
-        let caller = match Caller::of(&self.session.proc, came) {
-            None => return,
-            Some(Ok(caller)) => caller,
-            Some(Err(why)) => return self.error(&format!("cannot take new settings: {why}")),
-        };
-        match &caller.settings {
-            Ok(settings) => {
-                let before = self.assignment.settings.clone();
-                self.change_settings(settings.clone());
-                caller.answer(Ok(&before));
-            }
-            Err(why) => {
-                self.error(&format!("cannot take new settings: {why}"));
-                caller.answer(Err(why));
-            }
-        }
-    }
-
-    fn change_settings(&mut self, settings: Settings) {
+    pub(super) fn change_settings(&mut self, settings: Settings) {
         // A reload because of another rule must not take back a warning.
         if settings == self.assignment.settings {
             return;
@@ -295,7 +292,8 @@ impl Watchdog {
     /// Waits for a log daemon that restarts, so that it gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
-            pause(RETRY);
+            let _ = poll(&mut [PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN)], timeout(RETRY));
+            self.answer_after_the_end();
             self.journal.flush();
         }
     }

@@ -16,13 +16,14 @@ use crate::command::pam_stack::stack::{Entry, LineType};
 use crate::login::Login;
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, Options, Policy, Settings};
-use crate::protocol::reload;
+use crate::protocol::ask::{NoAnswer, ask};
+use crate::protocol::request::{Answer, Request};
 use crate::protocol::running::{self, RunningHelper};
 use crate::protocol::start::Assignment;
 use crate::record::shown;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::nss::Person;
-use crate::sys::proc::{Proc, ProcId};
+use crate::sys::proc::Proc;
 use current_line::CurrentLine;
 
 /// How long to wait for one helper. It usually replies within microseconds. It needs longer only while it
@@ -101,13 +102,15 @@ impl Reloaded {
             Step::Give(settings, kept) => (settings, kept),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        match reload::hand_over(helper.id, &settings, REPLY_BUDGET) {
-            Ok(before) => {
+        match ask(helper.id, &Request::Reload(settings.clone()), REPLY_BUDGET) {
+            Ok(Answer::Reloaded(before)) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(&before, &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
-            Err(_) if is_gone(helper.id) => self.text.push_str(&format!("{who}: has ended\n")),
-            Err(why) => self.failed(&who, &why),
+            Err(NoAnswer::Ended) => self.text.push_str(&format!("{who}: has ended\n")),
+            Ok(Answer::Refused(why)) => self.failed(&who, &why),
+            Ok(_) => self.failed(&who, "it answered another request"),
+            Err(why) => self.failed(&who, &why.to_string()),
         }
     }
 
@@ -210,10 +213,6 @@ fn name(Assignment { login, leader, .. }: &Assignment) -> String {
     }
     let (user, service) = (shown(&login.user_text()), shown(&login.service_text()));
     format!("{user} by {service}, {}", ids.join(" "))
-}
-
-fn is_gone(helper: ProcId) -> bool {
-    Proc::default().find(helper).is_none()
 }
 
 #[cfg(test)]
