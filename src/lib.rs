@@ -9,7 +9,7 @@
 //!   until the helper is armed. `session.rs` opens and closes a session. Only this part links libpam. It needs
 //!   the feature `module`.
 //! * [`protocol`]: the messages between the programs. `start.rs` starts a helper, `running.rs` finds the
-//!   helpers, `request.rs` says what the command asks them.
+//!   helpers, `client.rs` the client's connection, `request.rs` says what the command asks the helpers.
 //! * [`helper`]: the program that watches one session. `run.rs` is its loop, `look.rs` and `judge.rs` make one
 //!   look, `actions.rs` acts on it. `judgement` decides how long the session has been idle (pure), `terminals`
 //!   and `members` find its terminals and processes, `terminate` ends it.
@@ -17,7 +17,7 @@
 //! * [`login`]: the facts about one login.
 //! * [`record`]: one log entry, of the module or the helper.
 //! * [`sys`]: one file for each interface to the outside: the kernel, the C library, libpam, logind, the log.
-//!   Unsafe code is only here and in `module/spawn.rs`.
+//!   Unsafe code is only here.
 //!
 //! These words have a fixed meaning. The *leader* is the process that opened the PAM session, and only this
 //! session. A *member* is a process that the end applies to. A *terminal* is a terminal of the session. The
@@ -31,7 +31,6 @@ pub mod command;
 pub mod helper;
 pub mod login;
 #[cfg(feature = "module")]
-#[allow(unsafe_code)]
 mod module;
 pub mod policy;
 pub mod protocol;

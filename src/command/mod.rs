@@ -4,11 +4,14 @@
 
 mod args;
 mod check;
+mod current_line;
+mod decisions;
 mod installed_helper;
 pub mod machine;
 mod output;
 pub mod pam_stack;
 pub mod reload;
+pub mod sessions;
 mod sshd;
 #[cfg(test)]
 mod test_tree;

@@ -104,7 +104,11 @@ pub fn close(proc: &Proc, pid: Pid, leader: &PidFd, client: Client) -> io::Resul
 }
 
 /// The leader's sockets. Each is duplicated when the iterator reaches it.
-fn sockets<'a>(
+///
+/// # Errors
+///
+/// `PermissionDenied` if the leader may not be traced, `NotFound` if it is gone.
+pub fn sockets<'a>(
     proc: &Proc,
     pid: Pid,
     leader: &'a PidFd,

@@ -2,11 +2,9 @@
 //! it when the session closes. It waits for its helper no longer than [`BUDGET`], starts no thread, and does
 //! not change the process that it runs in (the host).
 
-mod connection;
 mod hooks;
 mod registry;
 mod session;
-mod spawn;
 
 use std::time::Duration;
 

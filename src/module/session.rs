@@ -10,12 +10,13 @@ use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
+use super::BUDGET;
 use super::registry::{self, Begun};
-use super::{BUDGET, connection, spawn};
 use crate::login::Login;
 use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
 use crate::policy::{self, Fault, OnError, Options, Settings};
+use crate::protocol::client;
 use crate::protocol::start::{Assignment, CLOSE_SIGNAL, HELPER, SHARED_SIGNAL};
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::cgroup::Cgroups;
@@ -25,6 +26,7 @@ use crate::sys::nss::Person;
 use crate::sys::pam::{self as libpam, Ended, Opened, State};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
+use crate::sys::spawn;
 
 /// Why a session could not be guarded, and what follows.
 pub struct Refusal {
@@ -237,7 +239,7 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     }
     let leader = getpid();
     let descriptors = || Proc::default().descriptors(leader);
-    let client = |rhost: &OsString| connection::of_client(descriptors(), rhost);
+    let client = |rhost: &OsString| client::of_client(descriptors(), rhost);
     let connection = login.rhost.as_ref().and_then(client);
     let login = Login { uid, ..login };
     let assignment = Assignment { login, leader, connection, line: line.words, settings };
@@ -256,7 +258,11 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
 /// Starts the helper, and keeps its PID.
 fn start(pamh: &mut PamHandle, ticket: u64, assignment: &Assignment) -> Result<(), String> {
     let path = CString::new(HELPER).map_err(|e| e.to_string())?;
-    let helper = spawn::start(&path, &assignment.to_args(), BUDGET).map_err(|e| format!("{HELPER} {e}"))?;
+    // This opens our own PID, so it cannot be the descriptor of another process.
+    let helper = PidFd::open(getpid())
+        .map_err(spawn::Failure::from)
+        .and_then(|leader| spawn::start(&path, &assignment.to_args(), &leader, BUDGET))
+        .map_err(|e| format!("{HELPER} {e}"))?;
     if !registry::guarded_by(ticket, helper) {
         spawn::discard(helper);
         return Err(SEVERAL_SESSIONS.to_owned());

@@ -1,6 +1,10 @@
 //! Finds the running helpers, and reads their command lines.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+
+use nix::unistd::Pid;
+
 use crate::protocol::start::{Assignment, HELPER};
 use crate::sys::offload;
 use crate::sys::proc::{Proc, ProcId, Process};
@@ -8,6 +12,8 @@ use crate::sys::proc::{Proc, ProcId, Process};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningHelper {
     pub id: ProcId,
+    /// The leader of its session. It is known even if the helper has another version.
+    pub leader: Option<Pid>,
     /// The command line of its start, which a reload does not change. The error says why it cannot be read: the
     /// helper has another version.
     pub told: Result<Assignment, String>,
@@ -33,9 +39,10 @@ fn helpers_in(proc: &Proc) -> Vec<RunningHelper> {
         proc.command_name(process.id.pid).as_deref().map(str::as_bytes) != Some(offload::NAME.to_bytes())
     };
     let told = |process: &Process| {
-        let args = proc.arguments(process.id.pid)?.into_iter().skip(1);
+        let args: Vec<OsString> = proc.arguments(process.id.pid)?.into_iter().skip(1).collect();
+        let leader = args.iter().find_map(|arg| arg.to_str()?.strip_prefix("--leader=")?.parse().ok());
         let told = Assignment::from_args(args).map_err(|e| e.to_string());
-        Some(RunningHelper { id: process.id, told })
+        Some(RunningHelper { id: process.id, leader: leader.map(Pid::from_raw), told })
     };
     helpers.iter().filter(own).filter(watches).filter_map(told).collect()
 }
@@ -54,12 +61,10 @@ fn is_helper(proc: &Proc, process: &Process) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::Pid;
 
     use crate::login::Login;
     use crate::policy::{Kill, Settings};
     use crate::sys::proc::Started;
-    use std::ffi::OsString;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -99,7 +104,7 @@ mod tests {
         process(&root, 103, 1, &format!("{HELPER} (deleted)"), 0, &told(71).to_args());
         process(&root, 104, 1, HELPER, 1000, &args);
         process(&root, 105, 1, "/home/alice/pam_idle_watchdog_helper", 0, &args);
-        process(&root, 106, 1, HELPER, 0, &["--from-the-past".into()]);
+        process(&root, 106, 1, HELPER, 0, &["--from-the-past".into(), "--leader=72".into()]);
         // A child that writes for its helper. The helper has ended, and the child is blocked in the kernel
         // forever.
         process(&root, 107, 1, HELPER, 0, &args);
@@ -107,11 +112,15 @@ mod tests {
         let mut found = helpers_in(&Proc::at(&root));
         fs::remove_dir_all(&root).unwrap();
         found.sort_by_key(|helper| helper.id);
-        let helper = |pid, told| {
+        let helper = |pid, leader, told| {
             let started = Started(i64::from(pid) * 10_000_000);
-            RunningHelper { id: ProcId { pid: Pid::from_raw(pid), started }, told }
+            let id = ProcId { pid: Pid::from_raw(pid), started };
+            RunningHelper { id, leader: Some(Pid::from_raw(leader)), told }
         };
         let unread = Err("invalid option '--from-the-past'".to_owned());
-        assert_eq!(found, [helper(101, Ok(told(70))), helper(103, Ok(told(71))), helper(106, unread)]);
+        assert_eq!(
+            found,
+            [helper(101, 70, Ok(told(70))), helper(103, 71, Ok(told(71))), helper(106, 72, unread)]
+        );
     }
 }

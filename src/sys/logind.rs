@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::path::Path;
 
 use nix::unistd::Pid;
+
+use super::cgroup::Cgroups;
+use super::clock::Nanos;
 
 /// Where logind keeps these files. Only root can write there. The PAM environment has the same facts, but with
 /// pam_env's `user_readenv` users can change it.
@@ -39,6 +43,71 @@ pub fn kind_of(session: &str) -> Kind {
 pub fn kind_led_by(leader: Pid, cgroup: &str) -> Option<Kind> {
     let file = elogind_sessions(cgroup).map(file_of).find(|text| leads(text, leader))?;
     Some(parse(&file))
+}
+
+/// One session that logind lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogindSession {
+    /// logind's ID, such as `12` or `c1`.
+    pub id: String,
+    /// The process that opened it. It may have ended.
+    pub leader: Pid,
+    /// The user's name as name services have it.
+    pub user: String,
+    pub uid: u32,
+    /// The remote host, as PAM named it.
+    pub rhost: Option<String>,
+    /// The terminal, as PAM named it.
+    pub tty: Option<String>,
+    /// When it was opened, on the monotonic clock.
+    pub opened: Nanos,
+    pub kind: Kind,
+}
+
+impl LogindSession {
+    /// Whether a process is in this session. `cgroup` is the text of its `/proc/PID/cgroup`. After the leader's
+    /// end, another process may have its PID.
+    #[must_use]
+    pub fn has(&self, cgroup: &str) -> bool {
+        Cgroups::parse(cgroup).session() == Some(&self.id) || elogind_sessions(cgroup).any(|id| id == self.id)
+    }
+
+    fn parse(id: &str, text: &str) -> Option<Self> {
+        const MICROSECOND: Nanos = 1000;
+        let text_of = |key| value(text, key).map(str::to_owned);
+        let opened: Nanos = value(text, "MONOTONIC=")?.parse().ok()?;
+        // logind may read the terminal from utmp later. PAM did not name that one.
+        let from_pam = value(text, "TTY_VALIDITY=").is_none_or(|validity| validity == "from-pam");
+        Some(Self {
+            id: id.to_owned(),
+            leader: Pid::from_raw(value(text, "LEADER=")?.parse().ok()?),
+            user: text_of("USER=")?,
+            uid: value(text, "UID=")?.parse().ok()?,
+            rhost: text_of("REMOTE_HOST="),
+            tty: text_of("TTY=").filter(|_| from_pam),
+            opened: opened.saturating_mul(MICROSECOND),
+            kind: parse(text),
+        })
+    }
+}
+
+/// The sessions that logind lists, in the order of their IDs.
+#[must_use]
+pub fn sessions() -> Vec<LogindSession> {
+    sessions_in(Path::new(SESSIONS))
+}
+
+fn sessions_in(directory: &Path) -> Vec<LogindSession> {
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    let session = |name: String| {
+        // Beside `12` there is `12.ref`.
+        let is_id = name.bytes().all(|b| b.is_ascii_alphanumeric());
+        LogindSession::parse(&name, &fs::read_to_string(directory.join(&name)).ok().filter(|_| is_id)?)
+    };
+    let mut found: Vec<_> =
+        names.filter_map(|entry| session(entry.file_name().into_string().ok()?)).collect();
+    found.sort_by(|one, other| (one.id.len(), &one.id).cmp(&(other.id.len(), &other.id)));
+    found
 }
 
 /// The control groups in the hierarchies that elogind can use, without the leading slash.
@@ -88,6 +157,35 @@ mod tests {
         let kind = parse("# This is private data. Do not parse.\nUID=117\nTYPE=wayland\nCLASS=greeter\n");
         assert_eq!((kind.class.as_deref(), kind.kind.as_deref()), (Some("greeter"), Some("wayland")));
         assert_eq!(parse(""), Kind::default());
+    }
+
+    #[test]
+    fn sessions_are_listed_with_what_pam_said() {
+        let directory = std::env::temp_dir().join(format!("idle-watchdog-logind-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let put = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
+        put(
+            "12",
+            "UID=1000\nUSER=alice\nCLASS=user\nREMOTE_HOST=192.0.2.7\nSERVICE=sshd\nTTY=pts/0\n\
+             TTY_VALIDITY=from-utmp\nLEADER=70\nMONOTONIC=5000000\n",
+        );
+        put(
+            "c1",
+            "UID=0\nUSER=root\nCLASS=user\nSERVICE=login\nTTY=tty1\nTTY_VALIDITY=from-pam\nLEADER=80\nMONOTONIC=1\n",
+        );
+        put("9", "UID=0\nUSER=root\nTTY=tty2\nLEADER=90\nMONOTONIC=1\n");
+        put("9.ref", "UID=0\nUSER=root\nLEADER=90\nMONOTONIC=1\n");
+        put("13", "UID=0\nUSER=root\nMONOTONIC=1\n");
+        let found = sessions_in(&directory);
+        fs::remove_dir_all(&directory).unwrap();
+        let ids: Vec<&str> = found.iter().map(|session| session.id.as_str()).collect();
+        assert_eq!(ids, ["9", "12", "c1"]);
+        let [ninth, alice, root] = &found[..] else { panic!() };
+        assert_eq!((ninth.tty.as_deref(), root.tty.as_deref()), (Some("tty2"), Some("tty1")));
+        assert_eq!((alice.tty.as_deref(), alice.rhost.as_deref()), (None, Some("192.0.2.7")));
+        assert_eq!((alice.leader.as_raw(), alice.uid, alice.opened), (70, 1000, 5_000_000_000));
+        assert!(alice.has("0::/user.slice/user-1000.slice/session-12.scope") && alice.has("0::/12"));
+        assert!(!alice.has("0::/user.slice/user-1000.slice/session-1.scope"));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod proc;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;
+#[cfg(any(feature = "module", feature = "command"))]
+pub mod spawn;
 pub mod subuid;
 mod syscall;
 pub mod trusted;

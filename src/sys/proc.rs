@@ -267,6 +267,15 @@ impl Proc {
         link::device(&self.path(pid, "fd/0")) == Some(id)
     }
 
+    /// Whether the process has mapped a file whose path has this text, even if the file has been replaced since.
+    #[must_use]
+    pub fn has_mapped(&self, pid: Pid, text: &str) -> bool {
+        let maps = self.text(pid, "maps").unwrap_or_default();
+        // Five fields come before the path.
+        let path = |line: &str| line.split_ascii_whitespace().nth(5).is_some_and(|path| path.contains(text));
+        maps.lines().any(path)
+    }
+
     /// A path as the process sees it.
     #[must_use]
     pub fn seen_by(&self, pid: Pid, path: &Path) -> PathBuf {

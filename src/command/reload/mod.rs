@@ -1,30 +1,23 @@
 //! `idle-watchdog reload`: applies the current policy and PAM lines to sessions that are already open.
 
 mod changes;
-mod current_line;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
 
+use crate::command::current_line::CurrentLine;
+use crate::command::decisions::Decisions;
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
-use crate::command::pam_stack::stack::{Entry, LineType};
-use crate::login::Login;
-use crate::policy::files::Files;
-use crate::policy::{self, Fault, Options, Policy, Settings};
+use crate::policy::{Fault, Settings};
 use crate::protocol::ask::{NoAnswer, ask};
 use crate::protocol::request::{Answer, Request};
 use crate::protocol::running::{self, RunningHelper};
 use crate::protocol::start::Assignment;
 use crate::record::shown;
 use crate::sys::cgroup::Cgroups;
-use crate::sys::nss::Person;
 use crate::sys::proc::Proc;
-use current_line::CurrentLine;
 
 /// How long to wait for one helper. It usually replies within microseconds. It needs longer only while it
 /// writes to a terminal that hangs.
@@ -60,9 +53,9 @@ pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
     let told: Vec<(&RunningHelper, &Assignment)> =
         helpers.iter().filter_map(|helper| Some((helper, helper.told.as_ref().ok()?))).collect();
     let mut done = Reloaded { text: String::new(), problems: Vec::new(), code: CLEAN };
-    let mut decisions = Decisions { machine, lines: BTreeMap::new(), policies: BTreeMap::new() };
+    let mut decisions = Decisions::new(machine);
     let installed = decisions.read_installed();
-    let steps = installed.and_then(|()| told.iter().map(|(_, told)| decisions.step(told)).collect());
+    let steps = installed.and_then(|()| told.iter().map(|(_, told)| step(&mut decisions, told)).collect());
     let steps: Vec<Step> = match steps {
         Ok(steps) => steps,
         Err(faults) => {
@@ -75,7 +68,7 @@ pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
     for ((helper, told), step) in told.iter().zip(steps) {
         done.take(helper, told, step);
     }
-    for RunningHelper { id, told } in helpers {
+    for RunningHelper { id, told, .. } in helpers {
         if let Err(why) = told {
             done.failed(&format!("helper {}", id.pid), &format!("it is another version: {why}"));
         }
@@ -120,86 +113,19 @@ impl Reloaded {
     }
 }
 
-/// The current PAM lines and policies. Each file is read once, because it may change while we run.
-struct Decisions<'a> {
-    machine: &'a Machine,
-    lines: BTreeMap<String, CurrentLine>,
-    policies: BTreeMap<Option<PathBuf>, Policy>,
-}
-
-impl Decisions<'_> {
-    /// Checks all PAM lines of ours and all policies, because a mistake also matters for services without an
-    /// open session.
-    ///
-    /// # Errors
-    ///
-    /// All mistakes in them.
-    fn read_installed(&mut self) -> Result<(), Vec<Fault>> {
-        let libpam = &self.machine.libpam;
-        let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
-        // Several services may include the same line.
-        let lines: BTreeMap<String, Vec<String>> = stacks
-            .flat_map(|stack| stack.of_type(LineType::Session))
-            .filter(Entry::is_ours)
-            .map(|entry| (entry.place, entry.words))
-            .collect();
-        let mut faults = self.policy(&Options::default()).err().unwrap_or_default();
-        for (place, words) in &lines {
-            let found = read_line(place, words).map_err(|fault| vec![fault]).and_then(|line| {
-                let files = Files::of(line.conf_path());
-                let unread = policy::message_faults(&line, self.policy(&line)?, &files);
-                if unread.is_empty() { Ok(()) } else { Err(unread) }
-            });
-            for fault in found.err().unwrap_or_default() {
-                if !faults.contains(&fault) {
-                    faults.push(fault);
-                }
-            }
+/// What to do for a session.
+fn step(decisions: &mut Decisions<'_>, told: &Assignment) -> Result<Step, Vec<Fault>> {
+    let (place, words, kept) = match decisions.line(&told.login.service_text()) {
+        CurrentLine::Gone(why) => return Ok(Step::Keep(why)),
+        CurrentLine::Known(place, words) => (place, words, None),
+        CurrentLine::Unclear(why) => {
+            let place = format!("PAM line of process {}", told.leader);
+            let kept = format!("keeps the PAM line options from its start, because {why}");
+            (place, told.line.clone(), Some(kept))
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-
-    /// The policy that a PAM line names.
-    fn policy(&mut self, line: &Options) -> Result<&Policy, Vec<Fault>> {
-        Ok(match self.policies.entry(line.conf_path().map(ToOwned::to_owned)) {
-            Slot::Occupied(slot) => slot.into_mut(),
-            Slot::Vacant(slot) => slot.insert(Files::of(line.conf_path()).load()?),
-        })
-    }
-
-    /// What to do for a session.
-    fn step(&mut self, told: &Assignment) -> Result<Step, Vec<Fault>> {
-        let service = told.login.service_text();
-        let machine = self.machine;
-        let found = || current_line::line(machine, &service);
-        let line = self.lines.entry(service.to_string()).or_insert_with(found).clone();
-        let (place, words, kept) = match line {
-            CurrentLine::Gone(why) => return Ok(Step::Keep(why)),
-            CurrentLine::Known(place, words) => (place, words, None),
-            CurrentLine::Unclear(why) => {
-                let place = format!("PAM line of process {}", told.leader);
-                let kept = format!("keeps the PAM line options from its start, because {why}");
-                (place, told.line.clone(), Some(kept))
-            }
-        };
-        let settings = self.decide(&told.login, &place, &words)?;
-        Ok(Step::Give(settings, kept))
-    }
-
-    /// The settings for a session with these options on its PAM line.
-    fn decide(&mut self, login: &Login, place: &str, words: &[String]) -> Result<Settings, Vec<Fault>> {
-        let line = read_line(place, words).map_err(|fault| vec![fault])?;
-        let files = Files::of(line.conf_path());
-        let policy = self.policy(&line)?;
-        let person = Person::named(login.user());
-        policy::resolve(&line, policy, &files, login, &person)
-    }
-}
-
-/// Parses the options of the PAM line at this place.
-fn read_line(place: &str, words: &[String]) -> Result<Options, Fault> {
-    Options::of_line(words.iter().map(String::as_str))
-        .map_err(|bad| Fault { word: Some(bad.word), ..Fault::of_file(place, bad.problem) })
+    };
+    let settings = decisions.decide(&told.login, &place, &words)?;
+    Ok(Step::Give(settings, kept))
 }
 
 /// Names a session as the log does.

@@ -2,6 +2,10 @@
 
 use crate::command::machine::Machine;
 use crate::command::pam_stack::simulation::joined;
+use crate::command::pam_stack::stack::Entry;
+use crate::command::pam_stack::succeed_if::{self, UserFacts};
+use crate::login::Login;
+use crate::sys::nss::Person;
 
 /// What is known about the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +18,13 @@ pub enum CurrentLine {
     Gone(String),
 }
 
-/// Finds the line of a service.
+/// Finds the line of a service, for one login to it or for any.
 #[must_use]
-pub fn line(machine: &Machine, service: &str) -> CurrentLine {
-    let simulation = match machine.simulate_service(service, &|_| None) {
+pub fn line(machine: &Machine, service: &str, login: Option<&Login>) -> CurrentLine {
+    let person = Person::named(login.map(Login::user).unwrap_or_default());
+    let user = UserFacts { uid: &|| person.uid(), is_in: &|group| person.is_in(group).ok() };
+    let known = |entry: &Entry| login.and_then(|login| succeed_if::result(entry, login, &user));
+    let simulation = match machine.simulate_service(service, &known) {
         Ok(simulation) => simulation,
         Err(why) => return CurrentLine::Gone(why),
     };
@@ -42,7 +49,7 @@ mod tests {
     const LINE: &str = "session required pam_idle_watchdog.so timeout=15m kill=none";
 
     fn now(ours: &str) -> CurrentLine {
-        line(&Tree::with(ours).machine(), "sshd")
+        line(&Tree::with(ours).machine(), "sshd", None)
     }
 
     #[test]
@@ -62,12 +69,25 @@ mod tests {
     }
 
     #[test]
+    fn the_condition_of_one_login_is_known() {
+        let tree = Tree::with(&format!(
+            "session [success=1 default=ignore] pam_succeed_if.so quiet user = alice\n{LINE}"
+        ));
+        let of = |user: &str| {
+            let login = Login { service: "sshd".into(), user: Some(user.into()), ..Login::default() };
+            line(&tree.machine(), "sshd", Some(&login))
+        };
+        assert!(matches!(of("alice"), CurrentLine::Gone(_)));
+        assert!(matches!(of("bob"), CurrentLine::Known(place, _) if place == "/etc/pam.d/sshd:10"));
+    }
+
+    #[test]
     fn a_line_that_does_not_run_any_more_is_gone() {
         let gone = |line| matches!(line, CurrentLine::Gone(_));
         assert!(gone(now("")));
         assert!(gone(now(&format!("session sufficient pam_foo.so\n{LINE}"))));
         let tree = Tree::with(LINE);
         tree.remove("etc/pam.d/sshd");
-        assert!(gone(line(&tree.machine(), "sshd")));
+        assert!(gone(line(&tree.machine(), "sshd", None)));
     }
 }

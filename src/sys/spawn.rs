@@ -1,4 +1,5 @@
-//! Starts the helper from inside another program's process (the host).
+//! Starts the helper: the module does it from inside another program's process (the host), and the command does
+//! it the same way.
 //!
 //! A plain `fork` would copy the host's memory map, which would be the slowest part of a login. It would also
 //! give the host a child that it does not expect. So this code works like posix_spawn(3), with two children.
@@ -21,7 +22,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use nix::unistd::{Pid, getpid, pipe2};
+use nix::unistd::{Pid, pipe2};
 
 use crate::protocol::start::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
 use crate::sys::clock::{Moment, Nanos, from_duration, poll_until};
@@ -61,18 +62,20 @@ impl<E: Into<io::Error>> From<E> for Failure {
     }
 }
 
-/// Starts the helper and waits until it is armed.
-pub fn start(path: &CStr, args: &[OsString], budget: Duration) -> Result<ProcId, Failure> {
+/// Starts the helper for this leader, and waits until it is armed.
+///
+/// # Errors
+///
+/// Why no helper is armed. Then no helper runs.
+pub fn start(path: &CStr, args: &[OsString], leader: &PidFd, budget: Duration) -> Result<ProcId, Failure> {
     let due = Moment::now().mono.saturating_add(from_duration(budget));
     let args: Vec<CString> = args
         .iter()
         .map(|arg| CString::new(arg.as_bytes()))
         .collect::<Result<_, _>>()
         .map_err(io::Error::from)?;
-    // This opens our own PID, so it cannot be the descriptor of another process.
-    let leader = PidFd::open(getpid())?;
     let (status, child_end) = pipe2(OFlag::O_CLOEXEC)?;
-    let pid = run(path, &args, &leader, &child_end)?;
+    let pid = run(path, &args, leader, &child_end)?;
     drop(child_end);
     // This is read before the message, because an armed helper must not be lost if the descriptors run out.
     let process = Proc::default().process(pid);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
+use std::os::fd::AsRawFd;
 
 use crate::policy;
 use crate::sys::socket::{Connection, Stream};
@@ -10,9 +11,10 @@ use crate::sys::socket::{Connection, Stream};
 /// thousands have been looked at.
 const DESCRIPTORS_MAX: usize = 1024;
 
-/// The TCP connection of the client whom PAM calls `rhost`, from our own descriptors. `None` if it is not
+/// The TCP connection of the client whom PAM calls `rhost`, from descriptors of the leader. `None` if it is not
 /// certain which descriptor it is.
-pub fn of_client(descriptors: impl Iterator<Item = i32>, rhost: &OsStr) -> Option<Connection> {
+#[must_use]
+pub fn of_client(descriptors: impl Iterator<Item = impl AsRawFd>, rhost: &OsStr) -> Option<Connection> {
     let rhost = rhost.to_str()?;
     let address = policy::address(rhost);
     if address.is_none() && !policy::is_host_name(rhost) {
@@ -41,7 +43,6 @@ pub fn of_client(descriptors: impl Iterator<Item = i32>, rhost: &OsStr) -> Optio
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     /// The accepted end of a connection, and the client's.
