@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::helper::journal::{limit_text, names, pids};
 use crate::helper::notice::{self, Warning};
-use crate::helper::requests::{Asked, asked_by};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::{Outcome, Reach, Termination};
+use crate::helper::waiting::{Asked, asked_by};
 use crate::policy::Kill;
 use crate::policy::Settings;
-use crate::protocol::request::Answer;
+use crate::protocol::request::Reply;
 use crate::protocol::status::State;
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::clock::{Nanos, SECOND, pause};
@@ -127,7 +127,7 @@ impl Watchdog {
             .with_some(Key::Spared, pids(termination.spared()));
         self.journal.write(&wanted(ending));
         let grace = self.assignment.settings.grace;
-        tell(Answer::Ending { members: termination.members(), grace });
+        tell(Reply::Ending { members: termination.members(), grace });
         let quiet = self.assignment.settings.quiet || termination.members() == 0;
         let not_shown = write(quiet, &self.session.terminals, |_| text.to_owned(), &mut self.offload);
         let commands = termination.commands();
@@ -147,7 +147,7 @@ impl Watchdog {
             .with_some(Key::Processes, commands);
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
-        tell(Answer::Ended { survivors: survivors.len() });
+        tell(Reply::Ended { survivors: survivors.len() });
     }
 
     pub(super) fn report(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use crate::protocol::request::{Answer, MESSAGE_MAX, Request};
+use crate::protocol::request::{MESSAGE_MAX, Reply, Request};
 use crate::protocol::start::REQUEST_SIGNAL;
 use crate::protocol::status::Status;
 use crate::sys::pidfd::PidFd;
@@ -71,13 +71,13 @@ impl Caller {
     }
 
     /// Sends an answer. The caller may have ended.
-    pub fn answer(&self, answer: &Answer) {
+    pub fn answer(&self, answer: &Reply) {
         let _ = self.socket.send(&answer.message());
     }
 
     /// Answers that nothing was done.
     pub fn refuse(&self, why: &str) {
-        self.answer(&Answer::Refused(why.to_owned()));
+        self.answer(&Reply::Refused(why.to_owned()));
     }
 }
 
@@ -86,7 +86,7 @@ pub fn answer_meanwhile(proc: &Proc, signals: &Signals, status: Option<&Status>)
     for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
         match (&caller.request, status) {
             (Ok(Request::Status { .. }), Some(status)) => {
-                caller.answer(&Answer::Status(Box::new(status.clone())));
+                caller.answer(&Reply::Status(Box::new(status.clone())));
             }
             _ => caller.refuse(ENDING),
         }

@@ -7,7 +7,7 @@
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records.
 //! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
-//! * [`caller`] takes what an administrator asks, [`requests`] answers it.
+//! * [`caller`] takes what an administrator asks, [`requests`] answers it, [`waiting`] keeps what needs a look.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
@@ -27,3 +27,4 @@ pub mod run;
 pub mod session;
 pub mod terminals;
 pub mod terminate;
+pub mod waiting;

@@ -2,42 +2,18 @@
 
 use std::time::Duration;
 
-use crate::helper::caller::{self, Caller, ENDING, Requester};
+use crate::helper::caller::{self, Caller, ENDING};
 use crate::helper::judgement::schedule::JudgedBy;
 use crate::helper::notice;
 use crate::helper::run::Watchdog;
 use crate::helper::terminate::{Reach, Termination};
+use crate::helper::waiting::{Asked, Waiting, asked_by};
 use crate::policy::Kill;
-use crate::protocol::request::{Answer, Reason, Request};
+use crate::protocol::request::{Reason, Reply, Request};
 use crate::protocol::status::{MemberCount, State, Status};
-use crate::record::{Event, Key, MOST, Record};
+use crate::record::{Event, Key, MOST};
 use crate::sys::clock::Moment;
 use crate::sys::signals::Received;
-
-/// The requests that wait for the next look, which comes at once.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    /// Those who want to know how the session is. The flag asks for the members, too.
-    status: Vec<(Caller, bool)>,
-    extended: Vec<(Caller, Option<Reason>)>,
-    /// Only the first request for an end counts.
-    end: Option<Asked>,
-}
-
-impl Waiting {
-    /// Whether somebody waits.
-    #[must_use]
-    pub fn is_any(&self) -> bool {
-        !self.status.is_empty() || !self.extended.is_empty() || self.end.is_some()
-    }
-}
-
-/// An administrator's request to end the session.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) caller: Caller,
-    pub(super) reason: Option<Reason>,
-}
 
 impl Watchdog {
     /// Takes the requests that the signals bring. What needs a look waits for it.
@@ -57,7 +33,7 @@ impl Watchdog {
             Ok(Request::Reload(settings)) => {
                 let before = self.assignment.settings.clone();
                 self.change_settings(settings);
-                caller.answer(&Answer::Reloaded(before));
+                caller.answer(&Reply::Reloaded(before));
             }
             Ok(Request::Extend { .. }) if self.assignment.settings.limit.is_none() => {
                 caller.refuse("the session has no limit, so there is nothing to extend");
@@ -91,7 +67,7 @@ impl Watchdog {
     pub(super) fn answer_status(&mut self, state: State) {
         for (caller, members) in std::mem::take(&mut self.waiting.status) {
             let members = members.then(|| self.count_members());
-            caller.answer(&Answer::Status(Box::new(Status { members, ..self.status(state) })));
+            caller.answer(&Reply::Status(Box::new(Status { members, ..self.status(state) })));
         }
     }
 
@@ -191,15 +167,6 @@ impl Watchdog {
         self.terminate(reach, Event::Ending, idle, &text, Some(&asked));
         true
     }
-}
-
-/// Adds to a record who asked, and why. The user is always there, so that it tells such a record from others.
-pub(super) fn asked_by(record: Record, requester: &Requester, reason: Option<&Reason>) -> Record {
-    let login_uid = requester.login_uid.map_or_else(|| "unset".to_owned(), |uid| uid.to_string());
-    record
-        .with(Key::Requester, login_uid)
-        .with_some(Key::RequesterSes, requester.ses)
-        .with_some(Key::Reason, reason.map(Reason::text))
 }
 
 /// A time in whole seconds that has not passed when the true time has not.

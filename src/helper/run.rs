@@ -14,9 +14,9 @@ use crate::helper::judge::Judge;
 use crate::helper::judgement::schedule::Due;
 use crate::helper::leader::Leader;
 use crate::helper::members::{Owner, SessionIdentity};
-use crate::helper::requests::Waiting;
 use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
+use crate::helper::waiting::Waiting;
 use crate::policy::{self, Settings};
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use crate::protocol::request::{Answer, MESSAGE_MAX, Request};
+use crate::protocol::request::{MESSAGE_MAX, Reply, Request};
 use crate::protocol::start::REQUEST_SIGNAL;
 use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, pause, poll_until};
 use crate::sys::pidfd::PidFd;
@@ -94,13 +94,13 @@ impl Call {
     }
 
     /// Takes the answer if it has come, or notes the end of the helper.
-    fn take(&self) -> Option<Result<Answer, NoAnswer>> {
+    fn take(&self) -> Option<Result<Reply, NoAnswer>> {
         // The helper may have answered and then ended. The answer counts, so it is read last.
         let ended = self.pidfd.has_exited();
         let mut answer = vec![0; MESSAGE_MAX + 1];
         match self.ours.recv(&mut answer) {
             Ok(length) => {
-                let answer = Answer::read(answer.get(..length).unwrap_or_default());
+                let answer = Reply::read(answer.get(..length).unwrap_or_default());
                 Some(answer.map_err(|e| NoAnswer::Failed(format!("its answer cannot be read: {e}"))))
             }
             Err(_) if ended => Some(Err(NoAnswer::Ended)),
@@ -118,7 +118,7 @@ impl Call {
     /// # Errors
     ///
     /// Why there is none.
-    pub fn next(&self, budget: Duration) -> Result<Answer, NoAnswer> {
+    pub fn next(&self, budget: Duration) -> Result<Reply, NoAnswer> {
         let due = due(budget);
         loop {
             if let Some(answer) = self.take() {
@@ -136,24 +136,25 @@ impl Call {
 /// # Errors
 ///
 /// Why there is no answer.
-pub fn ask(helper: ProcId, request: &Request, budget: Duration) -> Result<Answer, NoAnswer> {
+pub fn ask(helper: ProcId, request: &Request, budget: Duration) -> Result<Reply, NoAnswer> {
     Call::place(helper, request, budget)?.next(budget)
 }
 
 /// Asks several helpers at the same time. They have `budget` together, so that many that hang take no longer
 /// than one.
 #[must_use]
-pub fn ask_all(helpers: &[ProcId], request: &Request, budget: Duration) -> Vec<Result<Answer, NoAnswer>> {
+pub fn ask_all(helpers: &[ProcId], request: &Request, budget: Duration) -> Vec<Result<Reply, NoAnswer>> {
     let (message, due) = (request.message(), due(budget));
-    let mut stages: Vec<Stage> = helpers.iter().map(|_| Stage::Waits).collect();
+    let mut stages: Vec<Question> = helpers.iter().map(|_| Question::Waits).collect();
     loop {
         let mut again = false;
         for (stage, helper) in stages.iter_mut().zip(helpers) {
             stage.advance(*helper, &message);
-            again |= matches!(stage, Stage::Waits);
+            again |= matches!(stage, Question::Waits);
         }
-        let calls =
-            stages.iter().filter_map(|stage| if let Stage::Asked(call) = stage { Some(call) } else { None });
+        let calls = stages
+            .iter()
+            .filter_map(|stage| if let Question::Asked(call) = stage { Some(call) } else { None });
         let mut fds: Vec<PollFd> = calls.flat_map(Call::fds).collect();
         let now = Moment::now().mono;
         if (fds.is_empty() && !again) || now >= due {
@@ -166,17 +167,17 @@ pub fn ask_all(helpers: &[ProcId], request: &Request, budget: Duration) -> Vec<R
             break;
         }
     }
-    stages.into_iter().map(Stage::result).collect()
+    stages.into_iter().map(Question::result).collect()
 }
 
 /// Where a request to one of several helpers is.
-enum Stage {
+enum Question {
     Waits,
     Asked(Call),
-    Done(Result<Answer, NoAnswer>),
+    Done(Result<Reply, NoAnswer>),
 }
 
-impl Stage {
+impl Question {
     fn advance(&mut self, helper: ProcId, message: &[u8]) {
         if matches!(self, Self::Waits) {
             match Call::try_to_place(helper, message) {
@@ -198,7 +199,7 @@ impl Stage {
         }
     }
 
-    fn result(self) -> Result<Answer, NoAnswer> {
+    fn result(self) -> Result<Reply, NoAnswer> {
         if let Self::Done(answer) = self { answer } else { Err(NoAnswer::Late) }
     }
 }

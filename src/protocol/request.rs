@@ -39,12 +39,12 @@ pub enum Request {
 
 /// What a helper answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// How the session is now.
     Status(Box<Status>),
     /// The new settings apply. These applied before.
     Reloaded(Settings),
-    /// The end has begun. [`Answer::Ended`] follows.
+    /// The end has begun. [`Reply::Ended`] follows.
     Ending {
         /// How many processes are ended.
         members: usize,
@@ -126,7 +126,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl Reply {
     /// The answer as a message.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
@@ -141,7 +141,7 @@ impl Answer {
         }
     }
 
-    /// Reads what [`Answer::message`] wrote.
+    /// Reads what [`Reply::message`] wrote.
     ///
     /// # Errors
     ///
@@ -221,14 +221,14 @@ mod tests {
         ]
     }
 
-    fn answers() -> impl Strategy<Value = Answer> {
-        let ending = |(members, grace)| Answer::Ending { members, grace: Duration::from_secs(grace) };
+    fn answers() -> impl Strategy<Value = Reply> {
+        let ending = |(members, grace)| Reply::Ending { members, grace: Duration::from_secs(grace) };
         prop_oneof![
-            all_statuses().prop_map(|status| Answer::Status(Box::new(status))),
-            all_settings().prop_map(Answer::Reloaded),
+            all_statuses().prop_map(|status| Reply::Status(Box::new(status))),
+            all_settings().prop_map(Reply::Reloaded),
             any::<(usize, u64)>().prop_map(ending),
-            any::<usize>().prop_map(|survivors| Answer::Ended { survivors }),
-            "[^\0]*".prop_map(Answer::Refused),
+            any::<usize>().prop_map(|survivors| Reply::Ended { survivors }),
+            "[^\0]*".prop_map(Reply::Refused),
         ]
     }
 
@@ -238,9 +238,9 @@ mod tests {
             let (asked, answered) = (request.message(), answer.message());
             prop_assert!(asked.len() <= MESSAGE_MAX && answered.len() <= MESSAGE_MAX);
             prop_assert_eq!(Request::read(&asked), Ok(request));
-            prop_assert_eq!(Answer::read(&answered), Ok(answer));
+            prop_assert_eq!(Reply::read(&answered), Ok(answer));
             // Nothing can be both.
-            prop_assert!(Request::read(&answered).is_err() || Answer::read(&asked).is_err());
+            prop_assert!(Request::read(&answered).is_err() || Reply::read(&asked).is_err());
         }
 
         #[test]
@@ -270,9 +270,9 @@ mod tests {
             for message in [&bytes[..], text.as_bytes()] {
                 for verb in ["", "status\0", "reload\0", "extend\0", "end\0", "ended\0"] {
                     let spoken = [format!("--protocol={PROTOCOL}\0{verb}").as_bytes(), message].concat();
-                    let _ = (Request::read(&spoken), Answer::read(&spoken));
+                    let _ = (Request::read(&spoken), Reply::read(&spoken));
                 }
-                let _ = (Request::read(message), Answer::read(message));
+                let _ = (Request::read(message), Reply::read(message));
             }
         }
     }
@@ -281,8 +281,8 @@ mod tests {
     fn what_is_no_answer_is_no_consent() {
         for verb in ["", "T", "reload", "reloaded", "ending", "ended", "status"] {
             let message = message(verb, []);
-            assert!(Answer::read(&message).is_err(), "{verb}");
-            assert!(Answer::read(verb.as_bytes()).is_err(), "{verb}");
+            assert!(Reply::read(&message).is_err(), "{verb}");
+            assert!(Reply::read(verb.as_bytes()).is_err(), "{verb}");
         }
     }
 

@@ -8,7 +8,7 @@ use pam_idle_watchdog::command::machine::Machine;
 use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
 use pam_idle_watchdog::policy::{Options, Settings};
 use pam_idle_watchdog::protocol::ask::{NoAnswer, ask};
-use pam_idle_watchdog::protocol::request::{Answer, Request};
+use pam_idle_watchdog::protocol::request::{Reply, Request};
 use pam_idle_watchdog::protocol::running;
 use pam_idle_watchdog::protocol::start::REQUEST_SIGNAL;
 use pam_idle_watchdog::sys::clock::SECOND;
@@ -36,8 +36,8 @@ fn id(helper: &Process) -> ProcId {
 
 fn give(helper: &Process, words: &str) -> Result<(), String> {
     match ask(id(helper), &Request::Reload(settings(words)), BUDGET) {
-        Ok(Answer::Reloaded(_)) => Ok(()),
-        Ok(Answer::Refused(why)) => Err(why),
+        Ok(Reply::Reloaded(_)) => Ok(()),
+        Ok(Reply::Refused(why)) => Err(why),
         Ok(other) => panic!("{other:?}"),
         Err(why) => Err(why.to_string()),
     }

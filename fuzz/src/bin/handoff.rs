@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
-use pam_idle_watchdog::protocol::request::{Answer, Request};
+use pam_idle_watchdog::protocol::request::{Reply, Request};
 use pam_idle_watchdog::protocol::start::{self, Assignment, PROTOCOL};
 
 /// The arguments. They may contain line feeds and need not be UTF-8, but they contain no NUL.
@@ -30,8 +30,8 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(read) = Request::read(&message) {
         assert_eq!(Request::read(&read.message()), Ok(read));
     }
-    if let Ok(read) = Answer::read(&message) {
-        assert_eq!(Answer::read(&read.message()), Ok(read));
+    if let Ok(read) = Reply::read(&message) {
+        assert_eq!(Reply::read(&read.message()), Ok(read));
     }
     let args = arguments(data);
     let spoken = OsString::from(format!("--protocol={PROTOCOL}"));

@@ -10,6 +10,10 @@ pub enum Argument {
     Host,
     /// The options of a PAM line.
     Options,
+    Session,
+    Duration,
+    /// A short text for the records.
+    Text,
 }
 
 impl Argument {
@@ -23,6 +27,9 @@ impl Argument {
             Self::Tty => "TTY",
             Self::Host => "HOST",
             Self::Options => "OPTIONS",
+            Self::Session => "SESSION",
+            Self::Duration => "DURATION",
+            Self::Text => "TEXT",
         }
     }
 }
@@ -76,6 +83,14 @@ const fn of_login(name: &'static str, value: Argument, about: &'static str) -> F
     Flag { needs: Some("user"), ..flag(name, value, about) }
 }
 
+/// The session of which a subcommand speaks.
+const fn session(is_required: bool) -> Operand {
+    Operand { value: Argument::Session, flag: None, is_required }
+}
+
+/// The reason of an administrator.
+const REASON: Flag = flag("reason", Argument::Text, "why; the person sees it, and the records have it");
+
 /// All subcommands, in the order of the help.
 pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
@@ -109,6 +124,30 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         operands: &[],
         flags: &[],
         about: "apply the current policy and PAM lines to sessions that are open already",
+    },
+    Subcommand {
+        name: "status",
+        aliases: &["list"],
+        operands: &[session(false)],
+        flags: &[
+            switch("watch", "show it again each second, until you press Ctrl-C"),
+            switch("json", "print JSON"),
+        ],
+        about: "all sessions, or one in full: who is watched how, and who ends when",
+    },
+    Subcommand {
+        name: "extend",
+        aliases: &[],
+        operands: &[session(true), Operand { value: Argument::Duration, flag: None, is_required: true }],
+        flags: &[REASON],
+        about: "do not end this session as idle for so long",
+    },
+    Subcommand {
+        name: "end",
+        aliases: &[],
+        operands: &[session(true)],
+        flags: &[REASON],
+        about: "end this session now",
     },
 ];
 

@@ -12,7 +12,7 @@ use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::policy::{Fault, Settings};
 use crate::protocol::ask::{NoAnswer, ask};
-use crate::protocol::request::{Answer, Request};
+use crate::protocol::request::{Reply, Request};
 use crate::protocol::running::{self, RunningHelper};
 use crate::protocol::start::Assignment;
 use crate::record::shown;
@@ -96,12 +96,12 @@ impl Reloaded {
             Step::Keep(why) => return self.failed(&who, &why),
         };
         match ask(helper.id, &Request::Reload(settings.clone()), REPLY_BUDGET) {
-            Ok(Answer::Reloaded(before)) => {
+            Ok(Reply::Reloaded(before)) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(&before, &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
             Err(NoAnswer::Ended) => self.text.push_str(&format!("{who}: has ended\n")),
-            Ok(Answer::Refused(why)) => self.failed(&who, &why),
+            Ok(Reply::Refused(why)) => self.failed(&who, &why),
             Ok(_) => self.failed(&who, "it answered another request"),
             Err(why) => self.failed(&who, &why.to_string()),
         }
