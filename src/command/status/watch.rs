@@ -7,11 +7,11 @@ use nix::libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, raise};
 
-use crate::sys::clock::{Nanos, SECOND, timeout};
+use crate::sys::clock::{Moment, Nanos, SECOND, timeout};
 use crate::sys::signals::Signals;
 use crate::sys::tty;
 
-/// The time between two looks.
+/// The shortest time between two looks.
 const INTERVAL: Nanos = SECOND;
 
 /// Switches to the terminal's other screen, and hides the cursor.
@@ -36,7 +36,7 @@ impl Screen {
         Ok(Self { signals })
     }
 
-    /// Shows the text that `look` returns, each second, until a signal ends it or there is nothing to show. The
+    /// Shows the text that `look` returns, again and again, until a signal ends it or there is nothing to show. The
     /// last text stays on the usual screen.
     ///
     /// # Errors
@@ -47,17 +47,20 @@ impl Screen {
         mut look: impl FnMut() -> Result<(String, T), String>,
     ) -> Result<(String, T), String> {
         loop {
+            let began = Moment::now().mono;
             let last = look()?;
+            // A look takes long only if a watchdog is silent. Then it is not asked all the time.
+            let pause = INTERVAL.max(Moment::now().mono.saturating_sub(began));
             let rows = tty::size(&stdout()).map(|(_, rows)| rows);
-            if write(&page(&last.0, rows)).is_err() || self.is_over() {
+            if write(&page(&last.0, rows)).is_err() || self.is_over(pause) {
                 return Ok(last);
             }
         }
     }
 
     /// Waits for the next look. Returns whether a signal ends it all.
-    fn is_over(&self) -> bool {
-        let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout(INTERVAL));
+    fn is_over(&self, pause: Nanos) -> bool {
+        let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout(pause));
         let came = self.signals.take();
         if came.iter().any(|came| came.signal == SIGTSTP) {
             let _ = write(LEAVE);
