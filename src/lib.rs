@@ -8,9 +8,8 @@
 //! * `module`: the PAM module inside sshd, login or su. It decides the settings, starts the helper and waits
 //!   until the helper is armed. `session.rs` opens and closes a session. Only this part links libpam. It needs
 //!   the feature `module`.
-//! * [`protocol`]: the messages between the programs. `start.rs` starts a helper, `reload.rs` gives it new
-//!   settings, `running.rs` finds the helpers, `client.rs` the client's
-//!   connection.
+//! * [`protocol`]: the messages between the programs. `start.rs` starts a helper, `running.rs` finds the
+//!   helpers, `client.rs` the client's connection, `request.rs` says what the command asks the helpers.
 //! * [`helper`]: the program that watches one session. `run.rs` is its loop, `look.rs` and `judge.rs` make one
 //!   look, `actions.rs` acts on it. `judgement` decides how long the session has been idle (pure), `terminals`
 //!   and `members` find its terminals and processes, `terminate` ends it.

@@ -93,6 +93,8 @@ named! {
         Resumed = "resumed",
         /// New settings apply.
         Reloaded = "reloaded",
+        /// An administrator has put the end off.
+        Extended = "extended",
         /// The end starts.
         Ending = "ending",
         /// The end is finished.
@@ -127,9 +129,12 @@ impl Event {
         match self {
             Self::Error | Self::Unguarded => Severity::Error,
             Self::Ignored => Severity::Warning,
-            Self::Ending | Self::Ended | Self::WouldEnd | Self::Orphaned | Self::Tampering => {
-                Severity::Notice
-            }
+            Self::Extended
+            | Self::Ending
+            | Self::Ended
+            | Self::WouldEnd
+            | Self::Orphaned
+            | Self::Tampering => Severity::Notice,
             Self::Armed | Self::Adopted | Self::Warned | Self::Resumed | Self::Reloaded => Severity::Info,
             Self::Console | Self::Exempt | Self::Skipped => Severity::Info,
             Self::Look | Self::Closed => Severity::Debug,
@@ -147,6 +152,7 @@ impl Event {
             Self::Warned => 0xa91d33095fdd432496aef2f201d111ae,
             Self::Resumed => 0xe12e6654d6b64aaaa9319b0670061884,
             Self::Reloaded => 0x745fb02490844f7292202cbdeb5176e3,
+            Self::Extended => 0x413bff55f2564d6790b9e7f05b15b09c,
             Self::Ending => 0x245541d2922243a6862afd1b6f0aa4a1,
             Self::Ended => 0x50f4afb16ca04d96b121fff7ff043871,
             Self::WouldEnd => 0xb373b174be474d43aa849660a607192d,
@@ -258,8 +264,12 @@ named! {
         Fallback = "fallback",
         /// The PID of a helper.
         Helper = "helper",
-        /// Why the session is not watched, or was not watched before.
+        /// Why the session is not watched, or was not watched before, or why an administrator did something to it.
         Reason = "reason",
+        /// The user as whom the person logged in who asked, or `unset`.
+        Requester = "requester",
+        /// The audit ID of the session of the person who asked.
+        RequesterSes = "requester-ses",
         /// The seconds until the next look.
         Next = "next",
     }

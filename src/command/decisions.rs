@@ -9,7 +9,7 @@ use crate::command::machine::Machine;
 use crate::command::pam_stack::stack::{Entry, LineType};
 use crate::login::Login;
 use crate::policy::files::Files;
-use crate::policy::{self, Fault, Options, Policy, Settings};
+use crate::policy::{self, Fault, Options, Origin, Policy, Settings};
 use crate::sys::nss::Person;
 
 /// The current PAM lines and policies. Each file is read once, because it may change while we run.
@@ -84,6 +84,23 @@ impl<'a> Decisions<'a> {
         let policy = self.policy(&line)?;
         let person = Person::named(login.user());
         policy::resolve(&line, policy, &files, login, &person)
+    }
+
+    /// Where each setting comes from that [`Decisions::decide`] has decided with the same line.
+    ///
+    /// # Errors
+    ///
+    /// The mistakes in the line or in the policy.
+    pub fn origins(
+        &mut self,
+        place: &str,
+        words: &[String],
+        decided: &Settings,
+    ) -> Result<Vec<(&'static str, Origin)>, Vec<Fault>> {
+        let line = read_line(place, words).map_err(|fault| vec![fault])?;
+        let rules = &self.policy(&line)?.rules;
+        let rule = rules.iter().find(|rule| decided.rule.as_ref() == Some(&rule.place));
+        Ok(Settings::origins(&line, rule.map(|rule| &rule.options)))
     }
 }
 

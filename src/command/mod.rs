@@ -1,5 +1,6 @@
 //! `idle-watchdog`, the administrator's command. It shows which settings apply to a login, checks that sessions are
-//! watched at all, applies a changed policy to open sessions, and watches sessions that have no watchdog.
+//! watched at all, shows all sessions, applies a changed policy to open sessions, watches those that have no watchdog,
+//! and extends or ends one.
 #![forbid(unsafe_code)]
 
 pub mod adopt;
@@ -8,21 +9,22 @@ mod check;
 mod current_line;
 mod decisions;
 mod installed_helper;
+mod intervene;
 pub mod machine;
 mod output;
 pub mod pam_stack;
 pub mod reload;
 pub mod sessions;
 mod sshd;
+mod status;
 #[cfg(test)]
 mod test_tree;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::Verb;
-use output::{BROKEN, CLEAN, complain};
+use output::{BROKEN, CLEAN, complain, finish};
 
 use crate::record::shown;
 
@@ -43,17 +45,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
         Verb::Adopt(wanted) => adopt::run(&wanted),
+        Verb::Status(args) => return status::run(&args),
+        Verb::Extend(args) => intervene::extend(&args),
+        Verb::End(args) => intervene::end(&args),
     };
     // Each line escapes foreign text when it is made. This escapes it again, in case one does not.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader such as head(1) may close the pipe early. That is not an error.
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("idle-watchdog: {e}"));
-            ExitCode::from(BROKEN)
-        }
-        _ => ExitCode::from(code),
-    }
+    finish(&text, code)
 }
 
 fn shown_line(line: &str) -> String {

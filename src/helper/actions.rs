@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use crate::helper::audit::{AuditIds, Cause, EndEvent};
 use crate::helper::journal::{limit_text, names, pids};
-use crate::helper::judgement::schedule::JudgedBy;
 use crate::helper::notice::{self, Warning};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::{Outcome, Reach, Termination};
+use crate::helper::waiting::{Asked, asked_by};
 use crate::policy::Kill;
 use crate::policy::Settings;
+use crate::protocol::request::Reply;
+use crate::protocol::status::State;
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::clock::{Nanos, SECOND, pause};
 use crate::sys::offload::Offload;
@@ -25,14 +27,28 @@ impl Watchdog {
         let idle = self.judge.idle();
         let warning = Warning { user, idle, limit, left, rule };
         let text = |terminal: &Terminal| warning.text(message.as_ref(), &terminal.name);
-        let not_shown = tell(quiet, &self.session.terminals, text, &mut self.offload);
-        if self.assignment.settings.activity.output && !quiet {
-            self.judge.wrote_on(&self.session);
-        }
+        let not_shown = write(quiet, &self.session.terminals, text, &mut self.offload);
+        self.note_output();
         let record = self.idle_record(Event::Warned, idle).with(Key::Remaining, left.as_secs());
         let record =
             if quiet { record.with(Key::Quiet, "yes") } else { record.with_some(Key::NotShown, not_shown) };
         self.journal.write(&record);
+    }
+
+    /// Writes a text to the terminals, unless `quiet` is set. Returns the names of those that did not take it.
+    pub(super) fn tell_all(&mut self, text: &str) -> Option<String> {
+        let quiet = self.assignment.settings.quiet;
+        let not_shown = write(quiet, &self.session.terminals, |_| text.to_owned(), &mut self.offload);
+        self.note_output();
+        not_shown
+    }
+
+    /// Our own text does not count as output.
+    fn note_output(&mut self) {
+        let Settings { activity, quiet, .. } = &self.assignment.settings;
+        if activity.output && !quiet {
+            self.judge.wrote_on(&self.session);
+        }
     }
 
     /// Puts on record that somebody was active after a warning.
@@ -48,7 +64,7 @@ impl Watchdog {
         };
         let idle = self.judge.idle();
         let reason = notice::reason(idle, self.assignment.settings.limit.unwrap_or_default());
-        self.terminate(reach, Event::Ending, idle, &reason);
+        self.terminate(reach, Event::Ending, idle, &reason, None);
     }
 
     /// Acts after the leader has ended without closing the session. A child of sshd and a shell may remain.
@@ -71,7 +87,7 @@ impl Watchdog {
             let record = self.idle_record(Event::Orphaned, idle).with(Key::Action, "none");
             return self.journal.write(&record);
         }
-        self.terminate(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED);
+        self.terminate(Reach::Orphans, Event::Orphaned, idle, notice::ORPHANED, None);
     }
 
     /// Acts after the leader had become the person's program and this program has ended, or after the leader of
@@ -89,23 +105,38 @@ impl Watchdog {
         self.leave_the_rest(false);
     }
 
-    /// Ends the session. `idle` is the idle time at the decision.
-    pub(super) fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
+    /// Ends the session. `idle` is the idle time at the decision, `text` tells the person why. `asked` is there
+    /// if an administrator wants the end.
+    pub(super) fn terminate(
+        &mut self,
+        reach: Reach,
+        event: Event,
+        idle: Duration,
+        text: &str,
+        asked: Option<&Asked>,
+    ) {
         let ids = self.session.audit.read(&self.session.proc);
+        self.dismiss(State::Ending);
+        self.session.ending = Some(self.status(State::Ending));
+        let wanted = |record: Record| match asked {
+            Some(Asked { caller, reason }) => asked_by(record, &caller.requester, reason.as_ref()),
+            None => record,
+        };
+        let tell = |answer| asked.iter().for_each(|asked| asked.caller.answer(&answer));
         let termination = Termination::new(&self.session, reach);
         let ending = self
             .idle_record(event, idle)
             .with(Key::Members, termination.members())
             .with_some(Key::Spared, pids(termination.spared()));
-        self.journal.write(&ending);
+        self.journal.write(&wanted(ending));
+        let grace = self.assignment.settings.grace;
+        tell(Reply::Ending { members: termination.members(), grace });
         let quiet = self.assignment.settings.quiet || termination.members() == 0;
-        let not_shown = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.offload);
+        let not_shown = write(quiet, &self.session.terminals, |_| text.to_owned(), &mut self.offload);
         let commands = termination.commands();
         let disbelieved = self.judge.disbelieved();
-        let Outcome { hup, term, kill, denied, survivors, incomplete } =
-            termination.run(self.assignment.settings.grace);
-        let record = self
-            .idle_record(Event::Ended, idle)
+        let Outcome { hup, term, kill, denied, survivors, incomplete } = termination.run(grace);
+        let record = wanted(self.idle_record(Event::Ended, idle))
             .with(Key::Sighup, hup)
             .with(Key::Sigterm, term)
             .with(Key::Sigkill, kill)
@@ -119,7 +150,12 @@ impl Watchdog {
             .with_some(Key::Processes, commands);
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
-        let cause = if event == Event::Orphaned { Cause::LeaderGone } else { Cause::Idle };
+        tell(Reply::Ended { survivors: survivors.len() });
+        let cause = match (asked, event) {
+            (Some(_), _) => Cause::Administrator,
+            (None, Event::Orphaned) => Cause::LeaderGone,
+            (None, _) => Cause::Idle,
+        };
         self.audit(cause, ids, survivors.is_empty());
     }
 
@@ -144,13 +180,7 @@ impl Watchdog {
 
     /// A record with the terminals, the idle time, the limit that applies, and what the session is judged by.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
-        let Settings { limit, notty, detached, .. } = &self.assignment.settings;
-        let (limit, by) = match self.judge.judged_by() {
-            JudgedBy::Connection => (*notty, Some("connection")),
-            JudgedBy::Terminals => (*limit, Some("terminal")),
-            JudgedBy::Detached => (*detached, Some("detached")),
-            JudgedBy::Nothing => (*limit, None),
-        };
+        let (limit, by) = self.judged_by();
         self.record(event)
             .with_some(Key::Tty, names(&self.session.terminals))
             .with(Key::Idle, idle.as_secs())
@@ -161,7 +191,7 @@ impl Watchdog {
 
 /// Writes to the terminals, unless `quiet` is set. Returns the names of the terminals that did not take the
 /// text.
-fn tell(
+fn write(
     quiet: bool,
     terminals: &[Terminal],
     text: impl Fn(&Terminal) -> String,

@@ -21,6 +21,8 @@ pub enum Cause {
     Idle,
     /// The leader has ended without closing the session.
     LeaderGone,
+    /// An administrator has asked for the end.
+    Administrator,
 }
 
 impl Cause {
@@ -29,6 +31,7 @@ impl Cause {
         match self {
             Self::Idle => "idle-timeout",
             Self::LeaderGone => "leader-gone",
+            Self::Administrator => "administrator",
         }
     }
 }

@@ -131,7 +131,12 @@ impl Watchdog {
                 self.session.terminals.clone_from(terminals);
             }
             let look = self.judge.look_at_the_rest(now, made.as_ref().map(|made| &made.samples));
-            match self.looked(look) {
+            let due = self.looked(look);
+            self.answer_waiting(due == Some(Due::End));
+            if self.end_if_asked() {
+                return;
+            }
+            match due {
                 Some(Due::End) => return self.end_the_rest(),
                 Some(Due::Report) => self.report(),
                 Some(Due::Warn { .. } | Due::Resume) | None => {}
@@ -159,9 +164,8 @@ impl Watchdog {
             if woken.is_err() {
                 continue;
             }
-            for came in self.session.signals.take() {
-                self.reload(&came);
-            }
+            let came = self.session.signals.take();
+            self.hear(&came);
             if step {
                 if let Err(e) = self.steps.arm() {
                     self.error(&format!("cannot watch for steps of the clock: {e}"));
@@ -170,8 +174,8 @@ impl Watchdog {
             if alarm {
                 self.alarm.silence();
             }
-            if alarm || step || gone {
-                return gone && !alarm && !step;
+            if alarm || step || gone || self.waiting.is_any() {
+                return gone && !alarm && !step && !self.waiting.is_any();
             }
         }
     }
@@ -180,7 +184,7 @@ impl Watchdog {
     fn end_the_rest(&mut self) {
         let idle = self.judge.idle();
         let reason = notice::reason(idle, self.assignment.settings.detached.unwrap_or_default());
-        self.terminate(Reach::Session, Event::Ending, idle, &reason);
+        self.terminate(Reach::Session, Event::Ending, idle, &reason, None);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::console::Console;
 use crate::policy::{self, Kill, Settings};
 use crate::protocol::start::Assignment;
-use crate::sys::clock::{Moment, Nanos};
+use crate::sys::clock::{Moment, Nanos, from_duration};
 use crate::sys::devnode::{self, DeviceId};
 use crate::sys::offload::Offload;
 use crate::sys::proc::{Process, Usage};
@@ -103,7 +103,40 @@ impl Judge {
             self.activity.note(now.boot);
         }
         self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
+        let not_before = self.schedule.not_before();
         self.schedule = schedule(settings);
+        not_before.iter().for_each(|until| self.schedule.extend(now, *until));
+    }
+
+    /// Rules out the end before this time has passed.
+    pub fn extend(&mut self, now: Moment, time: Duration) {
+        self.schedule.extend(now, now.boot.saturating_add(from_duration(time)));
+    }
+
+    /// For how long an administrator has ruled out the end.
+    #[must_use]
+    pub fn extended(&self, now: Moment) -> Option<Duration> {
+        let left = self.schedule.not_before()?.saturating_sub(now.boot);
+        u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_nanos)
+    }
+
+    /// Whether the person was warned, and nobody has been active since.
+    #[must_use]
+    pub fn is_warned(&self) -> bool {
+        self.schedule.is_warned()
+    }
+
+    /// How long until the end if nobody is active, as the last look showed. `None` if there is no end.
+    #[must_use]
+    pub fn ends_in(&self, now: Moment) -> Option<Duration> {
+        let left = self.schedule.ends_in(now, self.shown())?;
+        Some(Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
+    }
+
+    /// How many claims will still be believed.
+    #[must_use]
+    pub fn credits(&self) -> u8 {
+        self.activity.credits()
     }
 
     /// From now on judges what is left after the session has closed.

@@ -8,12 +8,14 @@
 //! * [`notice`] writes to the terminals. [`journal`] writes the records. [`audit`] tells the kernel's audit of an end.
 //! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
 //! * [`detached`] stays with what a logout leaves behind.
+//! * [`caller`] takes what an administrator asks, [`requests`] answers it, [`waiting`] keeps what needs a look.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
 
 pub mod actions;
 pub mod audit;
+pub mod caller;
 pub mod connection;
 pub mod detached;
 pub mod journal;
@@ -23,7 +25,9 @@ pub mod leader;
 pub mod look;
 pub mod members;
 pub mod notice;
+pub mod requests;
 pub mod run;
 pub mod session;
 pub mod terminals;
 pub mod terminate;
+pub mod waiting;

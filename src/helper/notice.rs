@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::helper::terminals::terminal::Terminal;
-use crate::policy::{Field, Template, duration};
+use crate::policy::{Field, Template, duration, printable};
 use crate::sys::offload::{self, Offload};
 use crate::sys::tty;
 
@@ -55,6 +55,27 @@ pub fn reason(idle: Duration, limit: Duration) -> String {
     format!(
         "\r\n\x07*** This session has been idle for {idle} (the limit is {limit}) and has been ended. ***\r\n"
     )
+}
+
+/// The text that says that an administrator has ended the session.
+#[must_use]
+pub fn ended_by_administrator(reason: Option<&str>) -> String {
+    format!("\r\n\x07*** An administrator has ended this session{} ***\r\n", given(reason))
+}
+
+/// The text that says that an administrator has put the end off.
+#[must_use]
+pub fn extended(time: Duration, reason: Option<&str>) -> String {
+    let time = duration::print(time);
+    let given = given(reason);
+    format!(
+        "\r\n\x07*** An administrator keeps this session: even if idle, it does not end for {time}{given} ***\r\n"
+    )
+}
+
+/// A reason at the end of a text. Only printable ASCII is kept, because the terminal's encoding is not known.
+fn given(reason: Option<&str>) -> String {
+    reason.map_or_else(|| ".".to_owned(), |reason| format!(": {}", printable(reason)))
 }
 
 /// The text for a session whose sshd or login has died.
@@ -108,6 +129,17 @@ mod tests {
         );
         let text = reason(Duration::from_secs(903), Duration::from_secs(900));
         assert!(text.contains("idle for 15m3s (the limit is 15m)"));
+    }
+
+    #[test]
+    fn a_reason_is_shown_and_controls_nothing() {
+        let ended = |reason| ended_by_administrator(reason);
+        assert_eq!(ended(None), "\r\n\x07*** An administrator has ended this session. ***\r\n");
+        let text = ended(Some("new kernel\u{9b}2J\x1b"));
+        assert_eq!(text, "\r\n\x07*** An administrator has ended this session: new kernel?2J? ***\r\n");
+        let text = extended(Duration::from_secs(7200), Some("backup"));
+        assert!(text.ends_with("it does not end for 2h: backup ***\r\n"), "{text}");
+        assert!(extended(Duration::from_secs(90), None).ends_with("for 1m30s. ***\r\n"));
     }
 
     #[test]

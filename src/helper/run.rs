@@ -17,20 +17,20 @@ use crate::helper::leader::Leader;
 use crate::helper::members::{Owner, SessionIdentity};
 use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
+use crate::helper::waiting::Waiting;
 use crate::policy::{self, Settings};
-use crate::protocol::caller::Caller;
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
 use crate::record::{Event, Key, Record};
 use crate::sys::cgroup::{self, Cgroups};
-use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, pause, timeout};
+use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::offload::Offload;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
-use crate::sys::signals::{self, Received, Signals};
+use crate::sys::signals::{self, Signals};
 
 /// How long to wait before a record is offered again to a log daemon that did not take it.
 const RETRY: Nanos = SECOND;
@@ -98,6 +98,9 @@ pub(super) struct Watchdog {
     pub(super) alarm: Alarm,
     pub(super) steps: StepWatch,
     pub(super) offload: Offload,
+    pub(super) waiting: Waiting,
+    /// The value of `witness=` in the record of arming.
+    pub(super) witness: &'static str,
 }
 
 impl Watchdog {
@@ -130,9 +133,18 @@ impl Watchdog {
         let opener = proc.program_path(process.id.pid);
         let client = client(&assignment);
         let audit = LeaderIds::of(&proc, process.id);
-        let terminals = Vec::new();
-        let watched =
-            WatchedSession { proc, identity, finder, leader, opener, audit, client, signals, terminals };
+        let watched = WatchedSession {
+            proc,
+            identity,
+            finder,
+            leader,
+            opener,
+            audit,
+            client,
+            signals,
+            terminals: Vec::new(),
+            ending: None,
+        };
         Ok(Self {
             judge: Judge::new(opened(&assignment, &process), &assignment, &watched, &process),
             leader: Leader::new(&watched.proc, process.id),
@@ -143,6 +155,8 @@ impl Watchdog {
             alarm,
             steps,
             offload: Offload::default(),
+            waiting: Waiting::default(),
+            witness: "none",
         })
     }
 
@@ -151,14 +165,15 @@ impl Watchdog {
         inherit::reset_the_rest();
         signals::settle();
         self.session.finder.choose_how_to_find();
-        let has_witness = self.judge.choose_witness(&self.session, &self.assignment);
+        if self.judge.choose_witness(&self.session, &self.assignment) {
+            self.witness = "connection";
+        }
         self.write_notes();
-        let witness = if has_witness { "connection" } else { "none" };
         let event = if self.assignment.adopted.is_some() { Event::Adopted } else { Event::Armed };
         let record = ordered(self.record(event), &self.assignment.settings)
             .with(Key::TerminalsBy, self.session.finder.found_by().word())
             .with(Key::MembersBy, self.session.identity.word())
-            .with(Key::Witness, witness)
+            .with(Key::Witness, self.witness)
             .with_some(Key::Reason, self.assignment.adopted.as_ref());
         self.journal.write(&record);
     }
@@ -186,6 +201,10 @@ impl Watchdog {
                 }
                 Wake::ProgramEnded => return self.leave_or_take_over(),
             };
+            self.answer_waiting(due == Some(Due::End));
+            if self.end_if_asked() {
+                return self.leave_the_rest(true);
+            }
             match due {
                 None => {}
                 Some(Due::Warn { left }) => self.warn(left),
@@ -236,9 +255,7 @@ impl Watchdog {
                 return Wake::Shared;
             }
             let replaced = self.leader.is_replaced(&self.session.proc);
-            for came in &came {
-                self.reload(came);
-            }
+            self.hear(&came);
             if leader {
                 return if replaced { Wake::ProgramEnded } else { Wake::LeaderGone };
             }
@@ -250,33 +267,13 @@ impl Watchdog {
             if alarm {
                 self.alarm.silence();
             }
-            if alarm || step {
+            if alarm || step || self.waiting.is_any() {
                 return Wake::Look;
             }
         }
     }
 
-    /// Applies new settings if the signal brings some. If they cannot be read, nothing changes.
-    pub(super) fn reload(&mut self, came: &Received) {
-        let caller = match Caller::of(&self.session.proc, came) {
-            None => return,
-            Some(Ok(caller)) => caller,
-            Some(Err(why)) => return self.error(&format!("cannot take new settings: {why}")),
-        };
-        match &caller.settings {
-            Ok(settings) => {
-                let before = self.assignment.settings.clone();
-                self.change_settings(settings.clone());
-                caller.answer(Ok(&before));
-            }
-            Err(why) => {
-                self.error(&format!("cannot take new settings: {why}"));
-                caller.answer(Err(why));
-            }
-        }
-    }
-
-    fn change_settings(&mut self, settings: Settings) {
+    pub(super) fn change_settings(&mut self, settings: Settings) {
         // A reload because of another rule must not take back a warning.
         if settings == self.assignment.settings {
             return;
@@ -313,7 +310,8 @@ impl Watchdog {
     /// Waits for a log daemon that restarts, so that it gets the last records.
     fn linger(&mut self) {
         while self.journal.is_behind() {
-            pause(RETRY);
+            let _ = poll(&mut [PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN)], timeout(RETRY));
+            self.answer_after_the_end();
             self.journal.flush();
         }
     }

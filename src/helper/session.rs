@@ -7,6 +7,7 @@ use crate::helper::connection::Client;
 use crate::helper::members::SessionIdentity;
 use crate::helper::terminals::Finder;
 use crate::helper::terminals::terminal::Terminal;
+use crate::protocol::status::Status;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::signals::Signals;
@@ -31,4 +32,6 @@ pub struct WatchedSession {
     pub signals: Signals,
     /// The terminals it had at the last look.
     pub terminals: Vec<Terminal>,
+    /// How it was when its end began. This answers whoever asks meanwhile.
+    pub ending: Option<Status>,
 }

@@ -94,20 +94,24 @@ impl Template {
         &self.source
     }
 
-    /// The text with values instead of placeholders. Only printable ASCII of a value is kept, because users can
-    /// choose names and the terminal's encoding is not known.
+    /// The text with values instead of placeholders. Of a value, only what is [`printable`] is kept.
     pub fn fill(&self, value: impl Fn(Field) -> String) -> String {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Field(field) => text.extend(
-                    value(*field).chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }),
-                ),
+                Part::Field(field) => text.push_str(&printable(&value(*field))),
             }
         }
         text
     }
+}
+
+/// Foreign text for a person's terminal. Only printable ASCII is kept, because others can choose the text and the
+/// terminal's encoding is not known.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 /// Reads a placeholder. Returns it with the text that follows.

@@ -25,7 +25,7 @@ pub mod table;
 mod who;
 
 pub use decide::{Origin, message_faults, resolve};
-pub use message::{Field, Template};
+pub use message::{Field, Template, printable};
 pub use options::{BadOption, Options};
 pub use parse::Fault;
 pub use place::RulePlace;

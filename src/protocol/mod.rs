@@ -1,13 +1,15 @@
 //! The messages between the module, the helper and the command.
 //!
-//! In [`start`] the module starts a helper. In [`reload`] the command gives new settings to a running helper,
-//! and in [`caller`] the helper receives them. [`running`] finds the helpers. [`client`] finds the connection
+//! In [`start`] the module starts a helper. [`running`] finds the helpers. [`request`] has what the command asks
+//! a running helper, and [`ask`] asks it. The helper's side is `helper/caller.rs`. [`client`] finds the connection
 //! that a helper is told about.
 #![forbid(unsafe_code)]
 
-pub mod caller;
+pub mod ask;
 #[cfg(any(feature = "module", feature = "command"))]
 pub mod client;
-pub mod reload;
+pub mod request;
 pub mod running;
 pub mod start;
+pub mod status;
+mod words;

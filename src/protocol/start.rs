@@ -18,7 +18,7 @@ use crate::policy::{RulePlace, Settings};
 use crate::sys::socket::Connection;
 
 /// The version of the protocol. Raise it if an old helper could misread a new module.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// Where the helper finds a pidfd of the leader.
 pub const LEADER_FD: i32 = 3;
@@ -36,8 +36,8 @@ pub const CLOSE_SIGNAL: i32 = 40;
 /// The signal that says that the leader has opened another session. It has the same value.
 pub const SHARED_SIGNAL: i32 = 42;
 
-/// The signal that brings new settings: see [`crate::protocol::reload`].
-pub const RELOAD_SIGNAL: i32 = 41;
+/// The signal that brings a request: see [`crate::protocol::request`].
+pub const REQUEST_SIGNAL: i32 = 41;
 
 /// The absolute path of the helper. build.rs takes it from the environment.
 pub const HELPER: &str = env!("PAM_IDLE_WATCHDOG_HELPER");
@@ -293,7 +293,7 @@ pub(crate) mod tests {
         let error = Assignment::from_args(["--protocol=1", "--from-the-past"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "protocol 1, expected 5: module, helper and command must have the same version"
+            "protocol 1, expected 6: module, helper and command must have the same version"
         );
     }
 
@@ -305,7 +305,7 @@ pub(crate) mod tests {
         let args =
             Assignment { login, leader: Pid::from_raw(70), connection: None, adopted: None, line, settings }
                 .to_args();
-        let shown = "--protocol=5 --leader=70 --service=sshd --user=alice --word=timeout=900 timeout=15m warn=1m \
+        let shown = "--protocol=6 --leader=70 --service=sshd --user=alice --word=timeout=900 timeout=15m warn=1m \
                      grace=10s kill=session activity=input notty=ignore detached=ignore --rule=/f:3";
         assert_eq!(args.join(" ".as_ref()), shown);
     }

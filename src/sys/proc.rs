@@ -152,11 +152,12 @@ impl Proc {
         (id != u32::MAX).then_some(AuditSession(id))
     }
 
-    /// The user ID at the login to which the process belongs (auditd calls it `auid`). `None` if it is unset or unknown.
+    /// The user as whom the person logged in (auditd calls it `auid`). sudo and su do not change it. `None` if it is unset
+    /// (4294967295) or unknown.
     #[must_use]
     pub fn login_uid(&self, pid: Pid) -> Option<u32> {
-        let id: u32 = self.text(pid, "loginuid")?.trim().parse().ok()?;
-        (id != u32::MAX).then_some(id)
+        let uid: u32 = self.text(pid, "loginuid")?.trim().parse().ok()?;
+        (uid != u32::MAX).then_some(uid)
     }
 
     /// The real and effective user ID, from the `Uid:` line of status. (The owner of the directory does not
@@ -186,6 +187,13 @@ impl Proc {
     pub fn ignores(&self, pid: Pid, signal: i32) -> bool {
         let status = self.text(pid, "status").unwrap_or_default();
         parse_ignored(&status).is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+    }
+
+    /// Whether a signal waits for the process.
+    #[must_use]
+    pub fn has_pending(&self, pid: Pid, signal: i32) -> bool {
+        let status = self.text(pid, "status").unwrap_or_default();
+        parse_pending(&status).is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
     }
 
     /// The numbers of the ptys whose masters the process has open, each with the descriptor.
@@ -354,6 +362,12 @@ pub fn parse_all_uids(status: &str) -> Option<[u32; 4]> {
 #[must_use]
 pub fn parse_ignored(status: &str) -> Option<u64> {
     u64::from_str_radix(field(status, "SigIgn:")?.trim(), 16).ok()
+}
+
+/// The signals that wait for the whole process, in the same form.
+#[must_use]
+pub fn parse_pending(status: &str) -> Option<u64> {
+    u64::from_str_radix(field(status, "ShdPnd:")?.trim(), 16).ok()
 }
 
 /// The number of the pty, from the text of a master's `/proc/PID/fdinfo/FD`.

@@ -113,6 +113,16 @@ pub fn is_virtual_console(device: u64) -> bool {
     major == TTY && (1..=63).contains(&minor)
 }
 
+/// How many columns and rows a terminal shows. `None` if it is no terminal or does not know.
+#[must_use]
+pub fn size(terminal: &impl AsRawFd) -> Option<(usize, usize)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ stores one winsize, and the pointer is to one that outlives the call.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (done == 0 && columns > 0 && rows > 0).then_some((columns, rows))
+}
+
 /// Whether a virtual console is in graphics mode, which a display server sets (`KDGETMODE`, ioctl_console(2)).
 /// It may hang like [`unread`], so run it in [`Offload`](super::offload::Offload).
 ///

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use pam_idle_watchdog::policy::{Options, Settings};
-use pam_idle_watchdog::protocol::reload;
+use pam_idle_watchdog::protocol::ask::ask;
+use pam_idle_watchdog::protocol::request::{Reply, Request};
 
 use crate::guest::with_scope;
 use crate::promise::*;
@@ -196,7 +197,8 @@ fn kill_none_ends_nothing() {
 fn give(helper: &Process, words: &str) {
     let line = Options::of_line(words.split_whitespace()).unwrap();
     let budget: Duration = secs(10);
-    reload::hand_over(id(helper), &Settings::of(&line, None), budget).unwrap();
+    let request = Request::Reload(Box::new(Settings::of(&line, None)));
+    assert!(matches!(ask(id(helper), &request, budget), Ok(Reply::Reloaded(_))));
 }
 
 #[test]

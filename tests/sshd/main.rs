@@ -22,6 +22,7 @@
 //! | [`reload`] | new settings while the session runs |
 //! | [`guest`] | the state of the helper, and of sshd |
 //! | [`load`] | fifty sessions at once |
+//! | [`status`] | the state of a session, and an administrator who extends or ends it |
 //! | [`superserver`] | `sshd -i`, started by another program |
 //! | [`warnings`] | several warnings, and the administrator's own text |
 //! | [`witness`] | the client's connection: which connection it is, and how it is asked |
@@ -53,6 +54,7 @@ mod preflight;
 mod promise;
 mod quiet_lines;
 mod reload;
+mod status;
 mod superserver;
 mod warnings;
 mod witness;

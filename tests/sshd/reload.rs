@@ -7,8 +7,10 @@ use nix::unistd::{Pid, Uid};
 use pam_idle_watchdog::command::machine::Machine;
 use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
 use pam_idle_watchdog::policy::{Options, Settings};
-use pam_idle_watchdog::protocol::start::RELOAD_SIGNAL;
-use pam_idle_watchdog::protocol::{reload, running};
+use pam_idle_watchdog::protocol::ask::{NoAnswer, ask};
+use pam_idle_watchdog::protocol::request::{Reply, Request};
+use pam_idle_watchdog::protocol::running;
+use pam_idle_watchdog::protocol::start::REQUEST_SIGNAL;
 use pam_idle_watchdog::sys::clock::SECOND;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::{ProcId, Started};
@@ -33,7 +35,12 @@ pub fn id(helper: &Process) -> ProcId {
 }
 
 fn give(helper: &Process, words: &str) -> Result<(), String> {
-    reload::hand_over(id(helper), &settings(words), BUDGET).map(drop)
+    match ask(id(helper), &Request::Reload(Box::new(settings(words))), BUDGET) {
+        Ok(Reply::Reloaded(_)) => Ok(()),
+        Ok(Reply::Refused(why)) => Err(why),
+        Ok(other) => panic!("{other:?}"),
+        Err(why) => Err(why.to_string()),
+    }
 }
 
 /// Does what the administrator's command does, for this sshd's sessions only, because its files are in a mount
@@ -160,24 +167,24 @@ fn a_malformed_reload_changes_nothing() {
     let pidfd = PidFd::open(Pid::from_raw(helper.pid)).unwrap();
     // These are no descriptor, one that is not a socket, one without a message, and one with a malformed
     // message.
-    pidfd.queue(RELOAD_SIGNAL, 100_000).unwrap();
+    pidfd.queue(REQUEST_SIGNAL, 100_000).unwrap();
     sshd.log.wait_for_event("error", "alice", SOON);
     let null = std::fs::File::open("/dev/null").unwrap();
-    pidfd.queue(RELOAD_SIGNAL, null.as_raw_fd()).unwrap();
+    pidfd.queue(REQUEST_SIGNAL, null.as_raw_fd()).unwrap();
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
     let value = theirs.as_raw_fd();
-    pidfd.queue(RELOAD_SIGNAL, value).unwrap();
+    pidfd.queue(REQUEST_SIGNAL, value).unwrap();
     let error = |line: &crate::support::log::Line| line.is("error");
     sshd.log.wait_for_count("failures", 3, error, SOON);
-    let mut broken = reload::message(&settings(LONG));
+    let mut broken = Request::Reload(Box::new(settings(LONG))).message();
     broken.extend_from_slice(b"\0kill=everybody");
     ours.set_read_timeout(Some(SOON)).unwrap();
     ours.send(&broken).unwrap();
-    pidfd.queue(RELOAD_SIGNAL, value).unwrap();
+    pidfd.queue(REQUEST_SIGNAL, value).unwrap();
     let mut answer = [0; 200];
     let length = ours.recv(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-    assert!(answer.starts_with('R') && answer.contains("kill=everybody"), "{answer}");
+    assert!(answer.contains("\0refused\0") && answer.contains("kill=everybody"), "{answer}");
     assert_ended_on_time(&sshd, &alice);
     assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);
 }
@@ -205,7 +212,7 @@ fn only_root_can_reload() {
         // SAFETY: setresuid takes three integers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
-        let error = PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(RELOAD_SIGNAL, 0).unwrap_err();
+        let error = PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(REQUEST_SIGNAL, 0).unwrap_err();
         (error.raw_os_error(), give(&helper, OPTIONS))
     };
     let (errno, handed) = std::thread::spawn(call).join().unwrap();
@@ -226,11 +233,11 @@ fn a_users_socket_in_a_root_process_is_not_a_reload() {
         let done = unsafe { libc::syscall(libc::SYS_setresuid, uid.as_raw(), uid.as_raw(), uid.as_raw()) };
         assert_eq!(done, 0);
         let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        ours.send(&reload::message(&settings("timeout=off"))).unwrap();
+        ours.send(&Request::Reload(Box::new(settings("timeout=off"))).message()).unwrap();
         (ours, theirs)
     });
     let (_ours, theirs) = made.join().unwrap();
-    PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(RELOAD_SIGNAL, theirs.as_raw_fd()).unwrap();
+    PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(REQUEST_SIGNAL, theirs.as_raw_fd()).unwrap();
     let failed = sshd.log.wait_for_event("error", "alice", SOON);
     assert!(failed.text.contains("is not its own"), "{}", failed.text);
     assert_ended_on_time(&sshd, &alice);
@@ -241,10 +248,10 @@ fn the_record_says_that_a_descriptor_cannot_be_taken() {
     let sshd = Sshd::with(OPTIONS).without_ptrace().start();
     let alice = sshd.login("alice");
     let helper = sshd.helper();
-    let error = reload::hand_over(id(&helper), &settings(LONG), secs(1)).unwrap_err();
-    assert!(error.contains("no answer"), "{error}");
+    let answer = ask(id(&helper), &Request::Reload(Box::new(settings(LONG))), secs(1));
+    assert_eq!(answer, Err(NoAnswer::Late));
     let failed = sshd.log.wait_for_event("error", "alice", SOON);
-    assert!(failed.text.contains("error=\"cannot take new settings: "), "{}", failed.text);
+    assert!(failed.text.contains("error=\"cannot take a request: "), "{}", failed.text);
     assert_ended_on_time(&sshd, &alice);
 }
 

@@ -1,5 +1,6 @@
 //! A private sshd with its own mount namespace, `/etc/pam.d`, users, log daemon and helper.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -314,7 +315,7 @@ impl Sshd {
     }
 
     /// A program in this sshd's mount namespace.
-    pub fn inside(&self, program: &str) -> Command {
+    pub fn inside(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.pid)).arg(program);
         command

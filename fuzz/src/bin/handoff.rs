@@ -1,4 +1,4 @@
-//! The command line from the module to the helper, and the message of a reload. Each line is an argument. A
+//! The command line from the module to the helper, and the requests to a running helper. Each line is an argument. A
 //! line that starts with a tab continues the argument before it. The version of the protocol is added in front.
 #![no_main]
 
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
-use pam_idle_watchdog::protocol::reload;
+use pam_idle_watchdog::protocol::request::{Reply, Request};
 use pam_idle_watchdog::protocol::start::{self, Assignment, PROTOCOL};
 
 /// The arguments. They may contain line feeds and need not be UTF-8, but they contain no NUL.
@@ -26,7 +26,13 @@ fn arguments(data: &[u8]) -> Vec<OsString> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let _ = reload::settings(&[format!("--protocol={PROTOCOL}\0").as_bytes(), data].concat());
+    let message = [format!("--protocol={PROTOCOL}\0").as_bytes(), data].concat();
+    if let Ok(read) = Request::read(&message) {
+        assert_eq!(Request::read(&read.message()), Ok(read));
+    }
+    if let Ok(read) = Reply::read(&message) {
+        assert_eq!(Reply::read(&read.message()), Ok(read));
+    }
     let args = arguments(data);
     let spoken = OsString::from(format!("--protocol={PROTOCOL}"));
     match Assignment::from_args([spoken].into_iter().chain(args.iter().cloned())) {
@@ -36,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
     match start::settings(args) {
         Ok(read) => {
             assert_eq!(start::settings(start::settings_args(&read)).expect("its own arguments"), read);
-            assert_eq!(reload::settings(&reload::message(&read)), Ok(read));
+            assert_eq!(Request::read(&Request::Reload(read.clone()).message()), Ok(Request::Reload(read)));
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -4,9 +4,9 @@ use super::table::{Flag, Operand, SUBCOMMANDS, Subcommand};
 
 /// The exit statuses, for the end of the help.
 const EXIT: &str = "\
-Exit status: 0 no problem found; 1 there is a warning, the login is not watched, a session keeps its old
-settings or cannot be adopted, or there is a note with --strict; 2 the command line, a PAM line or the policy
-is invalid.
+Exit status: 0 no problem found; 1 there is a warning, the login is not watched, a session is not guarded, or
+was not reloaded, adopted, extended or ended, or there is a note with --strict; 2 the command line, a PAM line
+or the policy is invalid, or there is no such session.
 ";
 
 /// The usage: one command line for each subcommand, not wider than a terminal.
@@ -54,9 +54,10 @@ impl Flag {
 /// The help.
 #[must_use]
 pub fn help() -> String {
-    const COLUMN: usize = 32;
+    const COLUMN: usize = 40;
     let mut text =
-        "idle-watchdog: shows what pam_idle_watchdog does for a login, and checks that it can\n".to_owned();
+        "idle-watchdog: shows what pam_idle_watchdog does for logins and sessions, and checks that it can\n"
+            .to_owned();
     let line = |left: &str, about: &str| format!("{left:<COLUMN$}{about}\n");
     for sub in SUBCOMMANDS {
         let operands = sub.operands.iter().filter(|operand| operand.flag.is_none());

@@ -7,11 +7,15 @@ mod table;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
 use crate::command::adopt::Wanted;
 use crate::login::Login;
+use crate::policy::duration;
+use crate::policy::table::{LIMIT_MAX, LIMIT_MIN};
+use crate::protocol::request::Reason;
 use given::Given;
 pub use help::{help, usage};
 use table::{SUBCOMMANDS, Subcommand};
@@ -24,6 +28,34 @@ pub enum Verb {
     Check(Check),
     Reload,
     Adopt(Wanted),
+    Status(StatusArgs),
+    Extend(ExtendArgs),
+    End(EndArgs),
+}
+
+/// The arguments of `status`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// The only session to show.
+    pub session: Option<String>,
+    pub json: bool,
+    /// Whether to show it again and again.
+    pub watch: bool,
+}
+
+/// The arguments of `extend`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ExtendArgs {
+    pub session: String,
+    pub time: Duration,
+    pub reason: Option<Reason>,
+}
+
+/// The arguments of `end`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EndArgs {
+    pub session: String,
+    pub reason: Option<Reason>,
 }
 
 /// The arguments of `check`.
@@ -69,6 +101,9 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Er
     match sub.name {
         "check" => Check::of(&given).map(Verb::Check),
         "adopt" => wanted(&given).map(Verb::Adopt),
+        "status" => StatusArgs::of(&given).map(Verb::Status),
+        "extend" => ExtendArgs::of(&given).map(Verb::Extend),
+        "end" => EndArgs::of(&given).map(Verb::End),
         _ => Ok(Verb::Reload),
     }
 }
@@ -90,6 +125,44 @@ fn names() -> String {
         Some((last, others @ [_, ..])) => format!("{} or {last}", others.join(", ")),
         _ => names.concat(),
     }
+}
+
+impl StatusArgs {
+    fn of(given: &Given) -> Result<Self, lexopt::Error> {
+        let (json, watch) = (given.is_set("json"), given.is_set("watch"));
+        if json && watch {
+            return Err("--watch cannot be used with --json".into());
+        }
+        Ok(Self { session: given.text("SESSION")?.map(str::to_owned), json, watch })
+    }
+}
+
+impl ExtendArgs {
+    fn of(given: &Given) -> Result<Self, lexopt::Error> {
+        let text = given.text("DURATION")?.unwrap_or_default();
+        let time = duration::parse(text).filter(|time| (LIMIT_MIN..=LIMIT_MAX).contains(time));
+        let time = time.ok_or_else(|| {
+            let most = duration::print(LIMIT_MAX);
+            format!("{text:?} is not a duration from 10s to {most}, such as 90s, 15m or 1h30m")
+        })?;
+        Ok(Self { session: session(given)?, time, reason: reason(given)? })
+    }
+}
+
+impl EndArgs {
+    fn of(given: &Given) -> Result<Self, lexopt::Error> {
+        Ok(Self { session: session(given)?, reason: reason(given)? })
+    }
+}
+
+fn session(given: &Given) -> Result<String, lexopt::Error> {
+    Ok(given.text("SESSION")?.unwrap_or_default().to_owned())
+}
+
+fn reason(given: &Given) -> Result<Option<Reason>, lexopt::Error> {
+    let wrong = |text: &str, why: String| format!("--reason {text:?}: {why}");
+    let reason = given.text("reason")?.map(|text| Reason::of(text).map_err(|why| wrong(text, why)));
+    Ok(reason.transpose()?)
 }
 
 impl Check {
@@ -186,7 +259,10 @@ mod tests {
         assert_eq!(refused("check a b"), "unexpected argument \"b\"");
         assert_eq!(refused("check a --file b"), "--file is given twice");
         assert_eq!(refused("check --tty x"), "--tty needs --user");
-        assert_eq!(refused("chek"), "\"chek\" is not a command; expected check, reload or adopt");
+        assert_eq!(
+            refused("chek"),
+            "\"chek\" is not a command; expected check, reload, status, adopt, extend or end"
+        );
         assert_eq!(refused("check --user a --service pam.d/"), "--service: the name is empty");
         assert_eq!(refused("check --user="), "--user: the name is empty");
         assert!(refused("check --line quiet --system").starts_with("--line cannot be used with --system"));
@@ -197,6 +273,29 @@ mod tests {
         assert_eq!(read_line("adopt c1").unwrap(), Verb::Adopt(Wanted::One("c1".to_owned())));
         assert_eq!(read_line("adopt --all").unwrap(), Verb::Adopt(Wanted::All));
         assert_eq!(read_line("adopt").unwrap_err().to_string(), "adopt: SESSION or --all is missing");
+    }
+
+    #[test]
+    fn status_has_another_name_and_an_extension_has_bounds() {
+        let status = StatusArgs { session: Some("c1".to_owned()), json: true, watch: false };
+        assert_eq!(read_line("status c1 --json").unwrap(), Verb::Status(status));
+        let all = StatusArgs { watch: true, ..StatusArgs::default() };
+        assert_eq!(read_line("list --watch").unwrap(), Verb::Status(all));
+        let reason = Some(Reason::of("backup").unwrap());
+        let extend = ExtendArgs { session: "pid:7".to_owned(), time: Duration::from_secs(5400), reason };
+        assert_eq!(read_line("extend pid:7 1h30m --reason backup").unwrap(), Verb::Extend(extend));
+        for time in ["9s", "366d", "0", "off", "2hours", "1h ", "99999999999999999999h"] {
+            let error = read(["extend", "7", time].map(OsString::from)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{time:?} is not a duration from 10s to 365d")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_none_is_named() {
+        for text in ["", "a\nb", "\u{1b}c"] {
+            let error = read(["end", "7", "--reason", text].map(OsString::from)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--reason {text:?}: ")), "{error}");
+        }
     }
 
     #[test]
@@ -231,6 +330,16 @@ mod tests {
             "adopt 12 --all",
             "adopt 12 13",
             "adopt --all --json",
+            "status 1 2",
+            "status --json --watch",
+            "list --jsn",
+            "extend",
+            "extend 1",
+            "extend 1 2h 3",
+            "extend 1 2h --reason",
+            "end",
+            "end 1 2h",
+            "end --all",
         ] {
             assert!(read_line(line).is_err(), "{line}");
         }

@@ -12,6 +12,9 @@ pub enum Argument {
     Options,
     /// logind's ID, or `pid:LEADER`.
     Session,
+    Duration,
+    /// A short text for the records.
+    Text,
 }
 
 impl Argument {
@@ -26,6 +29,8 @@ impl Argument {
             Self::Host => "HOST",
             Self::Options => "OPTIONS",
             Self::Session => "SESSION",
+            Self::Duration => "DURATION",
+            Self::Text => "TEXT",
         }
     }
 }
@@ -79,6 +84,14 @@ const fn of_login(name: &'static str, value: Argument, about: &'static str) -> F
     Flag { needs: Some("user"), ..flag(name, value, about) }
 }
 
+/// The session of which a subcommand speaks.
+const fn session(is_required: bool) -> Operand {
+    Operand { value: Argument::Session, flag: None, is_required }
+}
+
+/// The reason of an administrator.
+const REASON: Flag = flag("reason", Argument::Text, "why; the person sees it, and the records have it");
+
 /// All subcommands, in the order of the help.
 pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
@@ -87,11 +100,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         operands: &[Operand { value: Argument::File, flag: Some("file"), is_required: false }],
         flags: &[
             flag("file", Argument::File, "check this file instead, installed or not; - is standard input"),
-            flag(
-                "user",
-                Argument::User,
-                "whether logins of this user are watched, and by which rule and settings:",
-            ),
+            flag("user", Argument::User, "whether this user's logins are watched, by which rule, how:"),
             of_login("service", Argument::Service, "with this PAM service; default sshd"),
             of_login("tty", Argument::Tty, "on this terminal; default ssh for sshd, otherwise none"),
             of_login("from", Argument::Host, "from this host, written as PAM_RHOST has it; default local"),
@@ -111,14 +120,38 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         aliases: &[],
         operands: &[],
         flags: &[],
-        about: "apply the current policy and PAM lines to sessions that are open already",
+        about: "apply the current policy and PAM lines to the open sessions",
+    },
+    Subcommand {
+        name: "status",
+        aliases: &["list"],
+        operands: &[session(false)],
+        flags: &[
+            switch("watch", "show it again each second, until you press Ctrl-C"),
+            switch("json", "print JSON"),
+        ],
+        about: "all sessions, or one in full: who is watched how, and who ends when",
     },
     Subcommand {
         name: "adopt",
         aliases: &[],
-        operands: &[Operand { value: Argument::Session, flag: None, is_required: false }],
+        operands: &[session(false)],
         flags: &[switch("all", "every session that should have a watchdog and has none")],
         about: "watch a session that is open and has no watchdog",
+    },
+    Subcommand {
+        name: "extend",
+        aliases: &[],
+        operands: &[session(true), Operand { value: Argument::Duration, flag: None, is_required: true }],
+        flags: &[REASON],
+        about: "do not end this session as idle for so long",
+    },
+    Subcommand {
+        name: "end",
+        aliases: &[],
+        operands: &[session(true)],
+        flags: &[REASON],
+        about: "end this session now",
     },
 ];
 

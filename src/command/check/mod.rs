@@ -3,7 +3,7 @@
 
 mod login;
 mod policy_notes;
-mod report;
+pub mod report;
 mod services;
 mod system;
 mod verdict;

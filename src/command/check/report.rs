@@ -11,14 +11,17 @@ use crate::policy::{Fault, Origin, Settings};
 use crate::record::shown;
 
 /// A setting, as text and as JSON.
-struct Row {
-    name: &'static str,
-    text: String,
-    value: Value,
-    origin: &'static str,
+pub struct Row {
+    pub name: &'static str,
+    pub text: String,
+    pub value: Value,
+    /// `default`, `line` or `rule`.
+    pub origin: &'static str,
 }
 
-fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
+/// All settings.
+#[must_use]
+pub fn rows(settings: &Settings, origins: &[(&'static str, Origin)]) -> Vec<Row> {
     let row = |option: &OptionSpec| {
         let value = (option.get)(settings);
         let origin = origins.iter().find(|(name, _)| *name == option.name).map(|(_, origin)| origin);
@@ -137,7 +140,8 @@ pub fn fault_json(fault: &Fault) -> Value {
 
 /// Escapes all characters of a JSON text that are not printable. `serde_json` escapes only the control
 /// characters of ASCII, but others affect a terminal, too.
-fn printable(json: &str) -> String {
+#[must_use]
+pub fn printable(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {
         // Quotation marks, backslashes and line feeds belong to the JSON syntax.

@@ -11,12 +11,13 @@ use crate::command::decisions::Decisions;
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::policy::{Fault, Settings};
-use crate::protocol::reload;
+use crate::protocol::ask::{NoAnswer, ask};
+use crate::protocol::request::{Reply, Request};
 use crate::protocol::running::{self, RunningHelper};
 use crate::protocol::start::Assignment;
 use crate::record::shown;
 use crate::sys::cgroup::Cgroups;
-use crate::sys::proc::{Proc, ProcId};
+use crate::sys::proc::Proc;
 
 /// How long to wait for one helper. It usually replies within microseconds. It needs longer only while it
 /// writes to a terminal that hangs.
@@ -94,13 +95,15 @@ impl Reloaded {
             Step::Give(settings, kept) => (settings, kept),
             Step::Keep(why) => return self.failed(&who, &why),
         };
-        match reload::hand_over(helper.id, &settings, REPLY_BUDGET) {
-            Ok(before) => {
+        match ask(helper.id, &Request::Reload(settings.clone()), REPLY_BUDGET) {
+            Ok(Reply::Reloaded(before)) => {
                 self.text.push_str(&format!("{who}: {}\n", changes::text(&before, &settings)));
                 self.problems.extend(kept.map(|kept| format!("{who}: {kept}")));
             }
-            Err(_) if is_gone(helper.id) => self.text.push_str(&format!("{who}: has ended\n")),
-            Err(why) => self.failed(&who, &why),
+            Err(NoAnswer::Ended) => self.text.push_str(&format!("{who}: has ended\n")),
+            Ok(Reply::Refused(why)) => self.failed(&who, &why),
+            Ok(_) => self.failed(&who, "it answered another request"),
+            Err(why) => self.failed(&who, &why.to_string()),
         }
     }
 
@@ -136,10 +139,6 @@ fn name(Assignment { login, leader, .. }: &Assignment) -> String {
     }
     let (user, service) = (shown(&login.user_text()), shown(&login.service_text()));
     format!("{user} by {service}, {}", ids.join(" "))
-}
-
-fn is_gone(helper: ProcId) -> bool {
-    Proc::default().find(helper).is_none()
 }
 
 #[cfg(test)]

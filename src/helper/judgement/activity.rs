@@ -109,6 +109,12 @@ impl Activity {
         self.doubts.undecided(self.looked.boot)
     }
 
+    /// How many claims will still be believed.
+    #[must_use]
+    pub fn credits(&self) -> u8 {
+        self.doubts.credits()
+    }
+
     /// Takes the samples of all terminals at one look, and returns what was odd about them. Take the samples
     /// first and ask the witness afterwards: then no key in the samples is later than the witness says.
     pub fn look(

@@ -86,6 +86,12 @@ impl Doubts {
         self.claim = self.claim.filter(stays).or(Some(claim));
     }
 
+    /// How many claims will still be believed.
+    #[must_use]
+    pub fn credits(&self) -> u8 {
+        self.credits
+    }
+
     /// Notes a proven read.
     pub fn proven(&mut self) {
         *self = Self { claim: self.claim, ..Self::default() };

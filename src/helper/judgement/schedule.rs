@@ -7,6 +7,9 @@ use crate::sys::clock::{Moment, Nanos, SECOND, from_duration};
 /// A time that never comes.
 pub const NEVER: Nanos = Nanos::MAX;
 
+/// A time before all others.
+const NEVER_YET: Nanos = Nanos::MIN;
+
 /// How often a warned session is looked at. If no program reads a key, the key shows only in the input queue.
 /// If somebody forges stamps, a key shows only for a short time.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
@@ -75,6 +78,8 @@ pub struct Schedule {
     /// The longest first.
     warn: Vec<Nanos>,
     report_only: bool,
+    /// An administrator has ruled out the end before this time of the boot clock.
+    not_before: Nanos,
     stage: Stage,
 }
 
@@ -95,8 +100,53 @@ impl Schedule {
             notty: notty.map(from_duration),
             warn,
             report_only,
+            not_before: NEVER_YET,
             stage: Stage::Watching,
         }
+    }
+
+    /// Rules out the end before `until`, on the boot clock. An earlier `until` has no effect, so nothing comes
+    /// sooner. If the person was warned of an end that is now too early, the warnings start again later.
+    pub fn extend(&mut self, now: Moment, until: Nanos) {
+        if let Stage::Warned { of, at, .. } = self.stage {
+            if now.boot.saturating_add(self.left(now, of, at)) < until {
+                self.stage = Stage::Watching;
+            }
+        }
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// When the end may come at the earliest, on the boot clock, if an administrator has ruled it out until
+    /// then.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Nanos> {
+        (self.not_before > NEVER_YET).then_some(self.not_before)
+    }
+
+    /// Whether the person was warned, and nobody has been active since.
+    #[must_use]
+    pub fn is_warned(&self) -> bool {
+        matches!(self.stage, Stage::Warned { .. })
+    }
+
+    /// How long until the end if nobody is active. `None` if there is no end.
+    #[must_use]
+    pub fn ends_in(&self, now: Moment, shown: Shown) -> Option<Nanos> {
+        if self.report_only {
+            return None;
+        }
+        let left = match self.stage {
+            Stage::Warned { at, .. } => self.left(now, shown, at),
+            // The whole warning comes first.
+            _ => self.left(now, shown, now.mono),
+        };
+        let left = match shown.by {
+            JudgedBy::Nothing => return None,
+            JudgedBy::Connection => self.deadline(shown)?.saturating_sub(now.boot),
+            JudgedBy::Terminals | JudgedBy::Detached => self.limit.map(|_| left)?,
+        };
+        let undecided = shown.undecided.map_or(0, |until| until.saturating_sub(now.boot));
+        Some(left.max(undecided).max(0))
     }
 
     /// Takes the result of a look. Returns what to do now, and when to look again, on the boot clock.
@@ -119,7 +169,7 @@ impl Schedule {
                     (resumed.or(action), wake)
                 }
             }
-            Stage::Warned { at, given, .. } => self.wait_out(now, shown, limit, at, given),
+            Stage::Warned { at, given, .. } => self.wait_out(now, shown, at, given),
             Stage::Reported { .. } => (None, now.boot.saturating_add(limit)),
         }
     }
@@ -127,27 +177,48 @@ impl Schedule {
     /// Whether a warning or the end would be due if this is all that is known.
     #[must_use]
     pub fn is_due(&self, now: Moment, shown: Shown) -> bool {
-        self.limit.and_then(|limit| self.due(shown, limit)).is_some_and(|due| now.boot >= due)
+        self.due(shown).is_some_and(|due| now.boot >= due)
     }
 
     /// How long after the last activity on a terminal there is nothing to do.
     fn patience(&self, limit: Nanos) -> Nanos {
-        limit.saturating_sub(self.warn.first().copied().unwrap_or(0))
+        limit.saturating_sub(self.longest_warning())
     }
 
-    fn due(&self, shown: Shown, limit: Nanos) -> Option<Nanos> {
-        let patience = match shown.by {
+    /// When the session has been idle for its limit and may end.
+    fn deadline(&self, shown: Shown) -> Option<Nanos> {
+        let limit = match shown.by {
             JudgedBy::Nothing => return None,
-            JudgedBy::Terminals | JudgedBy::Detached => self.patience(limit),
-            JudgedBy::Connection => self.notty.unwrap_or(NEVER),
+            JudgedBy::Terminals | JudgedBy::Detached => self.limit?,
+            JudgedBy::Connection => self.limit.and(self.notty)?,
         };
-        Some(shown.last.saturating_add(patience))
+        Some(shown.last.saturating_add(limit).max(self.not_before))
+    }
+
+    /// When the first warning or the end is due.
+    fn due(&self, shown: Shown) -> Option<Nanos> {
+        let warning = match shown.by {
+            JudgedBy::Terminals | JudgedBy::Detached => self.longest_warning(),
+            JudgedBy::Connection | JudgedBy::Nothing => 0,
+        };
+        Some(self.deadline(shown)?.saturating_sub(warning))
+    }
+
+    fn longest_warning(&self) -> Nanos {
+        self.warn.first().copied().unwrap_or(0)
+    }
+
+    /// How long until the end of a session that was first warned at `warned`, on the monotonic clock.
+    fn left(&self, now: Moment, shown: Shown, warned: Nanos) -> Nanos {
+        let window = self.longest_warning().saturating_sub(now.mono.saturating_sub(warned));
+        let deadline = shown.last.saturating_add(self.limit.unwrap_or(NEVER)).max(self.not_before);
+        window.max(deadline.saturating_sub(now.boot))
     }
 
     fn watch(&mut self, now: Moment, shown: Shown, limit: Nanos) -> (Option<Due>, Nanos) {
         // A terminal may appear right after this look. The next look finds it before a warning could be due there.
         let latest = now.boot.saturating_add(self.patience(limit));
-        let Some(due) = self.due(shown, limit) else { return (None, latest) };
+        let Some(due) = self.due(shown) else { return (None, latest) };
         if now.boot < due {
             return (None, due.min(latest));
         }
@@ -164,21 +235,13 @@ impl Schedule {
             return (Some(Due::End), now.boot);
         }
         self.stage = Stage::Warned { of: shown, at: now.mono, given: 0 };
-        self.wait_out(now, shown, limit, now.mono, 0)
+        self.wait_out(now, shown, now.mono, 0)
     }
 
     /// The end comes when the limit has passed and the machine was awake for the whole time of the first
     /// warning. Each later warning comes as long before the end as its setting says.
-    fn wait_out(
-        &mut self,
-        now: Moment,
-        shown: Shown,
-        limit: Nanos,
-        warned: Nanos,
-        given: usize,
-    ) -> (Option<Due>, Nanos) {
-        let window = self.warn.first().copied().unwrap_or(0).saturating_sub(now.mono.saturating_sub(warned));
-        let left = window.max(shown.last.saturating_add(limit).saturating_sub(now.boot));
+    fn wait_out(&mut self, now: Moment, shown: Shown, warned: Nanos, given: usize) -> (Option<Due>, Nanos) {
+        let left = self.left(now, shown, warned);
         if left <= 0 {
             return shown.undecided.map_or((Some(Due::End), now.boot), |until| (None, until));
         }
@@ -197,197 +260,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Moment {
-        Moment { boot: seconds * SECOND, mono: seconds * SECOND, wall: seconds * SECOND }
-    }
-
-    fn shown(last: i64) -> Shown {
-        Shown { last: last * SECOND, by: JudgedBy::Terminals, undecided: None }
-    }
-
-    fn warned_at(warn: &[u64]) -> Schedule {
-        let warn: Vec<Duration> = warn.iter().copied().map(Duration::from_secs).collect();
-        Schedule::new(Some(Duration::from_secs(900)), None, &warn, false)
-    }
-
-    fn schedule() -> Schedule {
-        warned_at(&[60])
-    }
-
-    fn warn(left: u64) -> Option<Due> {
-        Some(Due::Warn { left: Duration::from_secs(left) })
-    }
-
-    #[test]
-    fn one_look_a_deadline() {
-        let mut s = schedule();
-        assert_eq!(s.next(at(0), shown(0)), (None, 840 * SECOND));
-        assert_eq!(s.next(at(840), shown(800)), (None, 1640 * SECOND));
-        assert_eq!(s.next(at(1640), shown(800)), (warn(60), 1642 * SECOND));
-        assert_eq!(s.next(at(1699), shown(800)), (None, 1700 * SECOND));
-        assert_eq!(s.next(at(1700), shown(800)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn a_key_in_the_window_resumes() {
-        let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 840) * SECOND));
-        assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
-    }
-
-    #[test]
-    fn a_key_before_a_suspend_resumes_and_the_warning_follows() {
-        let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        let woken = at(4440);
-        assert_eq!(s.next(woken, shown(841)), (Some(Due::Resume), woken.boot));
-        assert_eq!(s.next(woken, shown(841)), (warn(60), 4442 * SECOND));
-        assert_eq!(s.next(at(4499), shown(841)).0, None);
-        assert_eq!(s.next(at(4500), shown(841)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn a_suspend_does_not_eat_the_window() {
-        let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        // An hour of suspend during the warning: the boot clock goes on, the monotonic clock does not.
-        let woken = Moment { boot: 4440 * SECOND, ..at(841) };
-        assert_eq!(s.next(woken, shown(0)), (None, 4442 * SECOND));
-        assert_eq!(s.next(Moment { boot: 4499 * SECOND, ..at(900) }, shown(0)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn a_late_look_still_warns_in_full() {
-        let mut s = schedule();
-        assert_eq!(s.next(at(5000), shown(0)), (warn(60), 5002 * SECOND));
-        assert_eq!(s.next(at(5059), shown(0)).0, None);
-        assert_eq!(s.next(at(5060), shown(0)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn a_session_without_terminals_is_not_judged() {
-        let none = Shown { by: JudgedBy::Nothing, ..shown(0) };
-        let mut s = schedule();
-        assert_eq!(s.next(at(100_000), none), (None, 100_840 * SECOND));
-        assert_eq!(s.next(at(100_840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(100_842), none).0, Some(Due::Resume));
-    }
-
-    #[test]
-    fn without_a_warning_the_limit_is_the_end() {
-        let mut s = warned_at(&[]);
-        assert_eq!(s.next(at(899), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn report_only_reports_once_for_each_idle_time() {
-        let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[Duration::from_secs(60)], true);
-        assert_eq!(s.next(at(840), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)), (Some(Due::Report), 1800 * SECOND));
-        assert_eq!(s.next(at(1800), shown(0)), (None, 2700 * SECOND));
-        assert_eq!(s.next(at(2700), shown(2000)), (None, 2900 * SECOND));
-        assert_eq!(s.next(at(2900), shown(2000)).0, Some(Due::Report));
-    }
-
-    #[test]
-    fn each_warning_comes_once_and_in_its_place() {
-        let mut s = warned_at(&[300, 60, 59]);
-        assert_eq!(s.next(at(0), shown(0)), (None, 600 * SECOND));
-        assert_eq!(s.next(at(600), shown(0)), (warn(300), 602 * SECOND));
-        assert_eq!(s.next(at(839), shown(0)), (None, 840 * SECOND));
-        assert_eq!(s.next(at(840), shown(0)), (warn(60), 841 * SECOND));
-        assert_eq!(s.next(at(841), shown(0)), (warn(59), 843 * SECOND));
-        assert_eq!(s.next(at(899), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn a_key_after_any_warning_cancels_all() {
-        let mut s = warned_at(&[300, 60]);
-        assert_eq!(s.next(at(600), shown(0)).0, warn(300));
-        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 600) * SECOND));
-        assert_eq!(s.next(at(1441), shown(841)).0, warn(300));
-        assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
-        assert_eq!(s.next(at(1741), shown(841)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn after_a_late_look_the_later_warnings_keep_their_places() {
-        let mut s = warned_at(&[300, 60]);
-        assert_eq!(s.next(at(5000), shown(0)).0, warn(300));
-        assert_eq!(s.next(at(5239), shown(0)), (None, 5240 * SECOND));
-        assert_eq!(s.next(at(5240), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(5300), shown(0)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn a_starved_machine_warns_once_of_what_is_left() {
-        let mut s = warned_at(&[300, 60, 30]);
-        assert_eq!(s.next(at(600), shown(0)).0, warn(300));
-        assert_eq!(s.next(at(880), shown(0)), (warn(20), 882 * SECOND));
-        assert_eq!(s.next(at(882), shown(0)).0, None);
-    }
-
-    #[test]
-    fn activity_that_comes_to_light_too_late_is_warned_of_in_full() {
-        let mut s = schedule();
-        assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(5000), shown(10)), (Some(Due::Resume), 5000 * SECOND));
-        assert_eq!(s.next(at(5000), shown(10)).0, warn(60));
-    }
-
-    #[test]
-    fn a_connection_has_a_limit_of_its_own_and_no_warning() {
-        let seconds = |n| Some(Duration::from_secs(n));
-        let by_connection = |last: i64| Shown { by: JudgedBy::Connection, ..shown(last) };
-        let mut s = Schedule::new(seconds(900), seconds(2000), &[Duration::from_secs(60)], false);
-        // A terminal may appear meanwhile.
-        assert_eq!(s.next(at(0), by_connection(0)), (None, 840 * SECOND));
-        assert_eq!(s.next(at(1680), by_connection(0)), (None, 2000 * SECOND));
-        assert_eq!(s.next(at(2000), by_connection(1990)), (None, 2840 * SECOND));
-        assert_eq!(s.next(at(2840), shown(2800)), (None, 3640 * SECOND));
-        assert_eq!(s.next(at(3640), shown(2800)).0, warn(60));
-        assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Due::Resume));
-        assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Due::End));
-    }
-
-    #[test]
-    fn what_is_left_is_ended_or_reported_without_a_warning() {
-        let left = |last: i64| Shown { by: JudgedBy::Detached, ..shown(last) };
-        for (report_only, due) in [(false, Due::End), (true, Due::Report)] {
-            let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[], report_only);
-            assert_eq!(s.next(at(0), left(0)), (None, 900 * SECOND));
-            assert_eq!(s.next(at(900), left(500)), (None, 1400 * SECOND));
-            assert_eq!(s.next(at(1400), left(500)).0, Some(due));
-        }
-    }
-
-    #[test]
-    fn the_end_does_not_come_while_it_is_undecided() {
-        let undecided = Shown { undecided: Some(930 * SECOND), ..shown(0) };
-        let mut s = schedule();
-        assert!(!s.is_due(at(839), undecided) && s.is_due(at(840), undecided));
-        assert_eq!(s.next(at(840), undecided), (warn(60), 842 * SECOND));
-        assert_eq!(s.next(at(900), undecided), (None, 930 * SECOND));
-        assert_eq!(s.next(at(930), shown(0)).0, Some(Due::End));
-        for report_only in [false, true] {
-            let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[], report_only);
-            assert_eq!(s.next(at(912), undecided), (None, 930 * SECOND));
-            assert!(s.next(at(930), shown(0)).0.is_some());
-        }
-    }
-
-    #[test]
-    fn without_a_limit_nothing_is_judged() {
-        let mut s = Schedule::new(None, Some(Duration::from_secs(10)), &[Duration::from_secs(60)], false);
-        for by in [JudgedBy::Terminals, JudgedBy::Connection, JudgedBy::Nothing] {
-            assert_eq!(s.next(at(1_000_000), Shown { by, ..shown(0) }), (None, NEVER));
-        }
-    }
-}
+mod tests;

@@ -6,9 +6,9 @@ use nix::errno::Errno;
 use nix::libc::SIGCONT;
 use nix::poll::{PollFd, PollFlags};
 
+use crate::helper::caller;
 use crate::helper::members::Member;
 use crate::helper::session::WatchedSession;
-use crate::protocol::caller;
 use crate::sys::clock::{Moment, Nanos, SECOND, poll_until};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{ProcId, Process};
@@ -114,7 +114,7 @@ pub(in crate::helper) fn is_there(session: &WatchedSession, member: &Member) -> 
 }
 
 /// Waits until all targets have exited or the monotonic clock reaches `until`. Drops targets that have exited.
-/// Refuses reloads meanwhile.
+/// Answers requests meanwhile.
 pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, targets: &mut Vec<Target>, until: Nanos) {
     loop {
         open_some(session, targets);
@@ -133,7 +133,7 @@ pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, targets: &mut V
             return;
         }
         if fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
-            caller::refuse(&session.proc, &session.signals);
+            caller::answer_meanwhile(&session.proc, &session.signals, session.ending.as_ref());
         }
         targets.retain(|one| !one.has_exited(session));
     }
