@@ -96,8 +96,8 @@ impl EndEvent<'_> {
     }
 
     /// The text, with the fields of libaudit's audit_log_acct_message(3) in their order. The kernel writes the IDs of
-    /// the sender before it: `own`. The session's IDs are added if they differ. ausearch takes the second `uid=` for the
-    /// user's, if it comes before `acct=`.
+    /// the sender before it: `own`. The session's IDs are added if they differ. The names of the user's IDs are `id` and
+    /// `sauid`, because ausearch shows a second `uid` or `auid` with the name of the first.
     fn text(&self, assignment: &Assignment, own: AuditIds) -> String {
         let Assignment { login: Login { user, uid, rhost, tty, .. }, connection, .. } = assignment;
         let rhost = rhost.as_deref().and_then(OsStr::to_str);
@@ -111,10 +111,10 @@ impl EndEvent<'_> {
             debug_assert!(added.is_ok());
         };
         if self.ids != own {
-            self.ids.auid.iter().for_each(|auid| add("auid", auid));
+            self.ids.auid.iter().for_each(|auid| add("sauid", auid));
             self.ids.ses.iter().for_each(|ses| add("ses", ses));
         }
-        uid.iter().for_each(|uid| add("uid", uid));
+        uid.iter().for_each(|uid| add("id", uid));
         add("acct", &encoded(user.as_deref().unwrap_or_default()));
         add("exe", &encoded(HELPER.as_ref()));
         add("hostname", &plain(rhost));
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn an_idle_end_has_the_fields_of_libaudit() {
         let expected = format!(
-            "op=idle-timeout uid=1000 acct=\"alice\" exe=\"{HELPER}\" hostname=192.0.2.7 addr=192.0.2.7 \
+            "op=idle-timeout id=1000 acct=\"alice\" exe=\"{HELPER}\" hostname=192.0.2.7 addr=192.0.2.7 \
              terminal=pts/3 res=success"
         );
         assert_eq!(text(alice(), None, IDLE, IDS), expected);
@@ -189,10 +189,10 @@ mod tests {
     #[test]
     fn the_ids_of_the_session_are_added_if_the_header_has_others() {
         let adopted = text(alice(), None, IDLE, AuditIds { auid: Some(0), ses: Some(AuditSession(7)) });
-        assert!(adopted.starts_with("op=idle-timeout auid=1000 ses=343 uid=1000 acct="), "{adopted}");
+        assert!(adopted.starts_with("op=idle-timeout sauid=1000 ses=343 id=1000 acct="), "{adopted}");
         let gone = EndEvent { cause: Cause::LeaderGone, ids: AuditIds::default(), ..IDLE };
         let gone = text(alice(), None, gone, IDS);
-        assert!(gone.starts_with("op=leader-gone uid=1000 acct="), "{gone}");
+        assert!(gone.starts_with("op=leader-gone id=1000 acct="), "{gone}");
     }
 
     #[test]
