@@ -1,5 +1,6 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, and the man pages (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR, DOCDIR)
+# make install    install them, the man pages and the completions (DESTDIR, PREFIX, PAMDIR, LIBEXECDIR, SBINDIR, MANDIR,
+#                 DOCDIR, BASHCOMPDIR, ZSHCOMPDIR, FISHCOMPDIR)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
@@ -10,6 +11,7 @@
 # make pictures   the same, into the picture docs/pictures/demo.svg; as root, installs what it lacks
 # make bench      measure the cost of a login, a sleeping session and a survey of all processes; as root, installs what it lacks
 # make accuracy   measure how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
+# make completions  write the completions for the shells (dist/completions) from the description of the command line
 # make clean      remove all that was built
 
 PREFIX ?= /usr
@@ -20,6 +22,10 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
 MANDIR ?= $(PREFIX)/share/man
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+# Debian's zsh reads another directory below /usr than others.
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
 TOOLCHAIN := $(shell sh dist/find-cargo)
@@ -80,6 +86,9 @@ install: all
 	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
+	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
+	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
 ifneq ($(SCDOC),)
 	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
 else
@@ -93,6 +102,8 @@ OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page)))
+	rm -f $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
+	rm -f $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
@@ -100,9 +111,12 @@ uninstall:
 tests-built:
 	$(CARGO) test --locked --no-run --lib --test '*'
 
+completions:
+	$(CARGO) run --locked --quiet --example completions
+
 check:
 	@printf '\n=== %s\n' "1 of 5: install what the tests need (up to two minutes the first time)"
-	@sh tests/prepare "make check" names openssh && \
+	@sh tests/prepare "make check" names shells openssh && \
 		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
 		$(MAKE) -j3 all tests-built && sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
@@ -143,4 +157,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall tests-built check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install uninstall tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean

@@ -2,7 +2,7 @@
 //! watched at all, and applies a changed policy to open sessions.
 #![forbid(unsafe_code)]
 
-mod args;
+pub mod args;
 mod check;
 mod installed_helper;
 pub mod machine;

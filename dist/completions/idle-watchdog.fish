@@ -1,0 +1,47 @@
+# fish completion for idle-watchdog(8). `make completions` writes this file.
+
+# The sessions that logind has. It also has a pipe for each.
+function __idle_watchdog_sessions
+	for session in /run/systemd/sessions/*
+		if test -f $session
+			string replace -r '.*/' '' $session
+		end
+	end
+end
+
+# Whether the next word is the first one after the subcommand that belongs to no flag.
+function __idle_watchdog_is_first
+	set -l words (commandline -opc)
+	set -l belongs no
+	for word in $words[3..-1]
+		if test $belongs = yes
+			set belongs no
+			continue
+		end
+		switch $word
+		case --file --from --line --service --tty --user
+			set belongs yes
+		case '-*'
+		case '*'
+			return 1
+		end
+	end
+end
+
+complete -c idle-watchdog -f
+complete -c idle-watchdog -s h -l help -d 'print the help'
+complete -c idle-watchdog -n __fish_use_subcommand -s V -l version -d 'print the version'
+
+complete -c idle-watchdog -n __fish_use_subcommand -a 'check' -d 'check the policy'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l file -r -F -d 'check this file instead, installed or not; - is standard input'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l user -r -f -a '(__fish_complete_users)' -d 'whether logins of this user are watched, and by which rule and settings'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l service -r -f -a '(string replace -r ".*/" "" /etc/pam.d/*)' -d 'with this PAM service; default sshd'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l tty -r -f -d 'on this terminal; default ssh for sshd, otherwise none'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l from -r -f -d 'from this host, written as PAM_RHOST has it; default local'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l line -r -f -d 'with these options on the PAM line; default those of the service'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l system -d 'which services end idle sessions, and what is wrong on this machine'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l strict -d 'treat notes as warnings'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l json -d 'print JSON'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check; and __idle_watchdog_is_first' -F
+
+complete -c idle-watchdog -n __fish_use_subcommand -a 'reload' -d 'apply the current policy and PAM lines to sessions that are open already'
