@@ -77,6 +77,9 @@ target/man/%: man/%.scd
 	@mkdir -p $(@D)
 	$(or $(SCDOC),scdoc) <$< >$@
 
+# The Ansible role. docs/rollout.md leads to it.
+ROLE := $(shell find dist/ansible -type f)
+
 install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
@@ -86,6 +89,7 @@ install: all
 	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
 	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/$(file) &&) :
 	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
 	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish

@@ -67,6 +67,7 @@ fn an_installation_can_be_removed() {
         "pam.d-examples/sshd.debian",
         "docs/compliance.md",
         "docs/pictures/demo.svg",
+        "dist/ansible/roles/idle_watchdog/tasks/main.yml",
     ] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
     }
