@@ -1,5 +1,6 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, the man pages, and what systemd and journald read (DESTDIR, PREFIX, and the directories below)
+# make install    install them, the man pages, and what systemd, journald and the shells read (DESTDIR, PREFIX, and the
+#                 directories below)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
@@ -10,6 +11,7 @@
 # make pictures   the same, into the picture docs/pictures/demo.svg; as root, installs what it lacks
 # make bench      measure the cost of a login, a sleeping session and a survey of all processes; as root, installs what it lacks
 # make accuracy   measure how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
+# make completions  write the completions for the shells (dist/completions) from the description of the command line
 # make clean      remove all that was built
 
 PREFIX ?= /usr
@@ -23,6 +25,10 @@ MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 # journald's catalog looks in /usr and /usr/local only.
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+# Debian's zsh reads another directory below /usr than others.
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
 TOOLCHAIN := $(shell sh dist/find-cargo)
@@ -75,6 +81,8 @@ target/man/%: man/%.scd
 	$(or $(SCDOC),scdoc) <$< >$@
 
 UNITS := $(wildcard dist/systemd/*)
+# The Ansible role. docs/rollout.md leads to it.
+ROLE := $(shell find dist/ansible -type f)
 
 install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
@@ -90,6 +98,10 @@ install: all
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) :
 	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
 	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
+	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/$(file) &&) :
+	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
+	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
+	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
 ifneq ($(SCDOC),)
 	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
 else
@@ -104,6 +116,8 @@ OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER) $(DESTDIR)$(SBINDIR)/idle-watchdog
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page))) $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
+	rm -f $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
+	rm -f $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
 	rm -rf $(DESTDIR)$(DOCDIR)
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
@@ -112,9 +126,12 @@ uninstall:
 tests-built:
 	$(CARGO) test --locked --no-run --lib --test '*'
 
+completions:
+	$(CARGO) run --locked --quiet --example completions
+
 check:
 	@printf '\n=== %s\n' "1 of 5: install what the tests need (up to two minutes the first time)"
-	@sh tests/prepare "make check" names openssh && \
+	@sh tests/prepare "make check" names shells openssh && \
 		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
 		$(MAKE) -j3 all tests-built && sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
@@ -155,4 +172,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall tests-built check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install uninstall tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean

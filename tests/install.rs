@@ -13,7 +13,11 @@ fn make(target: &str, directory: &Path, more: &[&str]) -> String {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["--no-print-directory", target])
         .arg(format!("DESTDIR={}", directory.display()))
-        .args(["PREFIX=/usr", "PAMDIR=/usr/lib/somewhere/security"])
+        .args([
+            "PREFIX=/usr",
+            "PAMDIR=/usr/lib/somewhere/security",
+            "ZSHCOMPDIR=/usr/share/zsh/site-functions",
+        ])
         .args(more)
         .output()
         .unwrap();
@@ -27,6 +31,13 @@ const PAGES: [&str; 4] = [
     "man8/idle-watchdog.8",
     "man8/pam_idle_watchdog.8",
     "man8/pam_idle_watchdog_helper.8",
+];
+
+/// Where each shell finds its completions. Which directory zsh reads depends on the distribution.
+const COMPLETIONS: [&str; 3] = [
+    "bash-completion/completions/idle-watchdog",
+    "zsh/site-functions/_idle-watchdog",
+    "fish/vendor_completions.d/idle-watchdog.fish",
 ];
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -58,8 +69,12 @@ fn an_installation_can_be_removed() {
         "pam.d-examples/sshd.debian",
         "docs/compliance.md",
         "docs/pictures/demo.svg",
+        "dist/ansible/roles/idle_watchdog/tasks/main.yml",
     ] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
+    }
+    for file in COMPLETIONS {
+        assert_eq!(mode(&format!("usr/share/{file}")), 0o644, "{file}");
     }
     let module = fs::read(directory.join("usr/lib/somewhere/security/pam_idle_watchdog.so")).unwrap();
     let path = b"/usr/libexec/pam_idle_watchdog_helper";

@@ -346,6 +346,20 @@ fn every_event_and_every_field_is_written_somewhere() {
 }
 
 #[test]
+fn every_variable_of_the_ansible_role_is_described_and_explained() {
+    let file = |name: &str| text(&format!("dist/ansible/roles/idle_watchdog/{name}"));
+    let keys = |text: &str| -> BTreeSet<String> {
+        let keys = text.lines().filter_map(|line| line.trim_start().split_once(':')).map(|(key, _)| key);
+        keys.filter(|key| key.starts_with("idle_watchdog_")).map(str::to_owned).collect()
+    };
+    let defaults = keys(&file("defaults/main.yml"));
+    assert!(defaults.len() > 5, "{defaults:?}");
+    assert_eq!(keys(&file("meta/argument_specs.yml")), defaults);
+    let readme = file("README.md");
+    assert_eq!(first_cells(&readme).into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), defaults);
+}
+
+#[test]
 fn every_dependency_is_justified() {
     let manifest = text("Cargo.toml");
     let contributing = text("CONTRIBUTING.md");

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
-mod args;
+pub mod args;
 mod check;
 mod current_line;
 mod decisions;

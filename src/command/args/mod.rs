@@ -2,7 +2,7 @@
 
 mod given;
 mod help;
-mod table;
+pub mod table;
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};

@@ -1,0 +1,77 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
+# The Ansible role of dist/, and sessions that Ansible opens. Ansible runs on this machine; see tests/prepare.
+
+# with_ansible PROGRAM [ARGUMENT...]: runs a program of Ansible.
+with_ansible() {
+	local top=${RUN%/target/vm/*} program=$1
+	shift
+	[ -x "$top/target/ansible/bin/$program" ] || fail 'there is no Ansible: run tests/prepare'
+	ANSIBLE_HOME=$PWD/ansible ANSIBLE_ROLES_PATH=$top/dist/ansible/roles ANSIBLE_NOCOWS=1 LC_ALL=C.UTF-8 \
+		ANSIBLE_SSH_ARGS="-F $RUN/ssh_config" ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3 \
+		"$top/target/ansible/bin/$program" -i backdoor,guest, "$@" </dev/null
+}
+
+# role STAGE: runs the role. What Ansible says is in the file STAGE.
+role() {
+	local outcome=0
+	ANSIBLE_PIPELINING=true with_ansible ansible-playbook play.yml -e @vars.yml -e "idle_watchdog_stage=$1" >"$1" 2>&1 || outcome=$?
+	cat "$1"
+	return $outcome
+}
+
+# The role from its first stage to its last, on a machine where two sessions are open. No other case runs at the same time,
+# because the line of sshd changes for everybody.
+alone_ansible_role() {
+	afterwards 'cp -p /run/sshd.pam /etc/pam.d/sshd; rm -rf /etc/pam.d/sshd.*~ /etc/security/idle_watchdog.conf*'
+	guest 'cp -p /etc/pam.d/sshd /run/sshd.pam; sed -i /idle_watchdog/d /etc/pam.d/sshd; cp -p /etc/pam.d/sshd /run/sshd.before'
+	printf '%s\n' '- hosts: backdoor' '  gather_facts: false' '  roles: [idle_watchdog]' >play.yml
+	printf '%s\n' 'idle_watchdog_timeout: 12s' 'idle_watchdog_options: warn=4s grace=2s debug' 'idle_watchdog_policy: |' \
+		'  # erin is exempt.' '  erin * * * timeout=off' >vars.yml
+	role trial
+	login a alice
+	armed a 'kill=none'
+	attended a role trial
+	grep -q ' changed=0 .* failed=0 ' trial || fail 'a second run changes something'
+	record a ': would-end '
+	attended a role live
+	record a ': reloaded .*limit=12'
+	does a true
+	ends_idle a
+	login b alice
+	attended b role strict
+	guest 'idle-watchdog check --user alice' | grep -E 'onerr +fail ' || fail 'not strict'
+	guest 'idle-watchdog check --user erin' | grep 'not watched' || fail 'the policy is not there'
+	attended b role absent
+	record b ': reloaded .*kill=none'
+	guest 'diff /run/sshd.before /etc/pam.d/sshd; ls /etc/security/idle_watchdog.conf.d' >left
+	[ ! -s left ] || fail "left: $(cat left)"
+	record b ': would-end '
+	alive b
+	login c alice
+	! has_record c ': ' || fail 'a record without a line'
+}
+
+# Ansible asks for a terminal, so a silent task is cut off at the limit. Each of these prevents it: no terminal, also with
+# sudo; and a rule.
+case_ansible_sessions() {
+	guest 'cp /bin/sleep /run/silent'
+	echo 'alice sshd * * timeout=1h' | put /run/automation.conf
+	printf '%s\n' 'account required pam_permit.so' 'session required pam_loginuid.so' 'session required pam_systemd.so' \
+		'session required pam_idle_watchdog.so timeout=12s conf=/run/automation.conf' | another_sshd 2261
+	silent_task default &
+	ANSIBLE_SSH_USETTY=false silent_task usetty &
+	ANSIBLE_SSH_USETTY=false silent_task usetty-sudo --become &
+	ANSIBLE_SSH_EXTRA_ARGS='-J backdoor -p 2261' silent_task rule &
+	wait
+	grep 'guest | UNREACHABLE!' default || fail 'not cut off'
+	within "$SOON" logged ': ended user=alice .*limit=12 .*processes=sshd[^ ]*,silent( |$)' || fail 'no record says why'
+	for remedy in usetty usetty-sudo rule; do
+		grep 'guest | CHANGED | rc=0' $remedy || fail "does not help: $remedy"
+	done
+}
+# silent_task NAME [ARGUMENT...]: a task that is silent for longer than the limit. What Ansible says is in the file NAME.
+silent_task() {
+	local name=$1
+	shift
+	with_ansible ansible guest -u alice -m raw -a "/run/silent $((LIMIT + 8))" "$@" >"$name" 2>&1
+}
