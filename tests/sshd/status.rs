@@ -108,7 +108,7 @@ fn a_helper_that_is_stopped_is_silent_and_delays_no_other() {
     let clients = ["alice", "bob", "carol"].map(|user| sshd.login(user));
     let helpers = sshd.helpers();
     assert_eq!(helpers.len(), 3);
-    let (stopped, running) = helpers.split_at(2);
+    let stopped = &helpers[..2];
     let send = |signal| stopped.iter().for_each(|one| kill(Pid::from_raw(one.pid), signal).unwrap());
     send(Signal::SIGSTOP);
     let ids: Vec<ProcId> = helpers.iter().map(id).collect();
