@@ -108,7 +108,7 @@ fn a_helper_that_is_stopped_is_silent_and_delays_no_other() {
     let clients = ["alice", "bob", "carol"].map(|user| sshd.login(user));
     let helpers = sshd.helpers();
     assert_eq!(helpers.len(), 3);
-    let (stopped, running) = helpers.split_at(2);
+    let stopped = &helpers[..2];
     let send = |signal| stopped.iter().for_each(|one| kill(Pid::from_raw(one.pid), signal).unwrap());
     send(Signal::SIGSTOP);
     let ids: Vec<ProcId> = helpers.iter().map(id).collect();
@@ -128,8 +128,12 @@ fn a_helper_that_is_stopped_is_silent_and_delays_no_other() {
     };
     assert_eq!(waiting(), 2);
     let before = queued();
-    assert_eq!(ask(ids[0], &Request::Status { members: false }, secs(1)), Err(NoAnswer::Late));
-    assert!(queued() <= before + running.len(), "{before}, then {}", queued());
+    for _ in 0..9 {
+        let answer = ask(ids[0], &Request::Status { members: false }, Duration::from_millis(50));
+        assert_eq!(answer, Err(NoAnswer::Late));
+    }
+    // Other processes of root have signals, too.
+    assert!(queued() < before + 9, "{before}, then {}", queued());
     // The command says so, and an administrator sees it at the exit status.
     let leader = leader_of(&stopped[0]);
     let (code, text) = run(&sshd, &["status", &leader]);
