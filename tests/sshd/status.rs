@@ -56,10 +56,14 @@ fn status(sshd: &Sshd) -> (i32, Value) {
     (code, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")))
 }
 
-/// A time in a status is true: it was so at some moment between the question and the answer.
+/// A time in a status is true: it was so at some moment between the question and the answer. sshd gets a key a
+/// moment after the client has sent it, so the time since the key may be a second less.
 fn assert_seconds(found: &Value, least: Duration, most: Duration) {
     let found = found.as_u64().unwrap();
-    assert!((least.as_secs()..=most.as_secs() + 1).contains(&found), "{found} of {least:?} to {most:?}");
+    assert!(
+        (least.as_secs().saturating_sub(1)..=most.as_secs() + 1).contains(&found),
+        "{found} of {least:?} to {most:?}"
+    );
 }
 
 #[test]
@@ -432,9 +436,19 @@ fn a_watched_screen_is_refreshed_in_place_and_restored() {
     assert!(times() >= 3, "{:?}", watch.screen());
     watch.signal(Signal::SIGINT);
     let exit = watch.exit(SOON).expect("the end");
-    let screen = watch.screen();
-    let after = screen.rsplit("\x1b[?25h\x1b[?1049l").next().unwrap();
-    assert_eq!(exit.code(), 0, "{screen:?}");
-    assert!(screen.contains("\x1b[?25h\x1b[?1049l") && after.contains("state      watched"), "{screen:?}");
+    assert_eq!(exit.code(), 0);
+    watch.expect("\x1b[?25h\x1b[?1049l", SOON);
+    // What the command wrote last is still on its way.
+    let restored = || {
+        let screen = watch.screen();
+        screen
+            .rsplit_once("\x1b[?25h\x1b[?1049l")
+            .is_some_and(|(_, after)| after.contains("state      watched"))
+    };
+    let deadline = now() + SOON;
+    while !restored() && now() < deadline {
+        std::thread::yield_now();
+    }
+    assert!(restored(), "{:?}", watch.screen());
     drop(alice);
 }
