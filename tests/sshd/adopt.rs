@@ -90,6 +90,22 @@ fn a_session_whose_helper_was_killed_is_watched_as_before() {
 }
 
 #[test]
+fn roots_session_is_watched_again_with_any_openssh() {
+    // The leader of root's session has a child of sshd since 9.8.
+    for builder in [Sshd::with(LONG), Sshd::with(LONG).chaff()] {
+        let sshd = builder.start();
+        let root = sshd.login("root");
+        let armed = sshd.log.wait_for_event("armed", "root", SOON);
+        kill_helper(&sshd);
+        let helper = adopted(&sshd, &sshd.leader(), "root", "its helper was gone");
+        assert_eq!(facts(&sshd.log.wait_for_event("adopted", "root", SOON)), facts(&armed));
+        root.type_line("exit");
+        sshd.log.wait_for_event("closed", "root", SOON);
+        assert!(helper.wait_gone(now() + SOON).is_some());
+    }
+}
+
+#[test]
 fn a_console_session_is_watched_again() {
     let sshd = Sshd::with(LONG).nested(LONG).start();
     let alice = sshd.console("alice");

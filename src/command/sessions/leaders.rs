@@ -71,28 +71,38 @@ pub fn login(proc: &Proc, leader: &Process, all: &[Process], now: Nanos) -> Opti
     }
 }
 
-/// The user of a leader of sshd. After the login, the leader of an ordinary user (`sshd: alice [priv]`) has a
-/// child that runs as this user. The leader of root's session has none, and its title is `sshd: root@pts/0` or
-/// `sshd: root@notty`.
+/// The user of a leader of sshd. After the login, the leader (`sshd: alice [priv]`) has a child with the title
+/// `sshd: alice@pts/0` or `sshd: alice@notty`, or `sshd: alice` as long as there is no shell. The child runs as the
+/// user. Until OpenSSH 9.7, root's leader has no such child, and has the title `sshd: root@pts/0` itself.
 fn of_sshd<'a>(
     proc: &Proc,
     leader: &Process,
     mut children: impl Iterator<Item = &'a Process>,
 ) -> Option<(OsString, u32)> {
-    let title = title(proc, leader.id.pid)?;
-    if let Some(user) = title.strip_suffix(b" [priv]") {
+    let own = title(proc, leader.id.pid)?;
+    if let Some(user) = own.strip_suffix(PRIVILEGED) {
         let name = proc.command_name(leader.id.pid);
         let uid = children.find_map(|child| {
             let pid = child.id.pid;
-            // Before the login, the child is `sshd: alice [net]`, and runs as sshd's own user.
-            let serves = proc.command_name(pid) == name && !title_ends(proc, pid, b"[net]");
-            proc.uids(pid).map(|(real, _)| real).filter(|uid| serves && *uid != 0)
+            let (real, _) = proc.uids(pid)?;
+            // Before the login, the child is `sshd: alice [net]`, and runs as sshd's own user. While it takes on the
+            // user's ID, it still runs as root.
+            let title = title(proc, pid).filter(|title| !title.contains(&b'['))?;
+            let serves = real != 0 || title.contains(&b'@');
+            (serves && proc.command_name(pid) == name).then_some(real)
         })?;
         return Some((OsString::from_vec(user.to_owned()), uid));
     }
-    let at = title.iter().rposition(|byte| *byte == b'@').filter(|_| !title.contains(&b'['))?;
-    Some((OsString::from_vec(title.get(..at)?.to_owned()), 0))
+    if title(proc, leader.parent).is_some_and(|title| title.ends_with(PRIVILEGED)) {
+        // This is the child, and its parent is the leader.
+        return None;
+    }
+    let at = own.iter().rposition(|byte| *byte == b'@').filter(|_| !own.contains(&b'['))?;
+    Some((OsString::from_vec(own.get(..at)?.to_owned()), 0))
 }
+
+/// The end of the title of a leader that has a child for the work.
+const PRIVILEGED: &[u8] = b" [priv]";
 
 /// What sshd says about itself: `alice [priv]`.
 fn title(proc: &Proc, pid: Pid) -> Option<Vec<u8>> {
@@ -100,8 +110,4 @@ fn title(proc: &Proc, pid: Pid) -> Option<Vec<u8>> {
     let bytes = first.as_bytes();
     let text = [&b"sshd: "[..], b"sshd-session: "].iter().find_map(|start| bytes.strip_prefix(*start))?;
     Some(text.to_owned())
-}
-
-fn title_ends(proc: &Proc, pid: Pid, end: &[u8]) -> bool {
-    title(proc, pid).is_none_or(|title| title.ends_with(end))
 }

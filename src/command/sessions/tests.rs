@@ -93,7 +93,10 @@ fn leaders_of_sshd_and_login_are_found_without_logind() {
     tree.process(70, 50, "sshd-session", 0, "sshd-session: root@pts/1", 0)
         .process(71, 70, "bash", 0, "-bash", 34817)
         .process(80, 1, "login", 0, "/bin/login -f root", 0)
-        .process(81, 80, "bash", 0, "-bash", 1025);
+        .process(81, 80, "bash", 0, "-bash", 1025)
+        // root's session with a newer OpenSSH.
+        .process(90, 50, "sshd-session", 0, "sshd-session: root [priv]", 0)
+        .process(91, 90, "sshd-session", 0, "sshd-session: root@pts/2", 0);
     let found = tree.found(vec![], vec![]);
     assert_eq!(
         found,
@@ -101,6 +104,7 @@ fn leaders_of_sshd_and_login_are_found_without_logind() {
             row(["pid:60", "sshd", "alice=Some(1000)", "UNKNOWN", "ssh"]),
             row(["pid:70", "sshd", "root=Some(0)", "UNKNOWN", "ssh"]),
             row(["pid:80", "login", "root=Some(0)", "", "tty1"]),
+            row(["pid:90", "sshd", "root=Some(0)", "UNKNOWN", "ssh"]),
         ]
     );
 }
@@ -116,6 +120,8 @@ fn a_login_that_goes_on_is_no_session_yet() {
         .process(64, 50, "sshd", 0, "sshd: alice [priv]", 0)
         .process(65, 64, "sshd", 0, "sshd: alice [priv]", 0)
         .process(66, 50, "sshd", 0, "sshd: root [priv]", 0)
+        .process(68, 50, "sshd", 0, "sshd: alice [priv]", 0)
+        .process(69, 68, "sshd", 0, "sshd: alice", 0)
         .process(67, 50, "sshd", 0, "sshd: [accepted]", 0)
         .process(80, 1, "login", 0, "/bin/login -f root", 1025)
         .in_scope(64, "12");
