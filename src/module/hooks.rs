@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use pam::constants::{PamFlag, PamResultCode};
+use pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
 use super::session::{self, Refusal};
@@ -16,8 +16,8 @@ struct IdleWatchdog;
 pam::pam_hooks!(IdleWatchdog);
 
 impl PamHooks for IdleWatchdog {
-    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        match session::open(pamh, &args) {
+    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        match session::open(pamh, &args, flags & PAM_SILENT != 0) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
             Err(refusal) => refused(pamh, refusal, PamResultCode::PAM_SUCCESS),

@@ -2,6 +2,7 @@
 //! it when the session closes. It waits for its helper no longer than [`BUDGET`], starts no thread, and does
 //! not change the process that it runs in (the host).
 
+mod announce;
 mod connection;
 mod hooks;
 mod registry;

@@ -41,6 +41,18 @@ impl Kill {
     }
 }
 
+/// What the person is told at login.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Announcement {
+    /// Nothing.
+    #[default]
+    Off,
+    /// When the session ends, in the built-in words.
+    BuiltIn,
+    /// The administrator's own text.
+    Own(Template),
+}
+
 /// What happens to a login that cannot be guarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
@@ -128,6 +140,8 @@ pub struct Settings {
     pub message: Option<Template>,
     /// The file with the text of the warning.
     pub message_file: Option<PathBuf>,
+    /// What the person is told at login.
+    pub announce: Announcement,
     /// What happens to a login that cannot be guarded.
     pub on_error: OnError,
     /// The policy file that the PAM line names.
@@ -151,6 +165,7 @@ impl Default for Settings {
             notty: None,
             message: None,
             message_file: None,
+            announce: Announcement::default(),
             on_error: OnError::default(),
             conf: None,
             quiet: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::message::Template;
-use super::settings::{Counted, Kill, OnError, Settings};
+use super::settings::{Announcement, Counted, Kill, OnError, Settings};
 
 /// The shortest limit. For a shorter one the 8-second stamps of the kernel are too coarse.
 pub const LIMIT_MIN: Duration = Duration::from_secs(10);
@@ -19,6 +19,9 @@ const NOTTY_MAX: Duration = Duration::from_secs(30 * 86_400);
 pub const GRACE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The most warnings. Nobody reads more of them.
 const WARNINGS_MAX: usize = 8;
+
+/// The syntax of a value that may be left out. The option alone means `on`.
+pub(super) const SWITCH_OR_TEXT: &str = "on|off|TEXT";
 
 /// One option, written `name=value` or `name`.
 #[derive(Debug)]
@@ -219,6 +222,20 @@ pub static OPTIONS: &[OptionSpec] = &[
         copy: copy_message,
     },
     OptionSpec {
+        name: "announce",
+        value: Some(SWITCH_OR_TEXT),
+        setting: "announce",
+        about: "what the person is told at login",
+        allowed: NOT_HELPER,
+        read: |to, text| announcement(text).map(|announce| to.announce = announce),
+        get: |of| match &of.announce {
+            Announcement::Off => Value::Word("off"),
+            Announcement::BuiltIn => Value::Word("on"),
+            Announcement::Own(text) => Value::Message(Some(text), None),
+        },
+        copy: copy!(announce),
+    },
+    OptionSpec {
         name: "onerr",
         value: Some("fail|succeed"),
         setting: "onerr",
@@ -338,6 +355,20 @@ fn activity(text: &str) -> Result<Counted, String> {
     })
 }
 
+fn announcement(text: &str) -> Result<Announcement, String> {
+    match text {
+        "on" => Ok(Announcement::BuiltIn),
+        "off" => Ok(Announcement::Off),
+        // It is a misspelled switch, or a text that was cut at its first space.
+        word if word.is_ascii() && !word.contains([' ', '\n', '\t']) => {
+            Err("expected on, off or a text of several \
+            words, enclosed in [brackets] on the PAM line and in \"quotation marks\" in a rule"
+                .to_owned())
+        }
+        text => Template::parse_announcement(text).map(Announcement::Own),
+    }
+}
+
 fn on_error(text: &str) -> Result<OnError, String> {
     OnError::from_word(text).ok_or_else(|| "expected fail or succeed".to_owned())
 }
@@ -360,6 +391,7 @@ mod tests {
             Some(syntax) if syntax.starts_with("DURATION[") => &["off", "30s", "5m,30s"],
             Some("DURATION|ignore") => &["ignore", "1h"],
             Some(syntax) if syntax.starts_with("DURATION") => &["off", "90s", "1m30s"],
+            Some(SWITCH_OR_TEXT) => &["on", "off", "{user}: two\nlines é", "a {limit}"],
             Some("TEXT") => &["{user}: two\nlines é", "x"],
             Some("PATH") => &["/a b", "/x"],
             Some(words) if words.contains('[') => &["input", "input,output", "input,output,cpu"],

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use nix::unistd::Pid;
+use pam::constants::PAM_TEXT_INFO;
+use pam::conv::Conv;
 use pam::module::PamHandle;
 
 use crate::record::{Record, Severity};
@@ -43,6 +45,18 @@ pub fn log(pamh: &PamHandle, record: &Record) {
     let priority = priority(record.severity());
     // SAFETY: the handle belongs to libpam and is borrowed for the call. The format takes one string.
     unsafe { pam_syslog(pamh, priority, c"%s".as_ptr(), text.as_ptr()) }
+}
+
+/// Says a text to the person through the application's conversation function (`PAM_TEXT_INFO`).
+///
+/// # Errors
+///
+/// Why the person may not have got it.
+pub fn say(pamh: &PamHandle, text: &str) -> Result<(), String> {
+    let conversation = pamh.get_item::<Conv<'_>>();
+    let conversation = conversation.ok().flatten().ok_or("there is no conversation function")?;
+    let answer = conversation.send(PAM_TEXT_INFO, text);
+    answer.map(drop).map_err(|code| format!("the conversation function failed: {code:?}"))
 }
 
 /// The key under which [`keep`] stores its value. pam_get_data(3) does not check types, so no other module may use

@@ -2,6 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | [`announce`] | what the person is told at login |
 //! | [`course`] | the course of an ordinary session: ended, warned, resumed, recorded |
 //! | [`chaff`] | clients that hide the timing of keys |
 //! | [`connections`] | connections with several terminals or none, and root's |
@@ -30,6 +31,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod announce;
 mod chaff;
 mod connections;
 mod console;
