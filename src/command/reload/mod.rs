@@ -89,7 +89,7 @@ pub fn reload(helpers: &[RunningHelper], machine: &Machine) -> Reloaded {
 /// What to do for one session.
 enum Step {
     /// Send these settings to its helper. The text says what could not be reloaded.
-    Give(Settings, Option<String>),
+    Give(Box<Settings>, Option<String>),
     /// Keep the old settings, for this reason.
     Keep(String),
 }
@@ -180,7 +180,7 @@ impl Decisions<'_> {
             }
         };
         let settings = self.decide(&told.login, &place, &words)?;
-        Ok(Step::Give(settings, kept))
+        Ok(Step::Give(Box::new(settings), kept))
     }
 
     /// The settings for a session with these options on its PAM line.
