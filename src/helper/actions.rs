@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use crate::helper::journal::{limit_text, names, pids};
 use crate::helper::judgement::schedule::JudgedBy;
+use crate::helper::kept::{self, KeptConnection, Results, Until};
 use crate::helper::notice::{self, Warning};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::terminal::Terminal;
-use crate::helper::terminate::{Outcome, Reach, Termination};
+use crate::helper::terminate::{Outcome, Reach, Termination, commands};
 use crate::policy::Kill;
 use crate::policy::Settings;
 use crate::record::{Event, Key, Record, Severity};
-use crate::sys::clock::{Nanos, SECOND, pause};
+use crate::sys::clock::{Moment, Nanos, SECOND, pause};
 use crate::sys::offload::Offload;
+use crate::sys::proc::ProcId;
 
 impl Watchdog {
     pub(super) fn warn(&mut self, left: Duration) {
@@ -40,14 +42,60 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    pub(super) fn end(&mut self) {
-        let nested = self.session.identity.nested();
-        let Some(reach) = Reach::of(self.assignment.settings.kill, nested) else {
-            return;
-        };
+    /// Ends the session. Returns `false` if its connection is kept for now.
+    pub(super) fn end(&mut self) -> bool {
+        let Settings { kill, limit, .. } = self.assignment.settings;
+        let Some(reach) = Reach::of(kill, self.session.identity.nested()) else { return true };
         let idle = self.judge.idle();
-        let reason = notice::reason(idle, self.assignment.settings.limit.unwrap_or_default());
-        self.terminate(reach, Event::Ending, idle, &reason);
+        let reason = match &self.kept {
+            Some(_) => notice::kept(limit.unwrap_or_default()),
+            None => notice::reason(idle, limit.unwrap_or_default()),
+        };
+        match self.work() {
+            Some(kept) => self.end_terminals(kept, idle, &reason),
+            None => self.terminate(reach, Event::Ending, idle, &reason),
+        }
+        self.kept.is_none()
+    }
+
+    /// The work that keeps the connection although the session has reached its limit. `None` if there is none,
+    /// or if it is not certain what happens on the connection.
+    fn work(&mut self) -> Option<KeptConnection> {
+        let applies = self.kept.is_none()
+            && self.assignment.settings.kill == Kill::Terminal
+            && !self.session.identity.nested()
+            && self.session.finder.found_by() == FoundBy::Masters
+            && self.judge.judged_by() == JudgedBy::Terminals;
+        if applies && self.is_busy() { KeptConnection::find(&self.session) } else { None }
+    }
+
+    /// Whether data went over the connection a short time ago.
+    pub(super) fn is_busy(&mut self) -> bool {
+        let silence = self.judge.silence(&self.session, &self.assignment);
+        kept::is_busy(silence, self.assignment.settings.limit)
+    }
+
+    /// Ends what is on the terminals, and keeps the connection.
+    fn end_terminals(&mut self, mut kept: KeptConnection, idle: Duration, reason: &str) {
+        let ending = self.idle_record(Event::Ending, idle);
+        let names = kept.names(&self.session.proc);
+        kept.results = self.carry_out(Reach::Terminals, Vec::new(), ending, names, reason);
+        let due = Moment::now().mono.saturating_add(kept::TERMINAL_CLOSES);
+        while !self.session.finder.find().is_empty() && Moment::now().mono < due {
+            pause(SECOND / 20);
+        }
+        self.kept = Some(kept);
+        self.look_soon();
+    }
+
+    /// Puts on record that the session was closed.
+    pub(super) fn closed(&mut self) {
+        match self.kept.take() {
+            None => self.journal.write(&self.record(Event::Closed)),
+            Some(kept) => {
+                self.write_ended(self.judge.idle(), kept.results, Some(Until::Closed));
+            }
+        }
     }
 
     /// Acts after the leader has ended without closing the session. A child of sshd and a shell may remain.
@@ -63,7 +111,7 @@ impl Watchdog {
         }
         let idle = self.judge.idle();
         let leave = self.session.identity.nested()
-            || self.session.terminals.is_empty()
+            || (self.session.terminals.is_empty() && self.kept.is_none())
             || self.assignment.settings.kill == Kill::None
             || self.assignment.settings.limit.is_none();
         if leave {
@@ -89,18 +137,42 @@ impl Watchdog {
 
     /// Ends the session. `idle` is the idle time at the decision.
     fn terminate(&mut self, reach: Reach, event: Event, idle: Duration, reason: &str) {
-        let termination = Termination::new(&self.session, reach);
-        let ending = self
-            .idle_record(event, idle)
+        let kept = self.kept.take();
+        let until = kept.as_ref().and_then(|kept| kept.until);
+        let newcomers = kept.as_ref().map(|kept| kept.newcomers(&self.session.proc)).unwrap_or_default();
+        let ending = self.idle_record(event, idle).with_some(Key::KeptUntil, until.map(Until::word));
+        let results = self.carry_out(reach, newcomers, ending, None, reason);
+        let results = kept.iter().fold(results, |results, kept| results.after(&kept.results));
+        self.write_ended(idle, results, until);
+    }
+
+    /// Ends processes. `ending` is the start of the record about it. `kept` are the names of what is kept.
+    fn carry_out(
+        &mut self,
+        reach: Reach,
+        newcomers: Vec<ProcId>,
+        ending: Record,
+        kept: Option<String>,
+        reason: &str,
+    ) -> Results {
+        let termination = Termination::with(&self.session, reach, newcomers);
+        let ending = ending
             .with(Key::Members, termination.members())
-            .with_some(Key::Spared, pids(termination.spared()));
+            .with_some(Key::Spared, pids(termination.spared()))
+            .with_some(Key::Kept, kept);
         self.journal.write(&ending);
         let quiet = self.assignment.settings.quiet || termination.members() == 0;
         let not_shown = tell(quiet, &self.session.terminals, |_| reason.to_owned(), &mut self.offload);
         let commands = termination.commands();
+        let outcome = termination.run(self.assignment.settings.grace);
+        Results { outcome, not_shown, commands }
+    }
+
+    /// Writes the record of a finished end.
+    fn write_ended(&mut self, idle: Duration, results: Results, until: Option<Until>) {
+        let Results { outcome, not_shown, commands } = results;
+        let Outcome { hup, term, kill, denied, survivors, incomplete } = outcome;
         let disbelieved = self.judge.disbelieved();
-        let Outcome { hup, term, kill, denied, survivors, incomplete } =
-            termination.run(self.assignment.settings.grace);
         let record = self
             .idle_record(Event::Ended, idle)
             .with(Key::Sighup, hup)
@@ -110,10 +182,11 @@ impl Watchdog {
             .with_some(Key::NotShown, not_shown)
             .with_some(Key::Disbelieved, (disbelieved > 0).then_some(disbelieved))
             .with_some(Key::Incomplete, incomplete.then_some("yes"))
+            .with_some(Key::KeptUntil, until.map(Until::word))
             .with(Key::Survivors, pids(&survivors).unwrap_or_else(|| "0".to_owned()))
             // This is the last field, because users choose these names. A reader that takes the first field
             // with a name gets one of ours.
-            .with_some(Key::Processes, commands);
+            .with_some(Key::Processes, commands::field(commands));
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
     }
@@ -124,7 +197,7 @@ impl Watchdog {
             .idle_record(Event::WouldEnd, self.judge.idle())
             .with(Key::Members, termination.members())
             .with_some(Key::Spared, pids(termination.spared()))
-            .with_some(Key::Processes, termination.commands());
+            .with_some(Key::Processes, commands::field(termination.commands()));
         self.journal.write(&record);
     }
 

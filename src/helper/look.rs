@@ -4,15 +4,19 @@ use crate::helper::journal::names;
 use crate::helper::judge::{Look, Note};
 use crate::helper::judgement::credits::Doubt;
 use crate::helper::judgement::schedule::{Due, NEVER};
+use crate::helper::kept::LOOKS;
 use crate::helper::run::Watchdog;
 use crate::record::{Event, Key, Record};
-use crate::sys::clock::SECOND;
+use crate::sys::clock::{Moment, SECOND};
 use crate::sys::devnode::DeviceId;
 
 impl Watchdog {
     /// Looks at the session, sets the alarm for the next look, and returns what is due now.
     pub(super) fn look(&mut self) -> Option<Due> {
-        let Look { now, due, next } = self.judge.look(&mut self.session, &self.assignment, &mut self.offload);
+        let Look { now, due, next } = match self.look_at_kept() {
+            Some(look) => look,
+            None => self.judge.look(&mut self.session, &self.assignment, &mut self.offload),
+        };
         self.write_notes();
         self.set_alarm(next);
         // A session that is only watched writes no text that nobody reads.
@@ -25,6 +29,16 @@ impl Watchdog {
             self.journal.write(&record);
         }
         due
+    }
+
+    /// Looks at a kept connection, if there is one.
+    fn look_at_kept(&mut self) -> Option<Look> {
+        self.kept.as_ref()?;
+        let (now, is_busy) = (Moment::now(), self.is_busy());
+        self.session.terminals = self.session.finder.find();
+        let has_terminal = !self.session.terminals.is_empty();
+        let is_over = self.kept.as_mut()?.is_over(&self.session.proc, has_terminal, is_busy);
+        Some(Look { now, due: is_over.then_some(Due::End), next: now.boot.saturating_add(LOOKS) })
     }
 
     /// Puts on record what the judge has noted.

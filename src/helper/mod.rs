@@ -6,7 +6,8 @@
 //! * [`terminals`] finds the session's terminals and samples them. [`connection`] asks when the client last
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records.
-//! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
+//! * [`members`] decides to which processes the end applies. [`terminate`] ends them. [`kept`] keeps a
+//!   connection on which a transfer still runs.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod connection;
 pub mod journal;
 pub mod judge;
 pub mod judgement;
+pub mod kept;
 pub mod leader;
 pub mod look;
 pub mod members;

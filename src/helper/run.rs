@@ -12,11 +12,12 @@ use crate::helper::connection::Client;
 use crate::helper::journal::{Journal, ordered};
 use crate::helper::judge::Judge;
 use crate::helper::judgement::schedule::Due;
+use crate::helper::kept::KeptConnection;
 use crate::helper::leader::Leader;
 use crate::helper::members::{Owner, SessionIdentity};
 use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
-use crate::policy::{self, Settings};
+use crate::policy::{self, Kill, Settings};
 use crate::protocol::caller::Caller;
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
@@ -97,6 +98,8 @@ pub(super) struct Watchdog {
     alarm: Alarm,
     steps: StepWatch,
     pub(super) offload: Offload,
+    /// The terminals have ended, and the connection is kept for a while.
+    pub(super) kept: Option<KeptConnection>,
 }
 
 impl Watchdog {
@@ -139,6 +142,7 @@ impl Watchdog {
             alarm,
             steps,
             offload: Offload::default(),
+            kept: None,
         })
     }
 
@@ -163,7 +167,7 @@ impl Watchdog {
         loop {
             let due = match self.sleep() {
                 Wake::Look => self.look(),
-                Wake::Closed => return self.journal.write(&self.record(Event::Closed)),
+                Wake::Closed => return self.closed(),
                 Wake::Shared => {
                     let shared = "cannot guard this session any longer: its process has opened another";
                     return self.error(shared);
@@ -176,7 +180,8 @@ impl Watchdog {
                 Some(Due::Warn { left }) => self.warn(left),
                 Some(Due::Resume) => self.resume(),
                 Some(Due::Report) => self.report(),
-                Some(Due::End) => return self.end(),
+                Some(Due::End) if self.end() => return,
+                Some(Due::End) => {}
             }
         }
     }
@@ -264,6 +269,8 @@ impl Watchdog {
             return;
         }
         self.judge.change_settings(Moment::now(), &settings);
+        // An administrator who turns the module off also lets a kept connection go on.
+        self.kept = self.kept.take().filter(|_| settings.limit.is_some() && settings.kill != Kill::None);
         self.journal.set_debug(settings.debug);
         let record = ordered(self.record(Event::Reloaded), &settings);
         self.assignment.settings = settings;
@@ -271,7 +278,7 @@ impl Watchdog {
         self.look_soon();
     }
 
-    fn look_soon(&mut self) {
+    pub(super) fn look_soon(&mut self) {
         // An alarm in the past rings at once.
         self.set_alarm(0);
     }

@@ -14,6 +14,8 @@ pub enum Kill {
     Session,
     /// The connection and the processes on its terminals. Detached processes keep running.
     Tty,
+    /// The processes on the terminals. The connection ends when no command without a terminal works on it.
+    Terminal,
     /// The leader and its connection.
     Connection,
     /// No process. A record says which processes would have been ended.
@@ -21,7 +23,7 @@ pub enum Kill {
 }
 
 impl Kill {
-    const ALL: [Self; 4] = [Self::Session, Self::Tty, Self::Connection, Self::None];
+    const ALL: [Self; 5] = [Self::Session, Self::Tty, Self::Terminal, Self::Connection, Self::None];
 
     /// The word for it in an option.
     #[must_use]
@@ -29,6 +31,7 @@ impl Kill {
         match self {
             Self::Session => "session",
             Self::Tty => "tty",
+            Self::Terminal => "terminal",
             Self::Connection => "connection",
             Self::None => "none",
         }

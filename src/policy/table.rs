@@ -173,7 +173,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "kill",
-        value: Some("session|tty|connection|none"),
+        value: Some("session|tty|terminal|connection|none"),
         setting: "kill",
         about: "which processes are ended",
         allowed: EVERYWHERE,
@@ -346,7 +346,7 @@ fn whole(text: &str, none: &str) -> Result<Duration, String> {
 }
 
 fn kill(text: &str) -> Result<Kill, String> {
-    Kill::from_word(text).ok_or_else(|| "expected session, tty, connection or none".to_owned())
+    Kill::from_word(text).ok_or_else(|| "expected session, tty, terminal, connection or none".to_owned())
 }
 
 fn activity(text: &str) -> Result<Counted, String> {

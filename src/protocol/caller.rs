@@ -62,9 +62,11 @@ impl Caller {
     }
 }
 
-/// Refuses new settings, because the session is being ended.
+/// Refuses new settings, because the session is being ended. Other signals are left, because a kept connection
+/// may close meanwhile.
 pub fn refuse(proc: &Proc, signals: &Signals) {
-    for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
+    for caller in signals.take_only(RELOAD_SIGNAL).iter().filter_map(|came| Caller::of(proc, came)).flatten()
+    {
         caller.answer(Err("the session is being ended"));
     }
 }

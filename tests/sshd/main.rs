@@ -11,6 +11,7 @@
 //! | [`host`] | the basis of the tests themselves |
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
+//! | [`kept`] | `kill=terminal`: work that goes on beside an idle terminal |
 //! | [`leader`] | the leader's end, and a helper that does not start |
 //! | [`names`] | name services: directories that are down, large groups, names in any bytes |
 //! | [`nested`] | su and sudo inside a session |
@@ -40,6 +41,7 @@ mod course;
 mod guest;
 mod host;
 mod hostile;
+mod kept;
 mod kill_modes;
 mod leader;
 mod load;
