@@ -21,6 +21,7 @@ const SEEN_WITHIN: Duration = secs(2 + 2);
 /// A persisted connection without a session of its own, an idle shell on it, and a command without a terminal.
 struct Shared {
     sshd: Sshd,
+    user: &'static str,
     control: PathBuf,
     master: Client,
     shell: Client,
@@ -29,28 +30,32 @@ struct Shared {
 
 impl Shared {
     fn connect(builder: Builder, work: &str) -> Self {
+        Self::connect_as("alice", builder, work)
+    }
+
+    fn connect_as(user: &'static str, builder: Builder, work: &str) -> Self {
         let sshd = builder.start();
         let control = sshd.dir.join("control");
-        let mut command = sshd.ssh("alice");
+        let mut command = sshd.ssh(user);
         command.arg("-M").arg("-N").arg("-S").arg(&control);
         let master = Client::on_pipes(command);
         wait_some(|| control.exists().then_some(()), SOON).expect("the control socket");
-        let shell = Client::on_terminal(over(&sshd, &control, &["-tt"], None));
+        let shell = Client::on_terminal(over(&sshd, user, &control, &["-tt"], None));
         shell.wait_for_first_shell();
-        let work = Client::on_pipes(over(&sshd, &control, &[], Some(work)));
-        Self { sshd, control, master, shell, work }
+        let work = Client::on_pipes(over(&sshd, user, &control, &[], Some(work)));
+        Self { sshd, user, control, master, shell, work }
     }
 
     /// Another session on the connection.
     fn another(&self, options: &[&str], command: Option<&str>) -> Command {
-        over(&self.sshd, &self.control, options, command)
+        over(&self.sshd, self.user, &self.control, options, command)
     }
 
     /// The idle shell ends as promised, and the connection stays. Returns the record.
     fn assert_kept(&self) -> Line {
         assert_ended_on_time(&self.sshd, &self.shell);
         self.shell.expect(ENDED_TEXT, SOON);
-        let ending = self.sshd.log.wait_for_event("ending", "alice", SOON);
+        let ending = self.sshd.log.wait_for_event("ending", self.user, SOON);
         assert_eq!(ending.field("kept"), Some("sh"), "{}", ending.text);
         assert!(self.master.exit(Duration::ZERO).is_none(), "the log:\n{}", self.sshd.log);
         ending
@@ -60,21 +65,21 @@ impl Shared {
     fn assert_ended(&self, reason: &str, patience: Duration) {
         let gone = self.master.exit(patience);
         assert!(gone.is_some(), "still there after {patience:?}; the log:\n{}", self.sshd.log);
-        let ended = self.sshd.log.wait_for_event("ended", "alice", GRACE + SOON);
+        let ended = self.sshd.log.wait_for_event("ended", self.user, GRACE + SOON);
         assert_eq!(ended.field("kept-until"), Some(reason), "{}", ended.text);
         assert_eq!(ended.field("survivors"), Some("0"), "{}", ended.text);
-        assert_pam_closed(&self.sshd, "alice");
+        assert_pam_closed(&self.sshd, self.user);
         assert_no_helper_left(&self.sshd, GRACE + secs(5));
-        assert_eq!(self.sshd.log.events("ended", "alice").len(), 1, "the log:\n{}", self.sshd.log);
+        assert_eq!(self.sshd.log.events("ended", self.user).len(), 1, "the log:\n{}", self.sshd.log);
         assert_no_error(&self.sshd);
     }
 }
 
 /// A session over the connection, and never over another one.
-fn over(sshd: &Sshd, control: &PathBuf, options: &[&str], command: Option<&str>) -> Command {
+fn over(sshd: &Sshd, user: &str, control: &PathBuf, options: &[&str], command: Option<&str>) -> Command {
     let mut ssh = sshd.client_program("ssh", "-p");
     ssh.arg("-S").arg(control).args(["-o", "ProxyCommand=false"]).args(options);
-    ssh.args(["-l", "alice", "127.0.0.1"]).args(command);
+    ssh.args(["-l", user, "127.0.0.1"]).args(command);
     ssh
 }
 
@@ -93,6 +98,17 @@ fn a_transfer_is_finished_and_then_the_connection_ends() {
         shared.assert_ended("done", SEEN_WITHIN);
         assert_no_process_left(&shared.sshd, "alice", now() + SOON);
     }
+}
+
+#[test]
+fn roots_transfer_is_finished() {
+    // Until OpenSSH 9.7 the leader of root's session serves the connection itself.
+    let shared = Shared::connect_as("root", Sshd::with(KEEPING), TRANSFER);
+    shared.assert_kept();
+    assert_eq!(shared.work.exit(SOON).expect("the transfer ends").code(), 0, "{}", shared.sshd.log);
+    shared.assert_ended("done", SEEN_WITHIN);
+    // Only sshd itself is left.
+    assert_eq!(shared.sshd.processes(), [shared.sshd.daemon()], "the log:\n{}", shared.sshd.log);
 }
 
 #[test]
