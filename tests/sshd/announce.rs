@@ -94,6 +94,18 @@ fn nothing_is_said_where_nothing_is_ended_or_written() {
 }
 
 #[test]
+fn login_says_it_and_whoever_wants_a_quiet_login_is_told_nothing() {
+    let sshd = Sshd::with(ANNOUNCED).nested(ANNOUNCED).start();
+    let alice = sshd.console("alice");
+    assert!(alice.screen().contains(TEXT), "{}\n{}", alice.screen(), sshd.log);
+    std::fs::write(sshd.home("bob").join(".hushlogin"), "").unwrap();
+    for bob in [sshd.console("bob"), sshd.login("bob")] {
+        assert!(!bob.screen().contains(TEXT), "{}", bob.screen());
+    }
+    assert_eq!(sshd.log.events("armed", "bob").len(), 2, "the log:\n{}", sshd.log);
+}
+
+#[test]
 fn su_says_it_on_its_terminal_and_never_into_a_file() {
     let sshd = Sshd::with("timeout=20m").nested(ANNOUNCED).start();
     let alice = sshd.login("alice");
