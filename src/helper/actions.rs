@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::helper::journal::{limit_text, names, pids};
 use crate::helper::judgement::schedule::JudgedBy;
-use crate::helper::kept::{self, KeptConnection, Results, Until};
+use crate::helper::kept::{Results, Until};
 use crate::helper::notice::{self, Warning};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
@@ -13,7 +13,7 @@ use crate::helper::terminate::{Outcome, Reach, Termination, commands};
 use crate::policy::Kill;
 use crate::policy::Settings;
 use crate::record::{Event, Key, Record, Severity};
-use crate::sys::clock::{Moment, Nanos, SECOND, pause};
+use crate::sys::clock::{Nanos, SECOND, pause};
 use crate::sys::offload::Offload;
 use crate::sys::proc::ProcId;
 
@@ -56,46 +56,6 @@ impl Watchdog {
             None => self.terminate(reach, Event::Ending, idle, &reason),
         }
         self.kept.is_none()
-    }
-
-    /// The work that keeps the connection although the session has reached its limit. `None` if there is none,
-    /// or if it is not certain what happens on the connection.
-    fn work(&mut self) -> Option<KeptConnection> {
-        let applies = self.kept.is_none()
-            && self.assignment.settings.kill == Kill::Terminal
-            && !self.session.identity.nested()
-            && self.session.finder.found_by() == FoundBy::Masters
-            && self.judge.judged_by() == JudgedBy::Terminals;
-        if applies && self.is_busy() { KeptConnection::find(&self.session) } else { None }
-    }
-
-    /// Whether data went over the connection a short time ago.
-    pub(super) fn is_busy(&mut self) -> bool {
-        let silence = self.judge.silence(&self.session, &self.assignment);
-        kept::is_busy(silence, self.assignment.settings.limit)
-    }
-
-    /// Ends what is on the terminals, and keeps the connection.
-    fn end_terminals(&mut self, mut kept: KeptConnection, idle: Duration, reason: &str) {
-        let ending = self.idle_record(Event::Ending, idle);
-        let names = kept.names(&self.session.proc);
-        kept.results = self.carry_out(Reach::Terminals, Vec::new(), ending, names, reason);
-        let due = Moment::now().mono.saturating_add(kept::TERMINAL_CLOSES);
-        while !self.session.finder.find().is_empty() && Moment::now().mono < due {
-            pause(SECOND / 20);
-        }
-        self.kept = Some(kept);
-        self.look_soon();
-    }
-
-    /// Puts on record that the session was closed.
-    pub(super) fn closed(&mut self) {
-        match self.kept.take() {
-            None => self.journal.write(&self.record(Event::Closed)),
-            Some(kept) => {
-                self.write_ended(self.judge.idle(), kept.results, Some(Until::Closed));
-            }
-        }
     }
 
     /// Acts after the leader has ended without closing the session. A child of sshd and a shell may remain.
@@ -147,7 +107,7 @@ impl Watchdog {
     }
 
     /// Ends processes. `ending` is the start of the record about it. `kept` are the names of what is kept.
-    fn carry_out(
+    pub(super) fn carry_out(
         &mut self,
         reach: Reach,
         newcomers: Vec<ProcId>,
@@ -169,7 +129,7 @@ impl Watchdog {
     }
 
     /// Writes the record of a finished end.
-    fn write_ended(&mut self, idle: Duration, results: Results, until: Option<Until>) {
+    pub(super) fn write_ended(&mut self, idle: Duration, results: Results, until: Option<Until>) {
         let Results { outcome, not_shown, commands } = results;
         let Outcome { hup, term, kill, denied, survivors, incomplete } = outcome;
         let disbelieved = self.judge.disbelieved();

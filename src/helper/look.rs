@@ -4,10 +4,9 @@ use crate::helper::journal::names;
 use crate::helper::judge::{Look, Note};
 use crate::helper::judgement::credits::Doubt;
 use crate::helper::judgement::schedule::{Due, NEVER};
-use crate::helper::kept::LOOKS;
 use crate::helper::run::Watchdog;
 use crate::record::{Event, Key, Record};
-use crate::sys::clock::{Moment, SECOND};
+use crate::sys::clock::SECOND;
 use crate::sys::devnode::DeviceId;
 
 impl Watchdog {
@@ -29,16 +28,6 @@ impl Watchdog {
             self.journal.write(&record);
         }
         due
-    }
-
-    /// Looks at a kept connection, if there is one.
-    fn look_at_kept(&mut self) -> Option<Look> {
-        self.kept.as_ref()?;
-        let (now, is_busy) = (Moment::now(), self.is_busy());
-        self.session.terminals = self.session.finder.find();
-        let has_terminal = !self.session.terminals.is_empty();
-        let is_over = self.kept.as_mut()?.is_over(&self.session.proc, has_terminal, is_busy);
-        Some(Look { now, due: is_over.then_some(Due::End), next: now.boot.saturating_add(LOOKS) })
     }
 
     /// Puts on record what the judge has noted.

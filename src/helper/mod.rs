@@ -6,8 +6,8 @@
 //! * [`terminals`] finds the session's terminals and samples them. [`connection`] asks when the client last
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records.
-//! * [`members`] decides to which processes the end applies. [`terminate`] ends them. [`kept`] keeps a
-//!   connection on which a transfer still runs.
+//! * [`members`] decides to which processes the end applies. [`terminate`] ends them. [`keeping`]
+//!   keeps a connection on which a transfer still runs, and [`kept`] decides how long.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
 //!   program.
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ pub mod connection;
 pub mod journal;
 pub mod judge;
 pub mod judgement;
+pub mod keeping;
 pub mod kept;
 pub mod leader;
 pub mod look;
