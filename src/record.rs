@@ -234,6 +234,10 @@ named! {
         Incomplete = "incomplete",
         /// The PIDs that outlived SIGKILL, or 0.
         Survivors = "survivors",
+        /// The command names of the processes for which a connection is kept.
+        Kept = "kept",
+        /// Why a connection is no longer kept.
+        KeptUntil = "kept-until",
         /// The command names of the processes that are ended.
         Processes = "processes",
         /// The command names of the processes that are left after the session has closed.

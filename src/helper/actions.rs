@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::helper::audit::{AuditIds, Cause, EndEvent};
 use crate::helper::journal::{limit_text, names, pids};
+use crate::helper::kept::{Results, Until};
 use crate::helper::notice::{self, Warning};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::terminal::Terminal;
-use crate::helper::terminate::{Outcome, Reach, Termination};
+use crate::helper::terminate::{Outcome, Reach, Termination, commands};
 use crate::helper::waiting::{Asked, asked_by};
 use crate::policy::Kill;
 use crate::policy::Settings;
@@ -17,6 +18,32 @@ use crate::protocol::status::State;
 use crate::record::{Event, Key, Record, Severity};
 use crate::sys::clock::{Nanos, SECOND, pause};
 use crate::sys::offload::Offload;
+use crate::sys::proc::ProcId;
+
+/// What the record of an end and the text for the person say.
+pub(super) struct Ending<'a> {
+    /// The start of the record.
+    pub record: Record,
+    /// The names of the processes for which the connection is kept.
+    pub kept: Option<String>,
+    /// Why the session ends.
+    pub text: &'a str,
+}
+
+/// Adds to a record who wants the end, if an administrator does.
+fn wanted(record: Record, asked: Option<&Asked>) -> Record {
+    match asked {
+        Some(Asked { caller, reason }) => asked_by(record, &caller.requester, reason.as_ref()),
+        None => record,
+    }
+}
+
+/// Tells an administrator who wants the end how far it is.
+fn tell(asked: Option<&Asked>, reply: &Reply) {
+    if let Some(asked) = asked {
+        asked.caller.answer(reply);
+    }
+}
 
 impl Watchdog {
     pub(super) fn warn(&mut self, left: Duration) {
@@ -57,14 +84,20 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    pub(super) fn end(&mut self) {
-        let nested = self.session.identity.nested();
-        let Some(reach) = Reach::of(self.assignment.settings.kill, nested) else {
-            return;
-        };
+    /// Ends the session. Returns `false` if its connection is kept for now.
+    pub(super) fn end(&mut self) -> bool {
+        let Settings { kill, limit, .. } = self.assignment.settings;
+        let Some(reach) = Reach::of(kill, self.session.identity.nested()) else { return true };
         let idle = self.judge.idle();
-        let reason = notice::reason(idle, self.assignment.settings.limit.unwrap_or_default());
-        self.terminate(reach, Event::Ending, idle, &reason, None);
+        let reason = match &self.kept {
+            Some(_) => notice::kept(limit.unwrap_or_default()),
+            None => notice::reason(idle, limit.unwrap_or_default()),
+        };
+        match self.work() {
+            Some(kept) => self.end_terminals(kept, idle, &reason),
+            None => self.terminate(reach, Event::Ending, idle, &reason, None),
+        }
+        self.kept.is_none()
     }
 
     /// Acts after the leader has ended without closing the session. A child of sshd and a shell may remain.
@@ -80,7 +113,7 @@ impl Watchdog {
         }
         let idle = self.judge.idle();
         let leave = self.session.identity.nested()
-            || self.session.terminals.is_empty()
+            || (self.session.terminals.is_empty() && self.kept.is_none())
             || self.assignment.settings.kill == Kill::None
             || self.assignment.settings.limit.is_none();
         if leave {
@@ -115,28 +148,61 @@ impl Watchdog {
         text: &str,
         asked: Option<&Asked>,
     ) {
+        let kept = self.kept.take();
+        let until = kept.as_ref().and_then(|kept| kept.until);
+        let newcomers = kept.as_ref().map(|kept| kept.newcomers(&self.session.proc)).unwrap_or_default();
+        let ending = self.idle_record(event, idle).with_some(Key::KeptUntil, until.map(Until::word));
+        let cause = match (asked, event) {
+            (Some(_), _) => Cause::Administrator,
+            (None, Event::Orphaned) => Cause::LeaderGone,
+            (None, _) => Cause::Idle,
+        };
         let ids = self.session.audit.read(&self.session.proc);
+        let results = self.carry_out(reach, newcomers, Ending { record: ending, kept: None, text }, asked);
+        let results = kept.iter().fold(results, |results, kept| results.after(&kept.results));
+        let success = self.write_ended(idle, results, until, asked);
+        self.audit(cause, ids, success);
+    }
+
+    /// Ends processes.
+    pub(super) fn carry_out(
+        &mut self,
+        reach: Reach,
+        newcomers: Vec<ProcId>,
+        ending: Ending<'_>,
+        asked: Option<&Asked>,
+    ) -> Results {
         self.dismiss(State::Ending);
         self.session.ending = Some(self.status(State::Ending));
-        let wanted = |record: Record| match asked {
-            Some(Asked { caller, reason }) => asked_by(record, &caller.requester, reason.as_ref()),
-            None => record,
-        };
-        let tell = |answer| asked.iter().for_each(|asked| asked.caller.answer(&answer));
-        let termination = Termination::new(&self.session, reach);
-        let ending = self
-            .idle_record(event, idle)
+        let termination = Termination::with(&self.session, reach, newcomers);
+        let record = ending
+            .record
             .with(Key::Members, termination.members())
-            .with_some(Key::Spared, pids(termination.spared()));
-        self.journal.write(&wanted(ending));
+            .with_some(Key::Spared, pids(termination.spared()))
+            .with_some(Key::Kept, ending.kept);
+        self.journal.write(&wanted(record, asked));
         let grace = self.assignment.settings.grace;
-        tell(Reply::Ending { members: termination.members(), grace });
+        tell(asked, &Reply::Ending { members: termination.members(), grace });
         let quiet = self.assignment.settings.quiet || termination.members() == 0;
-        let not_shown = write(quiet, &self.session.terminals, |_| text.to_owned(), &mut self.offload);
+        let text = |_: &Terminal| ending.text.to_owned();
+        let not_shown = write(quiet, &self.session.terminals, text, &mut self.offload);
         let commands = termination.commands();
+        let outcome = termination.run(grace);
+        Results { outcome, not_shown, commands }
+    }
+
+    /// Writes the record of a finished end. Returns whether every process is gone.
+    pub(super) fn write_ended(
+        &mut self,
+        idle: Duration,
+        results: Results,
+        until: Option<Until>,
+        asked: Option<&Asked>,
+    ) -> bool {
+        let Results { outcome, not_shown, commands } = results;
+        let Outcome { hup, term, kill, denied, survivors, incomplete } = outcome;
         let disbelieved = self.judge.disbelieved();
-        let Outcome { hup, term, kill, denied, survivors, incomplete } = termination.run(grace);
-        let record = wanted(self.idle_record(Event::Ended, idle))
+        let record = wanted(self.idle_record(Event::Ended, idle), asked)
             .with(Key::Sighup, hup)
             .with(Key::Sigterm, term)
             .with(Key::Sigkill, kill)
@@ -144,23 +210,19 @@ impl Watchdog {
             .with_some(Key::NotShown, not_shown)
             .with_some(Key::Disbelieved, (disbelieved > 0).then_some(disbelieved))
             .with_some(Key::Incomplete, incomplete.then_some("yes"))
+            .with_some(Key::KeptUntil, until.map(Until::word))
             .with(Key::Survivors, pids(&survivors).unwrap_or_else(|| "0".to_owned()))
             // This is the last field, because users choose these names. A reader that takes the first field
             // with a name gets one of ours.
-            .with_some(Key::Processes, commands);
+            .with_some(Key::Processes, commands::field(commands));
         let record = if survivors.is_empty() { record } else { record.at(Severity::Error) };
         self.journal.write(&record);
-        tell(Reply::Ended { survivors: survivors.len() });
-        let cause = match (asked, event) {
-            (Some(_), _) => Cause::Administrator,
-            (None, Event::Orphaned) => Cause::LeaderGone,
-            (None, _) => Cause::Idle,
-        };
-        self.audit(cause, ids, survivors.is_empty());
+        tell(asked, &Reply::Ended { survivors: survivors.len() });
+        survivors.is_empty()
     }
 
     /// Tells the kernel's audit that the session was ended. This is last, because it may wait for auditd.
-    fn audit(&mut self, cause: Cause, ids: AuditIds, success: bool) {
+    pub(super) fn audit(&mut self, cause: Cause, ids: AuditIds, success: bool) {
         let terminal = self.session.terminals.first().map(|terminal| terminal.name.as_str());
         let end = EndEvent { cause, terminal, ids, success };
         if let Err(why) = end.report(&self.session.proc, &self.assignment) {
@@ -174,7 +236,7 @@ impl Watchdog {
             .idle_record(Event::WouldEnd, self.judge.idle())
             .with(Key::Members, termination.members())
             .with_some(Key::Spared, pids(termination.spared()))
-            .with_some(Key::Processes, termination.commands());
+            .with_some(Key::Processes, commands::field(termination.commands()));
         self.journal.write(&record);
     }
 

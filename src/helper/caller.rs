@@ -83,7 +83,9 @@ impl Caller {
 
 /// Answers all that ask while the session is being ended. `status` is what it was when the end began.
 pub fn answer_meanwhile(proc: &Proc, signals: &Signals, status: Option<&Status>) {
-    for caller in signals.take().iter().filter_map(|came| Caller::of(proc, came)).flatten() {
+    // Other signals are left, because a kept connection may close meanwhile.
+    for caller in signals.take_only(REQUEST_SIGNAL).iter().filter_map(|came| Caller::of(proc, came)).flatten()
+    {
         match (&caller.request, status) {
             (Ok(Request::Status { .. }), Some(status)) => {
                 caller.answer(&Reply::Status(Box::new(status.clone())));

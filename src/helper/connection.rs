@@ -13,7 +13,7 @@ use crate::sys::clock::{Moment, from_duration};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Proc;
 use crate::sys::sock_diag;
-use crate::sys::socket::{self, Connection};
+use crate::sys::socket::{self, Connection, Silence};
 
 /// Which of the leader's TCP connections belong to the client.
 #[derive(Clone, Copy, Debug)]
@@ -50,26 +50,34 @@ impl ClientConnection {
     ///
     /// Neither the leader's descriptor nor the kernel's list can be asked.
     pub fn ask(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Witness>> {
+        match self.silence(proc, pid, leader)? {
+            Some(silence) => Ok(Some(since(silence.received))),
+            None if self.found => Ok(Some(*self.gone.get_or_insert_with(|| since(Duration::ZERO)))),
+            None => Ok(None),
+        }
+    }
+
+    /// How long no data has gone over it. `None` if it is not found, or is gone.
+    ///
+    /// # Errors
+    ///
+    /// Neither the leader's descriptor nor the kernel's list can be asked.
+    pub fn silence(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Silence>> {
         match by_descriptor(proc, pid, leader, self.connection.cookie) {
-            Ok(Some(silence)) => return Ok(Some(since(silence))),
+            Ok(Some(silence)) => return Ok(Some(silence)),
             // The leader may have closed its descriptor, but another process may keep the connection.
             Ok(None) => {}
             Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {}
             Err(e) => return Err(e),
         }
-        match sock_diag::silence(&self.connection)? {
-            Some(silence) => {
-                self.found = true;
-                Ok(Some(since(silence)))
-            }
-            None if self.found => Ok(Some(*self.gone.get_or_insert_with(|| since(Duration::ZERO)))),
-            None => Ok(None),
-        }
+        let silence = sock_diag::silence(&self.connection)?;
+        self.found |= silence.is_some();
+        Ok(silence)
     }
 }
 
 /// Asks the leader's socket with this cookie.
-fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Result<Option<Duration>> {
+fn by_descriptor(proc: &Proc, pid: Pid, leader: &PidFd, cookie: u64) -> io::Result<Option<Silence>> {
     for socket in sockets(proc, pid, leader)? {
         let socket = socket?;
         if socket::cookie(&socket) == Some(cookie) {

@@ -22,6 +22,7 @@ use crate::sys::clock::{Moment, Nanos, from_duration};
 use crate::sys::devnode::{self, DeviceId};
 use crate::sys::offload::Offload;
 use crate::sys::proc::{Process, Usage};
+use crate::sys::socket::Silence;
 
 /// What a look has shown that an administrator may want to know.
 pub enum Note {
@@ -223,6 +224,13 @@ impl Judge {
     #[must_use]
     pub fn disbelieved(&self) -> usize {
         self.disbelieved
+    }
+
+    /// How long no data has gone over the connection, in either direction. `None` if it cannot be asked.
+    pub fn silence(&mut self, session: &WatchedSession, assignment: &Assignment) -> Option<Duration> {
+        let connection = self.connection.as_mut()?;
+        let silence = connection.silence(&session.proc, assignment.leader, &session.leader);
+        silence.ok().flatten().map(Silence::both_ways)
     }
 
     /// Notes that we have just written to the terminals. This is not activity.

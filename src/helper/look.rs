@@ -12,7 +12,10 @@ use crate::sys::devnode::DeviceId;
 impl Watchdog {
     /// Looks at the session, sets the alarm for the next look, and returns what is due now.
     pub(super) fn look(&mut self) -> Option<Due> {
-        let look = self.judge.look(&mut self.session, &self.assignment, &mut self.offload);
+        let look = match self.look_at_kept() {
+            Some(look) => look,
+            None => self.judge.look(&mut self.session, &self.assignment, &mut self.offload),
+        };
         self.looked(look)
     }
 

@@ -6,7 +6,8 @@
 //! * [`terminals`] finds the session's terminals and samples them. [`connection`] asks when the client last
 //!   sent data.
 //! * [`notice`] writes to the terminals. [`journal`] writes the records. [`audit`] tells the kernel's audit of an end.
-//! * [`members`] decides to which processes the end applies. [`terminate`] ends them.
+//! * [`members`] decides to which processes the end applies. [`terminate`] ends them. [`keeping`]
+//!   keeps a connection on which a transfer still runs, and [`kept`] decides how long.
 //! * [`detached`] stays with what a logout leaves behind.
 //! * [`caller`] takes what an administrator asks, [`requests`] answers it, [`waiting`] keeps what needs a look.
 //! * [`session`] has the facts about the session. [`leader`] tells whether the leader has become another
@@ -21,6 +22,8 @@ pub mod detached;
 pub mod journal;
 pub mod judge;
 pub mod judgement;
+pub mod keeping;
+pub mod kept;
 pub mod leader;
 pub mod look;
 pub mod members;

@@ -78,6 +78,15 @@ fn given(reason: Option<&str>) -> String {
     reason.map_or_else(|| ".".to_owned(), |reason| format!(": {}", printable(reason)))
 }
 
+/// The text on a terminal that opens while the idle connection is kept for other work.
+#[must_use]
+pub fn kept(limit: Duration) -> String {
+    let limit = duration::print(limit);
+    format!(
+        "\r\n\x07*** This connection was idle for longer than the limit of {limit} and is ended. Log in again. ***\r\n"
+    )
+}
+
 /// The text for a session whose sshd or login has died.
 pub const ORPHANED: &str =
     "\r\n\x07*** The login service of this session has died, and the session has been ended. ***\r\n";

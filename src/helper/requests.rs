@@ -6,7 +6,7 @@ use crate::helper::caller::{self, Caller, ENDING};
 use crate::helper::judgement::schedule::JudgedBy;
 use crate::helper::notice;
 use crate::helper::run::Watchdog;
-use crate::helper::terminate::{Reach, Termination};
+use crate::helper::terminate::{Reach, Termination, commands};
 use crate::helper::waiting::{Asked, Waiting, asked_by};
 use crate::policy::Kill;
 use crate::protocol::request::{Reason, Reply, Request};
@@ -38,6 +38,7 @@ impl Watchdog {
             Ok(Request::Extend { .. }) if self.assignment.settings.limit.is_none() => {
                 caller.refuse("the session has no limit, so there is nothing to extend");
             }
+            Ok(Request::Extend { .. }) if self.kept.is_some() => caller.refuse(ENDING),
             Ok(Request::Extend { time, reason }) => {
                 self.judge.extend(Moment::now(), time);
                 self.waiting.extended.push((caller, reason));
@@ -91,6 +92,7 @@ impl Watchdog {
         match (settings.limit, settings.kill) {
             (None, _) => State::Exempt,
             (_, Kill::None) => State::Reporting,
+            _ if self.kept.is_some() => State::Ending,
             _ if self.judge.is_warned() => State::Warned,
             _ => State::Watched,
         }
@@ -137,7 +139,10 @@ impl Watchdog {
 
     fn count_members(&self) -> MemberCount {
         let termination = Termination::new(&self.session, self.reach_if_asked());
-        MemberCount { count: termination.members(), names: termination.commands().unwrap_or_default() }
+        MemberCount {
+            count: termination.members(),
+            names: commands::field(termination.commands()).unwrap_or_default(),
+        }
     }
 
     /// Which processes an end applies to that an administrator asks for.

@@ -13,12 +13,13 @@ use crate::helper::connection::Client;
 use crate::helper::journal::{Journal, ordered};
 use crate::helper::judge::Judge;
 use crate::helper::judgement::schedule::Due;
+use crate::helper::kept::KeptConnection;
 use crate::helper::leader::Leader;
 use crate::helper::members::{Owner, SessionIdentity};
 use crate::helper::session::WatchedSession;
 use crate::helper::terminals::Finder;
 use crate::helper::waiting::Waiting;
-use crate::policy::{self, Settings};
+use crate::policy::{self, Kill, Settings};
 use crate::protocol::start::{
     ARMED, Assignment, BY_HAND, CLOSE_SIGNAL, LEADER_FD, REFUSED, SHARED_SIGNAL, STATUS_FD,
 };
@@ -101,6 +102,8 @@ pub(super) struct Watchdog {
     pub(super) waiting: Waiting,
     /// The value of `witness=` in the record of arming.
     pub(super) witness: &'static str,
+    /// The terminals have ended, and the connection is kept for a while.
+    pub(super) kept: Option<KeptConnection>,
 }
 
 impl Watchdog {
@@ -157,6 +160,7 @@ impl Watchdog {
             offload: Offload::default(),
             waiting: Waiting::default(),
             witness: "none",
+            kept: None,
         })
     }
 
@@ -184,7 +188,7 @@ impl Watchdog {
         loop {
             let due = match self.sleep() {
                 Wake::Look => self.look(),
-                Wake::Closed => return self.leave_the_rest(false),
+                Wake::Closed => return self.closed(),
                 Wake::Shared => {
                     let shared = "cannot guard this session any longer: its process has opened another";
                     return self.error(shared);
@@ -210,10 +214,8 @@ impl Watchdog {
                 Some(Due::Warn { left }) => self.warn(left),
                 Some(Due::Resume) => self.resume(),
                 Some(Due::Report) => self.report(),
-                Some(Due::End) => {
-                    self.end();
-                    return self.leave_the_rest(true);
-                }
+                Some(Due::End) if self.end() => return self.leave_the_rest(true),
+                Some(Due::End) => {}
             }
         }
     }
@@ -279,6 +281,8 @@ impl Watchdog {
             return;
         }
         self.judge.change_settings(Moment::now(), &settings);
+        // An administrator who turns the module off also lets a kept connection go on.
+        self.kept = self.kept.take().filter(|_| settings.limit.is_some() && settings.kill != Kill::None);
         self.journal.set_debug(settings.debug);
         let record = ordered(self.record(Event::Reloaded), &settings);
         self.assignment.settings = settings;

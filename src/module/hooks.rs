@@ -3,10 +3,11 @@
 
 use std::ffi::CStr;
 
-use pam::constants::{PamFlag, PamResultCode};
+use pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
-use super::session::{self, Refusal, SESSION};
+use super::SESSION;
+use super::session::{self, Refusal};
 use crate::login::Login;
 use crate::record::{Event, Key};
 use crate::sys::pam::log;
@@ -16,8 +17,8 @@ struct IdleWatchdog;
 pam::pam_hooks!(IdleWatchdog);
 
 impl PamHooks for IdleWatchdog {
-    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        match session::open(pamh, &args) {
+    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        match session::open(pamh, &args, flags & PAM_SILENT != 0) {
             Ok(true) => PamResultCode::PAM_SUCCESS,
             Ok(false) => PamResultCode::PAM_IGNORE,
             Err(refusal) => refused(pamh, SESSION, refusal, PamResultCode::PAM_SUCCESS),

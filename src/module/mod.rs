@@ -2,6 +2,7 @@
 //! it when the session closes. It waits for its helper no longer than [`BUDGET`], starts no thread, and does
 //! not change the process that it runs in (the host).
 
+mod announce;
 mod hooks;
 mod registry;
 mod session;
@@ -10,3 +11,6 @@ use std::time::Duration;
 
 /// How long a login waits at most until the helper is armed.
 const BUDGET: Duration = Duration::from_secs(2);
+
+/// What libpam's log calls the opening and the closing of a session.
+const SESSION: &str = "session";

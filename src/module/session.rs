@@ -10,8 +10,8 @@ use pam::constants::PamResultCode;
 use pam::items::{RHost, Service, Tty, User as UserName};
 use pam::module::PamHandle;
 
-use super::BUDGET;
 use super::registry::{self, Begun};
+use super::{BUDGET, SESSION, announce};
 use crate::login::Login;
 use crate::policy::exceptions::{self, Exception};
 use crate::policy::files::Files;
@@ -73,11 +73,9 @@ impl Login {
     }
 }
 
-/// What libpam's log calls the opening and the closing of a session.
-pub const SESSION: &str = "session";
-
-/// Guards the session that opens. Returns `false` if the session is skipped or exempt.
-pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
+/// Guards the session that opens. Returns `false` if the session is skipped or exempt. If it is `silent`, the
+/// application wants nothing to be said to the person.
+pub fn open(pamh: &mut PamHandle, args: &[&CStr], silent: bool) -> Result<bool, Refusal> {
     let login = Login::of(pamh);
     let line = line(&login, args)?;
     let earlier = libpam::kept(pamh).flatten();
@@ -113,7 +111,11 @@ pub fn open(pamh: &mut PamHandle, args: &[&CStr]) -> Result<bool, Refusal> {
         note_unguarded(pamh, &login);
         return Ok(false);
     }
-    guard(pamh, login, line, decided).map(|()| true)
+    let assignment = guard(pamh, login, line, decided)?;
+    if !silent {
+        announce::tell(pamh, &assignment.login, &assignment.settings);
+    }
+    Ok(true)
 }
 
 /// Checks before the session opens whether it could be guarded. If a login is refused here, its service can
@@ -227,8 +229,9 @@ fn broken(login: &Login, faults: &[Fault]) -> Record {
         .with_some(Key::Faults, Some(faults.len()).filter(|count| *count > 1))
 }
 
-/// Starts the helper for a session, and keeps its PID until the session closes.
-fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<(), Refusal> {
+/// Starts the helper for a session, and keeps its PID until the session closes. Returns what the helper was
+/// told.
+fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Result<Assignment, Refusal> {
     let Decided { uid, settings, .. } = decided;
     let record = login.record(Event::Error);
     let goes_on = goes_on(settings.on_error);
@@ -247,7 +250,8 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
     let login = Login { uid, ..login };
     let assignment = Assignment { login, leader, connection, adopted: None, line: line.words, settings };
     let begun = begin(pamh, &assignment.login);
-    begun.and_then(|ticket| start(pamh, ticket, &assignment)).map_err(|why| {
+    let armed = begun.and_then(|ticket| start(pamh, ticket, &assignment));
+    armed.map(|()| assignment).map_err(|why| {
         let refused = if goes_on.is_none() { libpam::kept(pamh).flatten() } else { None };
         // The login fails, so the session does not count as a session of this process.
         if let Some(Opened { ticket, .. }) = refused {

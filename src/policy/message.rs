@@ -1,4 +1,4 @@
-//! The administrator's own text of the warning, with placeholders.
+//! The administrator's own texts, with placeholders.
 
 /// A longer text would not fit on a terminal or a command line.
 pub const LENGTH_MAX: usize = 2000;
@@ -49,12 +49,25 @@ pub struct Template {
 }
 
 impl Template {
-    /// Reads a text. For example, `{user}` is a placeholder. `{{` and `}}` are braces.
+    /// Reads the text of a warning. For example, `{user}` is a placeholder. `{{` and `}}` are braces.
     ///
     /// # Errors
     ///
     /// The text is malformed.
     pub fn parse(source: &str) -> Result<Self, String> {
+        Self::parse_with(source, &Field::ALL)
+    }
+
+    /// Reads the text of an announcement. It has only the placeholders whose values are known at login.
+    ///
+    /// # Errors
+    ///
+    /// The text is malformed.
+    pub fn parse_announcement(source: &str) -> Result<Self, String> {
+        Self::parse_with(source, &[Field::User, Field::Limit, Field::Rule])
+    }
+
+    fn parse_with(source: &str, fields: &[Field]) -> Result<Self, String> {
         if source.trim().is_empty() {
             return Err("expected a text".to_owned());
         }
@@ -77,7 +90,7 @@ impl Template {
                 text.push('}');
                 rest = tail;
             } else {
-                let (field, tail) = placeholder(brace)?;
+                let (field, tail) = placeholder(brace, fields)?;
                 parts.push(Part::Text(std::mem::take(&mut text)));
                 parts.push(Part::Field(field));
                 rest = tail;
@@ -114,14 +127,14 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
-/// Reads a placeholder. Returns it with the text that follows.
-fn placeholder(text: &str) -> Result<(Field, &str), String> {
-    let names = || Field::ALL.map(|field| format!("{{{}}}", field.name())).join(" ");
+/// Reads a placeholder of these fields. Returns it with the text that follows.
+fn placeholder<'a>(text: &'a str, fields: &[Field]) -> Result<(Field, &'a str), String> {
+    let names = || fields.iter().map(|field| format!("{{{}}}", field.name())).collect::<Vec<_>>().join(" ");
     let inner = text.strip_prefix('{').and_then(|text| text.split_once('}'));
     let Some((name, tail)) = inner else {
         return Err(format!("a single brace, expected {{{{ or }}}} or one of {}", names()));
     };
-    let field = Field::ALL.into_iter().find(|field| field.name() == name);
+    let field = fields.iter().copied().find(|field| field.name() == name);
     field.map(|field| (field, tail)).ok_or_else(|| {
         format!("unknown placeholder {{{}}}, expected one of {}", name.escape_debug(), names())
     })
@@ -150,6 +163,19 @@ mod tests {
             assert!(Template::parse(text).is_err(), "{text:?}");
         }
         assert!(Template::parse(&"x".repeat(LENGTH_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn an_announcement_has_no_placeholder_whose_value_comes_later() {
+        let text = Template::parse_announcement("{user}: {limit}, {rule}").unwrap();
+        assert_eq!(text.fill(|field| field.name().to_owned()), "user: limit, rule");
+        for late in ["{idle}", "{remaining}", "{terminal}"] {
+            let problem = Template::parse_announcement(late).unwrap_err();
+            assert_eq!(
+                problem,
+                format!("unknown placeholder {late}, expected one of {{user}} {{limit}} {{rule}}")
+            );
+        }
     }
 
     proptest! {

@@ -30,6 +30,6 @@ pub use options::{BadOption, Options};
 pub use parse::Fault;
 pub use place::RulePlace;
 pub use rule::{Policy, Rule};
-pub use settings::{Counted, Kill, OnError, Settings};
+pub use settings::{Announcement, Counted, Kill, OnError, Settings};
 pub use source::{address, is_host_name, is_local};
 pub use who::Who;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::duration;
-use super::settings::{OnError, Settings};
-use super::table::{OPTIONS, OptionSpec, Within};
+use super::settings::{Announcement, OnError, Settings};
+use super::table::{OPTIONS, OptionSpec, SWITCH_OR_TEXT, Within};
 
 /// The options of one PAM line or of one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,7 @@ impl Options {
         let value = match (option.value, value) {
             (Some(_), Some(value)) => value,
             (None, None) => "",
+            (Some(SWITCH_OR_TEXT), None) => "on",
             (Some(syntax), None) => return Err(format!("expected {name}={syntax}")),
             (None, Some(_)) => return Err(format!("{name} takes no value")),
         };
@@ -82,7 +83,8 @@ impl Options {
     }
 
     fn unknown(&self, has_value: bool, within: Within) -> String {
-        let has_text = self.values.message.is_some() && self.values.message_file.is_none();
+        let has_text = (self.values.message.is_some() && self.values.message_file.is_none())
+            || matches!(self.values.announce, Announcement::Own(_));
         match within {
             Within::Line if has_text && !has_value => {
                 return "unknown; enclose an option that contains spaces in [brackets]".to_owned();
@@ -217,6 +219,10 @@ mod tests {
             ("message={nobody}", "message={nobody}"),
             ("message=x message-file=/x", "message-file=/x"),
             ("message-file=x", "message-file=x"),
+            ("announce=yes", "announce=yes"),
+            ("announce=", "announce="),
+            ("announce announce=off", "announce=off"),
+            ("announce=Dear {idle}", "announce=Dear"),
             ("conf=x", "conf=x"),
             ("onerr=ignore", "onerr=ignore"),
             ("quiet=yes", "quiet=yes"),

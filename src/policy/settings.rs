@@ -14,6 +14,8 @@ pub enum Kill {
     Session,
     /// The connection and the processes on its terminals. Detached processes keep running.
     Tty,
+    /// The processes on the terminals. The connection ends when no command without a terminal works on it.
+    Terminal,
     /// The leader and its connection.
     Connection,
     /// No process. A record says which processes would have been ended.
@@ -21,7 +23,7 @@ pub enum Kill {
 }
 
 impl Kill {
-    const ALL: [Self; 4] = [Self::Session, Self::Tty, Self::Connection, Self::None];
+    const ALL: [Self; 5] = [Self::Session, Self::Tty, Self::Terminal, Self::Connection, Self::None];
 
     /// The word for it in an option.
     #[must_use]
@@ -29,6 +31,7 @@ impl Kill {
         match self {
             Self::Session => "session",
             Self::Tty => "tty",
+            Self::Terminal => "terminal",
             Self::Connection => "connection",
             Self::None => "none",
         }
@@ -39,6 +42,18 @@ impl Kill {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
+}
+
+/// What the person is told at login.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Announcement {
+    /// Nothing.
+    #[default]
+    Off,
+    /// When the session ends, in the built-in words.
+    BuiltIn,
+    /// The administrator's own text.
+    Own(Template),
 }
 
 /// What happens to a login that cannot be guarded.
@@ -130,6 +145,8 @@ pub struct Settings {
     pub message: Option<Template>,
     /// The file with the text of the warning.
     pub message_file: Option<PathBuf>,
+    /// What the person is told at login.
+    pub announce: Announcement,
     /// What happens to a login that cannot be guarded.
     pub on_error: OnError,
     /// The policy file that the PAM line names.
@@ -154,6 +171,7 @@ impl Default for Settings {
             detached: None,
             message: None,
             message_file: None,
+            announce: Announcement::default(),
             on_error: OnError::default(),
             conf: None,
             quiet: false,

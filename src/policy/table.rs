@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::message::Template;
-use super::settings::{Counted, Kill, OnError, Settings};
+use super::settings::{Announcement, Counted, Kill, OnError, Settings};
 
 /// The shortest limit. For a shorter one the 8-second stamps of the kernel are too coarse.
 pub const LIMIT_MIN: Duration = Duration::from_secs(10);
@@ -19,6 +19,9 @@ const NOTTY_MAX: Duration = Duration::from_secs(30 * 86_400);
 pub const GRACE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The most warnings. Nobody reads more of them.
 const WARNINGS_MAX: usize = 8;
+
+/// The syntax of a value that may be left out. The option alone means `on`.
+pub(super) const SWITCH_OR_TEXT: &str = "on|off|TEXT";
 
 /// One option, written `name=value` or `name`.
 #[derive(Debug)]
@@ -170,7 +173,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "kill",
-        value: Some("session|tty|connection|none"),
+        value: Some("session|tty|terminal|connection|none"),
         setting: "kill",
         about: "which processes are ended",
         allowed: EVERYWHERE,
@@ -227,6 +230,20 @@ pub static OPTIONS: &[OptionSpec] = &[
         read: |to, text| path(text).map(|path| to.message_file = Some(path)),
         get: |of| Value::Path(of.message_file.as_deref()),
         copy: copy_message,
+    },
+    OptionSpec {
+        name: "announce",
+        value: Some(SWITCH_OR_TEXT),
+        setting: "announce",
+        about: "what the person is told at login",
+        allowed: NOT_HELPER,
+        read: |to, text| announcement(text).map(|announce| to.announce = announce),
+        get: |of| match &of.announce {
+            Announcement::Off => Value::Word("off"),
+            Announcement::BuiltIn => Value::Word("on"),
+            Announcement::Own(text) => Value::Message(Some(text), None),
+        },
+        copy: copy!(announce),
     },
     OptionSpec {
         name: "onerr",
@@ -344,13 +361,27 @@ fn whole(text: &str, none: &str) -> Result<Duration, String> {
 }
 
 fn kill(text: &str) -> Result<Kill, String> {
-    Kill::from_word(text).ok_or_else(|| "expected session, tty, connection or none".to_owned())
+    Kill::from_word(text).ok_or_else(|| "expected session, tty, terminal, connection or none".to_owned())
 }
 
 fn activity(text: &str) -> Result<Counted, String> {
     Counted::from_word(text).ok_or_else(|| {
         "expected input, optionally followed by output, cpu or both, separated by commas".to_owned()
     })
+}
+
+fn announcement(text: &str) -> Result<Announcement, String> {
+    match text {
+        "on" => Ok(Announcement::BuiltIn),
+        "off" => Ok(Announcement::Off),
+        // It is a misspelled switch, or a text that was cut at its first space.
+        word if word.is_ascii() && !word.contains([' ', '\n', '\t']) => {
+            Err("expected on, off or a text of several \
+            words, enclosed in [brackets] on the PAM line and in \"quotation marks\" in a rule"
+                .to_owned())
+        }
+        text => Template::parse_announcement(text).map(Announcement::Own),
+    }
 }
 
 fn on_error(text: &str) -> Result<OnError, String> {
@@ -375,6 +406,7 @@ mod tests {
             Some(syntax) if syntax.starts_with("DURATION[") => &["off", "30s", "5m,30s"],
             Some("DURATION|ignore") => &["ignore", "1h"],
             Some(syntax) if syntax.starts_with("DURATION") => &["off", "90s", "1m30s"],
+            Some(SWITCH_OR_TEXT) => &["on", "off", "{user}: two\nlines é", "a {limit}"],
             Some("TEXT") => &["{user}: two\nlines é", "x"],
             Some("PATH") => &["/a b", "/x"],
             Some(words) if words.contains('[') => &["input", "input,output", "input,output,cpu"],

@@ -251,7 +251,9 @@ pub(crate) mod tests {
             warn in proptest::collection::btree_set(1u64..400, 0..8),
             grace in 0u64..=300, notty in option::of(10u64..=2_592_000),
             detached in option::of(10u64..=31_536_000),
-            kill in prop::sample::select(&[Kill::Session, Kill::Tty, Kill::Connection, Kill::None][..]),
+            kill in prop::sample::select(
+                &[Kill::Session, Kill::Tty, Kill::Terminal, Kill::Connection, Kill::None][..]
+            ),
             output: bool, cpu: bool, quiet: bool, debug: bool,
             message in option::of("[a-z\n é]{0,9}x\\{idle\\}"), rule in option::of(("[^\0]{0,20}", 1usize..)),
         ) -> Settings {

@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
 use nix::unistd::Pid;
+use pam::constants::PAM_TEXT_INFO;
+use pam::conv::Conv;
 use pam::items::Service;
 use pam::module::PamHandle;
 
@@ -54,6 +56,18 @@ pub fn log(pamh: &PamHandle, call: &str, record: &Record) {
 fn program() -> String {
     // SAFETY: the C library sets this to a terminated string before `main`. A program that changes it sets it to another.
     unsafe { CStr::from_ptr(program_invocation_short_name) }.to_string_lossy().into_owned()
+}
+
+/// Says a text to the person through the application's conversation function (`PAM_TEXT_INFO`).
+///
+/// # Errors
+///
+/// Why the person may not have got it.
+pub fn say(pamh: &PamHandle, text: &str) -> Result<(), String> {
+    let conversation = pamh.get_item::<Conv<'_>>();
+    let conversation = conversation.ok().flatten().ok_or("there is no conversation function")?;
+    let answer = conversation.send(PAM_TEXT_INFO, text);
+    answer.map(drop).map_err(|code| format!("the conversation function failed: {code:?}"))
 }
 
 /// The key under which [`keep`] stores its value. pam_get_data(3) does not check types, so no other module may use

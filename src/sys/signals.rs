@@ -1,6 +1,7 @@
 //! Protects the helper against signals, limits, and the out-of-memory killer.
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -25,7 +26,11 @@ pub struct Received {
 
 /// Blocks all signals that can be blocked, and reads them.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals {
+    descriptor: SignalFd,
+    /// Signals that were read and not taken yet.
+    left: RefCell<Vec<Received>>,
+}
 
 impl Signals {
     /// Blocks all signals and opens the descriptor from which they are read.
@@ -36,14 +41,15 @@ impl Signals {
     pub fn block() -> Result<Self, Errno> {
         let all = SigSet::all();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None)?;
-        SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
+        let descriptor = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { descriptor, left: RefCell::default() })
     }
 
     /// Takes all signals that have come. Only a process that may signal a root process can have sent them.
     #[must_use]
     pub fn take(&self) -> Vec<Received> {
-        let mut all = Vec::new();
-        while let Ok(Some(info)) = self.0.read_signal() {
+        let mut all = self.left.take();
+        while let Ok(Some(info)) = self.descriptor.read_signal() {
             all.push(Received {
                 signal: i32::try_from(info.ssi_signo).unwrap_or_default(),
                 sender: Pid::from_raw(i32::try_from(info.ssi_pid).unwrap_or_default()),
@@ -53,11 +59,19 @@ impl Signals {
         }
         all
     }
+
+    /// Takes those that are this signal. The others are left for [`Self::take`].
+    #[must_use]
+    pub fn take_only(&self, signal: i32) -> Vec<Received> {
+        let (wanted, others) = self.take().into_iter().partition(|came| came.signal == signal);
+        self.left.replace(others);
+        wanted
+    }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
 

@@ -7,12 +7,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::offset_of;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use libc::tcp_info;
 
 use super::netlink::{self, HEADER, REQUEST, number, short};
-use super::socket::{self, Connection};
+use super::socket::{self, Connection, Silence};
 
 /// `SOCK_DIAG_BY_FAMILY` in include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -25,13 +24,12 @@ const ANSWER: usize = 72;
 /// The place of the cookie in an answer, as two halves. The lower half comes first.
 const COOKIE: usize = HEADER + 44;
 
-/// How long ago data last came in on a connection, like [`socket::silence`]. `None` if the connection no longer
-/// exists.
+/// How long no data has gone over a connection. `None` if the connection no longer exists.
 ///
 /// # Errors
 ///
 /// The kernel has no `sock_diag`, or a security module forbids it.
-pub fn silence(connection: &Connection) -> io::Result<Option<Duration>> {
+pub fn silence(connection: &Connection) -> io::Result<Option<Silence>> {
     let mut kernel = File::from(netlink::socket(libc::NETLINK_SOCK_DIAG)?);
     kernel.write_all(&question(connection))?;
     let mut answer = [0; 4096];
@@ -78,7 +76,7 @@ fn octets(address: IpAddr) -> [u8; 16] {
 /// # Errors
 ///
 /// The error that the kernel returns, or `InvalidData` if the answer makes no sense.
-pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
+pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Silence>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let length = usize::try_from(number(answer, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;
     let message = answer.get(..length).ok_or_else(invalid)?;
@@ -103,13 +101,15 @@ pub fn read_answer(answer: &[u8], cookie: u64) -> io::Result<Option<Duration>> {
 }
 
 /// The silence in the attributes. A connection that is closed at both ends has no `tcp_info`.
-fn info(mut attributes: &[u8]) -> Option<Duration> {
+fn info(mut attributes: &[u8]) -> Option<Silence> {
     loop {
         let length = usize::from(short(attributes, 0)?);
         let value = attributes.get(4..length)?;
         if short(attributes, 2)? == INFO {
             let state = *value.get(offset_of!(tcp_info, tcpi_state))?;
-            return socket::silence_in(state, number(value, offset_of!(tcp_info, tcpi_last_data_recv))?);
+            let received = number(value, offset_of!(tcp_info, tcpi_last_data_recv))?;
+            let sent = number(value, offset_of!(tcp_info, tcpi_last_data_sent))?;
+            return socket::is_connected(state).then(|| Silence::of(received, sent));
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
@@ -122,6 +122,7 @@ mod tests {
     use libc::c_int;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -145,7 +146,7 @@ mod tests {
             // Longer than a tick.
             nix::poll::poll(&mut [], 60u16).unwrap();
             let before = socket::silence(&server).unwrap();
-            let asked = silence(&connection).unwrap().unwrap();
+            let asked = silence(&connection).unwrap().unwrap().received;
             let after = socket::silence(&server).unwrap();
             assert!(before <= asked && asked <= after, "{connection}: {before:?} {asked:?} {after:?}");
             assert!(before > TICK, "{connection}: {before:?}");
@@ -154,7 +155,14 @@ mod tests {
             server.read_exact(&mut [0]).unwrap();
             let asked = silence(&connection).unwrap().unwrap();
             let since = Moment::now().mono - written;
-            assert!(from_duration(asked) <= since + from_duration(TICK), "{connection}: {asked:?}");
+            assert!(from_duration(asked.received) <= since + from_duration(TICK), "{connection}: {asked:?}");
+            assert!(
+                asked.sent > asked.received && asked.both_ways() == asked.received,
+                "{connection}: {asked:?}"
+            );
+            server.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            assert!(silence(&connection).unwrap().unwrap().sent < asked.sent, "{connection}: {asked:?}");
         }
     }
 
@@ -195,11 +203,15 @@ mod tests {
     }
 
     /// What the kernel would answer.
-    fn answer(cookie: u64, state: u8, milliseconds: u32) -> Vec<u8> {
+    fn answer(cookie: u64, state: u8, received: u32, sent: u32) -> Vec<u8> {
         let mut info = vec![0; size_of::<tcp_info>()];
         info[offset_of!(tcp_info, tcpi_state)] = state;
-        let at = offset_of!(tcp_info, tcpi_last_data_recv);
-        info[at..at + 4].copy_from_slice(&milliseconds.to_ne_bytes());
+        for (at, milliseconds) in [
+            (offset_of!(tcp_info, tcpi_last_data_recv), received),
+            (offset_of!(tcp_info, tcpi_last_data_sent), sent),
+        ] {
+            info[at..at + 4].copy_from_slice(&milliseconds.to_ne_bytes());
+        }
         let mut bytes = vec![0; HEADER + ANSWER];
         bytes[COOKIE..COOKIE + 4].copy_from_slice(&(cookie as u32).to_ne_bytes());
         bytes[COOKIE + 4..COOKIE + 8].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
@@ -236,22 +248,22 @@ mod tests {
 
     #[test]
     fn a_closed_connection_is_none() {
-        assert_eq!(read_answer(&answer(5, 7, 1), 5).unwrap(), None);
-        assert_eq!(read_answer(&answer(5, 1, 1234), 5).unwrap(), Some(Duration::from_millis(1234)));
+        assert_eq!(read_answer(&answer(5, 7, 1, 1), 5).unwrap(), None);
+        assert_eq!(read_answer(&answer(5, 1, 1234, 56), 5).unwrap(), Some(Silence::of(1234, 56)));
     }
 
     proptest! {
         #[test]
-        fn only_the_answer_about_this_connection_counts(cookie: u64, other: u64, milliseconds: u32) {
-            let bytes = answer(cookie, 1, milliseconds);
-            let expected = Duration::from_millis(milliseconds.into());
+        fn only_the_answer_about_this_connection_counts(cookie: u64, other: u64, received: u32, sent: u32) {
+            let bytes = answer(cookie, 1, received, sent);
+            let expected = Silence::of(received, sent);
             prop_assert_eq!(read_answer(&bytes, cookie).unwrap(), Some(expected));
             prop_assert_eq!(read_answer(&bytes, other).unwrap().is_some(), other == cookie);
         }
 
         #[test]
         fn a_short_answer_is_an_error(cut in 0usize..320) {
-            let bytes = answer(5, 1, 1234);
+            let bytes = answer(5, 1, 1234, 56);
             prop_assume!(cut < bytes.len());
             prop_assert!(read_answer(&bytes[..cut], 5).is_err());
         }
@@ -261,7 +273,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0usize..300, byte: u8, length in 0u32..400,
         ) {
             let _ = read_answer(&bytes, 5);
-            let mut mangled = answer(5, 1, 1234);
+            let mut mangled = answer(5, 1, 1234, 56);
             if let Some(place) = mangled.get_mut(at) {
                 *place = byte;
             }

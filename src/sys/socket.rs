@@ -89,13 +89,37 @@ impl FromStr for Connection {
 #[must_use]
 pub fn silence(socket: &impl AsRawFd) -> Option<Duration> {
     let info = info(socket)?;
-    silence_in(info.tcpi_state, info.tcpi_last_data_recv)
+    is_connected(info.tcpi_state).then(|| Duration::from_millis(info.tcpi_last_data_recv.into()))
 }
 
-/// The same time for a socket that may no longer be connected: the kernel remembers when data last came in.
+/// How long no data has gone over a connection. The times are like that of [`silence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// No data from the other side.
+    pub received: Duration,
+    /// No data to the other side.
+    pub sent: Duration,
+}
+
+impl Silence {
+    /// From what the kernel tells, in milliseconds.
+    pub(super) fn of(last_data_recv: u32, last_data_sent: u32) -> Self {
+        let [received, sent] =
+            [last_data_recv, last_data_sent].map(|time| Duration::from_millis(time.into()));
+        Self { received, sent }
+    }
+
+    /// No data either way.
+    #[must_use]
+    pub fn both_ways(self) -> Duration {
+        self.received.min(self.sent)
+    }
+}
+
+/// The silence of a socket that may no longer be connected: the kernel remembers when data last went.
 #[must_use]
-pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Duration> {
-    info(socket).map(|info| Duration::from_millis(info.tcpi_last_data_recv.into()))
+pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Silence> {
+    info(socket).map(|info| Silence::of(info.tcpi_last_data_recv, info.tcpi_last_data_sent))
 }
 
 /// What the kernel tells about a TCP socket. `None` if the descriptor is not a TCP socket.
@@ -109,10 +133,9 @@ fn info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
     option(socket, libc::IPPROTO_TCP, libc::TCP_INFO).ok()
 }
 
-/// The silence in the kernel's answer, which has the state of the connection and the time in milliseconds.
-pub(super) fn silence_in(state: u8, last_data_recv: u32) -> Option<Duration> {
-    let connected = !NOT_CONNECTED.contains(&state);
-    connected.then(|| Duration::from_millis(last_data_recv.into()))
+/// Whether a socket in this state is a connection.
+pub(super) fn is_connected(state: u8) -> bool {
+    !NOT_CONNECTED.contains(&state)
 }
 
 /// The kernel's cookie of the socket. The kernel never uses it again. `None` if the descriptor is not a socket.
@@ -225,6 +248,8 @@ mod tests {
         server.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
         assert!(silence(&server).unwrap() >= Duration::from_millis(40));
+        let both = silence_of_once_connected(&server).unwrap();
+        assert!(both.sent < both.received && both.both_ways() == both.sent, "{both:?}");
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
         let fresh = silence(&server).unwrap();

@@ -10,7 +10,7 @@ use crate::support::sshd::{Helper, Sshd};
 use crate::support::{SOON, WARNING_TEXT, secs};
 
 /// A job that outlives its terminal, and a detached tmux with a job in it.
-fn start_detached_work(sshd: &Sshd, alice: &Client) {
+pub fn start_detached_work(sshd: &Sshd, alice: &Client) {
     alice.run("nohup sleep 1001 >/dev/null 2>&1 &");
     alice.run(&format!("tmux -S {}/tmux new-session -d 'sleep 1002'", sshd.home("alice").display()));
     let started = detached_work(sshd);
@@ -18,7 +18,7 @@ fn start_detached_work(sshd: &Sshd, alice: &Client) {
 }
 
 /// The processes of `start_detached_work` that are left.
-fn detached_work(sshd: &Sshd) -> Vec<Process> {
+pub fn detached_work(sshd: &Sshd) -> Vec<Process> {
     let is_work = |process: &Process| {
         // The server of tmux renames itself. tmux runs the job in a shell, which the job replaces.
         process.comm.starts_with("tmux: server")

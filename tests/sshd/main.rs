@@ -2,6 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | [`announce`] | what the person is told at login |
 //! | [`course`] | the course of an ordinary session: ended, warned, resumed, recorded |
 //! | [`adopt`] | sessions that are open and have no helper |
 //! | [`chaff`] | clients that hide the timing of keys |
@@ -12,6 +13,7 @@
 //! | [`host`] | the basis of the tests themselves |
 //! | [`hostile`] | a user who does not want to be ended |
 //! | [`kill_modes`] | what `kill=` leaves alive |
+//! | [`kept`] | `kill=terminal`: work that goes on beside an idle terminal |
 //! | [`leader`] | the leader's end, and a helper that does not start |
 //! | [`names`] | name services: directories that are down, large groups, names in any bytes |
 //! | [`nested`] | su and sudo inside a session |
@@ -34,6 +36,7 @@
 mod support;
 
 mod adopt;
+mod announce;
 mod chaff;
 mod connections;
 mod console;
@@ -43,6 +46,7 @@ mod detached;
 mod guest;
 mod host;
 mod hostile;
+mod kept;
 mod kill_modes;
 mod leader;
 mod load;

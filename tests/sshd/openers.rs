@@ -20,9 +20,16 @@ const OPENER: &str = r#"
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Whether the conversation takes what it is told. */
+static int listens;
+
 static int talk(int n, const struct pam_message **m, struct pam_response **r, void *d)
 {
-	return PAM_CONV_ERR;
+	if (!listens)
+		return PAM_CONV_ERR;
+	printf("told %d: %s\r\n", m[0]->msg_style, m[0]->msg);
+	*r = calloc(n, sizeof **r);
+	return PAM_SUCCESS;
 }
 
 static pam_handle_t *slots[10];
@@ -57,10 +64,14 @@ int main(int argc, char **argv)
 			continue;
 		argument = atoi(user);
 		code = -1;
-		if (!strcmp(word, "open")) {
+		if (!strcmp(word, "open") || !strcmp(word, "silent")) {
 			pam_start("opener", user, &conversation, &slots[number]);
 			pam_set_item(slots[number], PAM_TTY, ttyname(0));
-			code = pam_open_session(slots[number], 0);
+			code = pam_open_session(slots[number], *word == 's' ? PAM_SILENT : 0);
+		} else if (!strcmp(word, "listen")) {
+			listens = number;
+		} else if (!strcmp(word, "mute")) {
+			conversation.conv = 0;
 		} else if (!strcmp(word, "start")) {
 			code = pam_start("opener", user, &conversation, &slots[number]);
 		} else if (!strcmp(word, "close")) {

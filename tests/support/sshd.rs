@@ -132,6 +132,11 @@ impl Builder {
     /// so on the screen (`CHAFF_TEXT`). This needs OpenSSH 9.5 or newer at both ends.
     pub fn chaff(mut self) -> Self {
         self.chaff = true;
+        self.newer()
+    }
+
+    /// Uses the newer OpenSSH at both ends, if there is one.
+    pub fn newer(self) -> Self {
         if Path::new(NEWER_OPENSSH).exists() { self.on_a_host(USE_NEWER) } else { self }
     }
 

@@ -140,6 +140,12 @@ impl SessionIdentity {
         Self { leader: *leader, owner, nested, scope, audit, own_audit }
     }
 
+    /// The leader's PID.
+    #[must_use]
+    pub fn leader(&self) -> Pid {
+        self.leader.id.pid
+    }
+
     /// Whether the leader was already inside a login session.
     #[must_use]
     pub fn nested(&self) -> bool {

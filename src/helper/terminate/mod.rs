@@ -6,6 +6,7 @@ pub mod commands;
 mod kill;
 mod targets;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use nix::libc::{SIGCONT, SIGHUP, SIGTERM};
 use nix::unistd::Pid;
 
 use crate::helper::connection;
+use crate::helper::members::descendants::Descendants;
 use crate::helper::members::{Member, Survey};
 use crate::helper::session::WatchedSession;
 use crate::helper::terminate::bounds::EMPTY;
@@ -43,6 +45,9 @@ pub enum Reach {
     Session,
     /// The connection, and the processes on the terminals except those that ignore SIGHUP.
     Tty,
+    /// The processes on the terminals, like [`Self::Tty`], and the processes that lead the sessions there even
+    /// if they ignore SIGHUP: while such a process lives, sshd keeps its terminal open.
+    Terminals,
     /// The leader and its connection.
     Connection,
     /// After the leader's end: the rest of the connection, and the processes on the terminals.
@@ -56,7 +61,8 @@ impl Reach {
     pub fn of(kill: Kill, nested: bool) -> Option<Self> {
         match kill {
             Kill::Session => Some(Self::Session),
-            Kill::Tty => Some(Self::Tty),
+            // `kill=terminal` ends the connection, too, unless it is kept for a while.
+            Kill::Tty | Kill::Terminal => Some(Self::Tty),
             Kill::Connection if nested => Some(Self::Tty),
             Kill::Connection => Some(Self::Connection),
             Kill::None => None,
@@ -81,6 +87,21 @@ pub struct Outcome {
     pub incomplete: bool,
 }
 
+impl Outcome {
+    /// The results of this end and of an earlier one of the same session.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        Self {
+            hup: self.hup + earlier.hup,
+            term: self.term + earlier.term,
+            kill: self.kill + earlier.kill,
+            denied: self.denied + earlier.denied,
+            incomplete: self.incomplete || earlier.incomplete,
+            ..self
+        }
+    }
+}
+
 /// The end of a session before its first step. Its processes are known, and most have an open pidfd.
 pub struct Termination<'a> {
     pub(in crate::helper) session: &'a WatchedSession,
@@ -90,6 +111,8 @@ pub struct Termination<'a> {
     pub(in crate::helper) shell_leads: bool,
     /// A child of such a leader. It closes the session after its parent has exited.
     closer: Option<ProcId>,
+    /// Processes to end with their descendants, whatever the reach is.
+    newcomers: Vec<ProcId>,
     targets: Vec<Target>,
     members: usize,
     spared: Vec<Pid>,
@@ -101,11 +124,18 @@ impl<'a> Termination<'a> {
     /// Finds the processes to end. They get no signal yet.
     #[must_use]
     pub fn new(session: &'a WatchedSession, reach: Reach) -> Self {
+        Self::with(session, reach, Vec::new())
+    }
+
+    /// The same, with more processes to end. Their descendants end with them.
+    #[must_use]
+    pub fn with(session: &'a WatchedSession, reach: Reach, newcomers: Vec<ProcId>) -> Self {
         let mut termination = Self {
             session,
             reach,
             shell_leads: false,
             closer: None,
+            newcomers,
             targets: Vec::new(),
             members: 0,
             spared: Vec::new(),
@@ -153,11 +183,12 @@ impl<'a> Termination<'a> {
         self.members
     }
 
-    /// The command names of these processes, the oldest process first.
+    /// The command names of these processes, the oldest process first. [`commands::field`] makes a field of
+    /// them.
     #[must_use]
-    pub fn commands(&self) -> Option<String> {
+    pub fn commands(&self) -> Vec<String> {
         let pids = self.targets.iter().rev().map(|one| one.member.process.id.pid);
-        commands::field(pids.filter_map(|pid| self.session.proc.command_name(pid)))
+        pids.filter_map(|pid| self.session.proc.command_name(pid)).collect()
     }
 
     /// The processes that look like members and are left alone.
@@ -340,8 +371,16 @@ impl<'a> Termination<'a> {
             _ => Vec::new(),
         };
         let controlling = finder.controlling_sessions(terminals, leader, &holders);
+        let newcomers = self.newcomers.iter().filter(|id| proc.find(**id).is_some());
+        let newcomers: RefCell<Vec<_>> =
+            RefCell::new(newcomers.map(|id| Descendants::of(proc, id.pid)).collect());
+        let is_newcomer = |process: &Process| {
+            self.newcomers.contains(&process.id)
+                || newcomers.borrow_mut().iter_mut().any(|newcomer| newcomer.include(process))
+        };
+        let reaches = |member: &Member| self.reaches(member) || is_newcomer(&member.process);
         let mut reached = |member: &Member| {
-            if self.reaches(member) {
+            if reaches(member) {
                 visit(member);
             }
         };
@@ -349,7 +388,7 @@ impl<'a> Termination<'a> {
             None => identity.survey(proc, &controlling, &mut reached),
             Some(pids) => identity.survey_of(proc, pids, &controlling, &mut reached),
         };
-        survey.members.retain(|member| self.reaches(member));
+        survey.members.retain(reaches);
         let met: BTreeSet<Pid> = survey.members.iter().map(|member| member.process.id.pid).collect();
         for process in holders.into_iter().filter(|process| !met.contains(&process.id.pid)) {
             let member =
@@ -365,13 +404,18 @@ impl<'a> Termination<'a> {
             Reach::Session => true,
             Reach::Connection => member.leader || member.connection,
             Reach::Orphans => member.connection || member.on_terminal,
-            Reach::Tty => {
-                // nohup(1) makes a process ignore SIGHUP so that it is left alone.
-                let attached =
-                    member.on_terminal && !self.session.proc.ignores(member.process.id.pid, SIGHUP);
-                member.leader || member.connection || attached
+            Reach::Tty => member.leader || member.connection || self.is_attached(member),
+            Reach::Terminals => {
+                let leads = member.process.session == member.process.id.pid;
+                member.on_terminal && (leads || self.is_attached(member))
             }
         }
+    }
+
+    /// Whether a process is on a terminal and ends with it. nohup(1) makes a process ignore SIGHUP so that it is
+    /// left alone.
+    fn is_attached(&self, member: &Member) -> bool {
+        member.on_terminal && !self.session.proc.ignores(member.process.id.pid, SIGHUP)
     }
 }
 
