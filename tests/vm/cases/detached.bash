@@ -37,7 +37,7 @@ case_detached_mosh() {
 	answers e "LC_ALL=C.UTF-8 MOSH_KEY=${address#* } mosh-client 127.0.0.1 ${address% *}" 'alice@'
 	answers e 'echo in-mo""sh' 'in-mosh'
 	left_by m mosh-server
-	types e 28
+	types e 22
 	helper_lives m
 	forgotten m e
 	not_runs '.*mosh-server new .*'
