@@ -34,9 +34,11 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    /// Puts on record that somebody was active after a warning.
-    pub(super) fn resume(&mut self) {
-        let record = self.idle_record(Event::Resumed, self.judge.idle());
+    /// Puts on record that somebody was active after a warning or a report.
+    pub(super) fn resume(&mut self, away: Option<Duration>) {
+        let record = self
+            .idle_record(Event::Resumed, self.judge.idle())
+            .with_some(Key::Away, away.map(|away| away.as_secs()));
         self.journal.write(&record);
     }
 
@@ -128,9 +130,10 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    /// A record with the terminals, the idle time, the limit that applies, and what the session is judged by.
+    /// A record with the terminals, the idle time, the limit that applies, what the session is judged by, and the
+    /// rule.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
-        let Settings { limit, notty, .. } = &self.assignment.settings;
+        let Settings { limit, notty, rule, .. } = &self.assignment.settings;
         let (limit, by) = match self.judge.judged_by() {
             JudgedBy::Connection => (*notty, Some("connection")),
             JudgedBy::Terminals => (*limit, Some("terminal")),
@@ -141,6 +144,7 @@ impl Watchdog {
             .with(Key::Idle, idle.as_secs())
             .with(Key::Limit, limit_text(limit))
             .with_some(Key::By, by)
+            .with_some(Key::Rule, rule.as_ref())
     }
 }
 

@@ -174,7 +174,7 @@ impl Watchdog {
             match due {
                 None => {}
                 Some(Due::Warn { left }) => self.warn(left),
-                Some(Due::Resume) => self.resume(),
+                Some(Due::Resume { away }) => self.resume(away),
                 Some(Due::Report) => self.report(),
                 Some(Due::End) => return self.end(),
             }

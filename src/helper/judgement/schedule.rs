@@ -11,6 +11,10 @@ pub const NEVER: Nanos = Nanos::MAX;
 /// If somebody forges stamps, a key shows only for a short time.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
 
+/// How often a reported session is looked at: once in this part of the time that it has been idle. A look shows
+/// only the last key, so the time of the first one is known to this part. A night costs about eighty looks.
+const REPORTED_LOOKS: Nanos = 20;
+
 /// What decides whether a session is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JudgedBy {
@@ -41,8 +45,12 @@ pub enum Due {
         /// How long before the end this is.
         left: Duration,
     },
-    /// Somebody was active after the warning.
-    Resume,
+    /// Somebody was active after the warning, or after the report.
+    Resume {
+        /// How long nobody had been active. `None` if there was no activity: what decides about the session has
+        /// changed.
+        away: Option<Duration>,
+    },
     /// End the session.
     End,
     /// Record that the session would have been ended.
@@ -106,7 +114,9 @@ impl Schedule {
             Stage::Warned { of, .. } | Stage::Reported { of }
                 if shown.last > of.last || shown.by != of.by =>
             {
-                let resumed = matches!(self.stage, Stage::Warned { .. }).then_some(Due::Resume);
+                let away = (shown.last > of.last).then(|| to_duration(shown.last.saturating_sub(of.last)));
+                let warned = matches!(self.stage, Stage::Warned { .. });
+                let resumed = (warned || away.is_some()).then_some(Due::Resume { away });
                 self.stage = Stage::Watching;
                 let (action, wake) = self.watch(now, shown, limit);
                 // The resumption comes first. The next look comes at once and does what else is due.
@@ -118,7 +128,7 @@ impl Schedule {
                 }
             }
             Stage::Warned { at, given, .. } => self.wait_out(now, shown, limit, at, given),
-            Stage::Reported { .. } => (None, now.boot.saturating_add(limit)),
+            Stage::Reported { of } => (None, reported_look(now, of)),
         }
     }
 
@@ -156,7 +166,7 @@ impl Schedule {
         }
         if self.report_only {
             self.stage = Stage::Reported { of: shown };
-            return (Some(Due::Report), now.boot.saturating_add(limit));
+            return (Some(Due::Report), reported_look(now, shown));
         }
         if unwarned {
             return (Some(Due::End), now.boot);
@@ -190,8 +200,18 @@ impl Schedule {
         self.stage = Stage::Warned { of: shown, at: warned, given: due };
         let nominal = self.warn.iter().copied().take(due).next_back().unwrap_or(left);
         let said = if nominal - left < SECOND { nominal } else { left };
-        (Some(Due::Warn { left: Duration::from_nanos(said.unsigned_abs()) }), wake)
+        (Some(Due::Warn { left: to_duration(said) }), wake)
     }
+}
+
+/// When to look again at a session that was reported because of what was shown.
+fn reported_look(now: Moment, of: Shown) -> Nanos {
+    let idle = now.boot.saturating_sub(of.last);
+    now.boot.saturating_add((idle / REPORTED_LOOKS).max(WARNED_LOOKS))
+}
+
+fn to_duration(time: Nanos) -> Duration {
+    Duration::from_nanos(u64::try_from(time).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -219,6 +239,10 @@ mod tests {
         Some(Due::Warn { left: Duration::from_secs(left) })
     }
 
+    fn resume(away: u64) -> Option<Due> {
+        Some(Due::Resume { away: Some(Duration::from_secs(away)) })
+    }
+
     #[test]
     fn one_look_a_deadline() {
         let mut s = schedule();
@@ -233,7 +257,7 @@ mod tests {
     fn a_key_in_the_window_resumes() {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 840) * SECOND));
+        assert_eq!(s.next(at(842), shown(841)), (resume(841), (841 + 840) * SECOND));
         assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
     }
 
@@ -242,7 +266,7 @@ mod tests {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
         let woken = at(4440);
-        assert_eq!(s.next(woken, shown(841)), (Some(Due::Resume), woken.boot));
+        assert_eq!(s.next(woken, shown(841)), (resume(841), woken.boot));
         assert_eq!(s.next(woken, shown(841)), (warn(60), 4442 * SECOND));
         assert_eq!(s.next(at(4499), shown(841)).0, None);
         assert_eq!(s.next(at(4500), shown(841)).0, Some(Due::End));
@@ -272,7 +296,7 @@ mod tests {
         let mut s = schedule();
         assert_eq!(s.next(at(100_000), none), (None, 100_840 * SECOND));
         assert_eq!(s.next(at(100_840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(100_842), none).0, Some(Due::Resume));
+        assert_eq!(s.next(at(100_842), none).0, Some(Due::Resume { away: None }));
     }
 
     #[test]
@@ -286,10 +310,13 @@ mod tests {
     fn report_only_reports_once_for_each_idle_time() {
         let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[Duration::from_secs(60)], true);
         assert_eq!(s.next(at(840), shown(0)), (None, 900 * SECOND));
-        assert_eq!(s.next(at(900), shown(0)), (Some(Due::Report), 1800 * SECOND));
-        assert_eq!(s.next(at(1800), shown(0)), (None, 2700 * SECOND));
-        assert_eq!(s.next(at(2700), shown(2000)), (None, 2900 * SECOND));
+        assert_eq!(s.next(at(900), shown(0)), (Some(Due::Report), 945 * SECOND));
+        assert_eq!(s.next(at(1800), shown(0)), (None, 1890 * SECOND));
+        assert_eq!(s.next(at(2010), shown(2000)), (resume(2000), 2900 * SECOND));
         assert_eq!(s.next(at(2900), shown(2000)).0, Some(Due::Report));
+        // The terminal is gone, but nobody came back.
+        let none = Shown { by: JudgedBy::Nothing, ..shown(2000) };
+        assert_eq!(s.next(at(2950), none), (None, 3850 * SECOND));
     }
 
     #[test]
@@ -309,7 +336,7 @@ mod tests {
         let mut s = warned_at(&[300, 60]);
         assert_eq!(s.next(at(600), shown(0)).0, warn(300));
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 600) * SECOND));
+        assert_eq!(s.next(at(842), shown(841)), (resume(841), (841 + 600) * SECOND));
         assert_eq!(s.next(at(1441), shown(841)).0, warn(300));
         assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
         assert_eq!(s.next(at(1741), shown(841)).0, Some(Due::End));
@@ -336,7 +363,7 @@ mod tests {
     fn activity_that_comes_to_light_too_late_is_warned_of_in_full() {
         let mut s = schedule();
         assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-        assert_eq!(s.next(at(5000), shown(10)), (Some(Due::Resume), 5000 * SECOND));
+        assert_eq!(s.next(at(5000), shown(10)), (resume(10), 5000 * SECOND));
         assert_eq!(s.next(at(5000), shown(10)).0, warn(60));
     }
 
@@ -351,7 +378,7 @@ mod tests {
         assert_eq!(s.next(at(2000), by_connection(1990)), (None, 2840 * SECOND));
         assert_eq!(s.next(at(2840), shown(2800)), (None, 3640 * SECOND));
         assert_eq!(s.next(at(3640), shown(2800)).0, warn(60));
-        assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Due::Resume));
+        assert_eq!(s.next(at(3650), by_connection(3649)).0, resume(849));
         assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Due::End));
     }
 
