@@ -29,12 +29,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(verb) => verb,
         Err(problem) => {
             complain(format_args!("idle-watchdog: {problem}"));
-            eprintln!("{}", args::USAGE);
+            eprintln!("{}", args::usage());
             return ExitCode::from(BROKEN);
         }
     };
     let (text, code) = match verb {
-        Verb::Help => (args::HELP.to_owned(), CLEAN),
+        Verb::Help => (args::help(), CLEAN),
         Verb::Version => (concat!("idle-watchdog ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), CLEAN),
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),

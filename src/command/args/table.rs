@@ -1,0 +1,151 @@
+//! The one description of the command line. The usage, the help and the parser come from it.
+
+/// What a word of the command line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    File,
+    User,
+    Service,
+    Tty,
+    Host,
+    /// The options of a PAM line.
+    Options,
+}
+
+impl Argument {
+    /// How the usage and the help show it.
+    #[must_use]
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::File => "FILE",
+            Self::User => "USER",
+            Self::Service => "SERVICE",
+            Self::Tty => "TTY",
+            Self::Host => "HOST",
+            Self::Options => "OPTIONS",
+        }
+    }
+}
+
+/// A flag, such as `--user USER`.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// The word that follows it, if one does.
+    pub value: Option<Argument>,
+    /// The flag without which it makes no sense.
+    pub needs: Option<&'static str>,
+    /// One line for the help.
+    pub about: &'static str,
+}
+
+/// A word without a flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    pub value: Argument,
+    /// The flag that says the same, if there is one. Only one of them can be given.
+    pub flag: Option<&'static str>,
+    pub is_required: bool,
+}
+
+/// A subcommand.
+#[derive(Clone, Copy, Debug)]
+pub struct Subcommand {
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    pub operands: &'static [Operand],
+    pub flags: &'static [Flag],
+    /// One line for the help.
+    pub about: &'static str,
+}
+
+/// A flag without a value.
+const fn switch(name: &'static str, about: &'static str) -> Flag {
+    Flag { name, value: None, needs: None, about }
+}
+
+/// A flag with a value.
+const fn flag(name: &'static str, value: Argument, about: &'static str) -> Flag {
+    Flag { name, value: Some(value), needs: None, about }
+}
+
+/// A flag that describes the login of `--user`.
+const fn of_login(name: &'static str, value: Argument, about: &'static str) -> Flag {
+    Flag { needs: Some("user"), ..flag(name, value, about) }
+}
+
+/// All subcommands, in the order of the help.
+pub const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "check",
+        aliases: &[],
+        operands: &[Operand { value: Argument::File, flag: Some("file"), is_required: false }],
+        flags: &[
+            flag("file", Argument::File, "check this file instead, installed or not; - is standard input"),
+            flag(
+                "user",
+                Argument::User,
+                "whether logins of this user are watched, and by which rule and settings:",
+            ),
+            of_login("service", Argument::Service, "with this PAM service; default sshd"),
+            of_login("tty", Argument::Tty, "on this terminal; default ssh for sshd, otherwise none"),
+            of_login("from", Argument::Host, "from this host, written as PAM_RHOST has it; default local"),
+            flag(
+                "line",
+                Argument::Options,
+                "with these options on the PAM line; default those of the service",
+            ),
+            switch("system", "which services end idle sessions, and what is wrong on this machine"),
+            switch("strict", "treat notes as warnings"),
+            switch("json", "print JSON"),
+        ],
+        about: "check the policy",
+    },
+    Subcommand {
+        name: "reload",
+        aliases: &[],
+        operands: &[],
+        flags: &[],
+        about: "apply the current policy and PAM lines to sessions that are open already",
+    },
+];
+
+impl Subcommand {
+    /// The subcommand with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SUBCOMMANDS.iter().find(|known| known.name == name || known.aliases.contains(&name))
+    }
+
+    /// Its flag with this name.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<&'static Flag> {
+        self.flags.iter().find(|flag| flag.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_what_a_flag_or_an_operand_refers_to_exists() {
+        let names: Vec<&str> =
+            SUBCOMMANDS.iter().flat_map(|sub| sub.aliases.iter().copied().chain([sub.name])).collect();
+        for (at, name) in names.iter().enumerate() {
+            assert!(!names[at + 1..].contains(name), "{name}");
+        }
+        for sub in SUBCOMMANDS {
+            for (at, flag) in sub.flags.iter().enumerate() {
+                assert!(sub.flags[at + 1..].iter().all(|other| other.name != flag.name), "{}", flag.name);
+                assert!(flag.needs.is_none_or(|needs| sub.flag(needs).is_some()), "{}", flag.name);
+            }
+            for operand in sub.operands {
+                let same = operand.flag.map(|name| sub.flag(name).and_then(|flag| flag.value));
+                assert!(same.is_none_or(|value| value == Some(operand.value)), "{operand:?}");
+            }
+        }
+    }
+}
