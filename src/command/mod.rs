@@ -1,14 +1,17 @@
 //! `idle-watchdog`, the administrator's command. It shows which settings apply to a login, checks that sessions are
-//! watched at all, and applies a changed policy to open sessions.
+//! watched at all, applies a changed policy to open sessions, and reports what happened.
 #![forbid(unsafe_code)]
 
 mod args;
 mod check;
+mod facts;
 mod installed_helper;
 pub mod machine;
 mod output;
 pub mod pam_stack;
+mod records;
 pub mod reload;
+mod report;
 mod sshd;
 #[cfg(test)]
 mod test_tree;
@@ -38,6 +41,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Version => (concat!("idle-watchdog ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), CLEAN),
         Verb::Check(check) => check::run(&check),
         Verb::Reload => reload::run(),
+        Verb::Report(wanted) => report::run(&wanted),
     };
     // Each line escapes foreign text when it is made. This escapes it again, in case one does not.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();

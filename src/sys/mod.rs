@@ -8,6 +8,7 @@ pub mod devnode;
 pub mod heap;
 pub mod inherit;
 pub mod link;
+pub mod local_time;
 pub mod log;
 pub mod logind;
 pub mod nss;

@@ -18,6 +18,7 @@
 //! | [`preflight`] | the account line |
 //! | [`quiet_lines`] | sessions without a terminal, judged by their connection |
 //! | [`reload`] | new settings while the session runs |
+//! | [`report`] | what the log of a machine adds up to |
 //! | [`guest`] | the state of the helper, and of sshd |
 //! | [`load`] | fifty sessions at once |
 //! | [`superserver`] | `sshd -i`, started by another program |
@@ -49,6 +50,7 @@ mod preflight;
 mod promise;
 mod quiet_lines;
 mod reload;
+mod report;
 mod superserver;
 mod warnings;
 mod witness;

@@ -7,10 +7,12 @@ mod table;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
 use crate::login::Login;
+use crate::policy::duration;
 use given::Given;
 pub use help::{help, usage};
 use table::{SUBCOMMANDS, Subcommand};
@@ -22,6 +24,22 @@ pub enum Verb {
     Version,
     Check(Check),
     Reload,
+    Report(ReportWanted),
+}
+
+/// The arguments of `report`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ReportWanted {
+    /// When the period begins, as written.
+    pub since: Option<String>,
+    /// Only this user counts.
+    pub user: Option<String>,
+    /// The limit that is tried on the absences.
+    pub limit: Option<Duration>,
+    /// Whether to print JSON.
+    pub json: bool,
+    /// Whether to print CSV.
+    pub csv: bool,
 }
 
 /// The arguments of `check`.
@@ -66,6 +84,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Er
     let Some(given) = Given::read(sub, &mut parser)? else { return Ok(Verb::Help) };
     match sub.name {
         "check" => Check::of(&given).map(Verb::Check),
+        "report" => ReportWanted::of(&given).map(Verb::Report),
         _ => Ok(Verb::Reload),
     }
 }
@@ -116,6 +135,30 @@ impl Check {
                 Some(Login { service: service.into(), user: Some(user.to_owned()), uid: None, rhost, tty });
         }
         Ok(check)
+    }
+}
+
+impl ReportWanted {
+    fn of(given: &Given) -> Result<Self, lexopt::Error> {
+        let (json, csv) = (given.is_set("json"), given.is_set("csv"));
+        if json && csv {
+            return Err("--csv cannot be used with --json".into());
+        }
+        let user = given.text("user")?;
+        if user.is_some_and(str::is_empty) {
+            return Err("--user: the name is empty".into());
+        }
+        let limit = |text: &str| {
+            let limit = duration::parse(text).filter(|limit| !limit.is_zero());
+            limit.ok_or_else(|| format!("--limit {text:?}: expected a duration such as 10m or 1h30m"))
+        };
+        Ok(Self {
+            since: given.text("since")?.map(str::to_owned),
+            user: user.map(str::to_owned),
+            limit: given.text("limit")?.map(limit).transpose()?,
+            json,
+            csv,
+        })
     }
 }
 
@@ -173,7 +216,10 @@ mod tests {
         assert_eq!(refused("check a b"), "unexpected argument \"b\"");
         assert_eq!(refused("check a --file b"), "--file is given twice");
         assert_eq!(refused("check --tty x"), "--tty needs --user");
-        assert_eq!(refused("chek"), "\"chek\" is not a command; expected check or reload");
+        assert_eq!(refused("chek"), "\"chek\" is not a command; expected check, reload or report");
+        assert_eq!(refused("report --csv --json"), "--csv cannot be used with --json");
+        let expected = "--limit \"x\": expected a duration such as 10m or 1h30m";
+        assert_eq!(refused("report --limit x"), expected);
         assert_eq!(refused("check --user a --service pam.d/"), "--service: the name is empty");
         assert_eq!(refused("check --user="), "--user: the name is empty");
         assert!(refused("check --line quiet --system").starts_with("--line cannot be used with --system"));
@@ -207,6 +253,11 @@ mod tests {
             "--json",
             "reload now",
             "reload --json",
+            "report now",
+            "report --since",
+            "report --limit 0",
+            "report --user=",
+            "report --strict",
         ] {
             assert!(read_line(line).is_err(), "{line}");
         }

@@ -10,6 +10,9 @@ pub enum Argument {
     Host,
     /// The options of a PAM line.
     Options,
+    /// The start of a period.
+    When,
+    Duration,
 }
 
 impl Argument {
@@ -23,6 +26,8 @@ impl Argument {
             Self::Tty => "TTY",
             Self::Host => "HOST",
             Self::Options => "OPTIONS",
+            Self::When => "WHEN",
+            Self::Duration => "DURATION",
         }
     }
 }
@@ -109,6 +114,23 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         operands: &[],
         flags: &[],
         about: "apply the current policy and PAM lines to sessions that are open already",
+    },
+    Subcommand {
+        name: "report",
+        aliases: &[],
+        operands: &[],
+        flags: &[
+            flag("since", Argument::When, "from then on: 24h, 7d (the default), or a date, 2026-11-20"),
+            flag("user", Argument::User, "only sessions of this user"),
+            flag(
+                "limit",
+                Argument::Duration,
+                "how many of the recorded absences this limit would have ended",
+            ),
+            switch("json", "print JSON"),
+            switch("csv", "print a table for a spreadsheet"),
+        ],
+        about: "what the watchdogs of this machine did, from the log",
     },
 ];
 
