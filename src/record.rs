@@ -89,7 +89,7 @@ named! {
         Ignored = "ignored",
         /// The user was warned.
         Warned = "warned",
-        /// Somebody was active after a warning.
+        /// Somebody was active after a warning or a report.
         Resumed = "resumed",
         /// New settings apply.
         Reloaded = "reloaded",
@@ -186,6 +186,8 @@ named! {
         Tty = "tty",
         /// How long nobody has been active, in seconds.
         Idle = "idle",
+        /// How long somebody was away who came back, in seconds.
+        Away = "away",
         /// The limit that applies, in seconds, or `off`.
         Limit = "limit",
         /// What `idle=` is measured by: `terminal`, `connection` or `detached`.

@@ -295,6 +295,12 @@ fn bare_sleeper(program: &Path) -> i32 {
 fn wakeups() {
     let seconds: u64 = env::var("IDLE_WATCHDOG_BENCH_SECONDS").map_or(600, |text| text.parse().unwrap());
     println!("Wake-ups: two sessions for {seconds} s, limit 2m, kill=none. Please wait ...");
+    // Once the idle session is reported, there is a look each twentieth of its idle time.
+    let reported = std::iter::successors(Some(120.0), |idle| Some(idle * 1.05));
+    let due = |how: &str| match how {
+        "idle" => reported.clone().take_while(|at| *at <= seconds as f64).count(),
+        _ => usize::try_from(seconds / 120).unwrap(),
+    };
     let mut table = Table::new(
         &format!(
             "A sleeping helper in {seconds} s, limit 120 s: how often it waited. A look is three times: for its\n\
@@ -323,7 +329,7 @@ fn wakeups() {
     pause(Duration::from_secs(seconds));
     let after = sessions.each_ref().map(|(_, (_, pid))| switches(*pid));
     for (n, (how, (mut child, _))) in sessions.into_iter().enumerate() {
-        table.row(&[how, &(after[n] - before[n]).to_string(), &(seconds / 120).to_string()]);
+        table.row(&[how, &(after[n] - before[n]).to_string(), &due(how).to_string()]);
         child.stdin.take();
         child.wait().unwrap();
     }

@@ -13,6 +13,9 @@ _idle_watchdog_value() {
 	'check --line') offer=nothing ;;
 	'extend --reason') offer=nothing ;;
 	'end --reason') offer=nothing ;;
+	'report --since') offer=nothing ;;
+	'report --user') offer=users ;;
+	'report --limit') offer=nothing ;;
 	esac
 }
 
@@ -28,7 +31,7 @@ _idle_watchdog() {
 	local cur=${COMP_WORDS[COMP_CWORD]} sub=${COMP_WORDS[1]} flags=' ' operands=0 offer at name
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'check reload status list adopt extend end --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check reload status list adopt extend end report --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -38,6 +41,7 @@ _idle_watchdog() {
 	'adopt') flags=' --all --help ' ;;
 	'extend') flags=' --reason --help ' ;;
 	'end') flags=' --reason --help ' ;;
+	'report') flags=' --since --user --limit --json --csv --help ' ;;
 	*) return ;;
 	esac
 	for ((at = 2; at < COMP_CWORD; at++)); do

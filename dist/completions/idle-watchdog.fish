@@ -19,7 +19,7 @@ function __idle_watchdog_is_first
 			continue
 		end
 		switch $word
-		case --file --from --line --reason --service --tty --user
+		case --file --from --limit --line --reason --service --since --tty --user
 			set belongs yes
 		case '-*'
 		case '*'
@@ -62,3 +62,10 @@ complete -c idle-watchdog -n '__fish_seen_subcommand_from extend; and __idle_wat
 complete -c idle-watchdog -n __fish_use_subcommand -a 'end' -d 'end this session now'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from end' -l reason -r -f -d 'why; the person sees it, and the records have it'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from end; and __idle_watchdog_is_first' -f -a '(__idle_watchdog_sessions)'
+
+complete -c idle-watchdog -n __fish_use_subcommand -a 'report' -d 'what the watchdogs of this machine did, from the log'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from report' -l since -r -f -d 'from then on: 24h, 7d (the default), or a date, 2026-11-20'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from report' -l user -r -f -a '(__fish_complete_users)' -d 'only sessions of this user'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from report' -l limit -r -f -d 'how many of the recorded absences this limit would have ended'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from report' -l json -d 'print JSON'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from report' -l csv -d 'print a table for a spreadsheet'

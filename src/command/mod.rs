@@ -1,6 +1,6 @@
 //! `idle-watchdog`, the administrator's command. It shows which settings apply to a login, checks that sessions are
 //! watched at all, shows all sessions, applies a changed policy to open sessions, watches those that have no watchdog,
-//! and extends or ends one.
+//! extends or ends one, and reports what happened.
 #![forbid(unsafe_code)]
 
 pub mod adopt;
@@ -8,12 +8,15 @@ pub mod args;
 mod check;
 mod current_line;
 mod decisions;
+mod facts;
 mod installed_helper;
 mod intervene;
 pub mod machine;
 mod output;
 pub mod pam_stack;
+mod records;
 pub mod reload;
+mod report;
 pub mod sessions;
 mod sshd;
 mod status;
@@ -48,6 +51,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Status(args) => return status::run(&args),
         Verb::Extend(args) => intervene::extend(&args),
         Verb::End(args) => intervene::end(&args),
+        Verb::Report(wanted) => report::run(&wanted),
     };
     // Each line escapes foreign text when it is made. This escapes it again, in case one does not.
     let text: String = text.split_inclusive('\n').map(shown_line).collect();

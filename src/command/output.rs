@@ -30,3 +30,19 @@ pub fn finish(text: &str, code: u8) -> ExitCode {
         _ => ExitCode::from(code),
     }
 }
+
+/// Escapes all characters of a JSON text that are not printable. `serde_json` escapes only the control
+/// characters of ASCII, but others affect a terminal, too.
+#[must_use]
+pub fn printable(json: &str) -> String {
+    let mut text = String::new();
+    for c in json.chars() {
+        // Quotation marks, backslashes and line feeds belong to the JSON syntax.
+        if c == '\n' || shown(c.encode_utf8(&mut [0; 4])).chars().eq([c]) {
+            text.push(c);
+        } else {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}

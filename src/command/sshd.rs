@@ -1,7 +1,7 @@
 //! Asks sshd for its configuration: whether it uses PAM, and with which service.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
@@ -31,8 +31,7 @@ impl Sshd {
     /// Asks the sshd below `root`. With a connection (user and host), `Match` blocks that apply to it are included.
     #[must_use]
     pub fn ask(root: &Path, connection: Option<(&str, &str)>) -> Self {
-        let mut programs = PROGRAMS.iter().map(|program| root.join(program));
-        let Some(program) = programs.find(|program| program.exists()) else { return Self::Absent };
+        let Some(program) = program(root) else { return Self::Absent };
         let asked = |options: &[&str]| {
             let output = Command::new(&program).args(options).stdin(Stdio::null()).output();
             let output = output.map_err(|e| e.to_string())?;
@@ -80,6 +79,12 @@ impl Sshd {
             Self::Absent | Self::Silent(_) => "sshd",
         }
     }
+}
+
+/// The sshd below `root`.
+#[must_use]
+pub fn program(root: &Path) -> Option<PathBuf> {
+    PROGRAMS.iter().map(|program| root.join(program)).find(|program| program.exists())
 }
 
 /// Why sshd failed, from its error output, and what the administrator can do about it.

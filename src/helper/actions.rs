@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::helper::audit::{AuditIds, Cause, EndEvent};
 use crate::helper::journal::{limit_text, names, pids};
-use crate::helper::kept::{Results, Until};
+use crate::helper::kept::{KeptUntil, Results};
 use crate::helper::notice::{self, Warning};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
@@ -78,9 +78,11 @@ impl Watchdog {
         }
     }
 
-    /// Puts on record that somebody was active after a warning.
-    pub(super) fn resume(&mut self) {
-        let record = self.idle_record(Event::Resumed, self.judge.idle());
+    /// Puts on record that somebody was active after a warning or a report.
+    pub(super) fn resume(&mut self, away: Option<Duration>) {
+        let record = self
+            .idle_record(Event::Resumed, self.judge.idle())
+            .with_some(Key::Away, away.map(|away| away.as_secs()));
         self.journal.write(&record);
     }
 
@@ -151,7 +153,7 @@ impl Watchdog {
         let kept = self.kept.take();
         let until = kept.as_ref().and_then(|kept| kept.until);
         let newcomers = kept.as_ref().map(|kept| kept.newcomers(&self.session.proc)).unwrap_or_default();
-        let ending = self.idle_record(event, idle).with_some(Key::KeptUntil, until.map(Until::word));
+        let ending = self.idle_record(event, idle).with_some(Key::KeptUntil, until.map(KeptUntil::word));
         let cause = match (asked, event) {
             (Some(_), _) => Cause::Administrator,
             (None, Event::Orphaned) => Cause::LeaderGone,
@@ -196,7 +198,7 @@ impl Watchdog {
         &mut self,
         idle: Duration,
         results: Results,
-        until: Option<Until>,
+        until: Option<KeptUntil>,
         asked: Option<&Asked>,
     ) -> bool {
         let Results { outcome, not_shown, commands } = results;
@@ -210,7 +212,7 @@ impl Watchdog {
             .with_some(Key::NotShown, not_shown)
             .with_some(Key::Disbelieved, (disbelieved > 0).then_some(disbelieved))
             .with_some(Key::Incomplete, incomplete.then_some("yes"))
-            .with_some(Key::KeptUntil, until.map(Until::word))
+            .with_some(Key::KeptUntil, until.map(KeptUntil::word))
             .with(Key::Survivors, pids(&survivors).unwrap_or_else(|| "0".to_owned()))
             // This is the last field, because users choose these names. A reader that takes the first field
             // with a name gets one of ours.
@@ -240,14 +242,17 @@ impl Watchdog {
         self.journal.write(&record);
     }
 
-    /// A record with the terminals, the idle time, the limit that applies, and what the session is judged by.
+    /// A record with the terminals, the idle time, the limit that applies, what the session is judged by, and the
+    /// rule.
     pub(super) fn idle_record(&self, event: Event, idle: Duration) -> Record {
+        let rule = &self.assignment.settings.rule;
         let (limit, by) = self.judged_by();
         self.record(event)
             .with_some(Key::Tty, names(&self.session.terminals))
             .with(Key::Idle, idle.as_secs())
             .with(Key::Limit, limit_text(limit))
             .with_some(Key::By, by)
+            .with_some(Key::Rule, rule.as_ref())
     }
 }
 

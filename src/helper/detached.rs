@@ -139,7 +139,8 @@ impl Watchdog {
             match due {
                 Some(Due::End) => return self.end_the_rest(),
                 Some(Due::Report) => self.report(),
-                Some(Due::Warn { .. } | Due::Resume) | None => {}
+                Some(Due::Resume { away }) => self.resume(away),
+                Some(Due::Warn { .. }) | None => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::helper::actions::Ending;
 use crate::helper::audit::Cause;
 use crate::helper::judge::Look;
 use crate::helper::judgement::schedule::{Due, JudgedBy};
-use crate::helper::kept::{self, KeptConnection, LOOKS, Until};
+use crate::helper::kept::{self, KeptConnection, KeptUntil, LOOKS};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminate::Reach;
@@ -53,7 +53,7 @@ impl Watchdog {
     pub(super) fn closed(&mut self) {
         let Some(kept) = self.kept.take() else { return self.leave_the_rest(false) };
         let ids = self.session.audit.read(&self.session.proc);
-        let success = self.write_ended(self.judge.idle(), kept.results, Some(Until::Closed), None);
+        let success = self.write_ended(self.judge.idle(), kept.results, Some(KeptUntil::Closed), None);
         self.audit(Cause::Idle, ids, success);
         self.leave_the_rest(true);
     }

@@ -20,7 +20,7 @@ pub const TERMINAL_CLOSES: Nanos = 5 * SECOND;
 
 /// Why a connection is no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum KeptUntil {
     /// The commands have ended.
     Done,
     /// The commands are there, but no data goes over the connection.
@@ -31,7 +31,7 @@ pub enum Until {
     Closed,
 }
 
-impl Until {
+impl KeptUntil {
     /// The value of `kept-until=` in the records of the end.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -54,7 +54,7 @@ pub(super) struct KeptConnection {
     /// How the terminals have ended.
     pub results: Results,
     /// Why it is kept no longer.
-    pub until: Option<Until>,
+    pub until: Option<KeptUntil>,
 }
 
 /// The results of an end, for its record.
@@ -129,15 +129,15 @@ impl KeptConnection {
     }
 
     /// Decides why the connection is kept no longer, from the present sessions. `None` if it is still kept.
-    fn judge(&self, sessions: &[ProcId], has_terminal: bool, is_busy: bool) -> Option<Until> {
+    fn judge(&self, sessions: &[ProcId], has_terminal: bool, is_busy: bool) -> Option<KeptUntil> {
         // A person who comes back must authenticate. A terminal that stays belongs to a process that has left it
         // and may still read it.
         if has_terminal || sessions.iter().any(|id| !self.work.contains(id)) {
-            return Some(Until::Opened);
+            return Some(KeptUntil::Opened);
         }
         match (sessions, is_busy) {
-            ([], _) => Some(Until::Done),
-            (_, false) => Some(Until::Silent),
+            ([], _) => Some(KeptUntil::Done),
+            (_, false) => Some(KeptUntil::Silent),
             (_, true) => None,
         }
     }
@@ -183,9 +183,9 @@ mod tests {
     fn a_connection_is_kept_while_its_work_goes_on() {
         let kept = kept();
         assert_eq!(kept.judge(&[id(120)], false, true), None);
-        assert_eq!(kept.judge(&[id(120)], false, false), Some(Until::Silent));
+        assert_eq!(kept.judge(&[id(120)], false, false), Some(KeptUntil::Silent));
         for is_busy in [false, true] {
-            assert_eq!(kept.judge(&[], false, is_busy), Some(Until::Done));
+            assert_eq!(kept.judge(&[], false, is_busy), Some(KeptUntil::Done));
         }
     }
 
@@ -193,12 +193,12 @@ mod tests {
     fn whatever_opens_ends_it() {
         let kept = kept();
         for is_busy in [false, true] {
-            assert_eq!(kept.judge(&[id(120)], true, is_busy), Some(Until::Opened));
-            assert_eq!(kept.judge(&[id(120), id(150)], false, is_busy), Some(Until::Opened));
-            assert_eq!(kept.judge(&[id(150)], false, is_busy), Some(Until::Opened));
+            assert_eq!(kept.judge(&[id(120)], true, is_busy), Some(KeptUntil::Opened));
+            assert_eq!(kept.judge(&[id(120), id(150)], false, is_busy), Some(KeptUntil::Opened));
+            assert_eq!(kept.judge(&[id(150)], false, is_busy), Some(KeptUntil::Opened));
             // The PID was used again.
             let again = ProcId { started: Started(7), ..id(120) };
-            assert_eq!(kept.judge(&[again], false, is_busy), Some(Until::Opened));
+            assert_eq!(kept.judge(&[again], false, is_busy), Some(KeptUntil::Opened));
         }
     }
 

@@ -212,7 +212,7 @@ impl Watchdog {
             match due {
                 None => {}
                 Some(Due::Warn { left }) => self.warn(left),
-                Some(Due::Resume) => self.resume(),
+                Some(Due::Resume { away }) => self.resume(away),
                 Some(Due::Report) => self.report(),
                 Some(Due::End) if self.end() => return self.leave_the_rest(true),
                 Some(Due::End) => {}

@@ -18,7 +18,7 @@ pub const SOCKET: &str = "/run/systemd/journal/socket";
 const FACILITY: &str = "10";
 
 /// The prefix of our own fields.
-const PREFIX: &str = "IDLE_WATCHDOG_";
+const FIELD_PREFIX: &str = "IDLE_WATCHDOG_";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn entry(record: &Record, line: &str, ident: &str) -> Vec<u8> {
 
 /// The name of a field in the journal: `members-by` is IDLE_WATCHDOG_MEMBERS_BY.
 fn field(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('-', "_"))
+    format!("{FIELD_PREFIX}{}", key.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Adds a field: `NAME=value` and a newline. A value that has newlines is written with its length instead. So no
@@ -179,7 +179,7 @@ pub(super) mod tests {
                 record.with(key, value)
             });
             let read = fields(&entry(&record, &record.line("sshd", "session"), "sshd"));
-            let ours = read.iter().filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value)));
+            let ours = read.iter().filter_map(|(name, value)| Some((name.strip_prefix(FIELD_PREFIX)?, value)));
             let expected = keys.iter().map(|key| key.name().to_uppercase());
             let expected: Vec<(String, &String)> = expected.zip(&values).collect();
             prop_assert!(ours.skip(1).eq(expected.iter().map(|(name, value)| (name.as_str(), *value))), "{read:?}");

@@ -11,6 +11,7 @@ pub mod heap;
 pub mod inherit;
 pub mod journald;
 pub mod link;
+pub mod local_time;
 pub mod log;
 pub mod logind;
 mod netlink;

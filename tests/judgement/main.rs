@@ -4,9 +4,10 @@
 //! clock is stepped, and its owner forges stamps. The tests check the promise: a session never ends early, it
 //! ends less than 9 s late, and forgery delays the end only by the credits.
 //!
-//! [`model`] is the model. [`credits`] is about changes of the node, by honest people and by forgers.
+//! [`model`] is the model. [`absences`] is about how long somebody was away. [`credits`] is about changes of the node, by honest people and by forgers.
 //! [`witness`] is about the connection.
 
+mod absences;
 mod credits;
 mod model;
 mod witness;

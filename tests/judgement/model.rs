@@ -309,7 +309,7 @@ pub fn play_in(setting: Setting<'_>, events: &[(Nanos, Event)]) -> End {
                     activity.wrote(TTY, model.stamps);
                 }
             }
-            Some(Due::Resume) => warned.clear(),
+            Some(Due::Resume { .. }) => warned.clear(),
             Some(Due::End) => {
                 let warned = warned.into_iter().map(|warned: Nanos| model.boot - warned).collect();
                 return End { at: model.boot, last_key, warned, looks, doubts: all_doubts };

@@ -95,7 +95,12 @@ fn kill_none_ends_nothing_and_names_the_processes() {
     assert!(alice.exit(GRACE + secs(2)).is_none(), "the log:\n{}", sshd.log);
     assert!(!alice.shows(WARNING_TEXT), "{}", alice.screen());
     assert_eq!(sshd.log.events("ended", "alice").len(), 0);
+    let left = alice.last_key();
     alice.wait_for_shell();
+    let resumed = sshd.log.wait_for_event("resumed", "alice", SOON);
+    let away: u64 = resumed.field("away").expect("on record").parse().unwrap();
+    let away = secs(away);
+    assert!(away >= LIMIT + GRACE + secs(2) && away <= resumed.at - left, "{}", resumed.text);
     alice.type_line("exit");
     assert!(alice.exit(SOON).is_some());
 }

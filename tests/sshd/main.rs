@@ -22,6 +22,7 @@
 //! | [`preflight`] | the account line |
 //! | [`quiet_lines`] | sessions without a terminal, judged by their connection |
 //! | [`reload`] | new settings while the session runs |
+//! | [`report`] | what the log of a machine adds up to |
 //! | [`guest`] | the state of the helper, and of sshd |
 //! | [`load`] | fifty sessions at once |
 //! | [`status`] | the state of a session, and an administrator who extends or ends it |
@@ -58,6 +59,7 @@ mod preflight;
 mod promise;
 mod quiet_lines;
 mod reload;
+mod report;
 mod status;
 mod superserver;
 mod warnings;

@@ -114,6 +114,10 @@ fn a_rule_ends_a_session_that_the_line_would_not() {
     assert_ended_on_time(&sshd, &alice);
     let ended = sshd.log.wait_for_event("ended", "alice", SOON);
     assert_eq!(ended.field("limit"), Some("10"), "{}", ended.text);
+    for event in ["warned", "ending", "ended"] {
+        let record = &sshd.log.events(event, "alice")[0];
+        assert_eq!(record.field("rule"), Some(&*format!("{FILE}:1")), "{}", record.text);
+    }
 }
 
 /// The login is guarded by the PAM line alone, and one record of it has these words about the policy.

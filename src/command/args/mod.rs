@@ -31,6 +31,7 @@ pub enum Verb {
     Status(StatusArgs),
     Extend(ExtendArgs),
     End(EndArgs),
+    Report(ReportWanted),
 }
 
 /// The arguments of `status`.
@@ -56,6 +57,21 @@ pub struct ExtendArgs {
 pub struct EndArgs {
     pub session: String,
     pub reason: Option<Reason>,
+}
+
+/// The arguments of `report`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ReportWanted {
+    /// When the period begins, as written.
+    pub since: Option<String>,
+    /// Only this user counts.
+    pub user: Option<String>,
+    /// The limit that is tried on the absences.
+    pub limit: Option<Duration>,
+    /// Whether to print JSON.
+    pub json: bool,
+    /// Whether to print CSV.
+    pub csv: bool,
 }
 
 /// The arguments of `check`.
@@ -104,6 +120,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Verb, lexopt::Er
         "status" => StatusArgs::of(&given).map(Verb::Status),
         "extend" => ExtendArgs::of(&given).map(Verb::Extend),
         "end" => EndArgs::of(&given).map(Verb::End),
+        "report" => ReportWanted::of(&given).map(Verb::Report),
         _ => Ok(Verb::Reload),
     }
 }
@@ -205,6 +222,30 @@ impl Check {
     }
 }
 
+impl ReportWanted {
+    fn of(given: &Given) -> Result<Self, lexopt::Error> {
+        let (json, csv) = (given.is_set("json"), given.is_set("csv"));
+        if json && csv {
+            return Err("--csv cannot be used with --json".into());
+        }
+        let user = given.text("user")?;
+        if user.is_some_and(str::is_empty) {
+            return Err("--user: the name is empty".into());
+        }
+        let limit = |text: &str| {
+            let limit = duration::parse(text).filter(|limit| !limit.is_zero());
+            limit.ok_or_else(|| format!("--limit {text:?}: expected a duration such as 10m or 1h30m"))
+        };
+        Ok(Self {
+            since: given.text("since")?.map(str::to_owned),
+            user: user.map(str::to_owned),
+            limit: given.text("limit")?.map(limit).transpose()?,
+            json,
+            csv,
+        })
+    }
+}
+
 /// The name that libpam uses for a service: the last part of a path, in lower case.
 fn as_libpam_has_it(service: &str) -> String {
     service.rsplit('/').next().unwrap_or(service).to_ascii_lowercase()
@@ -261,8 +302,11 @@ mod tests {
         assert_eq!(refused("check --tty x"), "--tty needs --user");
         assert_eq!(
             refused("chek"),
-            "\"chek\" is not a command; expected check, reload, status, adopt, extend or end"
+            "\"chek\" is not a command; expected check, reload, status, adopt, extend, end or report"
         );
+        assert_eq!(refused("report --csv --json"), "--csv cannot be used with --json");
+        let expected = "--limit \"x\": expected a duration such as 10m or 1h30m";
+        assert_eq!(refused("report --limit x"), expected);
         assert_eq!(refused("check --user a --service pam.d/"), "--service: the name is empty");
         assert_eq!(refused("check --user="), "--user: the name is empty");
         assert!(refused("check --line quiet --system").starts_with("--line cannot be used with --system"));
@@ -340,6 +384,11 @@ mod tests {
             "end",
             "end 1 2h",
             "end --all",
+            "report now",
+            "report --since",
+            "report --limit 0",
+            "report --user=",
+            "report --strict",
         ] {
             assert!(read_line(line).is_err(), "{line}");
         }

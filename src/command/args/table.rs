@@ -15,6 +15,8 @@ pub enum Argument {
     Duration,
     /// A short text for the records.
     Text,
+    /// The start of a period.
+    When,
 }
 
 impl Argument {
@@ -31,6 +33,7 @@ impl Argument {
             Self::Session => "SESSION",
             Self::Duration => "DURATION",
             Self::Text => "TEXT",
+            Self::When => "WHEN",
         }
     }
 }
@@ -152,6 +155,23 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         operands: &[session(true)],
         flags: &[REASON],
         about: "end this session now",
+    },
+    Subcommand {
+        name: "report",
+        aliases: &[],
+        operands: &[],
+        flags: &[
+            flag("since", Argument::When, "from then on: 24h, 7d (the default), or a date, 2026-11-20"),
+            flag("user", Argument::User, "only sessions of this user"),
+            flag(
+                "limit",
+                Argument::Duration,
+                "how many of the recorded absences this limit would have ended",
+            ),
+            switch("json", "print JSON"),
+            switch("csv", "print a table for a spreadsheet"),
+        ],
+        about: "what the watchdogs of this machine did, from the log",
     },
 ];
 

@@ -30,6 +30,8 @@ pub struct Libpam {
     modules: Vec<String>,
     /// Whether it supports `@include`, as Debian's does.
     at_include: bool,
+    /// The file of the library, if it was found.
+    library: Option<PathBuf>,
 }
 
 impl Libpam {
@@ -41,8 +43,16 @@ impl Libpam {
         let fits = |path: &PathBuf| ours.is_some() && header(path) == ours;
         let mut candidates = LIBRARIES.iter().flat_map(|pattern| directories(root, pattern));
         let library = candidates.find_map(|directory| Some(directory.join(LIBRARY)).filter(fits));
-        let text = library.and_then(|path| bytes(&path)).unwrap_or_default();
-        Self::parse(root.to_owned(), &text)
+        let text = library.as_deref().and_then(bytes).unwrap_or_default();
+        Self { library, ..Self::parse(root.to_owned(), &text) }
+    }
+
+    /// Its version, which is in the name of its file: 0.85.1.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        let file = fs::canonicalize(self.library.as_ref()?).ok()?;
+        let version = file.file_name()?.to_str()?.strip_prefix("libpam.so.")?;
+        Some(version.to_owned())
     }
 
     /// Finds the directories in the bytes of the library.
@@ -70,7 +80,7 @@ impl Libpam {
         // nothing, because the linker chooses it.
         services.sort_by_key(|directory| !directory.starts_with("/etc/"));
         modules.sort_by_key(|directory| directory == "/lib/security");
-        Self { root, services, modules, at_include }
+        Self { root, services, modules, at_include, library: None }
     }
 
     /// The path of a file of the machine.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::row::SessionRow;
 use super::settings::SettingRow;
-use crate::command::check::report::printable;
+use crate::command::output::printable;
 
 /// All sessions.
 #[must_use]

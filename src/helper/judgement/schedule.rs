@@ -14,6 +14,10 @@ const NEVER_YET: Nanos = Nanos::MIN;
 /// If somebody forges stamps, a key shows only for a short time.
 const WARNED_LOOKS: Nanos = 2 * SECOND;
 
+/// How often a reported session is looked at: once in this part of the time that it has been idle. A look shows
+/// only the last key, so the time of the first one is known to this part. A night costs about eighty looks.
+const REPORTED_LOOKS: Nanos = 20;
+
 /// What decides whether a session is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JudgedBy {
@@ -46,8 +50,12 @@ pub enum Due {
         /// How long before the end this is.
         left: Duration,
     },
-    /// Somebody was active after the warning.
-    Resume,
+    /// Somebody was active after the warning, or after the report.
+    Resume {
+        /// How long nobody had been active. `None` if there was no activity: what decides about the session has
+        /// changed.
+        away: Option<Duration>,
+    },
     /// End the session.
     End,
     /// Record that the session would have been ended.
@@ -158,7 +166,9 @@ impl Schedule {
             Stage::Warned { of, .. } | Stage::Reported { of }
                 if shown.last > of.last || shown.by != of.by =>
             {
-                let resumed = matches!(self.stage, Stage::Warned { .. }).then_some(Due::Resume);
+                let away = (shown.last > of.last).then(|| to_duration(shown.last.saturating_sub(of.last)));
+                let warned = matches!(self.stage, Stage::Warned { .. });
+                let resumed = (warned || away.is_some()).then_some(Due::Resume { away });
                 self.stage = Stage::Watching;
                 let (action, wake) = self.watch(now, shown, limit);
                 // The resumption comes first. The next look comes at once and does what else is due.
@@ -170,7 +180,7 @@ impl Schedule {
                 }
             }
             Stage::Warned { at, given, .. } => self.wait_out(now, shown, at, given),
-            Stage::Reported { .. } => (None, now.boot.saturating_add(limit)),
+            Stage::Reported { of } => (None, reported_look(now, of)),
         }
     }
 
@@ -229,7 +239,7 @@ impl Schedule {
         }
         if self.report_only {
             self.stage = Stage::Reported { of: shown };
-            return (Some(Due::Report), now.boot.saturating_add(limit));
+            return (Some(Due::Report), reported_look(now, shown));
         }
         if unwarned {
             return (Some(Due::End), now.boot);
@@ -255,8 +265,18 @@ impl Schedule {
         self.stage = Stage::Warned { of: shown, at: warned, given: due };
         let nominal = self.warn.iter().copied().take(due).next_back().unwrap_or(left);
         let said = if nominal - left < SECOND { nominal } else { left };
-        (Some(Due::Warn { left: Duration::from_nanos(said.unsigned_abs()) }), wake)
+        (Some(Due::Warn { left: to_duration(said) }), wake)
     }
+}
+
+/// When to look again at a session that was reported because of what was shown.
+fn reported_look(now: Moment, of: Shown) -> Nanos {
+    let idle = now.boot.saturating_sub(of.last);
+    now.boot.saturating_add((idle / REPORTED_LOOKS).max(WARNED_LOOKS))
+}
+
+fn to_duration(time: Nanos) -> Duration {
+    Duration::from_nanos(u64::try_from(time).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ fn warn(left: u64) -> Option<Due> {
     Some(Due::Warn { left: Duration::from_secs(left) })
 }
 
+fn resume(away: u64) -> Option<Due> {
+    Some(Due::Resume { away: Some(Duration::from_secs(away)) })
+}
+
 #[test]
 fn one_look_a_deadline() {
     let mut s = schedule();
@@ -37,7 +41,7 @@ fn one_look_a_deadline() {
 fn a_key_in_the_window_resumes() {
     let mut s = schedule();
     assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-    assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 840) * SECOND));
+    assert_eq!(s.next(at(842), shown(841)), (resume(841), (841 + 840) * SECOND));
     assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
 }
 
@@ -46,7 +50,7 @@ fn a_key_before_a_suspend_resumes_and_the_warning_follows() {
     let mut s = schedule();
     assert_eq!(s.next(at(840), shown(0)).0, warn(60));
     let woken = at(4440);
-    assert_eq!(s.next(woken, shown(841)), (Some(Due::Resume), woken.boot));
+    assert_eq!(s.next(woken, shown(841)), (resume(841), woken.boot));
     assert_eq!(s.next(woken, shown(841)), (warn(60), 4442 * SECOND));
     assert_eq!(s.next(at(4499), shown(841)).0, None);
     assert_eq!(s.next(at(4500), shown(841)).0, Some(Due::End));
@@ -76,7 +80,7 @@ fn a_session_without_terminals_is_not_judged() {
     let mut s = schedule();
     assert_eq!(s.next(at(100_000), none), (None, 100_840 * SECOND));
     assert_eq!(s.next(at(100_840), shown(0)).0, warn(60));
-    assert_eq!(s.next(at(100_842), none).0, Some(Due::Resume));
+    assert_eq!(s.next(at(100_842), none).0, Some(Due::Resume { away: None }));
 }
 
 #[test]
@@ -90,10 +94,13 @@ fn without_a_warning_the_limit_is_the_end() {
 fn report_only_reports_once_for_each_idle_time() {
     let mut s = Schedule::new(Some(Duration::from_secs(900)), None, &[Duration::from_secs(60)], true);
     assert_eq!(s.next(at(840), shown(0)), (None, 900 * SECOND));
-    assert_eq!(s.next(at(900), shown(0)), (Some(Due::Report), 1800 * SECOND));
-    assert_eq!(s.next(at(1800), shown(0)), (None, 2700 * SECOND));
-    assert_eq!(s.next(at(2700), shown(2000)), (None, 2900 * SECOND));
+    assert_eq!(s.next(at(900), shown(0)), (Some(Due::Report), 945 * SECOND));
+    assert_eq!(s.next(at(1800), shown(0)), (None, 1890 * SECOND));
+    assert_eq!(s.next(at(2010), shown(2000)), (resume(2000), 2900 * SECOND));
     assert_eq!(s.next(at(2900), shown(2000)).0, Some(Due::Report));
+    // The terminal is gone, but nobody came back.
+    let none = Shown { by: JudgedBy::Nothing, ..shown(2000) };
+    assert_eq!(s.next(at(2950), none), (None, 3850 * SECOND));
 }
 
 #[test]
@@ -113,7 +120,7 @@ fn a_key_after_any_warning_cancels_all() {
     let mut s = warned_at(&[300, 60]);
     assert_eq!(s.next(at(600), shown(0)).0, warn(300));
     assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-    assert_eq!(s.next(at(842), shown(841)), (Some(Due::Resume), (841 + 600) * SECOND));
+    assert_eq!(s.next(at(842), shown(841)), (resume(841), (841 + 600) * SECOND));
     assert_eq!(s.next(at(1441), shown(841)).0, warn(300));
     assert_eq!(s.next(at(1681), shown(841)).0, warn(60));
     assert_eq!(s.next(at(1741), shown(841)).0, Some(Due::End));
@@ -140,7 +147,7 @@ fn a_starved_machine_warns_once_of_what_is_left() {
 fn activity_that_comes_to_light_too_late_is_warned_of_in_full() {
     let mut s = schedule();
     assert_eq!(s.next(at(840), shown(0)).0, warn(60));
-    assert_eq!(s.next(at(5000), shown(10)), (Some(Due::Resume), 5000 * SECOND));
+    assert_eq!(s.next(at(5000), shown(10)), (resume(10), 5000 * SECOND));
     assert_eq!(s.next(at(5000), shown(10)).0, warn(60));
 }
 
@@ -155,7 +162,7 @@ fn a_connection_has_a_limit_of_its_own_and_no_warning() {
     assert_eq!(s.next(at(2000), by_connection(1990)), (None, 2840 * SECOND));
     assert_eq!(s.next(at(2840), shown(2800)), (None, 3640 * SECOND));
     assert_eq!(s.next(at(3640), shown(2800)).0, warn(60));
-    assert_eq!(s.next(at(3650), by_connection(3649)).0, Some(Due::Resume));
+    assert_eq!(s.next(at(3650), by_connection(3649)).0, resume(849));
     assert_eq!(s.next(at(5649), by_connection(3649)).0, Some(Due::End));
 }
 
