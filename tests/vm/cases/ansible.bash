@@ -54,7 +54,8 @@ alone_ansible_role() {
 # Ansible asks for a terminal, so a silent task is cut off at the limit. Each of these prevents it: no terminal, also with
 # sudo; and a rule.
 case_ansible_sessions() {
-	guest 'cp /bin/sleep /run/silent'
+	afterwards 'rm /usr/local/bin/silent'
+	guest 'cp /bin/sleep /usr/local/bin/silent'
 	echo 'alice sshd * * timeout=1h' | put /run/automation.conf
 	printf '%s\n' 'account required pam_permit.so' 'session required pam_loginuid.so' 'session required pam_systemd.so' \
 		'session required pam_idle_watchdog.so timeout=12s conf=/run/automation.conf' | another_sshd 2261
@@ -73,5 +74,5 @@ case_ansible_sessions() {
 silent_task() {
 	local name=$1
 	shift
-	with_ansible ansible guest -u alice -m raw -a "/run/silent $((LIMIT + 8))" "$@" >"$name" 2>&1
+	with_ansible ansible guest -u alice -m raw -a "/usr/local/bin/silent $((LIMIT + 8))" "$@" >"$name" 2>&1
 }
