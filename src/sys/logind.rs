@@ -99,13 +99,12 @@ pub fn sessions() -> Vec<LogindSession> {
 
 fn sessions_in(directory: &Path) -> Vec<LogindSession> {
     let names = fs::read_dir(directory).into_iter().flatten().flatten();
-    let session = |name: String| {
-        // Beside `12` there is `12.ref`.
-        let is_id = name.bytes().all(|b| b.is_ascii_alphanumeric());
-        LogindSession::parse(&name, &fs::read_to_string(directory.join(&name)).ok().filter(|_| is_id)?)
-    };
-    let mut found: Vec<_> =
-        names.filter_map(|entry| session(entry.file_name().into_string().ok()?)).collect();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    // Beside `12` there is `12.ref`. It is a FIFO, so a reader would wait for a writer.
+    let ids = names.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let mut found: Vec<_> = ids
+        .filter_map(|id| LogindSession::parse(&id, &fs::read_to_string(directory.join(&id)).ok()?))
+        .collect();
     found.sort_by(|one, other| (one.id.len(), &one.id).cmp(&(other.id.len(), &other.id)));
     found
 }
@@ -174,7 +173,7 @@ mod tests {
             "UID=0\nUSER=root\nCLASS=user\nSERVICE=login\nTTY=tty1\nTTY_VALIDITY=from-pam\nLEADER=80\nMONOTONIC=1\n",
         );
         put("9", "UID=0\nUSER=root\nTTY=tty2\nLEADER=90\nMONOTONIC=1\n");
-        put("9.ref", "UID=0\nUSER=root\nLEADER=90\nMONOTONIC=1\n");
+        nix::unistd::mkfifo(&directory.join("9.ref"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         put("13", "UID=0\nUSER=root\nMONOTONIC=1\n");
         let found = sessions_in(&directory);
         fs::remove_dir_all(&directory).unwrap();
