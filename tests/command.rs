@@ -119,6 +119,27 @@ fn a_broken_policy_is_never_reported_as_no_problem() {
 }
 
 #[test]
+fn the_page_for_an_auditor_has_the_versions_and_why_somebody_is_exempt() {
+    let file = std::env::temp_dir().join(format!("idle-watchdog-page-{}.conf", std::process::id()));
+    let policy = "# Exception: deployment\nbin * * * timeout=off\n* * * * timeout=15m\n";
+    std::fs::write(&file, policy).unwrap();
+    let name = file.to_str().unwrap();
+    let words = ["check", name, "--system", "--report"];
+    let Answer(text, ..) = ask_with("", &words);
+    let exempt =
+        format!("\nexemptions:\n{name}:2: bin * * * timeout=off\n    # Exception: deployment\n\nlast ends");
+    assert!(text.starts_with("host          ") && text.contains(&exempt), "{text}");
+    let version = concat!("\nidle-watchdog ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(text.contains(version) && text.contains("\nkernel        "), "{text}");
+    let Answer(out, ..) = ask_with("", &[&words[..], &["--json"]].concat());
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["exemptions"][0]["comment"], json!("# Exception: deployment"));
+    assert_eq!(found["versions"]["idle-watchdog"], json!(env!("CARGO_PKG_VERSION")));
+    assert!(found["services"].is_array() && found["host"].is_string(), "{found}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn name_services_are_asked_about_supplementary_groups() {
     let Answer(out, ..) = ask("@root * * * timeout=7m\n", "check --file - --json --user root --line quiet");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["timeout"], json!(420));

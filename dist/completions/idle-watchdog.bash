@@ -35,7 +35,7 @@ _idle_watchdog() {
 		return
 	fi
 	case $sub in
-	'check') flags=' --file --user --service --tty --from --line --system --strict --json --help ' ;;
+	'check') flags=' --file --user --service --tty --from --line --system --report --strict --json --help ' ;;
 	'reload') flags=' --help ' ;;
 	'status' | 'list') flags=' --watch --json --help ' ;;
 	'adopt') flags=' --all --help ' ;;

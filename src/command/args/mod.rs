@@ -87,6 +87,8 @@ pub struct Check {
     pub line: Option<String>,
     /// Whether to check the whole machine.
     pub system: bool,
+    /// Whether to print the page for an auditor.
+    pub report: bool,
     /// Whether notes count as warnings.
     pub strict: bool,
     /// Whether to print JSON.
@@ -201,6 +203,7 @@ impl Check {
             file: given.value("file").map(PathBuf::from),
             line: line.map(str::to_owned),
             system,
+            report: given.is_set("report"),
             strict: given.is_set("strict"),
             json: given.is_set("json"),
             ..Self::default()
@@ -304,6 +307,7 @@ mod tests {
             refused("chek"),
             "\"chek\" is not a command; expected check, reload, status, adopt, extend, end or report"
         );
+        assert_eq!(refused("check --report"), "--report needs --system");
         assert_eq!(refused("report --csv --json"), "--csv cannot be used with --json");
         let expected = "--limit \"x\": expected a duration such as 10m or 1h30m";
         assert_eq!(refused("report --limit x"), expected);

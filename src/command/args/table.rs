@@ -113,6 +113,13 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
                 "with these options on the PAM line; default those of the service",
             ),
             switch("system", "which services end idle sessions, and what is wrong on this machine"),
+            Flag {
+                needs: Some("system"),
+                ..switch(
+                    "report",
+                    "and the versions, the exemptions and the last ends: a page for an auditor",
+                )
+            },
             switch("strict", "treat notes as warnings"),
             switch("json", "print JSON"),
         ],

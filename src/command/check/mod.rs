@@ -1,6 +1,7 @@
 //! `idle-watchdog check`: whether the policy can be read, what applies to a login, and whether sessions are
 //! watched.
 
+mod auditor;
 mod login;
 mod policy_notes;
 pub mod report;
@@ -26,6 +27,7 @@ use crate::policy::{self, Fault, Options, Policy, Rule, Settings};
 use crate::record::shown;
 use crate::sys::nss::{self, Person};
 use crate::sys::trusted;
+use auditor::AuditorPage;
 use login::LoginVerdict;
 use services::{Policies, Service};
 use system::SystemReport;
@@ -48,8 +50,14 @@ pub fn run(check: &Check) -> (String, u8) {
         }
     };
     if check.system {
-        let found = system::check(&machine, &Policies::new(answer.instead.take()));
+        let policies = Policies::new(answer.instead.take());
+        let found = system::check(&machine, &policies);
         system_wide(found, check.strict, broken, &mut answer);
+        if check.report {
+            let page = AuditorPage::of(&machine, &policies);
+            answer.text = page.head() + &answer.text + &page.tail();
+            answer.json.append(&mut page.json());
+        }
     }
     let code = match (broken, answer.has_findings) {
         (true, _) => BROKEN,

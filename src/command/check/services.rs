@@ -131,6 +131,13 @@ impl Policies {
         faults.chain(self.broken.borrow().iter().cloned()).collect()
     }
 
+    /// The rules of the policies that were read.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Rule> {
+        let read = self.read.borrow();
+        self.instead.iter().chain(read.values().flatten()).flat_map(|policy| policy.rules.clone()).collect()
+    }
+
     /// The places of rules that match addresses.
     fn of_addresses(&self) -> Vec<String> {
         let read = self.read.borrow();

@@ -19,6 +19,8 @@ use super::output::{BROKEN, CLEAN, complain, printable};
 use super::records::calendar::Zone;
 use super::records::{self, LogSource};
 use crate::sys::clock::{Moment, SECOND};
+pub use about::{SessionEnd, Whose};
+pub use data::end as end_json;
 pub use totals::Totals;
 
 /// A period without `--since`.
