@@ -277,7 +277,9 @@ impl Proc {
     /// Whether the process has mapped a file whose path has this text, even if the file has been replaced since.
     #[must_use]
     pub fn has_mapped(&self, pid: Pid, text: &str) -> bool {
-        let maps = self.text(pid, "maps").unwrap_or_default();
+        // The kernel gives this file in pieces, so one read is not enough.
+        let maps = fs::read(self.path(pid, "maps")).unwrap_or_default();
+        let maps = String::from_utf8_lossy(&maps);
         // Five fields come before the path.
         let path = |line: &str| line.split_ascii_whitespace().nth(5).is_some_and(|path| path.contains(text));
         maps.lines().any(path)
@@ -446,6 +448,16 @@ mod tests {
 
     const PID: Pid = Pid::from_raw(7);
     const REST: &str = "S 10 20 30 34819 40 4194304 1 2 3 4 5 6 7 8 20 0 1 0 1234 9 9";
+
+    #[test]
+    fn a_long_list_of_mappings_is_read_to_its_end() {
+        let (me, proc) = (nix::unistd::getpid(), Proc::default());
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        assert!(maps.len() > 4096, "too short for this test: {} bytes", maps.len());
+        // The stack is one of the last mappings, and the program is the first.
+        assert!(proc.has_mapped(me, "[stack]") && proc.has_mapped(me, "pam_idle_watchdog"));
+        assert!(!proc.has_mapped(me, "/security/pam_"));
+    }
 
     #[test]
     fn reads_its_own_stat() {
