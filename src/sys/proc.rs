@@ -445,18 +445,31 @@ pub fn parse_usage(pid: Pid, stat: &str) -> Option<Usage> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::Barrier;
 
     const PID: Pid = Pid::from_raw(7);
     const REST: &str = "S 10 20 30 34819 40 4194304 1 2 3 4 5 6 7 8 20 0 1 0 1234 9 9";
 
     #[test]
     fn a_long_list_of_mappings_is_read_to_its_end() {
+        const THREADS: usize = 60;
         let (me, proc) = (nix::unistd::getpid(), Proc::default());
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        assert!(maps.len() > 4096, "too short for this test: {} bytes", maps.len());
-        // The stack is one of the last mappings, and the program is the first.
-        assert!(proc.has_mapped(me, "[stack]") && proc.has_mapped(me, "pam_idle_watchdog"));
-        assert!(!proc.has_mapped(me, "/security/pam_"));
+        let (started, done) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+        // Each thread has a stack, which is a mapping.
+        let found = std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (started.wait(), done.wait()));
+            }
+            started.wait();
+            let length = fs::read("/proc/self/maps").unwrap().len();
+            let found =
+                ["pam_idle_watchdog", "[stack]", "/security/pam_"].map(|text| proc.has_mapped(me, text));
+            done.wait();
+            assert!(length > 4096, "{length}");
+            found
+        });
+        // The program is the first mapping, and the stack of the first thread is one of the last.
+        assert_eq!(found, [true, true, false]);
     }
 
     #[test]
