@@ -95,8 +95,7 @@ impl Judge {
     /// Applies new settings.
     pub fn change_settings(&mut self, now: Moment, settings: &Settings) {
         if self.by == JudgedBy::Detached {
-            self.schedule = detached(settings);
-            return;
+            return self.set_schedule(now, detached(settings));
         }
         self.activity.count_output(settings.activity.output);
         if settings.activity.cpu && self.jobs.is_none() {
@@ -104,8 +103,13 @@ impl Judge {
             self.activity.note(now.boot);
         }
         self.jobs = settings.activity.cpu.then(|| self.jobs.take().unwrap_or_default());
+        self.set_schedule(now, schedule(settings));
+    }
+
+    /// Replaces the schedule. An administrator's extension stays.
+    fn set_schedule(&mut self, now: Moment, schedule: Schedule) {
         let not_before = self.schedule.not_before();
-        self.schedule = schedule(settings);
+        self.schedule = schedule;
         not_before.iter().for_each(|until| self.schedule.extend(now, *until));
     }
 

@@ -89,6 +89,9 @@ impl Watchdog {
 
     fn state(&self) -> State {
         let settings = &self.assignment.settings;
+        if self.judge.judged_by() == JudgedBy::Detached {
+            return State::Detached;
+        }
         match (settings.limit, settings.kill) {
             (None, _) => State::Exempt,
             (_, Kill::None) => State::Reporting,
@@ -147,6 +150,10 @@ impl Watchdog {
 
     /// Which processes an end applies to that an administrator asks for.
     fn reach_if_asked(&self) -> Reach {
+        // What a logout leaves behind has no leader and no connection.
+        if self.judge.judged_by() == JudgedBy::Detached {
+            return Reach::Session;
+        }
         let nested = self.session.identity.nested();
         Reach::of(self.assignment.settings.kill, nested).unwrap_or(Reach::Session)
     }

@@ -20,13 +20,22 @@ pub enum State {
     Reporting,
     /// There is no limit.
     Exempt,
+    /// The session has closed, and it stays with what is left, because of `detached=`.
+    Detached,
     /// The session has closed, and its last records wait for a log daemon.
     Closed,
 }
 
 impl State {
-    const ALL: [Self; 6] =
-        [Self::Watched, Self::Warned, Self::Ending, Self::Reporting, Self::Exempt, Self::Closed];
+    const ALL: [Self; 7] = [
+        Self::Watched,
+        Self::Warned,
+        Self::Ending,
+        Self::Reporting,
+        Self::Exempt,
+        Self::Detached,
+        Self::Closed,
+    ];
 
     /// Its name.
     #[must_use]
@@ -37,6 +46,7 @@ impl State {
             Self::Ending => "ending",
             Self::Reporting => "reporting",
             Self::Exempt => "exempt",
+            Self::Detached => "detached",
             Self::Closed => "closed",
         }
     }

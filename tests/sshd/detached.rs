@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pam_idle_watchdog::policy::{Options, Settings};
 use pam_idle_watchdog::protocol::ask::ask;
 use pam_idle_watchdog::protocol::request::{Reply, Request};
+use pam_idle_watchdog::protocol::status::State;
 
 use crate::guest::with_scope;
 use crate::promise::*;
@@ -199,6 +200,25 @@ fn give(helper: &Process, words: &str) {
     let budget: Duration = secs(10);
     let request = Request::Reload(Box::new(Settings::of(&line, None)));
     assert!(matches!(ask(id(helper), &request, budget), Ok(Reply::Reloaded(_))));
+}
+
+#[test]
+fn an_administrator_sees_and_ends_what_is_left() {
+    let (sshd, alice) = start(Sshd::with("timeout=1h grace=2s kill=connection detached=8h debug"));
+    start_tmux(&sshd, &alice);
+    log_out(&alice);
+    left(&sshd, "tmux: server");
+    // The watchdog has gone on in a child by now.
+    let helper = id(&sshd.helper());
+    let Ok(Reply::Status(status)) = ask(helper, &Request::Status { members: true }, secs(10)) else {
+        panic!()
+    };
+    assert_eq!((status.state, status.limit), (State::Detached, Some(secs(8 * 3600))));
+    assert!(status.members.is_some_and(|members| members.names.contains("tmux: server")));
+    ask(helper, &Request::End { reason: None }, secs(10)).unwrap();
+    sshd.log.wait_for_event("ended", "alice", SOON);
+    assert!(sshd.processes_of("alice").is_empty());
+    assert_no_helper_left(&sshd, SOON);
 }
 
 #[test]
