@@ -59,6 +59,9 @@ case_announce() {
 	stack 2252 pam_loginuid.so pam_systemd.so "$OURS announce"
 	login a alice -J backdoor -p 2252
 	screen_says a 'This session ends after 12s without a key\.'
+	keys a 'exit\n'
+	ends_between a 0 "$SOON"
+	gone a
 	over 2252
 	local output
 	output=$(ssh "${OVER[@]}" -o ControlPath=none guest 'echo out' 2>&1 </dev/null)
@@ -68,7 +71,4 @@ case_announce() {
 		[ -z "$output" ] || fail "scp $way says: $output"
 		[ "$(cat copied)" = "$(guest cat /etc/hostname)" ] || fail "scp $way copies something else"
 	done
-	keys a 'exit\n'
-	ends_between a 0 "$SOON"
-	gone a
 }
