@@ -6,8 +6,8 @@ reported() {
 	guest "idle-watchdog report --since 1d --user $1 --json" >"$2.json" || fail "no report about $1"
 	python3 -c 'import json, sys
 found = json.load(open(sys.argv[1]))
-for part in "times", "absences":
-    for name, value in found[part].items(): print(name, value)
+for name, value in found["times"].items(): print(name, value)
+print("absences", found["absences"]["count"])
 for name in "trusted", "name": print(name, found["log"][name])' "$2.json" >"$2"
 }
 # grew NAME BY: a number of `after` is so much more than that of `before`.
@@ -40,7 +40,7 @@ alone_report() {
 	grew resumed 1
 	grew ended 1
 	grew would-end 0
-	grew count 2
+	grew absences 2
 	grep -qx 'name the journal' after || fail 'this is not the journal'
 	grep -qx 'trusted True' after || fail 'the journal is not trusted'
 	guest 'idle-watchdog report --since 10m --limit 8s' >text || fail 'no report'
