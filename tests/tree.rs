@@ -590,3 +590,28 @@ fn no_two_modules_import_each_other_in_a_circle() {
     }
     assert!(needs.is_empty(), "{needs:#?}");
 }
+
+/// Cases run beside each other in one guest, so two sshd at one port would disturb each other.
+#[test]
+fn no_two_cases_of_ring_3_use_the_same_port() {
+    let mut users: BTreeMap<String, String> = BTreeMap::new();
+    for entry in fs::read_dir(root().join("tests/vm/cases")).unwrap() {
+        let mut function = String::new();
+        for line in fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
+            if let Some((name, _)) =
+                line.split_once("() {").filter(|(name, _)| !name.starts_with(['\t', ' ']))
+            {
+                function = name.to_owned();
+            }
+            let words: Vec<&str> = line.split_whitespace().collect();
+            for pair in words.windows(2).filter(|pair| ["stack", "another_sshd"].contains(&pair[0])) {
+                if pair[1].parse::<u16>().is_err() {
+                    continue;
+                }
+                let other = users.insert(pair[1].to_owned(), function.clone());
+                assert!(other.is_none_or(|other| other == function), "{function} uses port {}, too", pair[1]);
+            }
+        }
+    }
+    assert!(users.len() > 10, "{users:?}");
+}

@@ -6,7 +6,8 @@ with_ansible() {
 	local top=${RUN%/target/vm/*} program=$1
 	shift
 	[ -x "$top/target/ansible/bin/$program" ] || fail 'there is no Ansible: run tests/prepare'
-	ANSIBLE_HOME=$PWD/ansible ANSIBLE_ROLES_PATH=$top/dist/ansible/roles ANSIBLE_NOCOWS=1 LC_ALL=C.UTF-8 \
+	# An emulated guest may need more time for sudo than the 12 s that Ansible gives it.
+	ANSIBLE_TIMEOUT=60 ANSIBLE_HOME=$PWD/ansible ANSIBLE_ROLES_PATH=$top/dist/ansible/roles ANSIBLE_NOCOWS=1 LC_ALL=C.UTF-8 \
 		ANSIBLE_SSH_ARGS="-F $RUN/ssh_config" ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3 \
 		"$top/target/ansible/bin/$program" -i backdoor,guest, "$@" </dev/null
 }
@@ -58,11 +59,11 @@ case_ansible_sessions() {
 	guest 'cp /bin/sleep /usr/local/bin/silent'
 	echo 'alice sshd * * timeout=1h' | put /run/automation.conf
 	printf '%s\n' 'account required pam_permit.so' 'session required pam_loginuid.so' 'session required pam_systemd.so' \
-		'session required pam_idle_watchdog.so timeout=12s conf=/run/automation.conf' | another_sshd 2261
+		'session required pam_idle_watchdog.so timeout=12s conf=/run/automation.conf' | another_sshd 2263
 	silent_task default &
 	ANSIBLE_SSH_USETTY=false silent_task usetty &
 	ANSIBLE_SSH_USETTY=false silent_task usetty-sudo --become &
-	ANSIBLE_SSH_EXTRA_ARGS='-J backdoor -p 2261' silent_task rule &
+	ANSIBLE_SSH_EXTRA_ARGS='-J backdoor -p 2263' silent_task rule &
 	wait
 	grep 'guest | UNREACHABLE!' default || fail 'not cut off'
 	within "$SOON" logged ': ended user=alice .*limit=12 .*processes=sshd[^ ]*,silent( |$)' || fail 'no record says why'

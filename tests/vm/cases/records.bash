@@ -25,7 +25,7 @@ case_journal_entries() {
 	grep -q 'and its limit is$' explained || fail 'the text is missing'
 	! grep -q '@' explained || fail 'a field of the text is missing'
 	gone a
-	afterwards 'systemctl stop sshd-2216'
+	afterwards 'systemctl stop sshd-2265'
 	exempt_entry carol
 }
 # exempt_entry USER: the record of the module in an sshd whose line exempts everybody.
@@ -34,8 +34,8 @@ exempt_entry() {
 	{
 		guest 'grep -v idle_watchdog /etc/pam.d/sshd'
 		echo 'session required pam_idle_watchdog.so timeout=off'
-	} | another_sshd 2216
-	ssh -F "$RUN/ssh_config" -J backdoor -p 2216 -l "$1" guest true
+	} | another_sshd 2265
+	ssh -F "$RUN/ssh_config" -J backdoor -p 2265 -l "$1" guest true
 	within "$SOON" guest "journalctl -q -o json _UID=0 IDLE_WATCHDOG_EVENT=exempt IDLE_WATCHDOG_USER=$1 | grep -q ."
 	guest "journalctl -q -o json _UID=0 IDLE_WATCHDOG_EVENT=exempt IDLE_WATCHDOG_USER=$1" >exempt
 	for field in 'IDLE_WATCHDOG_LIMIT":"off"' "MESSAGE\":\"pam_idle_watchdog(sshd:session): exempt user=$1 " \
@@ -54,7 +54,7 @@ message_id() {
 
 # rsyslog runs beside journald, as on most Debian systems. It gets each record once, from the module and from the helper.
 alone_rsyslog_beside() {
-	afterwards 'systemctl stop sshd-2216 syslog.socket rsyslog
+	afterwards 'systemctl stop sshd-2265 syslog.socket rsyslog
 		systemctl -q mask syslog.socket rsyslog; rm -f /var/log/auth.log
 		systemctl restart systemd-journald'
 	guest 'systemctl -q unmask syslog.socket rsyslog; rm -f /var/log/auth.log; systemctl start syslog.socket rsyslog'
@@ -82,7 +82,7 @@ alone_rsyslog_beside() {
 alone_audit() {
 	local ended
 	afterwards 'systemctl kill auditd; until ! systemctl -q is-active auditd; do sleep 0.2; done
-		auditctl -e 0 >/dev/null; systemctl -q mask auditd; rm -f /var/log/audit/*; systemctl stop sshd-2217'
+		auditctl -e 0 >/dev/null; systemctl -q mask auditd; rm -f /var/log/audit/*; systemctl stop sshd-2266'
 	guest 'systemctl -q unmask auditd; systemctl start auditd; auditctl -e 1 >/dev/null'
 	login b alice
 	armed b
@@ -120,8 +120,8 @@ unknown_to_the_kernel() {
 	{
 		echo 'session required pam_idle_watchdog.so timeout=12s warn=4s grace=2s'
 		guest 'grep -v idle_watchdog /etc/pam.d/sshd'
-	} | another_sshd 2217
-	login "$1" alice -J backdoor -p 2217
+	} | another_sshd 2266
+	login "$1" alice -J backdoor -p 2266
 	by_audit "$1"
 	keys "$1" '\n'
 }

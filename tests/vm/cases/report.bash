@@ -51,8 +51,8 @@ alone_report() {
 
 # With kill=none it is on record when they come back, and how long they were away.
 case_report_trial() {
-	stack 2231 pam_loginuid.so pam_systemd.so "$OURS kill=none"
-	login a alice -J backdoor -p 2231
+	stack 2264 pam_loginuid.so pam_systemd.so "$OURS kill=none"
+	login a alice -J backdoor -p 2264
 	armed a kill=none
 	does a true
 	decided a ': would-end '

@@ -17,18 +17,18 @@ status_says() {
 # Each session is in the list, watched or not: of sshd and of login(1), with and without a line of ours. A session
 # that should be watched and is not makes the exit status 1.
 case_status() {
-	another_sshd 2261 <<-'END'
+	another_sshd 2262 <<-'END'
 		auth required pam_deny.so
 		account required pam_permit.so
 		session required pam_loginuid.so
 		session required pam_systemd.so
 	END
-	afterwards 'systemctl stop sshd-2261; systemctl stop getty@tty11'
+	afterwards 'systemctl stop sshd-2262; systemctl stop getty@tty11'
 	guest systemctl start getty@tty11
 	login d dave
 	armed d
 	login e erin
-	login p dave -J backdoor -p 2261
+	login p dave -J backdoor -p 2262
 	vt_login 11
 	status
 	[ "$CODE" = 1 ] || fail "exit status $CODE"
