@@ -179,7 +179,7 @@ fn row(session: &Session, finding: Finding) -> SessionRow {
     }
 }
 
-/// Whether the person and the terminal want colours (https://no-color.org).
+/// Whether the person and the terminal want colours (<https://no-color.org>).
 fn may_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
