@@ -40,7 +40,7 @@ complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l tty -r -f -d
 complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l from -r -f -d 'from this host, written as PAM_RHOST has it; default local'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l line -r -f -d 'with these options on the PAM line; default those of the service'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l system -d 'which services end idle sessions, and what is wrong on this machine'
-complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l report -d 'and the versions, the exemptions and the last ends: a page for an auditor'
+complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l report -d 'also versions, exemptions and the last ends: for an auditor'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l strict -d 'treat notes as warnings'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from check' -l json -d 'print JSON'
 complete -c idle-watchdog -n '__fish_seen_subcommand_from check; and __idle_watchdog_is_first' -F

@@ -35,7 +35,7 @@ fn output(sshd: &Sshd, command: Command) -> String {
     let client = Client::on_pipes(command);
     let exit = client.exit(SOON).expect("it ends");
     assert_eq!(exit.code(), 0, "{}\nthe log:\n{}", client.screen(), sshd.log);
-    client.screen()
+    client.whole_screen()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_command_on_a_terminal_shows_nothing_either() {
     ssh.args(["-tt", "echo out"]);
     let alice = Client::on_terminal(ssh);
     alice.exit(SOON).expect("it ends");
-    assert_eq!(alice.screen(), "out\r\n");
+    assert_eq!(alice.whole_screen(), "out\r\n");
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn a_transfer_is_finished_and_then_the_connection_ends() {
         shared.assert_kept();
         let done = shared.work.exit(SOON).expect("the transfer ends");
         assert_eq!(done.code(), 0, "{}\nthe log:\n{}", shared.work.screen(), shared.sshd.log);
-        assert!(shared.work.screen().ends_with("all\n"), "{}", shared.work.screen());
+        let screen = shared.work.whole_screen();
+        assert!(screen.ends_with("all\n"), "{screen}");
         shared.assert_ended("done", SEEN_WITHIN);
         assert_no_process_left(&shared.sshd, "alice", now() + SOON);
     }

@@ -25,6 +25,8 @@ struct Seen {
     /// The end of each piece of the screen, and when it came.
     pieces: Vec<(Instant, usize)>,
     paused: bool,
+    /// Nothing more will be shown.
+    closed: bool,
     exit: Option<Exit>,
 }
 
@@ -165,6 +167,12 @@ impl Client {
         self.seen.0.lock().unwrap().screen.clone()
     }
 
+    /// Everything that was shown, after the client has ended. What it wrote last may still be on its way then.
+    pub fn whole_screen(&self) -> String {
+        let whole = self.wait(SOON, |seen| seen.closed.then(|| seen.screen.clone()));
+        whole.unwrap_or_else(|| panic!("the output is still open:\n{}", self.screen()))
+    }
+
     /// The pieces that were shown, and when each of them came.
     pub fn pieces(&self) -> Vec<(Instant, String)> {
         let seen = self.seen.0.lock().unwrap();
@@ -257,7 +265,7 @@ fn read_screen(mut screen: File, seen: &(Mutex<Seen>, Condvar)) {
         }
         // Reading fails with EIO if no process has the terminal open any more.
         let length = match screen.read(&mut buffer) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => break,
             Ok(length) => length,
         };
         let text = String::from_utf8_lossy(&buffer[..length]);
@@ -268,6 +276,8 @@ fn read_screen(mut screen: File, seen: &(Mutex<Seen>, Condvar)) {
         drop(seen);
         changed.notify_all();
     }
+    state.lock().unwrap().closed = true;
+    changed.notify_all();
 }
 
 /// Waits until the client has ended, without reaping it. So no other process gets its PID before all threads know that

@@ -115,10 +115,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
             switch("system", "which services end idle sessions, and what is wrong on this machine"),
             Flag {
                 needs: Some("system"),
-                ..switch(
-                    "report",
-                    "and the versions, the exemptions and the last ends: a page for an auditor",
-                )
+                ..switch("report", "also versions, exemptions and the last ends: for an auditor")
             },
             switch("strict", "treat notes as warnings"),
             switch("json", "print JSON"),

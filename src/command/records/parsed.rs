@@ -55,7 +55,7 @@ impl ParsedRecord {
     /// Whether an administrator asked for what it says.
     #[must_use]
     pub fn is_by_request(&self) -> bool {
-        self.fields.iter().any(|(name, _)| name == "requester")
+        self.get(Key::Requester).is_some()
     }
 
     /// The user, who is missing only in a broken login.

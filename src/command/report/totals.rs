@@ -146,7 +146,7 @@ impl Totals {
             self.count(Happening::Watched, entry, hour);
         }
         let goes_on = match event {
-            Event::Armed | Event::Reloaded => {
+            Event::Armed | Event::Adopted | Event::Reloaded => {
                 self.recorded_from.extend(recorded_from(entry));
                 true
             }
