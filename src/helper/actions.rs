@@ -137,7 +137,7 @@ impl Watchdog {
             self.take_over();
             return self.leave_the_rest(true);
         }
-        self.leave_the_rest(false);
+        self.closed();
     }
 
     /// Ends the session. `idle` is the idle time at the decision, `text` tells the person why. `asked` is there

@@ -130,7 +130,9 @@ impl Watchdog {
                 holders = self.opened(found.iter().copied());
                 self.session.terminals.clone_from(terminals);
             }
-            let look = self.judge.look_at_the_rest(now, made.as_ref().map(|made| &made.samples));
+            // Somebody may type at a terminal that could not be asked.
+            let samples = made.as_ref().filter(|made| !made.denied).map(|made| &made.samples);
+            let look = self.judge.look_at_the_rest(now, samples);
             let due = self.looked(look);
             self.answer_waiting(due == Some(Due::End));
             if self.end_if_asked() {

@@ -147,7 +147,7 @@ impl Judge {
     /// From now on judges what is left after the session has closed.
     pub fn stay(&mut self, now: Moment, settings: &Settings) {
         self.activity = Activity::new(now, false);
-        self.schedule = detached(settings);
+        self.set_schedule(now, detached(settings));
         (self.jobs, self.console, self.connection) = (None, None, None);
         (self.by, self.disbelieved) = (JudgedBy::Detached, 0);
     }

@@ -1,5 +1,5 @@
 //! `kill=terminal`: the idle terminals end, and the connection stays while a command without a terminal works
-//! on it. Nobody gets in over a kept connection: a session that opens there ends it.
+//! on it. A session that opens there ends it, as soon as a look finds that session.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

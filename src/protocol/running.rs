@@ -30,10 +30,20 @@ pub fn helpers() -> Vec<RunningHelper> {
     found
 }
 
+impl RunningHelper {
+    /// Whether this process is the leader of its session. A helper that stays with what a logout left behind
+    /// outlives its leader. A process that gets the PID after that has started later than the helper.
+    #[must_use]
+    pub fn is_led_by(&self, process: &Process) -> bool {
+        self.leader == Some(process.id.pid) && process.id.started <= self.id.started
+    }
+}
+
 /// The running helper of this leader's session.
 #[must_use]
 pub fn helper_of(leader: Pid) -> Option<ProcId> {
-    helpers().into_iter().find(|helper| helper.leader == Some(leader)).map(|helper| helper.id)
+    let leader = Proc::default().process(leader)?;
+    helpers().into_iter().find(|helper| helper.is_led_by(&leader)).map(|helper| helper.id)
 }
 
 fn helpers_in(proc: &Proc) -> Vec<RunningHelper> {

@@ -71,7 +71,10 @@ impl Offload {
     }
 }
 
-/// Reads until the other end is closed. Returns `false` if that takes too long.
+/// The most bytes of an answer. What is asked about may belong to a user, who can make it as large as they like.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// Reads until the other end is closed. Returns `false` if that takes too long, or if the answer is too long.
 fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
     let mut silent = 0;
     while silent < SLICES {
@@ -81,6 +84,7 @@ fn listen(mut pipe: File, answer: &mut Vec<u8>) -> bool {
                 let mut part = [0; 512];
                 match pipe.read(&mut part) {
                     Ok(0) => return true,
+                    Ok(_) if answer.len() > ANSWER_MAX => return false,
                     Ok(count) => answer.extend(part.iter().take(count)),
                     Err(_) => return false,
                 }
@@ -104,6 +108,15 @@ pub fn answer(pipe: &mut File, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_without_an_end_is_cut_off() {
+        let endless = |pipe: &mut File| while pipe.write_all(&[b'x'; 4096]).is_ok() {};
+        let mut offload = Offload::default();
+        let length = offload.run(endless).len();
+        assert!((ANSWER_MAX..ANSWER_MAX + 4096).contains(&length), "{length}");
+        assert!(offload.stuck.is_some(), "it must be killed");
+    }
 
     #[test]
     fn a_child_is_known_by_its_name() {

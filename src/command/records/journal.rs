@@ -92,13 +92,16 @@ fn entry(entry: &Value) -> Option<LogEntry> {
     if text("_UID") != Some("0") || !matches!(text("_TRANSPORT"), Some("syslog" | "journal")) {
         return None;
     }
-    let by_helper = text("SYSLOG_IDENTIFIER") == Some(helper_name());
+    let named = text("SYSLOG_IDENTIFIER") == Some(helper_name());
     // The program is missing if it had exited before journald looked at it. An upgrade marks it as deleted.
     let program = text("_EXE").map(|path| path.trim_end_matches(" (deleted)"));
     let is_helper = program.map(|path| path.rsplit('/').next() == Some(helper_name()));
-    if is_helper.is_some_and(|is_helper| is_helper != by_helper) {
-        return None;
-    }
+    // A caller of sudo chooses the identifier. The program decides, if it is known.
+    let by_helper = match is_helper {
+        Some(true) if !named => return None,
+        Some(false) => false,
+        _ => named,
+    };
     let record = ParsedRecord::parse(text("MESSAGE")?, by_helper)?;
     let pid = text("_PID").and_then(|pid| pid.parse().ok());
     Some(LogEntry { at: time(entry)?, pid, by_helper, record })

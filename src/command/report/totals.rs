@@ -15,7 +15,7 @@ const SHOWN_SURVIVORS: usize = 20;
 /// Records of one refused login are not further apart, in seconds.
 const ONE_LOGIN: i64 = 600;
 /// Two absences that begin within this time are the same one, in seconds.
-const SAME_START: i64 = 30;
+const SAME_START: u64 = 30;
 
 /// How a record names its session: logind's ID, the audit ID or the helper's PID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ pub struct Totals {
     pub recorded_from: BTreeSet<u64>,
     /// The number of records.
     pub records: u64,
-    open: BTreeMap<SessionName, OpenSession>,
+    open: BTreeMap<(String, SessionName), OpenSession>,
     /// When the process with this PID last refused a login or let it in unguarded.
     refused: BTreeMap<u32, (i64, Happening)>,
 }
@@ -134,8 +134,19 @@ impl Totals {
 
     fn of_session(&mut self, entry: &LogEntry, hour: usize) {
         let Some(name) = SessionName::of(entry) else { return };
+        // A su inside a session has the IDs of that session.
+        let name = (entry.record.service.clone(), name);
         let event = entry.record.event;
-        let mut session = self.open.remove(&name).unwrap_or_default();
+        let known = self.open.remove(&name);
+        // What a logout leaves behind is no other session, nor is an error before the start or after the end.
+        let is_rest = entry.record.get(Key::By) == Some("detached");
+        if is_rest || (known.is_none() && matches!(event, Event::Closed | Event::Error)) {
+            if event == Event::Ended {
+                self.end(&mut OpenSession { other_end: true, ..OpenSession::default() }, entry, hour);
+            }
+            return;
+        }
+        let mut session = known.unwrap_or_default();
         if event == Event::Armed {
             // The machine was started again, and its sessions are numbered from the start.
             self.settle(session.absence.take());
@@ -174,7 +185,7 @@ impl Totals {
         let start = entry.at.saturating_sub(i64::try_from(idle).unwrap_or(i64::MAX));
         let about = Whose::of(entry);
         let mut absence = match session.absence.take() {
-            Some(same) if (start - same.start).abs() <= SAME_START => OpenAbsence { idle, about, ..same },
+            Some(same) if start.abs_diff(same.start) <= SAME_START => OpenAbsence { idle, about, ..same },
             other => {
                 self.settle(other);
                 OpenAbsence { start, idle, had: BTreeSet::new(), about }

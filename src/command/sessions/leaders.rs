@@ -61,12 +61,13 @@ pub fn login(proc: &Proc, leader: &Process, all: &[Process], now: Nanos) -> Opti
         }
         LeaderProgram::Login => {
             let settled = |child: &&Process| now.saturating_sub(child.id.started.0) >= SETTLED_SHELL;
-            let shell = children().filter(|child| child.tty != 0).find(settled)?;
+            // A shell can give up its controlling terminal, and still read from it.
+            let shell = children().filter(settled).max_by_key(|child| child.tty != 0)?;
             let (uid, _) = proc.uids(shell.id.pid)?;
             let user = User::from_uid(Uid::from_raw(uid)).ok()??.name;
-            let tty = devnode::path_of(shell.tty)?;
-            let tty = tty.strip_prefix("/dev").map(ToOwned::to_owned).unwrap_or(tty);
-            Some(OpenLogin { program: LeaderProgram::Login, user: user.into(), uid, tty: Some(tty.into()) })
+            let tty = devnode::path_of(shell.tty);
+            let tty = tty.map(|tty| tty.strip_prefix("/dev").map(ToOwned::to_owned).unwrap_or(tty).into());
+            Some(OpenLogin { program: LeaderProgram::Login, user: user.into(), uid, tty })
         }
     }
 }

@@ -94,22 +94,24 @@ impl Sources {
     /// `sshd_service` returns the name of sshd's PAM service.
     fn sessions(&self, sshd_service: impl Fn() -> String) -> Vec<Session> {
         let all: Vec<Process> = self.proc.processes().collect();
-        let watched = |pid| self.helpers.iter().any(|helper| helper.leader == Some(pid));
         let mut found: Vec<Session> =
             self.helpers.iter().filter_map(|helper| self.watched(helper, &all)).collect();
-        let others = self.listed.iter().filter(|listed| !watched(listed.leader));
+        // A helper may outlive its leader. Another process may have that PID by then.
+        let led: Vec<Pid> = found.iter().filter_map(|session| Some(session.process?.id.pid)).collect();
+        let others = self.listed.iter().filter(|listed| !led.contains(&listed.leader));
         found.extend(others.filter_map(|listed| self.listed(listed, &all)));
         let ours = self.proc.pid_namespace(getpid());
         for process in &all {
             let pid = process.id.pid;
-            let known = found.iter().any(|session| session.leader == pid)
+            let known = found.iter().any(|one| one.process.is_some_and(|leader| leader.id == process.id))
                 || self.listed.iter().any(|listed| self.leads(listed, process));
             // A container has its own root and its own policy.
             if !known && leaders::program(&self.proc, pid).is_some() && self.proc.pid_namespace(pid) == ours {
                 found.extend(self.unlisted(process, &all, &sshd_service));
             }
         }
-        found.sort_by_key(|session| session.leader);
+        // Of two sessions with one name, the open one comes first.
+        found.sort_by_key(|session| (session.leader, session.process.is_none()));
         found
     }
 
@@ -122,10 +124,10 @@ impl Sources {
 
     fn watched(&self, helper: &RunningHelper, all: &[Process]) -> Option<Session> {
         let leader = helper.leader?;
-        let process = self.proc.process(leader).filter(|process| !process.dead);
+        let process = self.proc.process(leader).filter(|process| !process.dead && helper.is_led_by(process));
         let listed = self.listed.iter().find(|listed| match &process {
             Some(process) => self.leads(listed, process),
-            None => listed.leader == leader,
+            None => listed.leader == leader && !all.iter().any(|process| self.leads(listed, process)),
         });
         // A helper of another version does not say whose session this is.
         let login = helper.told.as_ref().ok().map(|told| told.login.clone());

@@ -79,8 +79,11 @@ pub fn why(decisions: &mut Decisions<'_>, session: &Session) -> Result<Unwatched
     if settings.limit.is_none() {
         return Ok(Unwatched::Exempt(settings.rule));
     }
-    let loaded = |file| Proc::default().has_mapped(session.leader, file);
-    if !loaded(MAPPED_MODULES) {
+    let proc = Proc::default();
+    let loaded = |file| proc.has_mapped(session.leader, file);
+    // A process of the person can lock its list of mappings, and then a reader waits.
+    let is_root = proc.uids(session.leader).is_some_and(|(_, effective)| effective == 0);
+    if !is_root || !loaded(MAPPED_MODULES) {
         return Ok(Unwatched::WithoutPam);
     }
     let reason = if loaded(MAPPED_MODULE) { HELPER_GONE } else { OPENED_BEFORE };

@@ -23,6 +23,7 @@ pub fn text(row: &SessionRow, settings: &[SettingRow]) -> String {
     }
     if let Some(status) = row.told() {
         let by = match status.by.as_deref() {
+            Some("detached") => ", judged by the terminals that are left".to_owned(),
             Some(by) => format!(", judged by its {by}"),
             None => ", not judged".to_owned(),
         };

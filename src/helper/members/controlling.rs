@@ -3,7 +3,6 @@
 //! A terminal controls exactly one session (setsid(2)), and its master tells which one. The device number in
 //! `/proc/PID/stat` alone proves nothing, because each instance of devpts has the same numbers. The descriptors
 //! of a process are not read, because a hostile user can open as many as they like.
-//! process are not read, because a hostile user can open as many as they like.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -83,7 +83,9 @@ fn tell(proc: &Proc, process: &Process, pipe: &mut File) {
     };
     held.iter().for_each(|terminal| say(Some(process.id), terminal));
     let Some(holder) = PidFd::of(proc, process.id) else { return };
-    for (fd, _) in proc.devices(process.id.pid).filter(|(_, id)| is_read(*id)) {
+    // A process may have thousands of descriptors of one terminal.
+    let mut seen = BTreeSet::new();
+    for (fd, _) in proc.devices(process.id.pid).filter(|(_, id)| is_read(*id) && seen.insert(*id)) {
         if let Ok(terminal) = holder.duplicate(fd) {
             say(None, &terminal.into());
         }
