@@ -113,14 +113,14 @@ pub fn is_virtual_console(device: u64) -> bool {
     major == TTY && (1..=63).contains(&minor)
 }
 
-/// How many columns and rows a terminal shows. `None` if it is no terminal or does not know.
+/// How many columns and rows a terminal shows. Each is `None` if it is not known.
 #[must_use]
-pub fn size(terminal: &impl AsRawFd) -> Option<(usize, usize)> {
+pub fn size(terminal: &impl AsRawFd) -> (Option<usize>, Option<usize>) {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ stores one winsize, and the pointer is to one that outlives the call.
     let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
-    (done == 0 && columns > 0 && rows > 0).then_some((columns, rows))
+    let known = |count: u16| Some(usize::from(count)).filter(|count| done == 0 && *count > 0);
+    (known(size.ws_col), known(size.ws_row))
 }
 
 /// Whether a virtual console is in graphics mode, which a display server sets (`KDGETMODE`, ioctl_console(2)).
@@ -218,6 +218,18 @@ pub fn notes_reads_through_dev_tty() -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_may_know_its_columns_alone() {
+        let winsize = |ws_row, ws_col| nix::pty::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+        for (rows, columns, found) in
+            [(24, 80, (Some(80), Some(24))), (0, 80, (Some(80), None)), (0, 0, (None, None))]
+        {
+            let pty = nix::pty::openpty(Some(&winsize(rows, columns)), None).unwrap();
+            assert_eq!(size(&pty.slave), found);
+        }
+        assert_eq!(size(&std::fs::File::open("/dev/null").unwrap()), (None, None));
+    }
 
     #[test]
     fn a_master_knows_its_number_and_that_nobody_has_its_terminal() {

@@ -53,7 +53,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
     allow_many_descriptors();
     let machine = Machine::here();
     let style = || Style {
-        width: tty::size(&stdout()).filter(|_| is_terminal).map(|(columns, _)| columns),
+        width: tty::size(&stdout()).0.filter(|_| is_terminal),
         colour: is_terminal && may_colour(),
     };
     let look = || look(args, &machine, style());

@@ -51,7 +51,7 @@ impl Screen {
             let last = look()?;
             // A look takes long only if a watchdog is silent. Then it is not asked all the time.
             let pause = INTERVAL.max(Moment::now().mono.saturating_sub(began));
-            let rows = tty::size(&stdout()).map(|(_, rows)| rows);
+            let (_, rows) = tty::size(&stdout());
             if write(&page(&last.0, rows)).is_err() || self.is_over(pause) {
                 return Ok(last);
             }
