@@ -23,8 +23,10 @@ role() {
 # The role from its first stage to its last, on a machine where two sessions are open. No other case runs at the same time,
 # because the line of sshd changes for everybody.
 alone_ansible_role() {
-	afterwards 'cp -p /run/sshd.pam /etc/pam.d/sshd; rm -rf /etc/pam.d/sshd.*~ /etc/security/idle_watchdog.conf*'
-	guest 'cp -p /etc/pam.d/sshd /run/sshd.pam; sed -i /idle_watchdog/d /etc/pam.d/sshd; cp -p /etc/pam.d/sshd /run/sshd.before'
+	# The last stage removes the lines from all files.
+	afterwards 'cp -a /run/pam.d/. /etc/pam.d; rm -rf /etc/pam.d/*~ /etc/security/idle_watchdog.conf*'
+	guest 'rm -rf /run/pam.d; cp -a /etc/pam.d /run/pam.d
+		sed -i /idle_watchdog/d /etc/pam.d/sshd; cp -p /etc/pam.d/sshd /run/sshd.before'
 	printf '%s\n' '- hosts: backdoor' '  gather_facts: false' '  roles: [idle_watchdog]' >play.yml
 	printf '%s\n' 'idle_watchdog_timeout: 12s' 'idle_watchdog_options: warn=4s grace=2s debug' 'idle_watchdog_policy: |' \
 		'  # erin is exempt.' '  erin * * * timeout=off' >vars.yml
