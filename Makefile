@@ -3,8 +3,8 @@
 #                 directories below)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
-# make check      run the tests of rings 1 and 2, about five minutes; as root, installs what it lacks
-# make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, a quarter of an hour; one case: make check-vm CASE=su
+# make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
+# make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
