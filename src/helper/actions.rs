@@ -126,8 +126,8 @@ impl Watchdog {
     }
 
     /// Acts after the leader had become the person's program and this program has ended, or after the leader of
-    /// an adopted session has ended. The session has usually ended with it. If a process remains on the terminal after the hang-up, it is ended as if the leader had
-    /// crashed.
+    /// an adopted session has ended. The session has usually ended with it. If a process remains on the terminal
+    /// after the hang-up, it is ended as if the leader had crashed.
     pub(super) fn leave_or_take_over(&mut self) {
         const HANGING_UP: Nanos = 2 * SECOND;
         pause(HANGING_UP);
