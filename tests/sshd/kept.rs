@@ -137,7 +137,7 @@ fn an_upload_through_sftp_is_finished() {
 fn with_the_other_settings_a_transfer_ends_with_the_idle_shell() {
     for (kill, lives) in [("session", 0), ("tty", 1), ("connection", 1)] {
         // It does not notice that its output goes nowhere.
-        let work = "trap '' PIPE HUP; while sleep 1; do echo going; done";
+        let work = "trap '' PIPE HUP; while :; do sleep 1; echo going; done";
         let shared = Shared::connect(Sshd::with(&format!("{OPTIONS} kill={kill}")), work);
         assert_ended_on_time(&shared.sshd, &shared.shell);
         let cut = shared.work.exit(SOON).expect("it loses its connection");
