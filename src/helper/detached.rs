@@ -13,6 +13,7 @@ use crate::helper::notice;
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::made::{self, Made};
 use crate::helper::terminate::{Reach, commands};
+use crate::protocol::status::State;
 use crate::record::{Event, Key, Severity};
 use crate::sys::aside;
 use crate::sys::clock::{Moment, Nanos, SECOND, poll_until, timeout};
@@ -50,8 +51,8 @@ impl Watchdog {
             return;
         }
         // A leader that lives on may open another session, whose processes would look like those of this one.
-        self.session.leader.wait_for_exit(LEADER_EXITS);
-        if !self.session.leader.has_exited() {
+        if !self.leader_exits() {
+            self.dismiss(State::Closed);
             let error = "cannot stay with what is left: the process that opened the session goes on";
             return self.error(error);
         }
@@ -98,6 +99,25 @@ impl Watchdog {
                 return;
             }
         }
+    }
+
+    /// Waits until the leader has exited, but not for long, and answers those who ask meanwhile. An extension or an
+    /// end that they want waits for the first look at what is left. Returns whether the leader has exited.
+    fn leader_exits(&mut self) -> bool {
+        let until = Moment::now().mono.saturating_add(LEADER_EXITS);
+        while !self.session.leader.has_exited() {
+            let mut fds = [
+                readable(&self.session.leader),
+                PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
+            ];
+            if !poll_until(&mut fds, until).is_ok_and(|woken| woken) {
+                return false;
+            }
+            let came = self.session.signals.take();
+            self.hear(&came);
+            self.answer_status(State::Closed);
+        }
+        true
     }
 
     fn opened(&self, processes: impl Iterator<Item = ProcId>) -> Vec<PidFd> {

@@ -8,6 +8,7 @@ use pam_idle_watchdog::protocol::request::{Reply, Request};
 use pam_idle_watchdog::protocol::status::State;
 
 use crate::guest::with_scope;
+use crate::openers::{OK, Opener};
 use crate::promise::*;
 use crate::reload::id;
 use crate::support::client::Client;
@@ -219,6 +220,53 @@ fn an_administrator_sees_and_ends_what_is_left() {
     sshd.log.wait_for_event("ended", "alice", SOON);
     assert!(sshd.processes_of("alice").is_empty());
     assert_no_helper_left(&sshd, SOON);
+}
+
+fn tmux(opener: &Opener, command: &str) -> String {
+    let home = opener.sshd.home("alice");
+    format!("run setpriv --reuid=alice --clear-groups tmux -S {}/tmux {command}", home.display())
+}
+
+/// The PAM session is closed, and its leader lives on. A tmux is left. Returns the helper.
+fn close_and_live_on(opener: &Opener) -> Process {
+    assert_eq!(opener.ask("open 0 alice"), OK);
+    assert_eq!(opener.ask(&tmux(opener, "new-session -d sh")), OK);
+    assert_eq!(opener.ask("close 0"), OK);
+    left(&opener.sshd, "tmux: server");
+    opener.sshd.helper()
+}
+
+/// It says that the session has closed.
+fn assert_answers_closed(helper: &Process) {
+    let answer = ask(id(helper), &Request::Status { members: false }, secs(10));
+    let Ok(Reply::Status(status)) = answer else { panic!("{answer:?}") };
+    assert_eq!(status.state, State::Closed);
+}
+
+#[test]
+fn until_the_leader_exits_it_answers() {
+    let opener = Opener::start(STAYS, "");
+    let helper = close_and_live_on(&opener);
+    for _ in 0..2 {
+        assert_answers_closed(&helper);
+    }
+    give(&helper, "timeout=1h grace=2s detached=11s debug");
+    opener.terminal.type_line("exit 0");
+    let ending = opener.sshd.log.wait_for_event("ending", "alice", PAST_THE_PROMISE + secs(10));
+    assert_eq!(ending.field("limit"), Some("11"), "{}", ending.text);
+    assert_no_helper_left(&opener.sshd, SOON);
+}
+
+#[test]
+fn it_does_not_stay_beside_a_leader_that_lives_on() {
+    let opener = Opener::start(STAYS, "");
+    let helper = close_and_live_on(&opener);
+    assert_answers_closed(&helper);
+    let error = opener.sshd.log.wait_for_event("error", "alice", secs(65));
+    assert!(error.text.contains("the process that opened the session goes on"), "{}", error.text);
+    assert_no_helper_left(&opener.sshd, SOON);
+    opener.assert_never("ending");
+    assert_eq!(opener.ask(&tmux(&opener, "kill-server")), OK);
 }
 
 #[test]
