@@ -140,4 +140,16 @@ mod tests {
             [helper(101, 70, Ok(told(70))), helper(103, 71, Ok(told(71))), helper(106, 72, unread)]
         );
     }
+
+    #[test]
+    fn a_process_that_got_the_leaders_pid_later_leads_nothing() {
+        let id = |pid, started| ProcId { pid: Pid::from_raw(pid), started: Started(started) };
+        let process = |id| Process { id, parent: Pid::from_raw(1), session: id.pid, tty: 0, dead: false };
+        let told = Err("another version".to_owned());
+        let helper = RunningHelper { id: id(8, 100), leader: Some(Pid::from_raw(7)), told };
+        // The module may start the helper in the same 10 ms as the leader.
+        for (pid, started, leads) in [(7, 99, true), (7, 100, true), (7, 101, false), (6, 99, false)] {
+            assert_eq!(helper.is_led_by(&process(id(pid, started))), leads, "{pid} {started}");
+        }
+    }
 }

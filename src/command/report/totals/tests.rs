@@ -5,14 +5,17 @@ use super::*;
 use crate::command::records::ParsedRecord;
 
 /// Adds up lines such as `100 7 ended user=alice`: the time, the writer's PID, the record. A helper writes them, unless
-/// the PID has a sign.
+/// the PID has a sign. `(su)` before the record is its service.
 fn totals(lines: &[&str]) -> Totals {
     let mut totals = Totals::default();
     for line in lines {
         let (at, rest) = line.split_once(' ').unwrap();
         let (pid, record) = rest.split_once(' ').unwrap();
         let by_helper = !pid.starts_with('-');
-        let record = ParsedRecord::parse(&format!("pam_idle_watchdog(sshd:session): {record}"), by_helper);
+        let (service, record) =
+            record.strip_prefix("(su) ").map_or(("sshd", record), |record| ("su", record));
+        let record =
+            ParsedRecord::parse(&format!("pam_idle_watchdog({service}:session): {record}"), by_helper);
         let record = record.unwrap_or_else(|| panic!("{line}"));
         let pid = pid.trim_start_matches('-').parse().ok();
         totals.take(&LogEntry { at: at.parse().unwrap(), pid, by_helper, record }, 9);
@@ -83,6 +86,32 @@ fn sessions_are_told_apart_after_a_reboot_and_by_the_helper() {
     ]);
     assert_eq!(counts(&found), [5, 2, 0, 0, 0, 0, 0, 0]);
     assert_eq!((found.absences.len(), found.absences.count(Until::Unknown)), (2, 2));
+}
+
+#[test]
+fn what_a_logout_leaves_behind_is_no_other_session() {
+    let found = totals(&[
+        "0 7 armed user=alice session=1 limit=900",
+        "900 7 ended user=alice session=1 idle=900 limit=900 survivors=0",
+        "903 7 closed user=alice session=1 left=\"tmux: server\"",
+        "904 7 error user=alice session=1 error=\"cannot ask\"",
+        "1803 7 ending user=alice session=1 idle=900 limit=900 by=detached",
+        "1805 7 ended user=alice session=1 idle=900 limit=900 by=detached survivors=0",
+    ]);
+    assert_eq!(counts(&found), [1, 0, 0, 1, 0, 0, 0, 0]);
+    assert_eq!((found.sessions.of(Happening::Watched), found.other_ends), (1, 1));
+}
+
+#[test]
+fn a_su_inside_a_session_is_a_session_of_its_own() {
+    let found = totals(&[
+        "0 7 armed user=alice session=1 limit=900",
+        "10 8 (su) armed user=bob session=1 limit=300",
+        "310 8 (su) ended user=bob session=1 idle=300 limit=300 survivors=0",
+        "900 7 ended user=alice session=1 idle=900 limit=900 survivors=0",
+    ]);
+    assert_eq!(counts(&found), [2, 0, 0, 2, 0, 0, 0, 0]);
+    assert_eq!((found.sessions.of(Happening::Watched), found.sessions.of(Happening::Ended)), (2, 2));
 }
 
 #[test]
