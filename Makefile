@@ -1,5 +1,5 @@
 # make            build the module, its helper and the command into target/dist
-# make install    install them, the man pages, and what systemd, journald and the shells read (DESTDIR, PREFIX, and the
+# make install    install them, the man pages, and what systemd, journald, oscap and the shells read (DESTDIR, PREFIX, and the
 #                 directories below)
 # make uninstall  remove them again
 # make man        the man pages into target/man; needs scdoc
@@ -27,6 +27,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+# Where scap-security-guide puts its content, too.
+SCAPDIR ?= $(PREFIX)/share/xml/scap/pam_idle_watchdog
 # Debian's zsh reads another directory below /usr than others.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
 
@@ -83,6 +85,7 @@ target/man/%: man/%.scd
 UNITS := $(wildcard dist/systemd/*)
 # The Ansible role. docs/rollout.md leads to it.
 ROLE := $(shell find dist/ansible -type f)
+SCAP := $(wildcard dist/openscap/*)
 
 install: all
 	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
@@ -99,6 +102,10 @@ install: all
 	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
 	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
 	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/$(file) &&) :
+	install -d $(DESTDIR)$(SCAPDIR)
+	$(foreach file,$(SCAP),sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@PAMDIR@|$(PAMDIR)|' -e 's|@HELPER@|$(PAM_IDLE_WATCHDOG_HELPER)|' \
+		$(file) >$(DESTDIR)$(SCAPDIR)/$(notdir $(file)) && \
+		chmod $(if $(suffix $(file)),0644,0755) $(DESTDIR)$(SCAPDIR)/$(notdir $(file)) &&) :
 	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
 	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
@@ -118,7 +125,7 @@ uninstall:
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page))) $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
-	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SCAPDIR)
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 

@@ -94,6 +94,18 @@ fn an_installation_can_be_removed() {
             "{text}"
         );
     }
+    // OpenSCAP's content knows where everything is.
+    for (file, place, mode_of_it) in [
+        ("idle-sessions-end", "command=/usr/sbin/idle-watchdog\n", 0o755),
+        ("idle_watchdog-oval.xml", ">/usr/lib/somewhere/security/pam_idle_watchdog.so<", 0o644),
+        ("idle_watchdog-oval.xml", ">/usr/libexec/pam_idle_watchdog_helper<", 0o644),
+        ("idle_watchdog-xccdf.xml", "\"idle_watchdog-oval.xml\"", 0o644),
+    ] {
+        let path = format!("usr/share/xml/scap/pam_idle_watchdog/{file}");
+        assert_eq!(mode(&path), mode_of_it, "{path}");
+        let text = fs::read_to_string(directory.join(&path)).unwrap();
+        assert!(text.contains(place) && !text.contains("DIR@") && !text.contains("@HELPER"), "{path}");
+    }
     // Control groups that helpers have left behind are removed, too, unless a process is in them.
     let group = |place: &str| directory.join("sys/fs/cgroup").join(place).join("idle_watchdog");
     fs::create_dir_all(group("")).unwrap();

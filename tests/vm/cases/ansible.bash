@@ -23,20 +23,28 @@ role() {
 # The role from its first stage to its last, on a machine where two sessions are open. No other case runs at the same time,
 # because the line of sshd changes for everybody.
 alone_ansible_role() {
+	units
 	# The last stage removes the lines from all files.
-	afterwards 'cp -a /run/pam.d/. /etc/pam.d; rm -rf /etc/pam.d/*~ /etc/security/idle_watchdog.conf*'
+	afterwards "$AFTERWARDS; systemctl -q disable idle-watchdog-adopt.timer 2>/dev/null; "'cp -a /run/pam.d/. /etc/pam.d; rm -rf /etc/pam.d/*~ /etc/security/idle_watchdog.conf*'
 	guest 'rm -rf /run/pam.d; cp -a /etc/pam.d /run/pam.d
 		sed -i /idle_watchdog/d /etc/pam.d/sshd; cp -p /etc/pam.d/sshd /run/sshd.before'
 	printf '%s\n' '- hosts: backdoor' '  gather_facts: false' '  roles: [idle_watchdog]' >play.yml
-	printf '%s\n' 'idle_watchdog_timeout: 12s' 'idle_watchdog_options: warn=4s grace=2s debug' 'idle_watchdog_policy: |' \
+	printf '%s\n' 'idle_watchdog_package: ""' 'idle_watchdog_timeout: 12s' 'idle_watchdog_options: warn=4s grace=2s debug' 'idle_watchdog_policy: |' \
 		'  # erin is exempt.' '  erin * * * timeout=off' >vars.yml
+	# A drop-in of the machine would end sessions during the trial.
+	guest 'mkdir -p /etc/security/idle_watchdog.conf.d; echo "alice * * * kill=tty" >/etc/security/idle_watchdog.conf.d/own.conf'
+	if role trial; then fail 'a drop-in would end sessions'; fi
+	grep -F 'idle_watchdog.conf.d/own.conf:1:alice * * * kill=tty' trial || fail 'the drop-in is not named'
+	guest 'rm /etc/security/idle_watchdog.conf.d/own.conf'
 	role trial
+	timer_is enabled active
 	login a alice
 	armed a 'kill=none'
 	attended a role trial
 	grep -q ' changed=0 .* failed=0 ' trial || fail 'a second run changes something'
 	record a ': would-end '
 	attended a role live
+	timer_is enabled active
 	record a ': reloaded .*limit=12'
 	does a true
 	ends_idle a
@@ -45,6 +53,7 @@ alone_ansible_role() {
 	guest 'idle-watchdog check --user alice' | grep -E 'onerr +fail ' || fail 'not strict'
 	guest 'idle-watchdog check --user erin' | grep 'not watched' || fail 'the policy is not there'
 	attended b role absent
+	timer_is disabled inactive
 	record b ': reloaded .*kill=none'
 	guest 'diff /run/sshd.before /etc/pam.d/sshd; ls /etc/security/idle_watchdog.conf.d' >left
 	[ ! -s left ] || fail "left: $(cat left)"
@@ -52,6 +61,13 @@ alone_ansible_role() {
 	alive b
 	login c alice
 	! has_record c ': ' || fail 'a record without a line'
+}
+
+# timer_is ENABLED ACTIVE: systemd says this of the timer that adopts sessions.
+timer_is() {
+	local is
+	is=$(guest 'systemctl is-enabled idle-watchdog-adopt.timer; systemctl is-active idle-watchdog-adopt.timer' | paste -sd ' ') || :
+	[ "$is" = "$1 $2" ] || fail "the timer is $is"
 }
 
 # Ansible asks for a terminal, so a silent task is cut off at the limit. Each of these prevents it: no terminal, also with

@@ -135,6 +135,11 @@ $(for release in $RELEASES; do rows better "$release"; done)
 
 The tables do not show one advantage of logind, sshd and the shell: they are installed already.
 
+## What was not measured
+
+Many guides name sshd's \`ClientAliveCountMax 0\`. It has not ended idle connections since OpenSSH 8.2, so it has no column. Before,
+it ended a connection on which nothing was sent, and output counted like keys.
+
 ## How each was set up
 
 Each system has an sshd of its own with these settings and no others. If the settings of a system apply to a whole machine, it was
