@@ -6,6 +6,8 @@
 # make uninstall  remove them again
 # make dist       the source and the crates that it needs as two files in target/tarballs. Unpacked into one directory,
 #                 they build without network. SOURCE_DATE_EPOCH sets the time of the files
+# make sbom       the crates in each program, as a bill of materials for machines: target/dist/idle-watchdog.cdx.json.
+#                 make install-sbom is for packages
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
@@ -16,6 +18,9 @@
 # make bench      measure the cost of a login, a sleeping session and a survey of all processes; as root, installs what it lacks
 # make accuracy   measure how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
 # make completions  write the completions for the shells (dist/completions) from the description of the command line
+# make copyright  write COPYRIGHT, the authors and licences of all crates, from what the crates say
+# make deny       check the crates' licences, versions and origin with cargo-deny; advisories: make deny CHECKS=advisories
+# make release    check that all files name VERSION=x.y.z and are committed and tagged, and write target/release-files
 # make clean      remove all that was built
 
 PREFIX ?= /usr
@@ -44,6 +49,7 @@ DIST := target/dist
 MODULE := $(DIST)/pam_idle_watchdog.so
 HELPER := $(DIST)/pam_idle_watchdog_helper
 COMMAND := $(DIST)/idle-watchdog
+SBOM := $(DIST)/idle-watchdog.cdx.json
 # The programs contain this path: the module and the command start the helper there.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
@@ -114,7 +120,7 @@ endif
 
 install-doc:
 	install -d $(DESTDIR)$(DOCDIR)/docs/pictures
-	install -m 0644 CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
+	install -m 0644 CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE COPYRIGHT $(DESTDIR)$(DOCDIR)
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
 	$(foreach page,README.md $(wildcard docs/*.md),sed $(MOVED) $(page) >$(DESTDIR)$(DOCDIR)/$(page) && \
 		chmod 0644 $(DESTDIR)$(DOCDIR)/$(page) &&) :
@@ -128,6 +134,10 @@ install-units:
 	install -d $(DESTDIR)$(UNITDIR)
 	$(foreach unit,$(UNITS),sed 's|@SBINDIR@|$(SBINDIR)|' $(unit) >$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) && \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) :
+
+# No part of `make install`, because the program that writes it takes half a minute to build.
+install-sbom: sbom
+	install -D -m 0644 $(SBOM) $(DESTDIR)$(DOCDIR)/$(notdir $(SBOM))
 
 install-catalog:
 	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
@@ -152,6 +162,25 @@ uninstall:
 
 dist:
 	dist/tarballs
+
+# The programs for crates run here, also if the product is for another machine.
+CRATES = env -u CARGO_BUILD_TARGET $(CARGO) run --locked --quiet --example crates --
+
+# Always written again, because the time depends on SOURCE_DATE_EPOCH and the version on rustc.
+sbom:
+	@mkdir -p $(DIST)
+	$(CRATES) sbom >$(SBOM).new
+	mv $(SBOM).new $(SBOM)
+
+copyright:
+	$(CRATES) copyright >target/COPYRIGHT
+	cp target/COPYRIGHT COPYRIGHT
+
+deny:
+	dist/deny $(CHECKS)
+
+release:
+	dist/release '$(VERSION)'
 
 # The product and the tests have separate build directories, so their cargo calls need not wait for each other.
 tests-built:
@@ -203,4 +232,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install $(PARTS) uninstall dist tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install $(PARTS) install-sbom uninstall dist sbom copyright deny release tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean
