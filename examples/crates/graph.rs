@@ -14,11 +14,8 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// What `make` builds, and the features that it contains. The module is built with the feature `command`, too, but
 /// nothing of that is left in it. A test looks for the names of crates in the built files.
-pub const PROGRAMS: [(&str, &str); 3] = [
-    ("pam_idle_watchdog.so", "module"),
-    ("pam_idle_watchdog_helper", ""),
-    ("idle-watchdog", "module,command"),
-];
+pub const PROGRAMS: [(&str, &str); 3] =
+    [("pam_idle_watchdog.so", "module"), ("pam_idle_watchdog_helper", ""), ("idle-watchdog", "command")];
 
 /// All targets of Linux link the same crates. A test compares them.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
