@@ -1,7 +1,15 @@
 # make            build the module, its helper and the command into target/dist
+#                 CARGOFLAGS are options for each call of cargo, and RUSTFLAGS for each call of rustc. CARGO_BUILD_TARGET is
+#                 the machine for which to build. STATIC=0 makes a helper that needs the shared C library
 # make install    install them, the man pages, and what systemd, journald, oscap and the shells read (DESTDIR, PREFIX, and the
-#                 directories below)
+#                 directories below), with the same variables as make
+# make install-bin, install-man, install-doc, install-examples, install-units, install-catalog, install-scap,
+#                 install-completions: the parts of make install
 # make uninstall  remove them again
+# make dist       the source and the crates that it needs as two files in target/tarballs. Unpacked into one directory,
+#                 they build without network. SOURCE_DATE_EPOCH sets the time of the files
+# make sbom       the crates in each program, as a bill of materials for machines: target/dist/idle-watchdog.cdx.json.
+#                 make install-sbom is for packages
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
@@ -12,12 +20,17 @@
 # make bench      measure the cost of a login, a sleeping session and a survey of all processes; as root, installs what it lacks
 # make accuracy   measure how late hundreds of real idle sessions end; as root, installs what it lacks, ten minutes
 # make completions  write the completions for the shells (dist/completions) from the description of the command line
+# make copyright  write COPYRIGHT, the authors and licences of all crates, from what the crates say
+# make deny       check the crates' licences, versions and origin with cargo-deny; advisories: make deny CHECKS=advisories
+# make release    check that all files name VERSION=x.y.z and are committed and tagged, and write target/release-files
 # make clean      remove all that was built
 
 PREFIX ?= /usr
 # The directory in which libpam looks for modules. It is beside libpam itself, in Debian's multiarch or Fedora's
 # lib64 directory.
 PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
+# RPM reads debug information only from files that can be executed: it needs 0755.
+MODULE_MODE ?= 0644
 LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
@@ -33,13 +46,24 @@ SCAPDIR ?= $(PREFIX)/share/xml/scap/pam_idle_watchdog
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
-TOOLCHAIN := $(shell sh dist/find-cargo)
+TOOLCHAIN := $(shell sh dist/find-cargo 2>/dev/null)
 export PATH := $(if $(TOOLCHAIN),$(TOOLCHAIN):)$(PATH)
 CARGO ?= cargo
+export CARGO
+# Without --locked, cargo may choose other versions of the crates than Cargo.lock has.
+export CARGOFLAGS ?= --locked
+ifneq ($(filter --target%,$(CARGOFLAGS)),)
+$(error CARGOFLAGS has $(filter --target%,$(CARGOFLAGS)): set CARGO_BUILD_TARGET or leave it out, because make must know where the programs are)
+endif
+# Where cargo puts the programs below its target directory.
+RELEASE := $(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
+# A static helper starts faster and needs less memory.
+STATIC ?= 1
 DIST := target/dist
 MODULE := $(DIST)/pam_idle_watchdog.so
 HELPER := $(DIST)/pam_idle_watchdog_helper
 COMMAND := $(DIST)/idle-watchdog
+SBOM := $(DIST)/idle-watchdog.cdx.json
 # The programs contain this path: the module and the command start the helper there.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
@@ -53,24 +77,31 @@ SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 all: $(MODULE) $(HELPER) $(COMMAND) $(if $(SCDOC),man)
 
-# If the path of the helper changes, the programs must be built again.
-$(DIST)/helper-path: FORCE
+# What is compiled into the programs. If it changes, the programs must be built again.
+COMPILED_IN = $(PAM_IDLE_WATCHDOG_HELPER) $(STATIC) $(CARGO_BUILD_TARGET) $(RUSTFLAGS)
+$(DIST)/compiled-in: FORCE
 	@mkdir -p $(DIST)
-	@echo $(PAM_IDLE_WATCHDOG_HELPER) | cmp -s - $@ || echo $(PAM_IDLE_WATCHDOG_HELPER) >$@
+	@echo '$(COMPILED_IN)' | cmp -s - $@ || echo '$(COMPILED_IN)' >$@
 
-$(MODULE): $(SOURCES) $(DIST)/helper-path
-	$(CARGO) build --locked --release --lib --bin idle-watchdog
-	install -D -m 0644 target/release/libpam_idle_watchdog.so $@
+$(MODULE): $(SOURCES) $(DIST)/compiled-in
+	dist/cargo build $(CARGOFLAGS) --release --target-dir target --lib
+	install -D -m 0644 target/$(RELEASE)/libpam_idle_watchdog.so $@
 
-$(COMMAND): $(MODULE)
-	install -D -m 0755 target/release/idle-watchdog $@
+# Helper and command are built without the feature `module`, because it links libpam. One waits for the other, because
+# cargo would make it wait anyway.
+$(COMMAND): $(SOURCES) $(DIST)/compiled-in | $(HELPER)
+	dist/cargo build $(CARGOFLAGS) --release --no-default-features --features command --target-dir target/programs \
+		--bin idle-watchdog
+	install -D -m 0755 target/programs/$(RELEASE)/idle-watchdog $@
 
-# This is a cargo call of its own, because rustc cannot make a cdylib of static code. The program is at a fixed
-# address, so nothing is relocated at its start. A relocation would cost each sleeping helper memory pages.
-$(HELPER): $(SOURCES)
-	$(CARGO) rustc --locked --release --no-default-features --target-dir target/helper \
-		--bin pam_idle_watchdog_helper -- -C target-feature=+crt-static -C relocation-model=static
-	install -D -m 0755 target/helper/release/pam_idle_watchdog_helper $@
+# A static program at a fixed address is not relocated at its start. A relocation would cost each sleeping helper memory
+# pages.
+STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
+$(HELPER): $(SOURCES) $(DIST)/compiled-in
+	dist/cargo rustc $(CARGOFLAGS) --release --no-default-features --target-dir target/programs \
+		--bin pam_idle_watchdog_helper -- $(if $(filter-out 0,$(STATIC)),$(STATIC_FLAGS))
+	dist/try-helper target/programs/$(RELEASE)/pam_idle_watchdog_helper $(CARGO_BUILD_TARGET)
+	install -D -m 0755 target/programs/$(RELEASE)/pam_idle_watchdog_helper $@
 
 PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
 # The place of a page depends on its section.
@@ -86,35 +117,64 @@ UNITS := $(wildcard dist/systemd/*)
 # The Ansible role. docs/rollout.md leads to it.
 ROLE := $(shell find dist/ansible -type f)
 SCAP := $(wildcard dist/openscap/*)
+# The names of the examples' directories in the source, and below DOCDIR.
+MOVED := -e 's|pam\.d-examples|examples/pam.d|g' -e 's|dist/ansible|examples/ansible|g'
 
-install: all
-	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
+# The parts of an installation, for packages. Each builds only what it installs.
+PARTS := install-bin install-man install-doc install-examples install-units install-catalog install-scap \
+	install-completions
+
+install: $(PARTS)
+	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
+	@echo "To watch sessions that are open already: systemctl daemon-reload && systemctl enable --now idle-watchdog-adopt.timer"
+
+install-bin: $(MODULE) $(HELPER) $(COMMAND)
+	install -D -m $(MODULE_MODE) $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
 	install -D -m 0755 $(COMMAND) $(DESTDIR)$(SBINDIR)/idle-watchdog
-	install -d $(DESTDIR)$(DOCDIR)/docs/pictures $(DESTDIR)$(DOCDIR)/pam.d-examples
-	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
-	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
+
+ifneq ($(SCDOC),)
+install-man: man
+	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
+else
+install-man:
+	@echo "There is no scdoc: the man pages are not installed."
+endif
+
+install-doc:
+	install -d $(DESTDIR)$(DOCDIR)/docs/pictures
+	install -m 0644 CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE COPYRIGHT $(DESTDIR)$(DOCDIR)
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
-	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+	$(foreach page,README.md $(wildcard docs/*.md),sed $(MOVED) $(page) >$(DESTDIR)$(DOCDIR)/$(page) && \
+		chmod 0644 $(DESTDIR)$(DOCDIR)/$(page) &&) :
+
+install-examples:
+	install -d $(DESTDIR)$(DOCDIR)/examples/pam.d
+	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/examples/pam.d
+	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/examples/$(file:dist/%=%) &&) :
+
+install-units:
 	install -d $(DESTDIR)$(UNITDIR)
 	$(foreach unit,$(UNITS),sed 's|@SBINDIR@|$(SBINDIR)|' $(unit) >$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) && \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) :
+
+# No part of `make install`, because the program that writes it takes half a minute to build.
+install-sbom: sbom
+	install -D -m 0644 $(SBOM) $(DESTDIR)$(DOCDIR)/$(notdir $(SBOM))
+
+install-catalog:
 	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
-	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
-	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/$(file) &&) :
+
+install-scap:
 	install -d $(DESTDIR)$(SCAPDIR)
 	$(foreach file,$(SCAP),sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@PAMDIR@|$(PAMDIR)|' -e 's|@HELPER@|$(PAM_IDLE_WATCHDOG_HELPER)|' \
 		$(file) >$(DESTDIR)$(SCAPDIR)/$(notdir $(file)) && \
 		chmod $(if $(suffix $(file)),0644,0755) $(DESTDIR)$(SCAPDIR)/$(notdir $(file)) &&) :
+
+install-completions:
 	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
 	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
-ifneq ($(SCDOC),)
-	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
-else
-	@echo "There is no scdoc: the man pages are not installed."
-endif
-	@echo "To watch sessions that are open already: systemctl daemon-reload && systemctl enable --now idle-watchdog-adopt.timer"
 
 # The control group of the watchdogs, in each hierarchy. It remains while there are watchdogs.
 OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place)/idle_watchdog)
@@ -129,47 +189,73 @@ uninstall:
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
+dist: rust
+	dist/tarballs
+
+# The programs for crates run here, also if the product is for another machine.
+CRATES = env -u CARGO_BUILD_TARGET $(CARGO) run $(CARGOFLAGS) --quiet --example crates --
+
+# Always written again, because the time depends on SOURCE_DATE_EPOCH and the version on rustc.
+sbom: rust
+	@mkdir -p $(DIST)
+	$(CRATES) sbom >$(SBOM).new
+	mv $(SBOM).new $(SBOM)
+
+copyright: rust
+	$(CRATES) copyright >target/COPYRIGHT
+	cp target/COPYRIGHT COPYRIGHT
+
+deny: rust
+	dist/deny $(CHECKS)
+
+release:
+	dist/release '$(VERSION)'
+
+# If Rust is too old, this says so before anything is installed for tests. dist/cargo does the same for a build.
+rust:
+	@sh dist/find-cargo >/dev/null
+
 # The product and the tests have separate build directories, so their cargo calls need not wait for each other.
-tests-built:
-	$(CARGO) test --locked --no-run --lib --test '*'
+tests-built: rust
+	$(CARGO) test $(CARGOFLAGS) --no-run --lib --test '*'
 
-completions:
-	$(CARGO) run --locked --quiet --example completions
+completions: rust
+	$(CARGO) run $(CARGOFLAGS) --quiet --example completions
 
-check:
+check: rust
 	@printf '\n=== %s\n' "1 of 5: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check" names shells openssh && \
 		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
 		$(MAKE) -j3 all tests-built && sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
-check-vm:
+check-vm: rust
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
 		printf '\n=== %s\n' "2 of 3: build the product as it is shipped (a minute)" && \
 		$(MAKE) -j2 all && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
-compare:
+compare: rust
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
 		tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
 
-fuzz:
+fuzz: rust
 	fuzz/run; status=$$?; $(GIVE_BACK); exit $$status
 
-demo:
+demo: rust
 	sh tests/prepare "make demo" && $(MAKE) all && \
-		$(CARGO) run --locked --release --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo run $(CARGOFLAGS) --release --target-dir target --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
 
-pictures:
+pictures: rust
 	sh tests/prepare "make pictures" && $(MAKE) all && \
-		$(CARGO) run --locked --release --quiet --example demo -- docs/pictures/demo.svg; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo run $(CARGOFLAGS) --release --target-dir target --quiet --example demo -- docs/pictures/demo.svg; status=$$?; $(GIVE_BACK); exit $$status
 
-bench:
+bench: rust
 	sh tests/prepare "make bench" && $(MAKE) all && \
-		$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo bench $(CARGOFLAGS) --target-dir target --bench cost; status=$$?; $(GIVE_BACK); exit $$status
 
-accuracy:
+accuracy: rust
 	sh tests/prepare "make accuracy" openssh && $(MAKE) all && \
-		$(CARGO) bench --locked --quiet --bench accuracy; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo bench $(CARGOFLAGS) --target-dir target --quiet --bench accuracy; status=$$?; $(GIVE_BACK); exit $$status
 
 clean:
 	$(CARGO) clean
@@ -179,4 +265,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom uninstall dist sbom copyright deny release tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean

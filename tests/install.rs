@@ -66,10 +66,10 @@ fn an_installation_can_be_removed() {
     for document in [
         "README.md",
         "LICENSE-MIT",
-        "pam.d-examples/sshd.debian",
+        "examples/pam.d/sshd.debian",
         "docs/compliance.md",
         "docs/pictures/demo.svg",
-        "dist/ansible/roles/idle_watchdog/tasks/main.yml",
+        "examples/ansible/roles/idle_watchdog/tasks/main.yml",
     ] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
     }
@@ -123,4 +123,75 @@ fn an_installation_can_be_removed() {
     make("uninstall", &directory, &[]);
     assert_eq!(files(&directory), Vec::<PathBuf>::new());
     fs::remove_dir_all(directory).unwrap();
+}
+
+/// The targets of the links in a Markdown text, without those to other sites.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    let pictures = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    targets.chain(pictures).filter(|target| !target.is_empty() && !target.contains(':'))
+}
+
+#[test]
+fn the_parts_are_installed_alone_and_the_documents_lead_to_each_other() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parts");
+    let _ = fs::remove_dir_all(&directory);
+    make("install-bin", &directory, &["MODULE_MODE=0755"]);
+    let module = directory.join("usr/lib/somewhere/security/pam_idle_watchdog.so");
+    assert_eq!(fs::metadata(&module).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(files(&directory).len(), 3, "module, helper and command");
+    fs::remove_dir_all(&directory).unwrap();
+
+    let place = "DOCDIR=/usr/share/doc/another";
+    make("install-examples", &directory, &[place]);
+    let documents = directory.join("usr/share/doc/another");
+    assert!(files(&directory).iter().all(|file| file.starts_with(documents.join("examples"))));
+    make("install-doc", &directory, &[place]);
+    let mut seen = 0;
+    for file in files(&documents).into_iter().filter(|file| file.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in links(&text) {
+            // How it is built is said in the source only.
+            let known = file.parent().unwrap().join(link).exists() || link == "CONTRIBUTING.md";
+            assert!(known, "{}: there is no {link}", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} links");
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// What dist/pamdir prints for a machine that has libpam in these directories.
+fn pamdir(multiarch: &str, prefix: &str, libraries: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pamdir");
+    let _ = fs::remove_dir_all(&root);
+    for directory in libraries {
+        fs::create_dir_all(root.join(directory)).unwrap();
+        fs::write(root.join(directory).join("libpam.so.0"), "").unwrap();
+    }
+    let compiler = root.join("bin/gcc");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::write(&compiler, format!("#!/bin/sh\necho {multiarch}\n")).unwrap();
+    fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new("sh")
+        .args([concat!(env!("CARGO_MANIFEST_DIR"), "/dist/pamdir"), prefix])
+        .arg(&root)
+        .env("PATH", format!("{}:/usr/bin:/bin", root.join("bin").display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_module_goes_where_libpam_looks() {
+    let debian = "x86_64-linux-gnu";
+    // Debian since 12, and before it, when / and /usr were not merged.
+    assert_eq!(pamdir(debian, "/usr", &["usr/lib/x86_64-linux-gnu"]), "/usr/lib/x86_64-linux-gnu/security");
+    assert_eq!(pamdir(debian, "/usr", &["lib/x86_64-linux-gnu"]), "/lib/x86_64-linux-gnu/security");
+    // The gcc of other distributions prints an empty line. Some machines have 32 bit libraries, too.
+    assert_eq!(pamdir("", "/usr", &["usr/lib64", "usr/lib"]), "/usr/lib64/security");
+    assert_eq!(pamdir("", "/usr", &["lib64", "lib"]), "/lib64/security");
+    assert_eq!(pamdir("", "/usr", &["usr/lib"]), "/usr/lib/security");
+    assert_eq!(pamdir("", "/usr/local", &["usr/lib"]), "/usr/local/lib/security");
 }

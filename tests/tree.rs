@@ -359,27 +359,6 @@ fn every_variable_of_the_ansible_role_is_described_and_explained() {
     assert_eq!(first_cells(&readme).into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), defaults);
 }
 
-#[test]
-fn every_dependency_is_justified() {
-    let manifest = text("Cargo.toml");
-    let contributing = text("CONTRIBUTING.md");
-    let cells = first_cells(&contributing);
-    let mut seen = 0;
-    let mut section = "";
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            section = line;
-        } else if section.ends_with("dependencies]") {
-            if let Some((name, _)) = line.split_once(" = ").filter(|(name, _)| !name.starts_with([' ', '#']))
-            {
-                assert!(cells.contains(name), "{name} has no row in CONTRIBUTING.md");
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen > 5, "{seen} dependencies");
-}
-
 /// `1.85.1` → (1, 85).
 fn minor(version: &str) -> (u32, u32) {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap());

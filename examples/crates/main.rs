@@ -1,0 +1,15 @@
+//! `make sbom` and `make copyright`: what the crates of other people are, to standard output. Tests check both.
+
+mod copyright;
+mod graph;
+mod sbom;
+
+fn main() -> Result<(), graph::Failure> {
+    let text = match std::env::args().nth(1).as_deref() {
+        Some("copyright") => copyright::text()?,
+        Some("sbom") => sbom::text(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?,
+        _ => return Err("say which of the two: copyright or sbom".into()),
+    };
+    print!("{text}");
+    Ok(())
+}
