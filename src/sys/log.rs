@@ -25,10 +25,11 @@ const TRIES: u32 = 60;
 
 /// Writes `<priority>ident[pid]: text`, without a time. Every log daemon adds the time itself, and the formatter of
 /// the crate writes UTC where local time is expected (Geal/rust-syslog#95). The errors of the crate have different
-/// types in its versions, so this returns the one of std.
+/// types in its versions, so this returns the one of std. Before version 7 the crate does not flush a stream.
 fn write(socket: &mut impl Write, severity: syslog::Severity, text: &str) -> io::Result<()> {
     let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
-    write!(socket, "<{priority}>{IDENT}[{}]: {text}", std::process::id())
+    write!(socket, "<{priority}>{IDENT}[{}]: {text}", std::process::id())?;
+    socket.flush()
 }
 
 impl From<Severity> for syslog::Severity {
