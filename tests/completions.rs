@@ -131,7 +131,8 @@ fn values_are_offered() {
         let with_sign = shell("check --user=roo");
         let whole = set([if name == "fish" { "--user=root" } else { "root" }]);
         assert_eq!(with_sign, whole, "{name}");
-        assert!(shell("check --service s").contains("sshd"), "{name}");
+        // Each machine that has libpam has this one.
+        assert!(shell("check --service o").contains("other"), "{name}");
         assert_eq!(shell("check Cargo.t"), set(["Cargo.toml"]), "{name}");
         assert_eq!(shell("check --file Cargo.t"), set(["Cargo.toml"]), "{name}");
         assert_eq!(shell("check --strict Cargo.t"), set(["Cargo.toml"]), "{name}");
