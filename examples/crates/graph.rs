@@ -78,7 +78,7 @@ pub fn crates() -> Result<BTreeMap<Id, Crate>, Failure> {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version", "1"])?)?;
     let checksums = checksums()?;
     let mut found = BTreeMap::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
+    for package in metadata.get("packages").and_then(Value::as_array).into_iter().flatten() {
         let id = Id { name: string(&package["name"]), version: string(&package["version"]) };
         let ours = id.name == env!("CARGO_PKG_NAME");
         if !ours && package["source"] != REGISTRY {

@@ -25,7 +25,8 @@ fn reference(id: &Id) -> String {
 }
 
 fn component(id: &Id, known: &Crate) -> Value {
-    let mut component = json!({
+    let checksum = known.checksum.iter().map(|sum| json!({ "alg": "SHA-256", "content": sum }));
+    json!({
         "type": "library",
         "bom-ref": reference(id),
         "name": id.name,
@@ -33,11 +34,8 @@ fn component(id: &Id, known: &Crate) -> Value {
         "description": known.description,
         "licenses": [{ "expression": known.license }],
         "purl": reference(id),
-    });
-    if let Some(checksum) = &known.checksum {
-        component["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
-    }
-    component
+        "hashes": checksum.collect::<Vec<Value>>(),
+    })
 }
 
 /// The same source and time give the same text. The time is in seconds since 1970.
@@ -88,9 +86,9 @@ pub fn text(time: Option<&str>) -> Result<String, Failure> {
             "components": programs,
         },
     });
-    if let Some(seconds) = time {
+    if let (Some(seconds), Some(fields)) = (time, metadata.as_object_mut()) {
         let time = output("date", &["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"])?;
-        metadata["timestamp"] = time.into();
+        fields.insert("timestamp".to_owned(), time.into());
     }
     let calls: Vec<Value> =
         calls.iter().map(|(caller, called)| json!({ "ref": caller, "dependsOn": called })).collect();
