@@ -5,6 +5,7 @@
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
+# make check-targets  build for other machines, 32 bits and big endian too, and run tests there under an emulator; as root
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -141,6 +142,11 @@ check-vm:
 		printf '\n=== %s\n' "2 of 3: build the product as it is shipped (a minute)" && \
 		$(MAKE) -j2 all && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
+check-targets:
+	@printf '\n=== %s\n' "install what the tests need"
+	@sh tests/prepare "make check-targets" vm && \
+		tests/targets $(MACHINE); status=$$?; $(GIVE_BACK); exit $$status
+
 compare:
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
 		tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
@@ -172,4 +178,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install uninstall tests-built completions check check-vm check-targets compare fuzz demo pictures bench accuracy clean
