@@ -14,6 +14,7 @@
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 # make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library; as root, five minutes
+# make check-targets  build for other machines, 32 bits and big endian too, and run tests there under an emulator; as root
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -238,6 +239,9 @@ check-vm: rust
 check-builds: rust
 	sh tests/prepare "make check-builds" chroot && tests/builds; status=$$?; $(GIVE_BACK); exit $$status
 
+check-targets: rust
+	sh tests/prepare "make check-targets" chroot && tests/targets $(MACHINE); status=$$?; $(GIVE_BACK); exit $$status
+
 compare: rust
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
 		tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
@@ -269,4 +273,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom uninstall dist sbom copyright deny release tests-built completions check check-vm check-builds compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom uninstall dist sbom copyright deny release tests-built completions check check-vm check-builds check-targets compare fuzz demo pictures bench accuracy clean

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollTimeout, poll};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
+
+use super::timer;
 
 /// Nanoseconds since boot or since the epoch, depending on the clock. The type has room for 292 years.
 pub type Nanos = i64;
@@ -16,10 +17,16 @@ pub type Nanos = i64;
 /// Nanoseconds in a second.
 pub const SECOND: Nanos = 1_000_000_000;
 
-/// Seconds and nanoseconds as one number. A sum that does not fit is clamped.
+/// Seconds and nanoseconds as one number. A sum that does not fit is clamped. The types of the C library differ between
+/// machines of 32 and 64 bits.
 #[must_use]
-pub fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
-    seconds.saturating_mul(SECOND).saturating_add(nanoseconds)
+pub fn nanos(seconds: impl Into<i64>, nanoseconds: impl Into<i64>) -> Nanos {
+    seconds.into().saturating_mul(SECOND).saturating_add(nanoseconds.into())
+}
+
+/// Whole seconds, and the nanoseconds that are left.
+fn parts(time: Nanos) -> [i64; 2] {
+    [time / SECOND, time % SECOND]
 }
 
 /// A duration in nanoseconds. More than 292 years are clamped.
@@ -48,7 +55,7 @@ impl Moment {
     pub fn now() -> Self {
         const READ_TRIES: usize = 8;
         const TOGETHER: Nanos = SECOND / 1000;
-        let read = || (read(Clock::CLOCK_BOOTTIME), read(Clock::CLOCK_REALTIME), read(Clock::CLOCK_BOOTTIME));
+        let read = || (read(Clock::CLOCK_BOOTTIME), wall(), read(Clock::CLOCK_BOOTTIME));
         let mut best = read();
         for _ in 1..READ_TRIES {
             if best.2 - best.0 < TOGETHER {
@@ -76,6 +83,14 @@ impl Moment {
 /// clocks.
 fn read(clock: Clock) -> Nanos {
     clock_gettime(clock).map_or(0, |t| nanos(t.tv_sec(), t.tv_nsec()))
+}
+
+/// The wall clock. The standard library reads it with 64 bits on every machine. On machines of 32 bits the C library's
+/// usual function fails after 2038.
+#[allow(clippy::disallowed_methods)]
+fn wall() -> Nanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or_else(|before| from_duration(before.duration()).saturating_neg(), from_duration)
 }
 
 /// A timeout for poll(2). It is rounded up, because 0 would make a busy loop of the last millisecond.
@@ -126,9 +141,7 @@ impl Alarm {
     /// With the times that we set, no error is known.
     pub fn set(&self, boot: Nanos) -> Result<(), Errno> {
         // Zero would switch the timer off.
-        let boot = boot.max(1);
-        let at = TimeSpec::new(boot / SECOND, boot % SECOND);
-        self.0.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+        timer::set(&self.0, parts(boot.max(1)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
     }
 
     /// Takes the ring, so that the descriptor is quiet until the next one.
@@ -165,9 +178,8 @@ impl StepWatch {
     /// No error is known.
     pub fn arm(&self) -> Result<(), Errno> {
         // The timer never expires. Only its cancelling is useful.
-        let never = TimeSpec::new(i64::MAX / SECOND, 0);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-        match self.0.set(Expiration::OneShot(never), flags) {
+        match timer::set(&self.0, parts(Nanos::MAX), flags) {
             // The timer is armed. The error says that the clock was stepped since the last time, which we
             // already know.
             Err(Errno::ECANCELED) => Ok(()),
@@ -185,6 +197,7 @@ impl AsFd for StepWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn what_does_not_fit_is_clamped() {
@@ -198,5 +211,26 @@ mod tests {
         let (a, b) = (Moment::now(), Moment::now());
         assert!(a.boot <= b.boot && a.mono <= b.mono);
         assert!((a.offset() - b.offset()).abs() < SECOND / 200);
+    }
+    #[test]
+    fn a_timer_knows_times_after_2038() {
+        const YEARS_100: Nanos = 100 * 365 * 86_400 * SECOND;
+        let alarm = Alarm::new().unwrap();
+        let due = Moment::now().boot + YEARS_100;
+        alarm.set(due).unwrap();
+        let info =
+            std::fs::read_to_string(format!("/proc/self/fdinfo/{}", alarm.as_fd().as_raw_fd())).unwrap();
+        // "it_value: (3153599999, 999999131)" is the time that is left.
+        let left = info.lines().find_map(|line| line.strip_prefix("it_value: (")).unwrap();
+        let (seconds, nanoseconds) = left.trim_end_matches(')').split_once(", ").unwrap();
+        let left = nanos(seconds.parse::<i64>().unwrap(), nanoseconds.parse::<i64>().unwrap());
+        assert!(left <= due - Moment::now().boot + SECOND && left > YEARS_100 - 60 * SECOND, "{info}");
+    }
+
+    #[test]
+    fn a_step_watch_is_quiet_while_nobody_steps_the_clock() {
+        let watch = StepWatch::new().unwrap();
+        let mut fds = [PollFd::new(watch.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0));
     }
 }

@@ -40,13 +40,14 @@ pub fn keep_from_children(fd: RawFd) -> io::Result<()> {
 /// clock uses the instruction that `PR_SET_TSC` forbids.
 pub fn reset() {
     const DEFAULT_SLACK: c_ulong = 50_000;
-    const ENABLE: c_ulong = 1;
+    // prctl(2) reads all its arguments as long.
+    const NONE: c_ulong = 0;
     // SAFETY: prctl(2) and umask(2) take integers here and do not touch our memory.
     unsafe {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        libc::prctl(libc::PR_SET_TSC, ENABLE, 0, 0, 0);
+        libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_ENABLE as c_ulong, NONE, NONE, NONE);
         // This is not 0, because 0 means the default, and our parent may have changed the default, too.
-        libc::prctl(libc::PR_SET_TIMERSLACK, DEFAULT_SLACK, 0, 0, 0);
+        libc::prctl(libc::PR_SET_TIMERSLACK, DEFAULT_SLACK, NONE, NONE, NONE);
         libc::umask(0o077);
     }
     listen_to_all_signals();
@@ -57,14 +58,17 @@ pub fn reset() {
 pub fn reset_the_rest() {
     const SHARE_FROM: c_ulong = 3;
     const INIT: c_ulong = 1;
+    const CLEAR: c_ulong = libc::PR_MCE_KILL_CLEAR as c_ulong;
     const JOIN_SESSION_KEYRING: c_int = 1;
     const NO_NAME: c_long = 0;
+    // prctl(2) reads all its arguments as long.
+    const NONE: c_ulong = 0;
     // SAFETY: system calls that take integers and do not touch our memory.
     unsafe {
-        libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0);
-        libc::prctl(libc::PR_MCE_KILL, libc::PR_MCE_KILL_CLEAR, 0, 0, 0);
+        libc::prctl(libc::PR_SET_THP_DISABLE, NONE, NONE, NONE, NONE);
+        libc::prctl(libc::PR_MCE_KILL, CLEAR, NONE, NONE, NONE);
         // A process cannot give up a cookie. It can only take over another one, and init has none.
-        libc::prctl(libc::PR_SCHED_CORE, SHARE_FROM, INIT, 0, 0);
+        libc::prctl(libc::PR_SCHED_CORE, SHARE_FROM, INIT, NONE, NONE);
         // A new keyring, so that we have no keys of the person.
         libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, NO_NAME);
     }
@@ -102,6 +106,7 @@ fn share_the_machine() {
     const CLAMP_UTILIZATION: u64 = 0x20 | 0x40;
     const DEFAULT_CLAMP: u32 = u32::MAX;
     const THIS_PROCESS: c_long = 1;
+    const NO_NODES: c_ulong = 0;
     const INIT: c_int = 1;
     // There is room for the largest number of processors of any kernel.
     let mut processors = [0u8; 1024];
@@ -124,6 +129,6 @@ fn share_the_machine() {
         // The priority depends on the niceness, as if it had never been set.
         libc::syscall(libc::SYS_ioprio_set, THIS_PROCESS, 0, 0);
         // This is MPOL_DEFAULT, which has no nodes.
-        libc::syscall(libc::SYS_set_mempolicy, 0, std::ptr::null::<c_ulong>(), 0);
+        libc::syscall(libc::SYS_set_mempolicy, 0, std::ptr::null::<c_ulong>(), NO_NODES);
     }
 }

@@ -2,6 +2,15 @@
 
 use std::mem::MaybeUninit;
 
+// These have 64 bits on every machine. The functions of the libc crate have 32 bits on machines of 32 bits, which is enough
+// until 2038.
+unsafe extern "C" {
+    #[cfg_attr(all(target_pointer_width = "32", not(target_arch = "riscv32")), link_name = "__localtime64_r")]
+    fn localtime_r(at: *const i64, tm: *mut libc::tm) -> *mut libc::tm;
+    #[cfg_attr(all(target_pointer_width = "32", not(target_arch = "riscv32")), link_name = "__mktime64")]
+    fn mktime(tm: *mut libc::tm) -> i64;
+}
+
 /// A date and a time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Civil {
@@ -20,7 +29,7 @@ pub struct Civil {
 pub fn of(at: i64) -> Option<Civil> {
     let mut tm = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: localtime_r reads the first pointer and writes to the second, and both are valid.
-    let written = unsafe { libc::localtime_r(&raw const at, tm.as_mut_ptr()) };
+    let written = unsafe { localtime_r(&raw const at, tm.as_mut_ptr()) };
     if written.is_null() {
         return None;
     }
@@ -47,7 +56,7 @@ pub fn moment(civil: Civil) -> Option<i64> {
     // Whether it is summer time is for the library to find out.
     tm.tm_isdst = -1;
     // SAFETY: mktime reads and writes the tm, which is ours.
-    let at = unsafe { libc::mktime(&raw mut tm) };
+    let at = unsafe { mktime(&raw mut tm) };
     // mktime takes February 31 for a day in March.
     let same = (tm.tm_mon, tm.tm_mday) == (civil.month - 1, civil.day);
     (at != -1 && same).then_some(at)

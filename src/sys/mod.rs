@@ -10,6 +10,8 @@ pub mod devnode;
 pub mod heap;
 pub mod inherit;
 pub mod journald;
+#[cfg(any(feature = "module", feature = "command"))]
+mod limits;
 pub mod link;
 pub mod local_time;
 pub mod log;
@@ -28,5 +30,6 @@ pub mod socket;
 pub mod spawn;
 pub mod subuid;
 mod syscall;
+mod timer;
 pub mod trusted;
 pub mod tty;

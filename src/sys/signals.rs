@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
@@ -86,7 +86,7 @@ pub fn free_descriptors() -> usize {
 
 /// The lowest limits that are enough, with their names in `/proc/PID/limits`. The module raises these limits.
 /// In a container without `CAP_SYS_RESOURCE` it cannot, so the limits of the person remain.
-const NEEDED: [(Resource, &str, u64); 5] = [
+const NEEDED: [(Resource, &str, rlim_t); 5] = [
     // With fewer descriptors no process could be ended.
     (Resource::RLIMIT_NOFILE, "Max open files", 64),
     // In seconds. The helper uses some milliseconds a day, and the kernel would kill it at the limit.

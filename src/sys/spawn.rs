@@ -18,6 +18,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::Duration;
 
+// The calls without 32 in their names have IDs of 16 bits on these machines, and a kernel may lack them.
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+use libc::{SYS_setgroups, SYS_setresgid, SYS_setresuid};
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+use libc::{
+    SYS_setgroups32 as SYS_setgroups, SYS_setresgid32 as SYS_setresgid, SYS_setresuid32 as SYS_setresuid,
+};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,6 +33,7 @@ use nix::unistd::{Pid, pipe2};
 
 use crate::protocol::start::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
 use crate::sys::clock::{Moment, Nanos, from_duration, poll_until};
+use crate::sys::limits;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
@@ -263,7 +271,7 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
     unsafe {
         libc::setsid();
         // This comes first, because the host's limit may allow too few descriptors for the rest.
-        reset_limits();
+        limits::reset();
         // The personality also decides about the memory layout at the next exec.
         libc::syscall(libc::SYS_personality, 0);
         let Some(status) = arrange((*plan).leader, (*plan).status) else {
@@ -319,54 +327,6 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
     }
 }
 
-/// Resets what pam_limits and the host have set. A limit of processor time would end the helper, and a niceness
-/// would delay it.
-///
-/// # Safety
-///
-/// Only in a child.
-unsafe fn reset_limits() {
-    const URGENT: c_int = -20;
-    const DESCRIPTORS: libc::rlim_t = 4096;
-    const STACK_LIMIT: libc::rlimit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: libc::RLIM_INFINITY };
-    const ZERO: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    const FREE: libc::rlimit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    let limits = [
-        (libc::RLIMIT_CPU, &FREE),
-        (libc::RLIMIT_FSIZE, &FREE),
-        (libc::RLIMIT_DATA, &FREE),
-        (libc::RLIMIT_AS, &FREE),
-        (libc::RLIMIT_RSS, &FREE),
-        (libc::RLIMIT_NPROC, &FREE),
-        (libc::RLIMIT_MEMLOCK, &FREE),
-        (libc::RLIMIT_SIGPENDING, &FREE),
-        (libc::RLIMIT_RTTIME, &FREE),
-        (libc::RLIMIT_STACK, &STACK_LIMIT),
-        (libc::RLIMIT_CORE, &ZERO),
-        // The end of a session needs many pidfds.
-        (libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: DESCRIPTORS, rlim_max: DESCRIPTORS }),
-    ];
-    let none = ptr::null_mut::<libc::rlimit>();
-    // SAFETY: the limits outlive the calls. If a container forbids a change, the limit stays.
-    unsafe {
-        for (resource, limit) in limits {
-            if libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(limit), none) < 0 {
-                // A process may always raise its limit to the hard limit.
-                let mut own = ZERO;
-                libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit>(), &raw mut own);
-                own.rlim_cur = own.rlim_max;
-                libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const own, none);
-            }
-        }
-        let normal = libc::sched_param { sched_priority: 0 };
-        libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
-        libc::setpriority(libc::PRIO_PROCESS, 0, 0);
-        // This is last, because a container may forbid it. A person who keeps all processors busy must not
-        // delay the end of their session.
-        libc::setpriority(libc::PRIO_PROCESS, 0, URGENT);
-    }
-}
-
 /// Sets the real, effective and saved IDs to 0. Users run su and sudo, and can signal a process with their real
 /// user ID. These are bare system calls, because the functions of glibc change the IDs of all threads of the
 /// host.
@@ -377,9 +337,9 @@ unsafe fn reset_limits() {
 unsafe fn become_root() -> bool {
     // SAFETY: system calls on integers; the group list is empty.
     unsafe {
-        libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) == 0
-            && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
-            && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
+        libc::syscall(SYS_setgroups, 0, ptr::null::<libc::gid_t>()) == 0
+            && libc::syscall(SYS_setresgid, 0, 0, 0) == 0
+            && libc::syscall(SYS_setresuid, 0, 0, 0) == 0
     }
 }
 
