@@ -1,7 +1,11 @@
 # make            build the module, its helper and the command into target/dist
 # make install    install them, the man pages, and what systemd, journald and the shells read (DESTDIR, PREFIX, and the
 #                 directories below)
+# make install-bin, install-man, install-doc, install-examples, install-units, install-catalog, install-completions
+#                 the parts of make install
 # make uninstall  remove them again
+# make dist       the source and the crates that it needs as two files in target/tarballs. Unpacked into one directory,
+#                 they build without network. SOURCE_DATE_EPOCH sets the time of the files
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
@@ -18,6 +22,8 @@ PREFIX ?= /usr
 # The directory in which libpam looks for modules. It is beside libpam itself, in Debian's multiarch or Fedora's
 # lib64 directory.
 PAMDIR ?= $(shell sh dist/pamdir $(PREFIX))
+# RPM reads debug information only from files that can be executed: it needs 0755.
+MODULE_MODE ?= 0644
 LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR ?= $(PREFIX)/share/doc/pam_idle_watchdog
@@ -83,31 +89,53 @@ target/man/%: man/%.scd
 UNITS := $(wildcard dist/systemd/*)
 # The Ansible role. docs/rollout.md leads to it.
 ROLE := $(shell find dist/ansible -type f)
+# The names of the examples' directories in the source, and below DOCDIR.
+MOVED := -e 's|pam\.d-examples|examples/pam.d|g' -e 's|dist/ansible|examples/ansible|g'
 
-install: all
-	install -D -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
+# The parts of an installation, for packages. Each builds only what it installs.
+PARTS := install-bin install-man install-doc install-examples install-units install-catalog install-completions
+
+install: $(PARTS)
+	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
+	@echo "To watch sessions that are open already: systemctl daemon-reload && systemctl enable --now idle-watchdog-adopt.timer"
+
+install-bin: $(MODULE) $(HELPER) $(COMMAND)
+	install -D -m $(MODULE_MODE) $(MODULE) $(DESTDIR)$(PAMDIR)/pam_idle_watchdog.so
 	install -D -m 0755 $(HELPER) $(DESTDIR)$(PAM_IDLE_WATCHDOG_HELPER)
 	install -D -m 0755 $(COMMAND) $(DESTDIR)$(SBINDIR)/idle-watchdog
-	install -d $(DESTDIR)$(DOCDIR)/docs/pictures $(DESTDIR)$(DOCDIR)/pam.d-examples
-	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
-	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
+
+ifneq ($(SCDOC),)
+install-man: man
+	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
+else
+install-man:
+	@echo "There is no scdoc: the man pages are not installed."
+endif
+
+install-doc:
+	install -d $(DESTDIR)$(DOCDIR)/docs/pictures
+	install -m 0644 CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
 	install -m 0644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
-	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/pam.d-examples
+	$(foreach page,README.md $(wildcard docs/*.md),sed $(MOVED) $(page) >$(DESTDIR)$(DOCDIR)/$(page) && \
+		chmod 0644 $(DESTDIR)$(DOCDIR)/$(page) &&) :
+
+install-examples:
+	install -d $(DESTDIR)$(DOCDIR)/examples/pam.d
+	install -m 0644 pam.d-examples/* $(DESTDIR)$(DOCDIR)/examples/pam.d
+	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/examples/$(file:dist/%=%) &&) :
+
+install-units:
 	install -d $(DESTDIR)$(UNITDIR)
 	$(foreach unit,$(UNITS),sed 's|@SBINDIR@|$(SBINDIR)|' $(unit) >$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) && \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) :
+
+install-catalog:
 	install -D -m 0644 dist/journal/pam_idle_watchdog.catalog $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
-	@echo "To let journalctl -x explain the records, run: journalctl --update-catalog"
-	$(foreach file,$(ROLE),install -D -m 0644 $(file) $(DESTDIR)$(DOCDIR)/$(file) &&) :
+
+install-completions:
 	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
 	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
-ifneq ($(SCDOC),)
-	$(foreach page,$(PAGES),install -D -m 0644 $(page) $(call page_path,$(page)) &&) :
-else
-	@echo "There is no scdoc: the man pages are not installed."
-endif
-	@echo "To watch sessions that are open already: systemctl daemon-reload && systemctl enable --now idle-watchdog-adopt.timer"
 
 # The control group of the watchdogs, in each hierarchy. It remains while there are watchdogs.
 OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place)/idle_watchdog)
@@ -121,6 +149,9 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
+
+dist:
+	dist/tarballs
 
 # The product and the tests have separate build directories, so their cargo calls need not wait for each other.
 tests-built:
@@ -172,4 +203,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install uninstall tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install $(PARTS) uninstall dist tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean

@@ -66,10 +66,10 @@ fn an_installation_can_be_removed() {
     for document in [
         "README.md",
         "LICENSE-MIT",
-        "pam.d-examples/sshd.debian",
+        "examples/pam.d/sshd.debian",
         "docs/compliance.md",
         "docs/pictures/demo.svg",
-        "dist/ansible/roles/idle_watchdog/tasks/main.yml",
+        "examples/ansible/roles/idle_watchdog/tasks/main.yml",
     ] {
         assert_eq!(mode(&format!("usr/share/doc/pam_idle_watchdog/{document}")), 0o644, "{document}");
     }
@@ -110,5 +110,41 @@ fn an_installation_can_be_removed() {
     assert_eq!(files(&directory.join("usr/share/man")), Vec::<PathBuf>::new());
     make("uninstall", &directory, &[]);
     assert_eq!(files(&directory), Vec::<PathBuf>::new());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// The targets of the links in a Markdown text, without those to other sites.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    let pictures = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    targets.chain(pictures).filter(|target| !target.is_empty() && !target.contains(':'))
+}
+
+#[test]
+fn the_parts_are_installed_alone_and_the_documents_lead_to_each_other() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parts");
+    let _ = fs::remove_dir_all(&directory);
+    make("install-bin", &directory, &["MODULE_MODE=0755"]);
+    let module = directory.join("usr/lib/somewhere/security/pam_idle_watchdog.so");
+    assert_eq!(fs::metadata(&module).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(files(&directory).len(), 3, "module, helper and command");
+    fs::remove_dir_all(&directory).unwrap();
+
+    let place = "DOCDIR=/usr/share/doc/another";
+    make("install-examples", &directory, &[place]);
+    let documents = directory.join("usr/share/doc/another");
+    assert!(files(&directory).iter().all(|file| file.starts_with(documents.join("examples"))));
+    make("install-doc", &directory, &[place]);
+    let mut seen = 0;
+    for file in files(&documents).into_iter().filter(|file| file.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in links(&text) {
+            // How it is built is said in the source only.
+            let known = file.parent().unwrap().join(link).exists() || link == "CONTRIBUTING.md";
+            assert!(known, "{}: there is no {link}", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} links");
     fs::remove_dir_all(directory).unwrap();
 }

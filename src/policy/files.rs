@@ -239,6 +239,8 @@ mod tests {
             }
             folder.set_mode(name, 0o400);
             assert!(folder.files().load().is_ok());
+            // Only root could write it again.
+            folder.set_mode(name, 0o600);
         }
         for mode in [0o775, 0o757, 0o1777] {
             folder.set_mode("conf.d", mode);
