@@ -9,6 +9,9 @@
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
+# make deb        the Debian package into target/deb; needs build-essential and debhelper
+# make check-deb  build the Debian package in Debian 12 and 13, install and remove it there in many ways; as root, installs
+#                 what it lacks, three minutes
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -153,6 +156,9 @@ uninstall:
 dist:
 	dist/tarballs
 
+deb: dist
+	packaging/build-deb
+
 # The product and the tests have separate build directories, so their cargo calls need not wait for each other.
 tests-built:
 	$(CARGO) test --locked --no-run --lib --test '*'
@@ -169,8 +175,11 @@ check:
 check-vm:
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
-		printf '\n=== %s\n' "2 of 3: build the product as it is shipped (a minute)" && \
-		$(MAKE) -j2 all && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
+		printf '\n=== %s\n' "2 of 3: build the product as it is shipped, and a Debian package (three minutes)" && \
+		$(MAKE) -j2 all && $(MAKE) dist && tests/deb/build bookworm && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
+
+check-deb:
+	sh tests/prepare "make check-deb" deb && $(MAKE) dist && tests/deb/all; status=$$?; $(GIVE_BACK); exit $$status
 
 compare:
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
@@ -203,4 +212,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install $(PARTS) uninstall dist tests-built completions check check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all man install $(PARTS) uninstall dist deb tests-built completions check check-deb check-vm compare fuzz demo pictures bench accuracy clean
