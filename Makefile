@@ -1,6 +1,8 @@
 # make            build the module, its helper and the command into target/dist
+#                 CARGOFLAGS are options for each call of cargo, and RUSTFLAGS for each call of rustc. CARGO_BUILD_TARGET is
+#                 the machine for which to build. STATIC=0 makes a helper that needs the shared C library
 # make install    install them, the man pages, and what systemd, journald and the shells read (DESTDIR, PREFIX, and the
-#                 directories below)
+#                 directories below), with the same variables as make
 # make install-bin, install-man, install-doc, install-examples, install-units, install-catalog, install-completions
 #                 the parts of make install
 # make uninstall  remove them again
@@ -40,9 +42,19 @@ FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
 
 # Under sudo, the toolchain is in the home directory of the user who called sudo.
-TOOLCHAIN := $(shell sh dist/find-cargo)
+TOOLCHAIN := $(shell sh dist/find-cargo 2>/dev/null)
 export PATH := $(if $(TOOLCHAIN),$(TOOLCHAIN):)$(PATH)
 CARGO ?= cargo
+export CARGO
+# Without --locked, cargo may choose other versions of the crates than Cargo.lock has.
+export CARGOFLAGS ?= --locked
+ifneq ($(filter --target%,$(CARGOFLAGS)),)
+$(error CARGOFLAGS has $(filter --target%,$(CARGOFLAGS)): set CARGO_BUILD_TARGET or leave it out, because make must know where the programs are)
+endif
+# Where cargo puts the programs below its target directory.
+RELEASE := $(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
+# A static helper starts faster and needs less memory.
+STATIC ?= 1
 DIST := target/dist
 MODULE := $(DIST)/pam_idle_watchdog.so
 HELPER := $(DIST)/pam_idle_watchdog_helper
@@ -50,8 +62,10 @@ COMMAND := $(DIST)/idle-watchdog
 # The programs contain this path: the module and the command start the helper there.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
-# Under sudo, the new files must belong to the owner of the tree, because they call make next.
-GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target docs README.md; }
+# Under sudo, the new files must belong to the owner of the tree, because they call make next. Those of a Debian release
+# in a directory belong to the users of that release.
+GIVE_BACK = { [ -z "$$SUDO_USER" ] || \
+	find target docs README.md -path target/chroot -prune -o -exec chown -h --reference=Cargo.toml {} +; }
 
 # Without scdoc there are no man pages.
 SCDOC ?= $(shell command -v scdoc 2>/dev/null)
@@ -60,24 +74,31 @@ SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 all: $(MODULE) $(HELPER) $(COMMAND) $(if $(SCDOC),man)
 
-# If the path of the helper changes, the programs must be built again.
-$(DIST)/helper-path: FORCE
+# What is compiled into the programs. If it changes, the programs must be built again.
+COMPILED_IN = $(PAM_IDLE_WATCHDOG_HELPER) $(STATIC) $(CARGO_BUILD_TARGET) $(RUSTFLAGS)
+$(DIST)/compiled-in: FORCE
 	@mkdir -p $(DIST)
-	@echo $(PAM_IDLE_WATCHDOG_HELPER) | cmp -s - $@ || echo $(PAM_IDLE_WATCHDOG_HELPER) >$@
+	@echo '$(COMPILED_IN)' | cmp -s - $@ || echo '$(COMPILED_IN)' >$@
 
-$(MODULE): $(SOURCES) $(DIST)/helper-path
-	$(CARGO) build --locked --release --lib --bin idle-watchdog
-	install -D -m 0644 target/release/libpam_idle_watchdog.so $@
+$(MODULE): $(SOURCES) $(DIST)/compiled-in
+	dist/cargo build $(CARGOFLAGS) --release --target-dir target --lib
+	install -D -m 0644 target/$(RELEASE)/libpam_idle_watchdog.so $@
 
-$(COMMAND): $(MODULE)
-	install -D -m 0755 target/release/idle-watchdog $@
+# Helper and command are built without the feature `module`, because it links libpam. One waits for the other, because
+# cargo would make it wait anyway.
+$(COMMAND): $(SOURCES) $(DIST)/compiled-in | $(HELPER)
+	dist/cargo build $(CARGOFLAGS) --release --no-default-features --features command --target-dir target/programs \
+		--bin idle-watchdog
+	install -D -m 0755 target/programs/$(RELEASE)/idle-watchdog $@
 
-# This is a cargo call of its own, because rustc cannot make a cdylib of static code. The program is at a fixed
-# address, so nothing is relocated at its start. A relocation would cost each sleeping helper memory pages.
-$(HELPER): $(SOURCES)
-	$(CARGO) rustc --locked --release --no-default-features --target-dir target/helper \
-		--bin pam_idle_watchdog_helper -- -C target-feature=+crt-static -C relocation-model=static
-	install -D -m 0755 target/helper/release/pam_idle_watchdog_helper $@
+# A static program at a fixed address is not relocated at its start. A relocation would cost each sleeping helper memory
+# pages.
+STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
+$(HELPER): $(SOURCES) $(DIST)/compiled-in
+	dist/cargo rustc $(CARGOFLAGS) --release --no-default-features --target-dir target/programs \
+		--bin pam_idle_watchdog_helper -- $(if $(filter-out 0,$(STATIC)),$(STATIC_FLAGS))
+	dist/try-helper target/programs/$(RELEASE)/pam_idle_watchdog_helper $(CARGO_BUILD_TARGET)
+	install -D -m 0755 target/programs/$(RELEASE)/pam_idle_watchdog_helper $@
 
 PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
 # The place of a page depends on its section.
@@ -153,56 +174,60 @@ uninstall:
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
-dist:
+dist: rust
 	dist/tarballs
 
 deb: dist
 	packaging/build-deb
 
+# If Rust is too old, this says so before anything is installed for tests. dist/cargo does the same for a build.
+rust:
+	@sh dist/find-cargo >/dev/null
+
 # The product and the tests have separate build directories, so their cargo calls need not wait for each other.
-tests-built:
-	$(CARGO) test --locked --no-run --lib --test '*'
+tests-built: rust
+	$(CARGO) test $(CARGOFLAGS) --no-run --lib --test '*'
 
-completions:
-	$(CARGO) run --locked --quiet --example completions
+completions: rust
+	$(CARGO) run $(CARGOFLAGS) --quiet --example completions
 
-check:
+check: rust
 	@printf '\n=== %s\n' "1 of 5: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check" names shells openssh && \
 		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
 		$(MAKE) -j3 all tests-built && sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
-check-vm:
+check-vm: rust
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
 		printf '\n=== %s\n' "2 of 3: build the product as it is shipped, and a Debian package (three minutes)" && \
 		$(MAKE) -j2 all && $(MAKE) dist && tests/deb/build bookworm && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
-check-deb:
+check-deb: rust
 	sh tests/prepare "make check-deb" deb && $(MAKE) dist && tests/deb/all; status=$$?; $(GIVE_BACK); exit $$status
 
-compare:
+compare: rust
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
 		tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
 
-fuzz:
+fuzz: rust
 	fuzz/run; status=$$?; $(GIVE_BACK); exit $$status
 
-demo:
+demo: rust
 	sh tests/prepare "make demo" && $(MAKE) all && \
-		$(CARGO) run --locked --release --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo run $(CARGOFLAGS) --release --target-dir target --quiet --example demo; status=$$?; $(GIVE_BACK); exit $$status
 
-pictures:
+pictures: rust
 	sh tests/prepare "make pictures" && $(MAKE) all && \
-		$(CARGO) run --locked --release --quiet --example demo -- docs/pictures/demo.svg; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo run $(CARGOFLAGS) --release --target-dir target --quiet --example demo -- docs/pictures/demo.svg; status=$$?; $(GIVE_BACK); exit $$status
 
-bench:
+bench: rust
 	sh tests/prepare "make bench" && $(MAKE) all && \
-		$(CARGO) bench --locked --bench cost; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo bench $(CARGOFLAGS) --target-dir target --bench cost; status=$$?; $(GIVE_BACK); exit $$status
 
-accuracy:
+accuracy: rust
 	sh tests/prepare "make accuracy" openssh && $(MAKE) all && \
-		$(CARGO) bench --locked --quiet --bench accuracy; status=$$?; $(GIVE_BACK); exit $$status
+		dist/cargo bench $(CARGOFLAGS) --target-dir target --quiet --bench accuracy; status=$$?; $(GIVE_BACK); exit $$status
 
 clean:
 	$(CARGO) clean
@@ -212,4 +237,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all man install $(PARTS) uninstall dist deb tests-built completions check check-deb check-vm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) uninstall dist deb tests-built completions check check-deb check-vm compare fuzz demo pictures bench accuracy clean

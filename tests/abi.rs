@@ -105,3 +105,17 @@ fn the_module_contains_the_helpers_path() {
     let place = b"/pam_idle_watchdog_helper";
     assert!(text.windows(place.len()).any(|window| window == place));
 }
+
+#[test]
+fn no_program_contains_the_name_of_a_directory_of_the_builder() {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let directories =
+        [env!("CARGO_MANIFEST_DIR").to_owned(), format!("{home}/.cargo"), format!("{home}/.rustup")];
+    for name in [MODULE, HELPER, COMMAND] {
+        let text = std::fs::read(built(name)).unwrap();
+        for directory in &directories {
+            let found = text.windows(directory.len()).any(|window| window == directory.as_bytes());
+            assert!(!found, "{name} contains {directory}");
+        }
+    }
+}

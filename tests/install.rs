@@ -148,3 +148,38 @@ fn the_parts_are_installed_alone_and_the_documents_lead_to_each_other() {
     assert!(seen > 10, "{seen} links");
     fs::remove_dir_all(directory).unwrap();
 }
+
+/// What dist/pamdir prints for a machine that has libpam in these directories.
+fn pamdir(multiarch: &str, prefix: &str, libraries: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pamdir");
+    let _ = fs::remove_dir_all(&root);
+    for directory in libraries {
+        fs::create_dir_all(root.join(directory)).unwrap();
+        fs::write(root.join(directory).join("libpam.so.0"), "").unwrap();
+    }
+    let compiler = root.join("bin/gcc");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::write(&compiler, format!("#!/bin/sh\necho {multiarch}\n")).unwrap();
+    fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new("sh")
+        .args([concat!(env!("CARGO_MANIFEST_DIR"), "/dist/pamdir"), prefix])
+        .arg(&root)
+        .env("PATH", format!("{}:/usr/bin:/bin", root.join("bin").display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_module_goes_where_libpam_looks() {
+    let debian = "x86_64-linux-gnu";
+    // Debian since 12, and before it, when / and /usr were not merged.
+    assert_eq!(pamdir(debian, "/usr", &["usr/lib/x86_64-linux-gnu"]), "/usr/lib/x86_64-linux-gnu/security");
+    assert_eq!(pamdir(debian, "/usr", &["lib/x86_64-linux-gnu"]), "/lib/x86_64-linux-gnu/security");
+    // The gcc of other distributions prints an empty line. Some machines have 32 bit libraries, too.
+    assert_eq!(pamdir("", "/usr", &["usr/lib64", "usr/lib"]), "/usr/lib64/security");
+    assert_eq!(pamdir("", "/usr", &["lib64", "lib"]), "/lib64/security");
+    assert_eq!(pamdir("", "/usr", &["usr/lib"]), "/usr/lib/security");
+    assert_eq!(pamdir("", "/usr/local", &["usr/lib"]), "/usr/local/lib/security");
+}

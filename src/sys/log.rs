@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use once_cell::unsync::OnceCell;
-use syslog::{Error, Facility, LogFormat, Logger, LoggerBackend};
+use syslog::{Facility, LoggerBackend};
 
 use super::{devlog, journald};
 use crate::record::{Record, Severity};
@@ -23,16 +23,12 @@ const QUEUE: usize = 256;
 /// tries.
 const TRIES: u32 = 60;
 
-/// `<priority>ident[pid]: text`, without a time. Every log daemon adds the time itself, and the formatter of
-/// the crate writes UTC where local time is expected (Geal/rust-syslog#95).
-#[derive(Clone)]
-struct Format;
-
-impl LogFormat<&str> for Format {
-    fn format<W: Write>(&self, w: &mut W, severity: syslog::Severity, text: &str) -> Result<(), Error> {
-        let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
-        write!(w, "<{priority}>{IDENT}[{}]: {text}", std::process::id()).map_err(Error::Write)
-    }
+/// Writes `<priority>ident[pid]: text`, without a time. Every log daemon adds the time itself, and the formatter of
+/// the crate writes UTC where local time is expected (Geal/rust-syslog#95). The errors of the crate have different
+/// types in its versions, so this returns the one of std.
+fn write(socket: &mut impl Write, severity: syslog::Severity, text: &str) -> io::Result<()> {
+    let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
+    write!(socket, "<{priority}>{IDENT}[{}]: {text}", std::process::id())
 }
 
 impl From<Severity> for syslog::Severity {
@@ -47,12 +43,10 @@ impl From<Severity> for syslog::Severity {
     }
 }
 
-type Socket = Logger<LoggerBackend, Format>;
-
 /// Closes a connection. If the daemon did not take all of a record, the rest is not sent. The whole record goes
 /// over another connection.
-fn give_up(socket: Socket) {
-    match socket.backend {
+fn give_up(socket: LoggerBackend) {
+    match socket {
         LoggerBackend::UnixStream(writer) => drop(writer.into_parts()),
         backend => drop(backend),
     }
@@ -75,7 +69,7 @@ type Waiting = (Record, String);
 pub struct Log {
     journald: PathBuf,
     path: PathBuf,
-    socket: OnceCell<Socket>,
+    socket: OnceCell<LoggerBackend>,
     waiting: VecDeque<Waiting>,
     lost: usize,
     /// A daemon was reached before, even if it was too busy to take a record.
@@ -162,19 +156,18 @@ impl Log {
     fn deliver_line(&mut self, severity: Severity, text: &str) -> Delivery {
         for _ in 0..2 {
             let path = &self.path;
-            let connected =
-                self.socket.get_or_try_init(|| Ok(Logger::new(devlog::connect(path)?, Format))).map(drop);
+            let connected = self.socket.get_or_try_init(|| devlog::connect(path)).map(drop);
             // A daemon that is too busy to take a connection exists all the same.
             if connected.as_ref().map_or_else(|e: &io::Error| is_busy(e), |()| true) {
                 self.is_there();
             }
             let Some(socket) = self.socket.get_mut() else { break };
-            if !fits(&socket.backend, text) {
+            if !fits(socket, text) {
                 return Delivery::Refused;
             }
-            match socket.formatter.format(&mut socket.backend, severity.into(), text) {
+            match write(socket, severity.into(), text) {
                 Ok(()) => return Delivery::Taken,
-                Err(Error::Write(e)) if e.raw_os_error() == Some(libc::EMSGSIZE) => return Delivery::Refused,
+                Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => return Delivery::Refused,
                 Err(_) => self.socket.take().into_iter().for_each(give_up),
             }
         }
