@@ -81,7 +81,7 @@ logging_in() {
 	LOGINS=$!
 }
 # What is in /etc, with type, mode, owner and content.
-ETC='find /etc -printf "%p %y %m %u %g %l " \( -type f -exec sha256sum {} \; -o -printf "\n" \) | sort'
+ETC='{ find /etc -printf "%p %y %m %u %g %l\n"; find /etc -type f -exec sha256sum {} +; } | sort'
 MAKE_HIGHER='rm -rf /run/higher; dpkg-deb -R /run/package.deb /run/higher; sed -i "s/^Version: .*/&.1/" /run/higher/DEBIAN/control
 	dpkg-deb -b /run/higher /run/higher.deb'
 OURS='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper /usr/sbin/idle-watchdog'
