@@ -15,6 +15,9 @@
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 # make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library; as root, five minutes
 # make check-targets  build for other machines, 32 bits and big endian too, and run tests there under an emulator; as root
+# make deb        the Debian package into target/deb; needs build-essential and debhelper
+# make check-deb  build the Debian package in Debian 12 and 13, install and remove it there in many ways; as root, installs
+#                 what it lacks, three minutes
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -69,8 +72,10 @@ SBOM := $(DIST)/idle-watchdog.cdx.json
 # The programs contain this path: the module and the command start the helper there.
 export PAM_IDLE_WATCHDOG_HELPER ?= $(LIBEXECDIR)/pam_idle_watchdog_helper
 
-# Under sudo, the new files must belong to the owner of the tree, because they call make next.
-GIVE_BACK = { [ -z "$$SUDO_USER" ] || chown -hR --reference=Cargo.toml target docs README.md; }
+# Under sudo, the new files must belong to the owner of the tree, because they call make next. Those of a Debian release
+# in a directory belong to the users of that release.
+GIVE_BACK = { [ -z "$$SUDO_USER" ] || \
+	find target docs README.md -path target/chroot -prune -o -exec chown -h --reference=Cargo.toml {} +; }
 
 # Without scdoc there are no man pages.
 SCDOC ?= $(shell command -v scdoc 2>/dev/null)
@@ -213,6 +218,9 @@ deny: rust
 release:
 	dist/release '$(VERSION)'
 
+deb: dist
+	packaging/build-deb
+
 # If Rust is too old, this says so before anything is installed for tests. dist/cargo does the same for a build.
 rust:
 	@sh dist/find-cargo >/dev/null
@@ -241,6 +249,9 @@ check-builds: rust
 
 check-targets: rust
 	sh tests/prepare "make check-targets" chroot && tests/targets $(MACHINE); status=$$?; $(GIVE_BACK); exit $$status
+
+check-deb: rust
+	sh tests/prepare "make check-deb" chroot && $(MAKE) dist && tests/deb/all; status=$$?; $(GIVE_BACK); exit $$status
 
 compare: rust
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
@@ -273,4 +284,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom uninstall dist sbom copyright deny release tests-built completions check check-vm check-builds check-targets compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
