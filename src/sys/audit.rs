@@ -74,8 +74,9 @@ mod tests {
 
     /// An answer of the kernel: its length, type, flags, sequence and port, the error, and the header of the message.
     fn answer(kind: i32, error: i32) -> Vec<u8> {
-        let numbers = [36, kind as u32, 0, 0, error as u32, 0, 0, 0, 0];
-        numbers.map(u32::to_ne_bytes).concat()
+        let mut bytes = [36, 0, 0, 0, error as u32, 0, 0, 0, 0].map(u32::to_ne_bytes).concat();
+        bytes[4..6].copy_from_slice(&(kind as u16).to_ne_bytes());
+        bytes
     }
 
     #[test]
