@@ -248,7 +248,7 @@ check-builds: rust
 	sh tests/prepare "make check-builds" chroot && tests/builds; status=$$?; $(GIVE_BACK); exit $$status
 
 check-targets: rust
-	sh tests/prepare "make check-targets" chroot && tests/targets $(MACHINE); status=$$?; $(GIVE_BACK); exit $$status
+	sh tests/prepare "make check-targets" chroot && tests/targets $(MACHINES); status=$$?; $(GIVE_BACK); exit $$status
 
 check-deb: rust
 	sh tests/prepare "make check-deb" chroot && $(MAKE) dist && tests/deb/all; status=$$?; $(GIVE_BACK); exit $$status
