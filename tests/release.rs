@@ -266,7 +266,7 @@ const DISAGREEMENTS: [(&str, &str, &str, &str); 9] = [
         "packaging/debian/changelog",
         "unstable",
         "UNRELEASED",
-        "packaging/debian/changelog: the first entry is \"libpam-idle-watchdog (3.2.1-1) UNRELEASED; urgency=medium\": write the suite instead of UNRELEASED",
+        "packaging/debian/changelog: the first entry is \"libpam-idle-watchdog (3.2.1-1) UNRELEASED; urgency=medium\": write the distribution, such as unstable, instead of UNRELEASED",
     ),
 ];
 

@@ -101,8 +101,8 @@ impl Watchdog {
         }
     }
 
-    /// Waits until the leader has exited, but not for long, and answers those who ask meanwhile. An extension or an
-    /// end that they want waits for the first look at what is left. Returns whether the leader has exited.
+    /// Waits a limited time for the leader to exit. Returns whether it has exited. The watchdog answers `status` during
+    /// this wait. It acts on `extend` and `end` only after the wait, at the first look at what is left.
     fn leader_exits(&mut self) -> bool {
         let until = Moment::now().mono.saturating_add(LEADER_EXITS);
         while !self.session.leader.has_exited() {

@@ -36,6 +36,11 @@ alone_ansible_role() {
 	if role trial; then fail 'a drop-in would end sessions'; fi
 	grep -F 'idle_watchdog.conf.d/own.conf:1:alice * * * kill=tty' trial || fail 'the drop-in is not named'
 	guest 'rm /etc/security/idle_watchdog.conf.d/own.conf'
+	# The line of Debian's package comes first, so the trial would end sessions.
+	guest 'echo "session required pam_idle_watchdog.so timeout=15m onerr=succeed" >>/etc/pam.d/common-session'
+	if role trial; then fail 'another line comes first'; fi
+	grep -F 'Another line of the module comes first in the stack of sshd' trial || fail 'the other line is not named'
+	guest 'sed -i /idle_watchdog/d /etc/pam.d/common-session; diff /run/sshd.before /etc/pam.d/sshd' || fail 'not put back'
 	role trial
 	timer_is enabled active
 	login a alice
