@@ -85,7 +85,7 @@ SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 all: $(MODULE) $(HELPER) $(COMMAND) $(if $(SCDOC),man)
 
 # What is compiled into the programs. If it changes, the programs must be built again.
-COMPILED_IN = $(PAM_IDLE_WATCHDOG_HELPER) $(STATIC) $(CARGO_BUILD_TARGET) $(RUSTFLAGS)
+COMPILED_IN = $(PAM_IDLE_WATCHDOG_HELPER) $(STATIC) $(CARGO_BUILD_TARGET) $(RUSTFLAGS) $(CARGO_ENCODED_RUSTFLAGS)
 $(DIST)/compiled-in: FORCE
 	@mkdir -p $(DIST)
 	@echo '$(COMPILED_IN)' | cmp -s - $@ || echo '$(COMPILED_IN)' >$@
@@ -192,7 +192,9 @@ uninstall:
 	rm -f $(foreach page,$(PAGES),$(call page_path,$(page))) $(DESTDIR)$(CATALOGDIR)/pam_idle_watchdog.catalog
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
-	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SCAPDIR)
+	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -f $(foreach file,$(SCAP),$(DESTDIR)$(SCAPDIR)/$(notdir $(file)))
+	rmdir $(DESTDIR)$(SCAPDIR) 2>/dev/null || :
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
@@ -277,6 +279,7 @@ accuracy: rust
 		dist/cargo bench $(CARGOFLAGS) --target-dir target --quiet --bench accuracy; status=$$?; $(GIVE_BACK); exit $$status
 
 clean:
+	@[ ! -e target/chroot ] || [ "$$(id -u)" = 0 ] || { echo "target/chroot belongs to root: sudo make clean" >&2; exit 2; }
 	$(CARGO) clean
 
 # A page is removed if scdoc failed on it.
