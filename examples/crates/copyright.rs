@@ -55,7 +55,7 @@ fn holders(directory: &Path) -> Result<BTreeSet<String>, Failure> {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().to_uppercase();
         let kinds = ["LICEN", "UNLICEN", "COPYING", "COPYRIGHT", "NOTICE", "AUTHORS"];
-        // Our own list of this name has everybody's.
+        // Our own COPYRIGHT is the output of this program: it names the holders of all crates.
         if !kinds.iter().any(|kind| name.starts_with(kind))
             || directory == graph::root() && name == "COPYRIGHT"
         {

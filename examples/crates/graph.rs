@@ -1,4 +1,4 @@
-//! What cargo says about the crates in Cargo.lock, and which of them each program contains.
+//! The crates in Cargo.lock, as cargo describes them. Also which crates each program contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! `make sbom` and `make copyright`: what the crates of other people are, to standard output. Tests check both.
+//! The program of `make sbom` and `make copyright`. It writes which crates of other people are used to standard output.
 
 mod copyright;
 mod graph;

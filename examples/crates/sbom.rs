@@ -47,7 +47,8 @@ pub fn text(time: Option<&str>) -> Result<String, Failure> {
     let mut contained = BTreeSet::new();
     for (program, features) in PROGRAMS {
         for (id, called) in graph::linked(features, TARGET)? {
-            // What our own package calls depends on its features, so the programs stand in its place.
+            // The programs have different features, so each calls other crates. The bill names the program, not our
+            // package.
             let caller = if id == *us { program.to_owned() } else { reference(&id) };
             calls.entry(caller).or_default().extend(called.iter().map(reference));
             contained.insert(id);

@@ -212,6 +212,7 @@ mod tests {
         assert!(a.boot <= b.boot && a.mono <= b.mono);
         assert!((a.offset() - b.offset()).abs() < SECOND / 200);
     }
+
     #[test]
     fn a_timer_knows_times_after_2038() {
         const YEARS_100: Nanos = 100 * 365 * 86_400 * SECOND;

@@ -1,5 +1,5 @@
 //! Sets a timer by a bare system call, with a time of 64 bits on every machine. The times of the C library end in 2038 on
-//! machines of 32 bits: after that year a timer would ring at once, again and again.
+//! machines of 32 bits: after that year a timer would expire at once, again and again.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -18,7 +18,7 @@ struct Setting {
     value: [i64; 2],
 }
 
-/// Lets a timer ring once, at a time in seconds and nanoseconds or after it.
+/// Makes a timer expire once. `at` is in seconds and nanoseconds.
 ///
 /// # Errors
 ///

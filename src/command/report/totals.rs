@@ -138,7 +138,8 @@ impl Totals {
         let name = (entry.record.service.clone(), name);
         let event = entry.record.event;
         let known = self.open.remove(&name);
-        // What a logout leaves behind is no other session, nor is an error before the start or after the end.
+        // What a logout leaves behind is not a session of its own. Neither is an error before the start or after
+        // the end.
         let is_rest = entry.record.get(Key::By) == Some("detached");
         if is_rest || (known.is_none() && matches!(event, Event::Closed | Event::Error)) {
             if event == Event::Ended {

@@ -135,10 +135,10 @@ $(for release in $RELEASES; do rows better "$release"; done)
 
 The tables do not show one advantage of logind, sshd and the shell: they are installed already.
 
-## What was not measured
+## Not measured
 
-Many guides name sshd's \`ClientAliveCountMax 0\`. It has not ended idle connections since OpenSSH 8.2, so it has no column. Before,
-it ended a connection on which nothing was sent, and output counted like keys.
+Many guides name sshd's \`ClientAliveCountMax 0\`. It has not ended idle connections since OpenSSH 8.2, so it has no column. Older
+versions ended a connection if nothing was sent on it. Output counted like keys.
 
 ## How each was set up
 
