@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::kill_modes::{detached_work, start_detached_work};
 use crate::promise::*;
 use crate::support::client::Client;
@@ -212,18 +215,37 @@ fn whoever_comes_back_over_a_kept_connection_is_sent_away() {
     assert_eq!(wait_none(sat, SOON), Ok(()), "the log:\n{}", shared.sshd.log);
 }
 
-#[test]
-fn a_command_that_comes_over_a_kept_connection_is_ended_with_it() {
+/// Whatever a command that starts `sleep 1001` and `sleep 1002` has begun is ended.
+fn assert_ended_with_its_connection(command: &str) {
     let shared = Shared::connect(Sshd::with(KEEPING), TRANSFER);
     shared.assert_kept();
-    let _back = Client::on_pipes(shared.another(&[], Some("trap '' HUP TERM; sleep 1001 & sleep 1002")));
-    let came = || -> Vec<Process> {
-        let is_new = |p: &Process| p.is_running("sleep 1001") || p.is_running("sleep 1002");
-        shared.sshd.processes_of("alice").into_iter().filter(is_new).collect()
+    // The helper waits until the command has set itself up.
+    let helper = Pid::from_raw(shared.sshd.helper().pid);
+    kill(helper, Signal::SIGSTOP).unwrap();
+    let _back = Client::on_pipes(shared.another(&[], Some(command)));
+    let sleeping = |seconds: &[&str]| -> Vec<Process> {
+        let is_one = |p: &Process| seconds.iter().any(|seconds| p.is_running(&format!("sleep {seconds}")));
+        shared.sshd.processes_of("alice").into_iter().filter(is_one).collect()
     };
-    wait_some(|| (came().len() == 2).then_some(()), SOON).expect("it has started");
-    shared.assert_ended("opened", SEEN_WITHIN);
-    assert_eq!(came(), [], "the log:\n{}", shared.sshd.log);
+    let started = wait_some(|| (sleeping(&["1001", "1002"]).len() == 2).then_some(()), SOON);
+    kill(helper, Signal::SIGCONT).unwrap();
+    started.expect("it has started");
+    // The connection ends once all of them have ended or are killed.
+    shared.assert_ended("opened", SEEN_WITHIN + GRACE);
+    assert_eq!(sleeping(&["1001", "1002", "1003", "1004"]), [], "the log:\n{}", shared.sshd.log);
+}
+
+#[test]
+fn a_command_that_comes_over_a_kept_connection_is_ended_with_it() {
+    assert_ended_with_its_connection("trap '' HUP TERM; sleep 1001 & sleep 1002");
+}
+
+#[test]
+fn what_such_a_command_starts_while_it_ends_is_ended_too() {
+    // SIGTERM ends the first process. Another one then starts more, and they have no parent of the command's.
+    assert_ended_with_its_connection(
+        "(trap 'trap \"\" HUP TERM; sleep 1003 & exec sleep 1004' TERM; sleep 1001 & wait) & exec sleep 1002",
+    );
 }
 
 #[test]
@@ -244,7 +266,7 @@ fn a_client_that_leaves_while_the_terminals_end_is_not_taken_for_a_crash() {
     shared.shell.run("trap '' HUP TERM");
     // The shell has two seconds to handle SIGTERM.
     shared.sshd.log.wait_for_event("ending", "alice", PAST_THE_PROMISE);
-    shared.master.signal(nix::sys::signal::Signal::SIGTERM);
+    shared.master.signal(Signal::SIGTERM);
     shared.assert_ended("closed", SOON);
     assert_eq!(shared.sshd.log.events("orphaned", "alice").len(), 0, "the log:\n{}", shared.sshd.log);
 }
@@ -253,7 +275,7 @@ fn a_client_that_leaves_while_the_terminals_end_is_not_taken_for_a_crash() {
 fn a_connection_that_its_client_closes_is_on_record_as_that() {
     let shared = Shared::connect(Sshd::with(KEEPING), TRANSFER);
     shared.assert_kept();
-    shared.master.signal(nix::sys::signal::Signal::SIGTERM);
+    shared.master.signal(Signal::SIGTERM);
     shared.assert_ended("closed", SOON);
     assert_eq!(shared.sshd.log.events("ending", "alice").len(), 1, "the log:\n{}", shared.sshd.log);
 }
@@ -286,7 +308,7 @@ fn where_the_connection_or_the_terminals_cannot_be_known_it_is_kill_tty() {
 fn after_a_crash_of_the_leader_a_kept_connection_ends() {
     let shared = Shared::connect(Sshd::with(KEEPING), TRANSFER);
     shared.assert_kept();
-    shared.sshd.leader().kill(nix::sys::signal::Signal::SIGKILL);
+    shared.sshd.leader().kill(Signal::SIGKILL);
     assert!(shared.master.exit(SEEN_WITHIN + GRACE).is_some(), "the log:\n{}", shared.sshd.log);
     shared.sshd.log.wait_for_event("orphaned", "alice", SOON);
 }

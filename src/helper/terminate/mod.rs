@@ -111,7 +111,7 @@ pub struct Termination<'a> {
     pub(in crate::helper) shell_leads: bool,
     /// A child of such a leader. It closes the session after its parent has exited.
     closer: Option<ProcId>,
-    /// Processes to end with their descendants, whatever the reach is.
+    /// Processes to end with their descendants and sessions (setsid(2)), whatever the reach is.
     newcomers: Vec<ProcId>,
     targets: Vec<Target>,
     members: usize,
@@ -127,7 +127,7 @@ impl<'a> Termination<'a> {
         Self::with(session, reach, Vec::new())
     }
 
-    /// The same, with more processes to end. Their descendants end with them.
+    /// The same, with more processes to end. Their descendants and sessions (setsid(2)) end with them.
     #[must_use]
     pub fn with(session: &'a WatchedSession, reach: Reach, newcomers: Vec<ProcId>) -> Self {
         let mut termination = Self {
@@ -376,6 +376,8 @@ impl<'a> Termination<'a> {
             RefCell::new(newcomers.map(|id| Descendants::of(proc, id.pid)).collect());
         let is_newcomer = |process: &Process| {
             self.newcomers.contains(&process.id)
+                // It may have exited already. While its session lasts, no other process gets its PID.
+                || self.newcomers.iter().any(|newcomer| newcomer.pid == process.session)
                 || newcomers.borrow_mut().iter_mut().any(|newcomer| newcomer.include(process))
         };
         let reaches = |member: &Member| self.reaches(member) || is_newcomer(&member.process);
