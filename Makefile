@@ -46,6 +46,7 @@ CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # Where scap-security-guide puts its content, too.
+APPARMORDIR ?= /etc/apparmor.d
 SCAPDIR ?= $(PREFIX)/share/xml/scap/pam_idle_watchdog
 # Debian's zsh reads another directory below /usr than others.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
@@ -177,6 +178,13 @@ install-scap:
 	$(foreach file,$(SCAP),sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@PAMDIR@|$(PAMDIR)|' -e 's|@HELPER@|$(PAM_IDLE_WATCHDOG_HELPER)|' \
 		$(file) >$(DESTDIR)$(SCAPDIR)/$(notdir $(file)) && \
 		chmod $(if $(suffix $(file)),0644,0755) $(DESTDIR)$(SCAPDIR)/$(notdir $(file)) &&) :
+
+# No part of `make install`, because most machines have no AppArmor.
+install-apparmor:
+	install -d $(DESTDIR)$(APPARMORDIR)/abstractions/base.d
+	sed 's|@HELPER@|$(PAM_IDLE_WATCHDOG_HELPER)|' dist/apparmor/pam_idle_watchdog_helper >$(DESTDIR)$(APPARMORDIR)/pam_idle_watchdog_helper
+	chmod 0644 $(DESTDIR)$(APPARMORDIR)/pam_idle_watchdog_helper
+	install -m 0644 dist/apparmor/base.d/pam_idle_watchdog_helper $(DESTDIR)$(APPARMORDIR)/abstractions/base.d
 
 install-completions:
 	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog

@@ -26,6 +26,7 @@ use crate::protocol::start::{
 use crate::record::{Event, Key, Record};
 use crate::sys::cgroup::{self, Cgroups};
 use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
+use crate::sys::confine::confine;
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::offload::Offload;
@@ -168,6 +169,9 @@ impl Watchdog {
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
+        if let Err(why) = confine() {
+            self.error(&format!("cannot give up all rights that it does not need: {why}"));
+        }
         self.session.finder.choose_how_to_find();
         if self.judge.choose_witness(&self.session, &self.assignment) {
             self.witness = "connection";

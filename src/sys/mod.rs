@@ -5,6 +5,7 @@ pub mod aside;
 pub mod audit;
 pub mod cgroup;
 pub mod clock;
+pub mod confine;
 pub mod devlog;
 pub mod devnode;
 pub mod heap;
@@ -23,6 +24,8 @@ pub mod offload;
 pub mod pam;
 pub mod pidfd;
 pub mod proc;
+#[cfg(target_arch = "x86_64")]
+mod seccomp;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;

@@ -6,6 +6,7 @@
 //! | [`course`] | the course of an ordinary session: ended, warned, resumed, recorded |
 //! | [`adopt`] | sessions that are open and have no helper |
 //! | [`chaff`] | clients that hide the timing of keys |
+//! | [`confined`] | what the helper may still do |
 //! | [`connections`] | connections with several terminals or none, and root's |
 //! | [`counted`] | output and processor time as activity |
 //! | [`console`] | login(1) on its own terminal |
@@ -39,6 +40,7 @@ mod support;
 mod adopt;
 mod announce;
 mod chaff;
+mod confined;
 mod connections;
 mod console;
 mod counted;

@@ -129,7 +129,8 @@ pub fn wait_none(list: impl Fn() -> Vec<Process>, timeout: Duration) -> Result<(
     }
 }
 
-fn status_field(status: &str, field: &str) -> Option<String> {
+/// A field of `/proc/PID/status`.
+pub fn status_field(status: &str, field: &str) -> Option<String> {
     status
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))

@@ -1,0 +1,160 @@
+//! Gives up the rights that a watchdog does not need. So a fault in it cannot be used for anything else.
+//!
+//! A watchdog runs as root beside processes that may be hostile, and it reads what they have written. It needs
+//! only few of root's rights. The others go, and nothing can bring them back: neither a system call nor execve(2).
+
+use std::ffi::{c_int, c_long, c_ulong};
+use std::io;
+
+use nix::errno::Errno;
+
+#[cfg(target_arch = "x86_64")]
+use super::seccomp;
+
+/// The capabilities that a watchdog keeps, with what it needs them for.
+const KEPT: [u32; 4] = [
+    // It writes on terminals that belong to their users, and reads their directories in /proc.
+    CAP_DAC_OVERRIDE,
+    // It ends processes of other users.
+    CAP_KILL,
+    // It reads which files the processes of other users have open, and takes over a descriptor of theirs.
+    CAP_SYS_PTRACE,
+    // It tells the kernel's audit about an end.
+    CAP_AUDIT_WRITE,
+];
+
+// The numbers are those of capability.h, which the crate libc does not have.
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_KILL: u32 = 5;
+const CAP_SYS_PTRACE: u32 = 19;
+const CAP_AUDIT_WRITE: u32 = 29;
+/// The kernel has no capability beyond this one.
+const HIGHEST: u32 = 63;
+
+/// Gives up all other rights. The process must have only one thread.
+///
+/// # Errors
+///
+/// What could not be given up, as a phrase. The rest is given up all the same.
+pub fn confine() -> Result<(), String> {
+    let failed = [
+        no_new_privileges().err().map(|e| format!("no_new_privs: {e}")),
+        drop_capabilities().err().map(|e| format!("capabilities: {e}")),
+        // This is the last, because it forbids what the others do.
+        #[cfg(target_arch = "x86_64")]
+        seccomp::install().err().map(|e| format!("seccomp: {e}")),
+    ];
+    let failed: Vec<String> = failed.into_iter().flatten().collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// No program that this process executes gets more rights than it has itself.
+fn no_new_privileges() -> io::Result<()> {
+    const SET: c_ulong = 1;
+    // SAFETY: prctl(2) takes integers here and does not touch our memory.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, SET, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// Keeps the capabilities in [`KEPT`] that this process has. In a container it may lack some.
+fn drop_capabilities() -> io::Result<()> {
+    // A program that root executes gets the capabilities in the bounding set, so this goes first.
+    for capability in (0..=HIGHEST).filter(|capability| !KEPT.contains(capability)) {
+        // SAFETY: prctl(2) takes integers here. It refuses a capability that the kernel does not know.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) };
+    }
+    // SAFETY: as above.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    let header = Header { version: VERSION_3, pid: 0 };
+    let mut sets = [Sets::default(); 2];
+    // SAFETY: version 3 of the interface fills two structures. Both live until the call returns.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) })?;
+    for (set, word) in sets.iter_mut().zip(words(&KEPT)) {
+        set.permitted &= word;
+        set.effective = set.permitted;
+        set.inheritable = 0;
+    }
+    // SAFETY: as above.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) as c_long })?;
+    Ok(())
+}
+
+/// Capabilities as the bits of two words.
+fn words(capabilities: &[u32]) -> [u32; 2] {
+    let all = capabilities.iter().fold(0u64, |all, capability| all | 1 << capability);
+    [all as u32, (all >> 32) as u32]
+}
+
+const VERSION_3: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use super::*;
+    use crate::sys::offload::Offload;
+
+    /// What a child answers after it has given up its rights.
+    fn confined(ask: impl FnOnce() -> String) -> String {
+        let answer = Offload::default().run(|pipe| {
+            let answer = confine().map_or_else(|why| why, |()| ask());
+            let _ = pipe.write_all(answer.as_bytes());
+        });
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// A field of `/proc/self/status`.
+    fn status(name: &str) -> String {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |line: &str| line.strip_prefix(name)?.strip_prefix(":\t").map(str::to_owned);
+        status.lines().find_map(field).unwrap_or_default()
+    }
+
+    fn capabilities(set: &str) -> u64 {
+        u64::from_str_radix(&status(set), 16).unwrap()
+    }
+
+    #[test]
+    fn only_the_needed_capabilities_are_left() {
+        let kept = KEPT.iter().fold(0, |all, capability| all | 1u64 << capability);
+        for set in ["CapPrm", "CapEff"] {
+            let left = u64::from_str_radix(&confined(|| status(set)), 16).unwrap();
+            assert_eq!(left, capabilities(set) & kept, "{set}");
+        }
+        assert_eq!(confined(|| status("CapInh")), format!("{:016x}", 0));
+        // Without CAP_SETPCAP this set stays. Then the others are empty.
+        if capabilities("CapEff") & 1 << 8 != 0 {
+            let left = u64::from_str_radix(&confined(|| status("CapBnd")), 16).unwrap();
+            assert_eq!(left, capabilities("CapBnd") & kept);
+        }
+    }
+
+    #[test]
+    fn what_needs_another_capability_is_refused() {
+        // Only a process with CAP_SYS_RESOURCE may go below the value with which it started.
+        let lower = || {
+            fs::write("/proc/self/oom_score_adj", "-1000").map_or_else(|e| e.to_string(), |()| String::new())
+        };
+        assert_eq!(confined(lower), io::Error::from(Errno::EACCES).to_string());
+    }
+
+    #[test]
+    fn a_program_gives_no_new_rights() {
+        assert_eq!(confined(|| status("NoNewPrivs")), "1");
+    }
+}
