@@ -10,6 +10,7 @@
 #                 they build without network. SOURCE_DATE_EPOCH sets the time of the files
 # make sbom       the crates in each program, as a bill of materials for machines: target/dist/idle-watchdog.cdx.json.
 #                 make install-sbom is for packages
+# make install-apparmor  a profile of AppArmor for the helper, see SECURITY.md
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
@@ -45,8 +46,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
-# Where scap-security-guide puts its content, too.
 APPARMORDIR ?= /etc/apparmor.d
+# Where scap-security-guide puts its content, too.
 SCAPDIR ?= $(PREFIX)/share/xml/scap/pam_idle_watchdog
 # Debian's zsh reads another directory below /usr than others.
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(wildcard $(PREFIX)/share/zsh/vendor-completions),vendor-completions,site-functions)
@@ -182,7 +183,8 @@ install-scap:
 # No part of `make install`, because most machines have no AppArmor.
 install-apparmor:
 	install -d $(DESTDIR)$(APPARMORDIR)/abstractions/base.d
-	sed 's|@HELPER@|$(PAM_IDLE_WATCHDOG_HELPER)|' dist/apparmor/pam_idle_watchdog_helper >$(DESTDIR)$(APPARMORDIR)/pam_idle_watchdog_helper
+	sed 's|@HELPER@|$(PAM_IDLE_WATCHDOG_HELPER)|' dist/apparmor/pam_idle_watchdog_helper \
+		>$(DESTDIR)$(APPARMORDIR)/pam_idle_watchdog_helper
 	chmod 0644 $(DESTDIR)$(APPARMORDIR)/pam_idle_watchdog_helper
 	install -m 0644 dist/apparmor/base.d/pam_idle_watchdog_helper $(DESTDIR)$(APPARMORDIR)/abstractions/base.d
 
@@ -203,6 +205,7 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 	rm -f $(foreach file,$(SCAP),$(DESTDIR)$(SCAPDIR)/$(notdir $(file)))
 	rmdir $(DESTDIR)$(SCAPDIR) 2>/dev/null || :
+	rm -f $(foreach directory,. abstractions/base.d,$(DESTDIR)$(APPARMORDIR)/$(directory)/pam_idle_watchdog_helper)
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
 
@@ -295,4 +298,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean

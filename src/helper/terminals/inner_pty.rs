@@ -102,13 +102,23 @@ fn relays(
 ///
 /// # Errors
 ///
-/// `PermissionDenied` if the process may not be traced, `NotFound` if it is gone.
+/// `PermissionDenied` if the process may not be traced or a terminal may not be opened, `NotFound` if the process is
+/// gone.
 pub(super) fn peers(proc: &Proc, holder: &Process) -> io::Result<Vec<File>> {
     let masters = proc.pty_masters(holder.id.pid)?;
     let Some(pidfd) = PidFd::of(proc, holder.id).filter(|_| !masters.is_empty()) else {
         return Ok(Vec::new());
     };
-    Ok(masters.into_iter().filter_map(|(fd, _)| tty::peer(&pidfd.duplicate(fd).ok()?).ok()).collect())
+    let mut peers = Vec::new();
+    for (fd, _) in masters {
+        match pidfd.duplicate(fd).and_then(|master| tty::peer(&master)) {
+            Ok(peer) => peers.push(peer),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+            // It was closed meanwhile.
+            Err(_) => {}
+        }
+    }
+    Ok(peers)
 }
 
 /// The same with their stamps, without those that belong to the caller of the process.

@@ -65,31 +65,49 @@ struct Found {
 
 /// Writes what one process holds and reads.
 fn tell(proc: &Proc, process: &Process, pipe: &mut File) {
-    let held = match inner_pty::peers(proc, process) {
-        Ok(held) => held,
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return offload::answer(pipe, DENIED.as_bytes());
-        }
-        Err(_) => return,
-    };
+    if tell_all(proc, process, pipe).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+        offload::answer(pipe, DENIED.as_bytes());
+    }
+}
+
+/// The same.
+///
+/// # Errors
+///
+/// `PermissionDenied` if the system does not allow to look at something. A security module may allow one
+/// step and refuse the next one. Other errors if the process is gone.
+fn tell_all(proc: &Proc, process: &Process, pipe: &mut File) -> io::Result<()> {
+    let held = inner_pty::peers(proc, process)?;
     let mut say = |holder, terminal: &File| {
         let unread = tty::unread_of(terminal);
         // After a logout a descriptor of the console reads nothing. Another person may type there now.
-        let hung_up = unread.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EIO as i32));
-        if let (Ok((id, stamps)), false) = (devnode::of_file(terminal), hung_up) {
-            let found = Found { holder, id, stamps, unread: unread.ok() };
-            offload::answer(pipe, line(&found).as_bytes());
+        if unread.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EIO as i32)) {
+            return Ok(());
+        }
+        match devnode::of_file(terminal) {
+            Ok((id, stamps)) => {
+                let found = Found { holder, id, stamps, unread: unread.ok() };
+                offload::answer(pipe, line(&found).as_bytes());
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(e),
+            Err(_) => Ok(()),
         }
     };
-    held.iter().for_each(|terminal| say(Some(process.id), terminal));
-    let Some(holder) = PidFd::of(proc, process.id) else { return };
+    for terminal in &held {
+        say(Some(process.id), terminal)?;
+    }
+    let Some(holder) = PidFd::of(proc, process.id) else { return Ok(()) };
     // A process may have thousands of descriptors of one terminal.
     let mut seen = BTreeSet::new();
     for (fd, _) in proc.devices(process.id.pid).filter(|(_, id)| is_read(*id) && seen.insert(*id)) {
-        if let Ok(terminal) = holder.duplicate(fd) {
-            say(None, &terminal.into());
+        match holder.duplicate(fd) {
+            Ok(terminal) => say(None, &terminal.into())?,
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+            Err(_) => {}
         }
     }
+    Ok(())
 }
 
 /// Whether a person may type at this device.
