@@ -243,7 +243,7 @@ check: rust
 check-vm: rust
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
-		printf '\n=== %s\n' "2 of 3: build the product as it is shipped, and a Debian package (three minutes)" && \
+		printf '\n=== %s\n' "2 of 3: build the product as it is shipped, and a Debian package (five minutes)" && \
 		$(MAKE) -j2 all && $(MAKE) dist && tests/deb/build bookworm && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
 check-builds: rust

@@ -26,4 +26,4 @@ SET_ASIDE="rm -rf /run/package; mkdir /run/package; cp -a /etc/pam.d /var/lib/pa
 PUT_BACK="[ -e /run/package ] || exit 0
 	{ sed -i /idle_watchdog/d /etc/pam.d/*; dpkg --purge libpam-idle-watchdog
 	for file in $OURS; do cp -p /run/package/\${file##*/} \$file; done
-	cp -a /run/package/pam/. /var/lib/pam; cp -a /run/package/pam.d/. /etc/pam.d; rm -rf /run/package /tmp/higher.deb; } >/dev/null 2>&1"
+	cp -a /run/package/pam/. /var/lib/pam; cp -a /run/package/pam.d/. /etc/pam.d; rm -rf /run/package; } >/dev/null 2>&1"
