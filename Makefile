@@ -254,8 +254,8 @@ check: rust
 check-vm: rust
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
-		printf '\n=== %s\n' "2 of 3: build the product as it is shipped (a minute)" && \
-		$(MAKE) -j2 all && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
+		printf '\n=== %s\n' "2 of 3: build the product as it is shipped, and a Debian package (five minutes)" && \
+		$(MAKE) -j2 all && $(MAKE) dist && tests/deb/build bookworm && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
 
 check-builds: rust
 	sh tests/prepare "make check-builds" chroot && tests/builds; status=$$?; $(GIVE_BACK); exit $$status

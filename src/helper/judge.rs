@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::helper::connection::ClientConnection;
 use crate::helper::judgement::activity::{Activity, Sample};
 use crate::helper::judgement::cpu::{Jobs, Snapshot};
@@ -259,7 +261,10 @@ impl Judge {
             return None;
         }
         self.ask_connection(session, assignment).unwrap_or_else(|e| {
-            self.note_failure(session, format!("cannot ask the client's connection: {e}"));
+            // The leader is exiting. It has closed its files, but only counts as exited a moment later.
+            if e.raw_os_error() != Some(Errno::ESRCH as i32) {
+                self.note_failure(session, format!("cannot ask the client's connection: {e}"));
+            }
             None
         })
     }
