@@ -14,6 +14,7 @@
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
+#                 RELEASE names other releases of Debian: make check-vm RELEASE='bullseye forky'
 # make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library; as root, five minutes
 # make check-targets  build for other machines, 32 bits and big endian too, and run tests there under an emulator; as root
 # make deb        the Debian package into target/deb; needs build-essential and debhelper
@@ -63,7 +64,7 @@ ifneq ($(filter --target%,$(CARGOFLAGS)),)
 $(error CARGOFLAGS has $(filter --target%,$(CARGOFLAGS)): set CARGO_BUILD_TARGET or leave it out, because make must know where the programs are)
 endif
 # Where cargo puts the programs below its target directory.
-RELEASE := $(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
+BUILT := $(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 # A static helper starts a third faster and needs little more than half of the memory. CONTRIBUTING.md has figures.
 STATIC ?= 1
 DIST := target/dist
@@ -94,14 +95,14 @@ $(DIST)/compiled-in: FORCE
 
 $(MODULE): $(SOURCES) $(DIST)/compiled-in
 	dist/cargo build $(CARGOFLAGS) --release --target-dir target --lib
-	install -D -m 0644 target/$(RELEASE)/libpam_idle_watchdog.so $@
+	install -D -m 0644 target/$(BUILT)/libpam_idle_watchdog.so $@
 
 # Helper and command are built without the feature `module`, because it links libpam. One waits for the other, because
 # cargo would make it wait anyway.
 $(COMMAND): $(SOURCES) $(DIST)/compiled-in | $(HELPER)
 	dist/cargo build $(CARGOFLAGS) --release --no-default-features --features command --target-dir target/programs \
 		--bin idle-watchdog
-	install -D -m 0755 target/programs/$(RELEASE)/idle-watchdog $@
+	install -D -m 0755 target/programs/$(BUILT)/idle-watchdog $@
 
 # A static program at a fixed address is not relocated at its start. A relocation would cost each sleeping helper memory
 # pages.
@@ -109,8 +110,8 @@ STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
 $(HELPER): $(SOURCES) $(DIST)/compiled-in
 	dist/cargo rustc $(CARGOFLAGS) --release --no-default-features --target-dir target/programs \
 		--bin pam_idle_watchdog_helper -- $(if $(filter-out 0,$(STATIC)),$(STATIC_FLAGS))
-	dist/try-helper target/programs/$(RELEASE)/pam_idle_watchdog_helper $(CARGO_BUILD_TARGET)
-	install -D -m 0755 target/programs/$(RELEASE)/pam_idle_watchdog_helper $@
+	dist/try-helper target/programs/$(BUILT)/pam_idle_watchdog_helper $(CARGO_BUILD_TARGET)
+	install -D -m 0755 target/programs/$(BUILT)/pam_idle_watchdog_helper $@
 
 PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
 # The place of a page depends on its section.
@@ -255,7 +256,8 @@ check-vm: rust
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
 		printf '\n=== %s\n' "2 of 3: build the product as it is shipped, and a Debian package (five minutes)" && \
-		$(MAKE) -j2 all && $(MAKE) dist && tests/deb/build bookworm && tests/vm/all $(CASE); status=$$?; $(GIVE_BACK); exit $$status
+		$(MAKE) -j2 all && $(MAKE) dist && tests/deb/build bookworm && RELEASE='$(RELEASE)' tests/vm/all $(CASE); \
+		status=$$?; $(GIVE_BACK); exit $$status
 
 check-builds: rust
 	sh tests/prepare "make check-builds" chroot && tests/builds; status=$$?; $(GIVE_BACK); exit $$status

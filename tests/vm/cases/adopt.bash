@@ -5,7 +5,7 @@
 # Every helper is killed. Before a minute has passed, the timer has replaced each of them once, and no session has ended
 # early.
 alone_adopt_after_kill() {
-	local name names=() killed since
+	local name names=() killed since of='-u idle-watchdog-adopt.service'
 	for name in 0 1 2 3 4 5 6 7 8; do names+=("d$name"); done
 	units
 	since=$(guest 'date +%s')
@@ -15,7 +15,9 @@ alone_adopt_after_kill() {
 	attended a record a ': armed '
 	# All helpers are there, so the timer has nothing to do, and says nothing. It leaves logins to the module.
 	guest 'systemctl show -p ExecMainExitTimestampMonotonic idle-watchdog-adopt.service' | grep -q '=[1-9]' || fail 'it has not run'
-	[ -z "$(guest "journalctl -q -o cat --since=@$since -u idle-watchdog-adopt.service")" ] || fail 'it says something'
+	# Debian 11's systemd logs that each run succeeded, in spite of the unit's LogLevelMax. There only the service must be silent.
+	[ "$release" != bullseye ] || of=_SYSTEMD_UNIT=idle-watchdog-adopt.service
+	[ -z "$(guest "journalctl -q -o cat --since=@$since $of")" ] || fail 'it says something'
 	keys a '\n'
 	killed=$(now)
 	guest 'pkill -KILL -x pam_idle_watchd'

@@ -6,8 +6,12 @@ case_idle_user() {
 	armed a 'terminals-by=masters members-by=scope witness=connection'
 	local manager
 	manager=$(attended a guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')
-	# The group is removed with the last helper.
-	[ "$(attended a guest 'cat /sys/fs/cgroup/idle_watchdog/cpu.weight')" = 10000 ] || fail 'the helpers wait for others'
+	# The group is removed with the last helper. On Debian 11 no control group gets a share of the processor, until a unit
+	# asks for one.
+	local weight=10000
+	[ "$release" != bullseye ] || weight=none
+	[ "$(attended a guest 'cd /sys/fs/cgroup/idle_watchdog; if [ -e cpu.weight ]; then cat cpu.weight; else echo none; fi')" = "$weight" ] ||
+		fail 'the helpers wait for others'
 	does a 'true'
 	ends_idle a
 	[ "$(guest 'systemctl show -P MainPID,ActiveState user@$(id -u alice)')" = "$manager" ] || fail 'user@.service was disturbed'

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of lib.bash
 # The Debian package is installed, upgraded and removed while sessions are open and people log in, by tests/deb/sessions.
 # What tests/vm/install has put into the guest is set aside. tests/deb/matrix has more ways to remove the package.
+# Not on bullseye, because the package is built for Debian 12.
 
 alone_package() {
 	local deb file
