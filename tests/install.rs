@@ -106,6 +106,14 @@ fn an_installation_can_be_removed() {
         let text = fs::read_to_string(directory.join(&path)).unwrap();
         assert!(text.contains(place) && !text.contains("DIR@") && !text.contains("@HELPER"), "{path}");
     }
+    // AppArmor's profile is installed only by its own part, and removed with the rest.
+    make("install-apparmor", &directory, &[]);
+    let profile = fs::read_to_string(directory.join("etc/apparmor.d/pam_idle_watchdog_helper")).unwrap();
+    assert!(
+        profile.contains("profile pam_idle_watchdog_helper /usr/libexec/pam_idle_watchdog_helper "),
+        "{profile}"
+    );
+    assert_eq!(mode("etc/apparmor.d/abstractions/base.d/pam_idle_watchdog_helper"), 0o644);
     // Control groups that helpers have left behind are removed, too, unless a process is in them.
     let group = |place: &str| directory.join("sys/fs/cgroup").join(place).join("idle_watchdog");
     fs::create_dir_all(group("")).unwrap();

@@ -22,7 +22,7 @@ case_apparmor() {
 	guest "grep -qx 'pam_idle_watchdog_helper (enforce)' /proc/${HELPER[a]}/attr/current" || fail 'the helper is not confined'
 	does a "aa-exec -p stubborn -- perl -e '$ignore' confined &"
 	runs 'perl -e .* confined'
-	guest 'grep -qx "stubborn (enforce)" /proc/$(pgrep -xf "perl -e .* confined")/attr/current' || fail 'the process is not confined'
+	guest 'grep -qx "stubborn (enforce)" /proc/$(pgrep -nxf "perl -e .* confined")/attr/current' || fail 'the process is not confined'
 	ends_idle a
 	record a ': ended .*sigkill=1 survivors=0'
 	gone a
