@@ -10,7 +10,7 @@
 #                 they build without network. SOURCE_DATE_EPOCH sets the time of the files
 # make sbom       the crates in each program, as a bill of materials for machines: target/dist/idle-watchdog.cdx.json.
 #                 make install-sbom is for packages
-# make install-apparmor  a profile of AppArmor for the helper, see SECURITY.md
+# make install-apparmor  install an AppArmor profile for the helper. Read SECURITY.md first
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su

@@ -212,6 +212,8 @@ named! {
         MembersBy = "members-by",
         /// Whether the client's connection tells when the client last sent data.
         Witness = "witness",
+        /// Which rights the helper could not give up, and why.
+        Unconfined = "unconfined",
         /// How many seconds remain until the end.
         Remaining = "remaining",
         /// The setting `quiet`: nothing was written on the terminals.

@@ -106,7 +106,7 @@ fn an_installation_can_be_removed() {
         let text = fs::read_to_string(directory.join(&path)).unwrap();
         assert!(text.contains(place) && !text.contains("DIR@") && !text.contains("@HELPER"), "{path}");
     }
-    // AppArmor's profile is installed only by its own part, and removed with the rest.
+    // Only `make install-apparmor` installs AppArmor's profile. `make uninstall` removes it with the rest.
     make("install-apparmor", &directory, &[]);
     let profile = fs::read_to_string(directory.join("etc/apparmor.d/pam_idle_watchdog_helper")).unwrap();
     assert!(

@@ -261,7 +261,7 @@ impl Judge {
             return None;
         }
         self.ask_connection(session, assignment).unwrap_or_else(|e| {
-            // The leader is exiting. It has closed its files, but only counts as exited a moment later.
+            // This is no failure. A leader that exits closes its files a moment before it counts as exited.
             if e.raw_os_error() != Some(Errno::ESRCH as i32) {
                 self.note_failure(session, format!("cannot ask the client's connection: {e}"));
             }

@@ -169,9 +169,7 @@ impl Watchdog {
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
-        if let Err(why) = confine() {
-            self.error(&format!("cannot give up all rights that it does not need: {why}"));
-        }
+        let unconfined = confine().err();
         self.session.finder.choose_how_to_find();
         if self.judge.choose_witness(&self.session, &self.assignment) {
             self.witness = "connection";
@@ -182,6 +180,7 @@ impl Watchdog {
             .with(Key::TerminalsBy, self.session.finder.found_by().word())
             .with(Key::MembersBy, self.session.identity.word())
             .with(Key::Witness, self.witness)
+            .with_some(Key::Unconfined, unconfined)
             .with_some(Key::Reason, self.assignment.adopted.as_ref());
         self.journal.write(&record);
     }

@@ -1,7 +1,7 @@
-//! Gives up the rights that a watchdog does not need. So a fault in it cannot be used for anything else.
+//! Gives up the rights that a watchdog does not need, because an attacker then gains less from a fault in it.
 //!
 //! A watchdog runs as root beside processes that may be hostile, and it reads what they have written. It needs
-//! only few of root's rights. The others go, and nothing can bring them back: neither a system call nor execve(2).
+//! only a few of root's rights. It cannot get the others back, neither by a system call nor by execve(2).
 
 use std::ffi::{c_int, c_long, c_ulong};
 use std::io;
@@ -12,13 +12,16 @@ use nix::errno::Errno;
 use super::seccomp;
 
 /// The capabilities that a watchdog keeps, with what it needs them for.
-const KEPT: [u32; 4] = [
+const KEPT: [u32; 5] = [
     // It writes on terminals that belong to their users, and reads their directories in /proc.
     CAP_DAC_OVERRIDE,
     // It ends processes of other users.
     CAP_KILL,
     // It reads which files the processes of other users have open, and takes over a descriptor of theirs.
     CAP_SYS_PTRACE,
+    // It opens files although a user has filled the kernel's table of open files, gets memory although a user has used up
+    // what others may have, and opens terminals that their users have made exclusive (TIOCEXCL).
+    CAP_SYS_ADMIN,
     // It tells the kernel's audit about an end.
     CAP_AUDIT_WRITE,
 ];
@@ -27,11 +30,12 @@ const KEPT: [u32; 4] = [
 const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_KILL: u32 = 5;
 const CAP_SYS_PTRACE: u32 = 19;
+const CAP_SYS_ADMIN: u32 = 21;
 const CAP_AUDIT_WRITE: u32 = 29;
 /// The kernel has no capability beyond this one.
 const HIGHEST: u32 = 63;
 
-/// Gives up all other rights. The process must have only one thread.
+/// Gives up all rights that a watchdog does not need. The process must have only one thread.
 ///
 /// # Errors
 ///
@@ -39,6 +43,7 @@ const HIGHEST: u32 = 63;
 pub fn confine() -> Result<(), String> {
     let failed = [
         no_new_privileges().err().map(|e| format!("no_new_privs: {e}")),
+        bound_capabilities().err().map(|e| format!("bounding set: {e}")),
         drop_capabilities().err().map(|e| format!("capabilities: {e}")),
         // This is the last, because it forbids what the others do.
         #[cfg(target_arch = "x86_64")]
@@ -56,14 +61,23 @@ fn no_new_privileges() -> io::Result<()> {
     Ok(())
 }
 
+/// Limits what a program of root that this process executes gets. This needs CAP_SETPCAP, which goes next.
+fn bound_capabilities() -> io::Result<()> {
+    for capability in (0..=HIGHEST).filter(|capability| !KEPT.contains(capability)) {
+        // SAFETY: prctl(2) takes integers here.
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) })
+        {
+            // The kernel does not know this capability, nor those after it.
+            Err(Errno::EINVAL) => break,
+            done => done?,
+        };
+    }
+    Ok(())
+}
+
 /// Keeps the capabilities in [`KEPT`] that this process has. In a container it may lack some.
 fn drop_capabilities() -> io::Result<()> {
-    // A program that root executes gets the capabilities in the bounding set, so this goes first.
-    for capability in (0..=HIGHEST).filter(|capability| !KEPT.contains(capability)) {
-        // SAFETY: prctl(2) takes integers here. It refuses a capability that the kernel does not know.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) };
-    }
-    // SAFETY: as above.
+    // SAFETY: prctl(2) takes integers here.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     let header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [Sets::default(); 2];
@@ -106,13 +120,22 @@ mod tests {
     use std::fs;
     use std::io::Write;
 
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::sys::signal::SigSet;
+    use nix::unistd::setsid;
+
     use super::*;
     use crate::sys::offload::Offload;
+    use crate::sys::tty;
 
     /// What a child answers after it has given up its rights.
     fn confined(ask: impl FnOnce() -> String) -> String {
         let answer = Offload::default().run(|pipe| {
-            let answer = confine().map_or_else(|why| why, |()| ask());
+            // Without root the bounding set stays.
+            let answer = match confine() {
+                Err(why) if !why.starts_with("bounding set: EPERM") => why,
+                _ => ask(),
+            };
             let _ = pipe.write_all(answer.as_bytes());
         });
         String::from_utf8(answer).unwrap()
@@ -137,7 +160,7 @@ mod tests {
             assert_eq!(left, capabilities(set) & kept, "{set}");
         }
         assert_eq!(confined(|| status("CapInh")), format!("{:016x}", 0));
-        // Without CAP_SETPCAP this set stays. Then the others are empty.
+        // Only root can change this set.
         if capabilities("CapEff") & 1 << 8 != 0 {
             let left = u64::from_str_radix(&confined(|| status("CapBnd")), 16).unwrap();
             assert_eq!(left, capabilities("CapBnd") & kept);
@@ -146,11 +169,25 @@ mod tests {
 
     #[test]
     fn what_needs_another_capability_is_refused() {
-        // Only a process with CAP_SYS_RESOURCE may go below the value with which it started.
-        let lower = || {
-            fs::write("/proc/self/oom_score_adj", "-1000").map_or_else(|e| e.to_string(), |()| String::new())
+        // Only a process with CAP_SYS_RESOURCE may raise its own hard limit.
+        let raise = || {
+            let set = |limit| setrlimit(Resource::RLIMIT_SIGPENDING, limit, limit);
+            set(10).and_then(|()| set(11)).map_or_else(|e| e.to_string(), |()| String::new())
         };
-        assert_eq!(confined(lower), io::Error::from(Errno::EACCES).to_string());
+        assert_eq!(confined(raise), Errno::EPERM.to_string());
+    }
+
+    #[test]
+    fn it_finds_out_whether_the_kernel_notes_reads() {
+        // Kernels before 6.5 are asked at a look. This takes more than the other looks do.
+        let ask = || {
+            let answer = SigSet::all().thread_block().and_then(|()| setsid()).map_err(io::Error::from);
+            match answer.and_then(|_| tty::notes_reads_through_dev_tty()) {
+                Ok(_) => "knows".to_owned(),
+                Err(e) => e.to_string(),
+            }
+        };
+        assert_eq!(confined(ask), "knows");
     }
 
     #[test]

@@ -212,10 +212,20 @@ impl Proc {
     }
 
     /// The descriptors of the process that are character devices. Each is read when the iterator reaches it.
-    pub fn devices(&self, pid: Pid) -> impl Iterator<Item = (RawFd, DeviceId)> + use<> {
-        let directory = self.path(pid, "fd");
-        let device = move |fd: RawFd| Some((fd, link::device(&directory.join(fd.to_string()))?));
-        self.descriptors(pid).filter_map(device)
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` if we may not trace the process, or if a security module does not allow us to look at one of
+    /// its devices. `NotFound` if the process is gone.
+    pub fn devices(
+        &self,
+        pid: Pid,
+    ) -> io::Result<impl Iterator<Item = io::Result<(RawFd, DeviceId)>> + use<>> {
+        descriptors(&self.path(pid, "fd"), |path| match link::device(path) {
+            // A FUSE file system may refuse that, too, even to root. Its files are no devices.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && link::is_in_fuse(path) => Ok(None),
+            found => found,
+        })
     }
 
     /// The descriptors of the process that are sockets. Each is read when the iterator reaches it.
@@ -271,7 +281,7 @@ impl Proc {
     /// Whether its standard input is this device.
     #[must_use]
     pub fn reads_from(&self, pid: Pid, id: DeviceId) -> bool {
-        link::device(&self.path(pid, "fd/0")) == Some(id)
+        link::device(&self.path(pid, "fd/0")).is_ok_and(|found| found == Some(id))
     }
 
     /// Whether the process has mapped a file whose path has this text, even if the file has been replaced since.

@@ -21,8 +21,8 @@ use crate::support::SOON;
 use crate::support::process::status_field;
 use crate::support::sshd::Sshd;
 
-/// CAP_DAC_OVERRIDE, CAP_KILL, CAP_SYS_PTRACE and CAP_AUDIT_WRITE.
-const KEPT: u64 = 1 << 1 | 1 << 5 | 1 << 19 | 1 << 29;
+/// CAP_DAC_OVERRIDE, CAP_KILL, CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_AUDIT_WRITE.
+const KEPT: u64 = 1 << 1 | 1 << 5 | 1 << 19 | 1 << 21 | 1 << 29;
 
 #[test]
 fn the_helper_has_given_up_what_it_does_not_need() {

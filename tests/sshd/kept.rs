@@ -215,11 +215,11 @@ fn whoever_comes_back_over_a_kept_connection_is_sent_away() {
     assert_eq!(wait_none(sat, SOON), Ok(()), "the log:\n{}", shared.sshd.log);
 }
 
-/// Whatever a command that starts `sleep 1001` and `sleep 1002` has begun is ended.
+/// The command starts `sleep 1001` and `sleep 1002`. The helper ends all that it has started.
 fn assert_ended_with_its_connection(command: &str) {
     let shared = Shared::connect(Sshd::with(KEEPING), TRANSFER);
     shared.assert_kept();
-    // The helper waits until the command has set itself up.
+    // We stop the helper until both run, because it must not end the command before that.
     let helper = Pid::from_raw(shared.sshd.helper().pid);
     kill(helper, Signal::SIGSTOP).unwrap();
     let _back = Client::on_pipes(shared.another(&[], Some(command)));
@@ -242,7 +242,7 @@ fn a_command_that_comes_over_a_kept_connection_is_ended_with_it() {
 
 #[test]
 fn what_such_a_command_starts_while_it_ends_is_ended_too() {
-    // SIGTERM ends the first process. Another one then starts more, and they have no parent of the command's.
+    // SIGTERM ends the first process. Another one then starts more. None of them descends from the first one now.
     assert_ended_with_its_connection(
         "(trap 'trap \"\" HUP TERM; sleep 1003 & exec sleep 1004' TERM; sleep 1001 & wait) & exec sleep 1002",
     );

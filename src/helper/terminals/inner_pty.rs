@@ -97,34 +97,40 @@ fn relays(
         && terminals.iter().any(reads)
 }
 
-/// The terminals of the masters that a process has open. The masters themselves are asked, because their
-/// numbers may belong to another instance of devpts. Opening a terminal may hang.
+/// The terminals of the masters that a process has open, without those that were closed meanwhile. The masters
+/// themselves are asked, because their numbers may belong to another instance of devpts. Opening a terminal may
+/// hang.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` if the process may not be traced or a terminal may not be opened, `NotFound` if the process is
-/// gone.
-pub(super) fn peers(proc: &Proc, holder: &Process) -> io::Result<Vec<File>> {
+/// `PermissionDenied` if the process may not be traced, `NotFound` if it is gone. `PermissionDenied` instead of a
+/// terminal if the terminal may not be opened.
+pub(super) fn peers(proc: &Proc, holder: &Process) -> io::Result<Vec<io::Result<File>>> {
     let masters = proc.pty_masters(holder.id.pid)?;
     let Some(pidfd) = PidFd::of(proc, holder.id).filter(|_| !masters.is_empty()) else {
         return Ok(Vec::new());
     };
-    let mut peers = Vec::new();
-    for (fd, _) in masters {
-        match pidfd.duplicate(fd).and_then(|master| tty::peer(&master)) {
-            Ok(peer) => peers.push(peer),
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
-            // It was closed meanwhile.
-            Err(_) => {}
-        }
+    let peer = |fd| unless_denied(pidfd.duplicate(fd).and_then(|master| tty::peer(&master)));
+    Ok(masters.into_iter().filter_map(|(fd, _)| peer(fd).transpose()).collect())
+}
+
+/// What was found, or `None` if there is nothing to find any more.
+///
+/// # Errors
+///
+/// `PermissionDenied`, because then something may be there.
+pub(super) fn unless_denied<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(e),
+        Err(_) => Ok(None),
     }
-    Ok(peers)
 }
 
 /// The same with their stamps, without those that belong to the caller of the process.
 fn slaves(proc: &Proc, holder: &Process) -> Vec<(DeviceId, Stamps)> {
     let peers = peers(proc, holder).unwrap_or_default();
-    let slaves = peers.iter().filter_map(|peer| devnode::of_file(peer).ok());
+    let slaves = peers.iter().flatten().filter_map(|peer| devnode::of_file(peer).ok());
     // A setuid program such as su may have inherited the master from its caller, who can write to it. Then the
     // terminal belongs to the caller. A terminal that sudo made belongs to the target user of sudo.
     let caller = proc.uids(holder.id.pid).map(|(real, _)| real);

@@ -14,7 +14,7 @@ use nix::sys::stat::major;
 use nix::unistd::Pid;
 
 use crate::helper::judgement::activity::Sample;
-use crate::helper::terminals::inner_pty;
+use crate::helper::terminals::inner_pty::{self, unless_denied};
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
 use crate::sys::offload::{self, Offload};
@@ -31,7 +31,7 @@ pub struct Made {
     pub terminals: Vec<Terminal>,
     /// The samples of these terminals, and of the others that the processes have open.
     pub samples: BTreeMap<DeviceId, Sample>,
-    /// The descriptors of a process may not be read.
+    /// The system did not allow us to look at something of a process.
     pub denied: bool,
 }
 
@@ -50,7 +50,7 @@ pub fn find(proc: &Proc, processes: &[Process], offload: &mut Offload) -> Option
 
 /// The last line of an answer.
 const END: &str = "end\n";
-/// The line about a process whose descriptors may not be read.
+/// The line about a process at which the system did not allow us to look.
 const DENIED: &str = "denied\n";
 
 /// One terminal that a process holds or reads.
@@ -63,48 +63,43 @@ struct Found {
     unread: Option<Unread>,
 }
 
-/// Writes what one process holds and reads.
+/// Writes what one process holds and reads, or that we may not look at something.
 fn tell(proc: &Proc, process: &Process, pipe: &mut File) {
     if tell_all(proc, process, pipe).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
         offload::answer(pipe, DENIED.as_bytes());
     }
 }
 
-/// The same.
+/// Writes what one process holds and reads.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` if the system does not allow to look at something. A security module may allow one
-/// step and refuse the next one. Other errors if the process is gone.
+/// `PermissionDenied` if we may not look at something. A security module may allow one step and refuse the next
+/// one. `NotFound` if the process is gone.
 fn tell_all(proc: &Proc, process: &Process, pipe: &mut File) -> io::Result<()> {
-    let held = inner_pty::peers(proc, process)?;
-    let mut say = |holder, terminal: &File| {
+    let mut say = |holder, terminal: &File| -> io::Result<()> {
         let unread = tty::unread_of(terminal);
         // After a logout a descriptor of the console reads nothing. Another person may type there now.
         if unread.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EIO as i32)) {
             return Ok(());
         }
-        match devnode::of_file(terminal) {
-            Ok((id, stamps)) => {
-                let found = Found { holder, id, stamps, unread: unread.ok() };
-                offload::answer(pipe, line(&found).as_bytes());
-                Ok(())
-            }
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(e),
-            Err(_) => Ok(()),
+        if let Some((id, stamps)) = unless_denied(devnode::of_file(terminal))? {
+            let found = Found { holder, id, stamps, unread: unread.ok() };
+            offload::answer(pipe, line(&found).as_bytes());
         }
+        Ok(())
     };
-    for terminal in &held {
-        say(Some(process.id), terminal)?;
+    for terminal in inner_pty::peers(proc, process)? {
+        say(Some(process.id), &terminal?)?;
     }
     let Some(holder) = PidFd::of(proc, process.id) else { return Ok(()) };
     // A process may have thousands of descriptors of one terminal.
     let mut seen = BTreeSet::new();
-    for (fd, _) in proc.devices(process.id.pid).filter(|(_, id)| is_read(*id) && seen.insert(*id)) {
-        match holder.duplicate(fd) {
-            Ok(terminal) => say(None, &terminal.into())?,
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
-            Err(_) => {}
+    for device in proc.devices(process.id.pid)? {
+        let device = unless_denied(device)?.filter(|(_, id)| is_read(*id) && seen.insert(*id));
+        let Some((fd, _)) = device else { continue };
+        if let Some(terminal) = unless_denied(holder.duplicate(fd))? {
+            say(None, &terminal.into())?;
         }
     }
     Ok(())

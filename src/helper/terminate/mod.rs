@@ -376,7 +376,7 @@ impl<'a> Termination<'a> {
             RefCell::new(newcomers.map(|id| Descendants::of(proc, id.pid)).collect());
         let is_newcomer = |process: &Process| {
             self.newcomers.contains(&process.id)
-                // It may have exited already. While its session lasts, no other process gets its PID.
+                // The newcomer may have exited. No other process gets its PID while its session exists.
                 || self.newcomers.iter().any(|newcomer| newcomer.pid == process.session)
                 || newcomers.borrow_mut().iter_mut().any(|newcomer| newcomer.include(process))
         };

@@ -1,8 +1,8 @@
 //! The members that get signals. Each has a pidfd, so that no other process can get its signal.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::errno::Errno;
 use nix::libc::SIGCONT;
 use nix::poll::{PollFd, PollFlags};
 
@@ -97,7 +97,8 @@ impl Target {
 
 fn send(pidfd: &PidFd, signal: i32, denied: &mut usize) -> bool {
     let sent = pidfd.send(signal);
-    *denied += usize::from(sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EPERM as i32)));
+    // A security module's refusal is EACCES, and that of the kernel itself is EPERM.
+    *denied += usize::from(sent.as_ref().is_err_and(|e| e.kind() == ErrorKind::PermissionDenied));
     sent.is_ok()
 }
 

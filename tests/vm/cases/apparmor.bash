@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016 # expressions for the guest
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash and detached.bash
 # AppArmor enforces the helper's profile (dist/apparmor) during all cases, because tests/vm/install loads it.
 # Not on bullseye, which has an older AppArmor.
 # Not on bookworm, because the guest has no AppArmor.
@@ -27,7 +27,6 @@ case_apparmor() {
 	record a ': ended .*sigkill=1 survivors=0'
 	gone a
 	not_runs 'perl -e .* confined'
-	! guest "journalctl -k | grep -E 'DENIED.* pid=${HELPER[a]} '" || fail 'AppArmor has denied something'
 }
 
 # A helper never does this.
@@ -41,4 +40,60 @@ case_apparmor_denies() {
 		write: Permission denied
 		exec: Permission denied
 	END
+}
+
+# The profile has denied nothing to the helpers of all cases before this one.
+alone_apparmor_allows() {
+	! guest "journalctl -k | grep -E 'DENIED.* profile=.pam_idle_watchdog_helper. .*comm=.(pam_idle_watchd|idle_wd_aside).'" ||
+		fail 'AppArmor has denied something'
+}
+
+# A program whose profile does not let the helper end it survives, and the record says so.
+case_apparmor_survivor() {
+	afterwards 'pkill -KILL -xf "perl -e .* foreign"; apparmor_parser -R /run/foreign.profile'
+	put /run/foreign.profile <<-'END'
+		abi <abi/3.0>,
+		profile foreign {
+		  file,
+		  ptrace,
+		  signal receive peer=unconfined,
+		}
+	END
+	guest 'apparmor_parser -r /run/foreign.profile'
+	login a alice
+	armed a
+	does a 'aa-exec -p foreign -- perl -e "sleep 1006" foreign &'
+	runs 'perl -e .* foreign'
+	ends_idle a
+	record a ': ended .*denied=[1-9].* survivors=[1-9][0-9]*'
+	runs 'perl -e .* foreign'
+}
+
+# The profile does not allow the helper to look at the terminal of a person who has attached to a tmux. So it does not know
+# whether they type there, and it ends nothing until it is allowed again. No other case runs at the same time, because the profile is that of all helpers.
+alone_apparmor_refuses() {
+	local local=/etc/apparmor.d/local/pam_idle_watchdog_helper reload='apparmor_parser -r /etc/apparmor.d/pam_idle_watchdog_helper' tty
+	afterwards "rm -f $local; $reload"
+	stack 2297 pam_loginuid.so pam_systemd.so "$OURS $DETACHED"
+	stack 2298 pam_loginuid.so pam_systemd.so
+	login b alice -J backdoor -p 2298
+	answers b tty '/dev/pts/[0-9]+'
+	tty=$(grep -ao '/dev/pts/[0-9]*' "${OUT[b]}" | tail -n 1)
+	login a alice -J backdoor -p 2297
+	armed a 'detached=12 '
+	does a 'tmux -L e new -d "exec bash"'
+	attended a answers b 'tmux -L e attach' 'bash'
+	guest "mkdir -p ${local%/*}; echo 'deny $tty r,' >$local; $reload"
+	# tmux reads these keys itself, and no program in it does.
+	keys b '\x02['
+	keys a 'exit\n'
+	ends_between a 0 "$SOON"
+	left_by a tmux
+	record a ': error .*cannot ask all terminals'
+	types b 16 '\x1b[A'
+	helper_lives a
+	guest "rm $local; $reload"
+	types b 3 '\x1b[A'
+	forgotten a b
+	not_runs 'tmux -L e.*'
 }

@@ -16,15 +16,15 @@ alone_package() {
 	guest "$PUT_BACK"
 	guest "$OUR_STATE | diff /run/before.state -" || fail 'the guest is not as before'
 }
-# Of the guest, what other cases need and the package or this case changes.
+# The files of the guest that other cases need, and that the package or this case changes.
 OUR_STATE='{ find /etc /var/lib/pam -printf "%p %y %m %u %g %l\n"
 	find /etc /var/lib/pam /usr/lib/x86_64-linux-gnu/security /usr/libexec/pam_* /usr/sbin/idle-watchdog -type f -exec sha256sum {} +; } |
 	grep -v "/etc/[a-z]*-\( \|$\)" | sort'
-OURS='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper /usr/sbin/idle-watchdog'
-SET_ASIDE="rm -rf /run/package; mkdir /run/package; cp -a /etc/pam.d /var/lib/pam $OURS /run/package
-	rm /etc/pam.d/idle_watchdog*; sed -i /idle_watchdog/d /etc/pam.d/*; rm $OURS"
+PROGRAMS='/usr/lib/x86_64-linux-gnu/security/pam_idle_watchdog.so /usr/libexec/pam_idle_watchdog_helper /usr/sbin/idle-watchdog'
+SET_ASIDE="rm -rf /run/package; mkdir /run/package; cp -a /etc/pam.d /var/lib/pam $PROGRAMS /run/package
+	rm /etc/pam.d/idle_watchdog*; sed -i /idle_watchdog/d /etc/pam.d/*; rm $PROGRAMS"
 # A line without its module would fail a login.
 PUT_BACK="[ -e /run/package ] || exit 0
 	{ sed -i /idle_watchdog/d /etc/pam.d/*; dpkg --purge libpam-idle-watchdog
-	for file in $OURS; do cp -p /run/package/\${file##*/} \$file; done
+	for file in $PROGRAMS; do cp -p /run/package/\${file##*/} \$file; done
 	cp -a /run/package/pam/. /var/lib/pam; cp -a /run/package/pam.d/. /etc/pam.d; rm -rf /run/package; } >/dev/null 2>&1"
