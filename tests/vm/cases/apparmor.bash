@@ -62,7 +62,8 @@ case_apparmor_survivor() {
 	guest 'apparmor_parser -r /run/foreign.profile'
 	login a alice
 	armed a
-	does a 'aa-exec -p foreign -- perl -e "sleep 1006" foreign &'
+	# The kernel, too, sends SIGHUP when the terminal closes.
+	does a "aa-exec -p foreign -- perl -e '\$SIG{HUP} = \"IGNORE\"; sleep 1006' foreign &"
 	runs 'perl -e .* foreign'
 	ends_idle a
 	record a ': ended .*denied=[1-9].* survivors=[1-9][0-9]*'
