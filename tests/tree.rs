@@ -571,6 +571,22 @@ fn no_two_modules_import_each_other_in_a_circle() {
 }
 
 /// Cases run beside each other in one guest, so two sshd at one port would disturb each other.
+/// All files are read into one shell. If two of them set one variable, the second value applies in both.
+#[test]
+fn no_two_files_of_ring_3_set_the_same_variable() {
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for entry in fs::read_dir(root().join("tests/vm/cases")).unwrap() {
+        let path = entry.unwrap().path();
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let Some((name, _)) = line.split_once('=') else { continue };
+            if !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+                let other = files.insert(name.to_owned(), path.clone());
+                assert!(other.is_none_or(|other| other == path), "{} sets {name}, too", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn no_two_cases_of_ring_3_use_the_same_port() {
     let mut users: BTreeMap<String, String> = BTreeMap::new();
