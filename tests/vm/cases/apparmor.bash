@@ -94,6 +94,7 @@ alone_apparmor_refuses() {
 	helper_lives a
 	guest "apparmor_parser -r $profile"
 	types b 3 '\x1b[A'
-	forgotten a b
+	record a ': ended .*by=detached .*survivors=0'
+	vanished a
 	not_runs 'tmux -L e.*'
 }
