@@ -43,7 +43,6 @@ const HIGHEST: u32 = 63;
 pub fn confine() -> Result<(), String> {
     let failed = [
         no_new_privileges().err().map(|e| format!("no_new_privs: {e}")),
-        bound_capabilities().err().map(|e| format!("bounding set: {e}")),
         drop_capabilities().err().map(|e| format!("capabilities: {e}")),
         // This is the last, because it forbids what the others do.
         #[cfg(target_arch = "x86_64")]
@@ -61,23 +60,15 @@ fn no_new_privileges() -> io::Result<()> {
     Ok(())
 }
 
-/// Limits what a program of root that this process executes gets. This needs CAP_SETPCAP, which goes next.
-fn bound_capabilities() -> io::Result<()> {
-    for capability in (0..=HIGHEST).filter(|capability| !KEPT.contains(capability)) {
-        // SAFETY: prctl(2) takes integers here.
-        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) })
-        {
-            // The kernel does not know this capability, nor those after it.
-            Err(Errno::EINVAL) => break,
-            done => done?,
-        };
-    }
-    Ok(())
-}
-
 /// Keeps the capabilities in [`KEPT`] that this process has. In a container it may lack some.
 fn drop_capabilities() -> io::Result<()> {
-    // SAFETY: prctl(2) takes integers here.
+    // This is first, because it needs CAP_SETPCAP. A process without it keeps the set. That does no harm: with
+    // no_new_privs a program gets no capability that this process does not have.
+    for capability in (0..=HIGHEST).filter(|capability| !KEPT.contains(capability)) {
+        // SAFETY: prctl(2) takes integers here. It refuses a capability that the kernel does not know.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) };
+    }
+    // SAFETY: as above.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     let header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [Sets::default(); 2];
@@ -131,11 +122,7 @@ mod tests {
     /// What a child answers after it has given up its rights.
     fn confined(ask: impl FnOnce() -> String) -> String {
         let answer = Offload::default().run(|pipe| {
-            // Without root the bounding set stays.
-            let answer = match confine() {
-                Err(why) if !why.starts_with("bounding set: EPERM") => why,
-                _ => ask(),
-            };
+            let answer = confine().map_or_else(|why| why, |()| ask());
             let _ = pipe.write_all(answer.as_bytes());
         });
         String::from_utf8(answer).unwrap()
