@@ -1,9 +1,9 @@
 //! Gives up the rights that a watchdog does not need, because an attacker then gains less from a fault in it.
 //!
 //! A watchdog runs as root beside processes that may be hostile, and it reads what they have written. It needs
-//! only a few of root's rights. It cannot get the others back, neither by a system call nor by execve(2).
+//! only a few of root's rights, and cannot get the others back.
 
-use std::ffi::{c_int, c_long, c_ulong};
+use std::ffi::{c_int, c_ulong};
 use std::io;
 
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use super::seccomp;
 
 /// The capabilities that a watchdog keeps, with what it needs them for.
 const KEPT: [u32; 5] = [
-    // It writes on terminals that belong to their users, and reads their directories in /proc.
+    // It writes on terminals that belong to users, and reads the files of their processes in /proc.
     CAP_DAC_OVERRIDE,
     // It ends processes of other users.
     CAP_KILL,
@@ -39,7 +39,7 @@ const HIGHEST: u32 = 63;
 ///
 /// # Errors
 ///
-/// What could not be given up, as a phrase. The rest is given up all the same.
+/// Which rights the system does not allow it to give up. It has given up the others.
 pub fn confine() -> Result<(), String> {
     let failed = [
         no_new_privileges().err().map(|e| format!("no_new_privs: {e}")),
@@ -80,7 +80,7 @@ fn drop_capabilities() -> io::Result<()> {
         set.inheritable = 0;
     }
     // SAFETY: as above.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) as c_long })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })?;
     Ok(())
 }
 
@@ -119,7 +119,7 @@ mod tests {
     use crate::sys::offload::Offload;
     use crate::sys::tty;
 
-    /// What a child answers after it has given up its rights.
+    /// The answer of a child that has given up its rights.
     fn confined(ask: impl FnOnce() -> String) -> String {
         let answer = Offload::default().run(|pipe| {
             let answer = confine().map_or_else(|why| why, |()| ask());

@@ -82,7 +82,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_tgkill,
     libc::SYS_wait4,
     libc::SYS_waitid,
-    // What the C library does for itself.
+    // These are for the C library.
     libc::SYS_brk,
     libc::SYS_futex,
     libc::SYS_getrandom,

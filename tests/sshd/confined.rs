@@ -1,4 +1,4 @@
-//! What the helper may still do after it has armed.
+//! The rights of a helper that is armed.
 
 use std::fs;
 #[cfg(target_arch = "x86_64")]

@@ -114,7 +114,7 @@ pub(super) fn peers(proc: &Proc, holder: &Process) -> io::Result<Vec<io::Result<
     Ok(masters.into_iter().filter_map(|(fd, _)| peer(fd).transpose()).collect())
 }
 
-/// What was found, or `None` if there is nothing to find any more.
+/// The thing that was looked for, or `None` if it is gone.
 ///
 /// # Errors
 ///
