@@ -32,11 +32,11 @@ fn start_tmux(sshd: &Sshd, alice: &Client) {
     wait_some(server, SOON).expect("a server");
 }
 
-/// Leaves the session. Returns when.
+/// Leaves the session. Returns when that was asked for.
 fn log_out(alice: &Client) -> Instant {
     alice.type_line("exit");
     assert!(alice.exit(SOON).is_some());
-    now()
+    alice.last_key()
 }
 
 /// The record of the close, which names what is left.

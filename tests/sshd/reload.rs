@@ -126,10 +126,10 @@ fn a_session_past_its_new_limit_gets_the_whole_warning() {
     let sshd = Sshd::with(LONG).start();
     let alice = sshd.login("alice");
     assert!(alice.exit(secs(12)).is_none());
+    let asked = now();
     give(&sshd.helper(), "timeout=10s warn=9s,5s grace=2s debug").unwrap();
-    let given = now();
     let exit = alice.exit(SOON).expect("ended");
-    assert!((secs(9)..secs(12)).contains(&(exit.at - given)), "the log:\n{}", sshd.log);
+    assert!((secs(9)..secs(12)).contains(&(exit.at - asked)), "the log:\n{}", sshd.log);
     assert_eq!(sshd.log.events("warned", "alice").len(), 2, "the log:\n{}", sshd.log);
 }
 
