@@ -68,6 +68,8 @@ BUILT := $(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 # A static helper starts a third faster and needs little more than half of the memory. CONTRIBUTING.md has figures.
 STATIC ?= 1
 DIST := target/dist
+# Where cargo builds. Builds for different C libraries must not share their build scripts.
+TARGET_DIR := target
 MODULE := $(DIST)/pam_idle_watchdog.so
 HELPER := $(DIST)/pam_idle_watchdog_helper
 COMMAND := $(DIST)/idle-watchdog
@@ -94,24 +96,24 @@ $(DIST)/compiled-in: FORCE
 	@echo '$(COMPILED_IN)' | cmp -s - $@ || echo '$(COMPILED_IN)' >$@
 
 $(MODULE): $(SOURCES) $(DIST)/compiled-in
-	dist/cargo build $(CARGOFLAGS) --release --target-dir target --lib
-	install -D -m 0644 target/$(BUILT)/libpam_idle_watchdog.so $@
+	dist/cargo build $(CARGOFLAGS) --release --target-dir $(TARGET_DIR) --lib
+	install -D -m 0644 $(TARGET_DIR)/$(BUILT)/libpam_idle_watchdog.so $@
 
 # Helper and command are built without the feature `module`, because it links libpam. One waits for the other, because
 # cargo would make it wait anyway.
 $(COMMAND): $(SOURCES) $(DIST)/compiled-in | $(HELPER)
-	dist/cargo build $(CARGOFLAGS) --release --no-default-features --features command --target-dir target/programs \
+	dist/cargo build $(CARGOFLAGS) --release --no-default-features --features command --target-dir $(TARGET_DIR)/programs \
 		--bin idle-watchdog
-	install -D -m 0755 target/programs/$(BUILT)/idle-watchdog $@
+	install -D -m 0755 $(TARGET_DIR)/programs/$(BUILT)/idle-watchdog $@
 
 # A static program at a fixed address is not relocated at its start. A relocation would cost each sleeping helper memory
 # pages.
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
 $(HELPER): $(SOURCES) $(DIST)/compiled-in
-	dist/cargo rustc $(CARGOFLAGS) --release --no-default-features --target-dir target/programs \
+	dist/cargo rustc $(CARGOFLAGS) --release --no-default-features --target-dir $(TARGET_DIR)/programs \
 		--bin pam_idle_watchdog_helper -- $(if $(filter-out 0,$(STATIC)),$(STATIC_FLAGS))
-	dist/try-helper target/programs/$(BUILT)/pam_idle_watchdog_helper $(CARGO_BUILD_TARGET)
-	install -D -m 0755 target/programs/$(BUILT)/pam_idle_watchdog_helper $@
+	dist/try-helper $(TARGET_DIR)/programs/$(BUILT)/pam_idle_watchdog_helper $(CARGO_BUILD_TARGET)
+	install -D -m 0755 $(TARGET_DIR)/programs/$(BUILT)/pam_idle_watchdog_helper $@
 
 PAGES := $(patsubst man/%.scd,target/man/%,$(wildcard man/*.scd))
 # The place of a page depends on its section.
