@@ -31,6 +31,22 @@ pub fn fails(path: &Path) -> Option<String> {
     Some(format!("the helper {HELPER}: {problem}: no session can be guarded"))
 }
 
+/// Why a kernel of this release is too old, if it is.
+#[must_use]
+pub fn old_kernel(release: &str) -> Option<String> {
+    /// It has close_range(2), the newest call that module and helper cannot do without.
+    const OLDEST: (u32, u32) = (5, 9);
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return None };
+    ((major, minor) < OLDEST).then(|| {
+        let (major, minor) = OLDEST;
+        format!(
+            "the kernel is Linux {}, older than {major}.{minor}: no session can be guarded",
+            release.trim()
+        )
+    })
+}
+
 /// Starts the helper without the arguments that the module gives it. Our helper refuses that with a known message.
 fn started(path: &Path) -> Result<(), String> {
     // If it inherited these descriptors, it would believe that the module has started it.
@@ -83,6 +99,16 @@ pub fn unsafe_file(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
     use crate::command::test_tree::Tree;
+
+    #[test]
+    fn a_kernel_that_is_too_old_is_found() {
+        for old in ["4.18.0-553.el8_10.x86_64\n", "5.4.0-216-generic", "5.8.18", "3.10.0"] {
+            assert!(old_kernel(old).is_some_and(|why| why.contains(old.trim())), "{old}");
+        }
+        for new in ["5.9.0", "5.10.0-33-amd64", "6.12.118+deb13-cloud-amd64", "10.0-rc1", "unknown", ""] {
+            assert_eq!(old_kernel(new), None, "{new}");
+        }
+    }
 
     #[test]
     fn a_helper_that_does_not_start_is_found() {

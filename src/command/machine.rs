@@ -1,6 +1,7 @@
 //! The machine that is checked: this one, or a directory tree in tests.
 
 use std::cell::OnceCell;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::installed_helper;
@@ -42,6 +43,12 @@ impl Machine {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// The path that a file has on the machine itself.
+    #[must_use]
+    pub fn own_path(&self, file: &Path) -> PathBuf {
+        Path::new("/").join(file.strip_prefix(&self.root).unwrap_or(file))
+    }
+
     /// The answer of its sshd. sshd is asked once.
     pub fn sshd(&self) -> &Sshd {
         self.sshd.get_or_init(|| Sshd::ask(&self.root, None))
@@ -49,7 +56,12 @@ impl Machine {
 
     /// Why its helper cannot guard any session, if it cannot. The helper is tried once.
     pub fn helper_fails(&self) -> Option<&str> {
-        self.helper.get_or_init(|| installed_helper::fails(&self.file(HELPER))).as_deref()
+        let why = || {
+            let kernel = fs::read_to_string(self.file("/proc/sys/kernel/osrelease")).ok();
+            let old = kernel.and_then(|release| installed_helper::old_kernel(&release));
+            old.or_else(|| installed_helper::fails(&self.file(HELPER)))
+        };
+        self.helper.get_or_init(why).as_deref()
     }
 
     /// The answer of its sshd about one connection.

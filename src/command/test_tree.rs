@@ -135,6 +135,11 @@ impl Tree {
         fs::write(path, bytes).unwrap();
     }
 
+    /// Adds a symbolic link to another file of the machine.
+    pub fn link(&self, path: &str, target: &str) {
+        std::os::unix::fs::symlink(self.0.join(target), self.0.join(path)).unwrap();
+    }
+
     pub fn allow(&self, path: &str, mode: u32) {
         fs::set_permissions(self.0.join(path), fs::Permissions::from_mode(mode)).unwrap();
     }

@@ -36,3 +36,5 @@ mod syscall;
 mod timer;
 pub mod trusted;
 pub mod tty;
+#[cfg(feature = "command")]
+pub mod xattr;

@@ -2,9 +2,12 @@
 //! watched.
 
 mod auditor;
+mod authselect;
+mod fapolicyd;
 mod login;
 mod policy_notes;
 pub mod report;
+mod selinux;
 mod services;
 mod system;
 mod verdict;

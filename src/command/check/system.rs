@@ -6,6 +6,7 @@ use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 
 use super::services::{self, Policies, Service};
+use super::{authselect, fapolicyd, selinux};
 use crate::command::installed_helper::unsafe_file;
 use crate::command::machine::Machine;
 use crate::helper::terminals::inner_pty;
@@ -27,10 +28,14 @@ pub struct SystemReport {
 #[must_use]
 pub fn check(machine: &Machine, policies: &Policies) -> SystemReport {
     let services = services::all(machine, policies);
-    let (mut findings, notes) = services::general(machine, policies, &services);
+    let (mut findings, mut notes) = services::general(machine, policies, &services);
     let helper = machine.file(HELPER);
     findings.extend(machine.helper_fails().map(str::to_owned).or_else(|| unsafe_file(&helper)));
     findings.extend(services.iter().flat_map(|service| service.findings.iter().cloned()));
+    findings.extend(selinux::finding(machine));
+    findings.extend(fapolicyd::findings(machine));
+    findings.extend(authselect::findings(machine));
+    notes.extend(authselect::note(machine, &services));
     let sysctl = fs::read_to_string(machine.file("/proc/sys/dev/tty/legacy_tiocsti"));
     findings.extend(tiocsti(sysctl.ok().as_deref()));
     findings.extend(dev_tty());
