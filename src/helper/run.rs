@@ -32,6 +32,7 @@ use crate::sys::inherit;
 use crate::sys::offload::Offload;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
+use crate::sys::selinux;
 use crate::sys::signals::{self, Signals};
 
 /// How long to wait before a record is offered again to a log daemon that did not take it.
@@ -126,7 +127,7 @@ impl Watchdog {
         let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
         match cgroup::leave(&proc, &own) {
             Err(e) if own.are_a_users() => {
-                return Err(format!("cannot leave the user's control group: {e}"));
+                return Err(format!("cannot leave the user's control group: {e}{}", selinux::hint(&e)));
             }
             _ => {}
         }

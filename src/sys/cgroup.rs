@@ -42,15 +42,40 @@ fn cgroups(text: &str) -> Vec<Cgroup> {
         .collect()
 }
 
-impl Cgroup {
-    /// The mount point of its hierarchy, if it is mounted.
-    fn mount(&self) -> Option<&'static Path> {
-        if !self.unified {
-            return Some(Path::new(NAMED_HIERARCHY)).filter(|mount| mount.is_dir());
+/// The first mount point of the unified hierarchy, from what statfs(2) says about each place.
+fn mount_of(places: &[(&'static str, nix::Result<bool>)]) -> io::Result<&'static Path> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "its hierarchy is not mounted");
+    for &(place, unified) in places {
+        match unified {
+            Ok(true) => return Ok(Path::new(place)),
+            Ok(false) | Err(Errno::ENOENT) => {}
+            Err(e) => error = at(place)(e.into()),
         }
-        let unified =
-            |mount: &&Path| statfs(*mount).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
-        UNIFIED.into_iter().map(Path::new).find(unified)
+    }
+    Err(error)
+}
+
+/// Adds the path to an error.
+fn at(path: &str) -> impl Fn(io::Error) -> io::Error {
+    move |e| io::Error::new(e.kind(), format!("{path}: {e}"))
+}
+
+impl Cgroup {
+    /// The mount point of its hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it is not mounted, and the errors of statfs(2), such as `PermissionDenied`.
+    fn mount(&self) -> io::Result<&'static Path> {
+        if !self.unified {
+            return fs::metadata(NAMED_HIERARCHY)
+                .map(|_| Path::new(NAMED_HIERARCHY))
+                .map_err(at(NAMED_HIERARCHY));
+        }
+        mount_of(
+            &UNIFIED
+                .map(|mount| (mount, statfs(mount).map(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC))),
+        )
     }
 
     /// The login session to which this scope belongs. Scopes below a user's own service manager do not count,
@@ -138,7 +163,7 @@ impl SessionScope {
         if !cgroup.unified {
             return None;
         }
-        let directory = cgroup.mount()?.join(cgroup.path.trim_start_matches('/'));
+        let directory = cgroup.mount().ok()?.join(cgroup.path.trim_start_matches('/'));
         fs::write(directory.join("cgroup.freeze"), "1").ok()?;
         let mut frozen = Frozen { directory, whole: false };
         let due = Moment::now().mono.saturating_add(FREEZING);
@@ -176,8 +201,8 @@ pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
         return Ok(());
     }
     for cgroup in from.0.iter().filter(|cgroup| cgroup.path != "/" && cgroup.path != own) {
-        let mount = cgroup.mount().ok_or_else(|| io::Error::other("its hierarchy is not mounted"))?;
-        enter(&mount.join(OWN))?;
+        let own = cgroup.mount()?.join(OWN);
+        enter(&own).map_err(at(&own.to_string_lossy()))?;
     }
     if inside(&Cgroups::of(proc, getpid())) {
         return Err(io::Error::other("still in the session's control group"));
@@ -232,7 +257,7 @@ fn join(directory: &Path) -> io::Result<()> {
 pub fn tidy_up(proc: &Proc) {
     let own = format!("/{OWN}");
     for cgroup in Cgroups::of(proc, getpid()).0.iter().filter(|cgroup| cgroup.path == own) {
-        if let Some(mount) = cgroup.mount() {
+        if let Ok(mount) = cgroup.mount() {
             remove_if_alone(mount, &mount.join(OWN));
         }
     }
@@ -269,6 +294,22 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert!(found.iter().any(|p| !p.unified && p.session() == Some("3")));
         assert!(found.iter().any(|p| p.unified && p.path == "/init.scope"));
+    }
+
+    #[test]
+    fn a_hierarchy_that_may_not_be_seen_is_not_called_unmounted() {
+        let mount = |first, second| mount_of(&[("/a", first), ("/b", second)]);
+        assert_eq!(mount(Ok(true), Ok(false)).unwrap(), Path::new("/a"));
+        assert_eq!(mount(Ok(false), Ok(true)).unwrap(), Path::new("/b"));
+        assert_eq!(mount(Err(Errno::EACCES), Ok(true)).unwrap(), Path::new("/b"));
+        let none = mount(Ok(false), Err(Errno::ENOENT)).unwrap_err();
+        assert_eq!(
+            (none.kind(), none.to_string().as_str()),
+            (io::ErrorKind::NotFound, "its hierarchy is not mounted")
+        );
+        let denied = mount(Err(Errno::EACCES), Ok(false)).unwrap_err();
+        assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied);
+        assert!(denied.to_string().starts_with("/a: Permission denied"), "{denied}");
     }
 
     #[test]

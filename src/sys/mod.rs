@@ -11,6 +11,7 @@ pub mod devnode;
 pub mod heap;
 pub mod inherit;
 pub mod journald;
+pub mod kernel;
 #[cfg(any(feature = "module", feature = "command"))]
 mod limits;
 pub mod link;
@@ -26,6 +27,7 @@ pub mod pidfd;
 pub mod proc;
 #[cfg(target_arch = "x86_64")]
 mod seccomp;
+pub mod selinux;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;

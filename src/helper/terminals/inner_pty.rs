@@ -14,6 +14,7 @@ use once_cell::sync::OnceCell;
 use crate::helper::members::controlling::ControllingSessions;
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
+use crate::sys::kernel;
 use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
@@ -65,7 +66,7 @@ pub(super) fn read(line: &str) -> Option<(DeviceId, Stamps)> {
 #[must_use]
 pub fn kernel_needs_it() -> bool {
     static NOTED: OnceCell<bool> = OnceCell::new();
-    let noted = NOTED.get_or_try_init(|| match kernel_version() {
+    let noted = NOTED.get_or_try_init(|| match kernel::version(&kernel::release()) {
         Some(version) if version >= NOTES_READS => Ok(true),
         _ => tty::notes_reads_through_dev_tty(),
     });
@@ -74,12 +75,6 @@ pub fn kernel_needs_it() -> bool {
 
 /// The first kernel that notes reads through `/dev/tty` (commit 360c11e2258c).
 const NOTES_READS: (u32, u32) = (6, 5);
-
-fn kernel_version() -> Option<(u32, u32)> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
 
 /// Whether a process can only pass on what was typed at one of the terminals.
 fn relays(

@@ -1,0 +1,47 @@
+//! The SELinux domain of the helper.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+
+/// The domain that our policy module (`dist/selinux`) gives the helper.
+const OURS: &str = "pam_idle_watchdog_t";
+
+/// What to add to the text of an error, if the reason may be that the helper does not run in its own domain.
+#[must_use]
+pub fn hint(error: &io::Error) -> String {
+    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+    let context = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    foreign_domain(&context).filter(|_| denied).map_or_else(String::new, |domain| {
+        format!(" (SELinux: no policy module for the helper, so it runs in {domain})")
+    })
+}
+
+/// The domain in a context, such as `system_u:system_r:sshd_t:s0-s0:c0.c1023`, unless it is ours. AppArmor writes
+/// other texts to the same file.
+fn foreign_domain(context: &str) -> Option<&str> {
+    let mut parts = context.trim_end_matches(['\n', '\0']).split(':');
+    let domain = parts.nth(2)?;
+    (domain != OURS).then_some(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_context_of_selinux_has_a_domain() {
+        assert_eq!(foreign_domain("system_u:system_r:sshd_t:s0-s0:c0.c1023\0"), Some("sshd_t"));
+        assert_eq!(foreign_domain("system_u:system_r:local_login_t\n"), Some("local_login_t"));
+        assert_eq!(foreign_domain("system_u:system_r:pam_idle_watchdog_t:s0\0"), None);
+        for other in ["", "unconfined\n", "pam_idle_watchdog_helper (enforce)\n", "/usr/sbin/sshd//null:x\n"]
+        {
+            assert_eq!(foreign_domain(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn other_errors_have_no_hint() {
+        assert_eq!(hint(&io::ErrorKind::NotFound.into()), "");
+    }
+}
