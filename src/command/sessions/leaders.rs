@@ -72,16 +72,16 @@ pub fn login(proc: &Proc, leader: &Process, all: &[Process], now: Nanos) -> Opti
     }
 }
 
-/// The user of a leader of sshd. After the login, the leader (`sshd: alice [priv]`) has a child with the title
-/// `sshd: alice@pts/0` or `sshd: alice@notty`, or `sshd: alice` as long as there is no shell. The child runs as the
-/// user. Until OpenSSH 9.7, root's leader has no such child, and has the title `sshd: root@pts/0` itself.
+/// The user of a leader of sshd. After the login, the leader (`sshd: alice [priv]`, or `sshd-session: alice [postauth]`
+/// since OpenSSH 10.6) has a child with the title `sshd: alice@pts/0` or `sshd: alice@notty`, or `sshd: alice` as long as
+/// there is no shell. The child runs as the user. Until OpenSSH 9.7, root's leader has no such child, and has the title `sshd: root@pts/0` itself.
 fn of_sshd<'a>(
     proc: &Proc,
     leader: &Process,
     mut children: impl Iterator<Item = &'a Process>,
 ) -> Option<(OsString, u32)> {
     let own = title(proc, leader.id.pid)?;
-    if let Some(user) = own.strip_suffix(PRIVILEGED) {
+    if let Some(user) = monitors(&own) {
         let name = proc.command_name(leader.id.pid);
         let uid = children.find_map(|child| {
             let pid = child.id.pid;
@@ -94,7 +94,7 @@ fn of_sshd<'a>(
         })?;
         return Some((OsString::from_vec(user.to_owned()), uid));
     }
-    if title(proc, leader.parent).is_some_and(|title| title.ends_with(PRIVILEGED)) {
+    if title(proc, leader.parent).is_some_and(|title| monitors(&title).is_some()) {
         // This is the child, and its parent is the leader.
         return None;
     }
@@ -102,8 +102,10 @@ fn of_sshd<'a>(
     Some((OsString::from_vec(own.get(..at)?.to_owned()), 0))
 }
 
-/// The end of the title of a leader that has a child for the work.
-const PRIVILEGED: &[u8] = b" [priv]";
+/// The user in the title of a leader that has a child for the work.
+fn monitors(title: &[u8]) -> Option<&[u8]> {
+    [&b" [priv]"[..], b" [postauth]"].iter().find_map(|end| title.strip_suffix(*end))
+}
 
 /// What sshd says about itself: `alice [priv]`.
 fn title(proc: &Proc, pid: Pid) -> Option<Vec<u8>> {

@@ -96,7 +96,10 @@ fn leaders_of_sshd_and_login_are_found_without_logind() {
         .process(81, 80, "bash", 0, "-bash", 1025)
         // root's session with a newer OpenSSH.
         .process(90, 50, "sshd-session", 0, "sshd-session: root [priv]", 0)
-        .process(91, 90, "sshd-session", 0, "sshd-session: root@pts/2", 0);
+        .process(91, 90, "sshd-session", 0, "sshd-session: root@pts/2", 0)
+        // The same since OpenSSH 10.6.
+        .process(92, 50, "sshd-session", 0, "sshd-session: bob [postauth]", 0)
+        .process(93, 92, "sshd-session", 1001, "sshd-session: bob@notty", 0);
     let found = tree.found(vec![], vec![]);
     assert_eq!(
         found,
@@ -105,6 +108,7 @@ fn leaders_of_sshd_and_login_are_found_without_logind() {
             row(["pid:70", "sshd", "root=Some(0)", "UNKNOWN", "ssh"]),
             row(["pid:80", "login", "root=Some(0)", "", "tty1"]),
             row(["pid:90", "sshd", "root=Some(0)", "UNKNOWN", "ssh"]),
+            row(["pid:92", "sshd", "bob=Some(1001)", "UNKNOWN", "ssh"]),
         ]
     );
 }
@@ -123,6 +127,8 @@ fn a_login_that_goes_on_is_no_session_yet() {
         .process(68, 50, "sshd", 0, "sshd: alice [priv]", 0)
         .process(69, 68, "sshd", 0, "sshd: alice", 0)
         .process(67, 50, "sshd", 0, "sshd: [accepted]", 0)
+        .process(72, 50, "sshd-session", 0, "sshd-session: alice [postauth]", 0)
+        .process(73, 72, "sshd-session", 0, "sshd-session: alice [postauth]", 0)
         .process(80, 1, "login", 0, "/bin/login -f root", 1025)
         .in_scope(64, "12");
     assert_eq!(tree.found(vec![], vec![]), [[""; 5]; 0]);
