@@ -61,18 +61,22 @@ impl ClientConnection {
     ///
     /// # Errors
     ///
-    /// Neither the leader's descriptor nor the kernel's list can be asked.
+    /// Neither the kernel's list nor the leader's descriptor can be asked.
     pub fn silence(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Silence>> {
-        match by_descriptor(proc, pid, leader, self.connection.cookie) {
-            Ok(Some(silence)) => return Ok(Some(silence)),
-            // The leader may have closed its descriptor, but another process may keep the connection.
-            Ok(None) => {}
-            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {}
-            Err(e) => return Err(e),
+        let listed = sock_diag::silence(&self.connection);
+        if let Ok(Some(_)) = listed {
+            self.found = true;
+            return listed;
         }
-        let silence = sock_diag::silence(&self.connection)?;
-        self.found |= silence.is_some();
-        Ok(silence)
+        // The list has neither a connection that was reset, nor one in another network namespace. The leader's
+        // descriptor has both. It is asked second, because that needs the right to trace the leader.
+        match by_descriptor(proc, pid, leader, self.connection.cookie) {
+            Ok(None) => listed,
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                listed
+            }
+            asked => asked,
+        }
     }
 }
 
