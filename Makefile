@@ -19,7 +19,8 @@
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 #                 RELEASE names other releases of Debian: make check-vm RELEASE='bullseye forky'
-# make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library; as root, five minutes
+# make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library, and the SELinux module; as
+#                 root, seven minutes
 # make check-targets  build for other machines, 32 bits and big endian too, and run tests there under an emulator; as root
 # make deb        the Debian package into target/deb; needs build-essential and debhelper
 # make check-deb  build the Debian package in Debian 12 and 13, install and remove it there in many ways; as root, installs
