@@ -11,11 +11,16 @@
 # make sbom       the crates in each program, as a bill of materials for machines: target/dist/idle-watchdog.cdx.json.
 #                 make install-sbom is for packages
 # make install-apparmor  install an AppArmor profile for the helper. Read SECURITY.md first
+# make selinux    an SELinux policy module for the helper into target/selinux; needs selinux-policy-dev (Debian) or
+#                 selinux-policy-devel (Fedora, RHEL)
+# make install-selinux  load it, and give the installed helper its label. With DESTDIR it is installed for a package instead.
+#                 make uninstall-selinux removes it. Read docs/selinux.md first
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 #                 RELEASE names other releases of Debian: make check-vm RELEASE='bullseye forky'
-# make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library; as root, five minutes
+# make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library, and the SELinux module; as
+#                 root, seven minutes
 # make check-targets  build for other machines, 32 bits and big endian too, and run tests there under an emulator; as root
 # make deb        the Debian package into target/deb; needs build-essential and debhelper
 # make check-deb  build the Debian package in Debian 12 and 13, install and remove it there in many ways; as root, installs
@@ -48,6 +53,9 @@ CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 APPARMORDIR ?= /etc/apparmor.d
+# Where Fedora's packages put policy modules. SELINUXTYPE is the policy for which a package has one.
+SELINUXDIR ?= $(PREFIX)/share/selinux
+SELINUXTYPE ?= targeted
 # Where scap-security-guide puts its content, too.
 SCAPDIR ?= $(PREFIX)/share/xml/scap/pam_idle_watchdog
 # Debian's zsh reads another directory below /usr than others.
@@ -191,6 +199,42 @@ install-apparmor:
 	chmod 0644 $(DESTDIR)$(APPARMORDIR)/pam_idle_watchdog_helper
 	install -m 0644 dist/apparmor/base.d/pam_idle_watchdog_helper $(DESTDIR)$(APPARMORDIR)/abstractions/base.d
 
+SELINUX := target/selinux
+POLICY_MAKEFILE := /usr/share/selinux/devel/Makefile
+INSTALLED_POLICY := $(DESTDIR)$(SELINUXDIR)/packages/$(SELINUXTYPE)/pam_idle_watchdog.pp.bz2
+INSTALLED_INTERFACE := $(DESTDIR)$(SELINUXDIR)/devel/include/distributed/pam_idle_watchdog.if
+
+# Always built again, because a module fits only the policy whose macros it was built with. That policy's Makefile must not
+# get our variables.
+selinux:
+	@[ -e $(POLICY_MAKEFILE) ] || { echo "There is no $(POLICY_MAKEFILE):" \
+		"install selinux-policy-dev (Debian) or selinux-policy-devel (Fedora, RHEL)" >&2; exit 2; }
+	rm -rf $(SELINUX)
+	mkdir -p $(SELINUX)
+	cp dist/selinux/pam_idle_watchdog.te dist/selinux/pam_idle_watchdog.if $(SELINUX)
+	sed 's|@HELPER@|$(subst .,\\.,$(PAM_IDLE_WATCHDOG_HELPER))|' dist/selinux/pam_idle_watchdog.fc >$(SELINUX)/pam_idle_watchdog.fc
+	cd $(SELINUX) && MAKEFLAGS= $(MAKE) -f $(POLICY_MAKEFILE) pam_idle_watchdog.pp
+
+# No part of `make install`, because most machines do not enforce SELinux.
+ifeq ($(DESTDIR),)
+install-selinux: selinux
+	semodule -i $(SELINUX)/pam_idle_watchdog.pp
+	[ ! -e $(PAM_IDLE_WATCHDOG_HELPER) ] || restorecon -v $(PAM_IDLE_WATCHDOG_HELPER)
+
+uninstall-selinux:
+	semodule -r pam_idle_watchdog
+	[ ! -e $(PAM_IDLE_WATCHDOG_HELPER) ] || restorecon -v $(PAM_IDLE_WATCHDOG_HELPER)
+else
+install-selinux: selinux
+	install -d $(dir $(INSTALLED_POLICY))
+	bzip2 -9 <$(SELINUX)/pam_idle_watchdog.pp >$(INSTALLED_POLICY)
+	chmod 0644 $(INSTALLED_POLICY)
+	install -D -m 0644 dist/selinux/pam_idle_watchdog.if $(INSTALLED_INTERFACE)
+
+uninstall-selinux:
+	rm -f $(INSTALLED_POLICY) $(INSTALLED_INTERFACE)
+endif
+
 install-completions:
 	install -D -m 0644 dist/completions/idle-watchdog.bash $(DESTDIR)$(BASHCOMPDIR)/idle-watchdog
 	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
@@ -302,4 +346,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor selinux install-selinux uninstall-selinux uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
