@@ -30,7 +30,7 @@ session     optional                   pam_lastlog.so silent noupdate showfailed
 ";
 
 /// The modules for which pam_permit.so stands in.
-const PERMIT: [&str; 15] = [
+const PERMIT: [&str; 16] = [
     "console",
     "keyinit",
     "lastlog",
@@ -46,6 +46,7 @@ const PERMIT: [&str; 15] = [
     "umask",
     "unix",
     "usertype",
+    "xauth",
 ];
 
 /// A line of a stack, with what stands in for its module or the file that it includes. pam_warn.so stands in for
@@ -78,12 +79,19 @@ fn with_stand_in(line: &str) -> String {
 /// An edited example.
 type Change = fn(&str) -> String;
 
+/// An example, edited.
+fn example(service: &str, change: Change) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("pam.d-examples/{service}.rhel"));
+    change(&fs::read_to_string(path).unwrap())
+}
+
 /// The stack of an example.
 fn stack(service: &str, change: Change) -> Stack {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("pam.d-examples/{service}.rhel"));
-    let example = change(&fs::read_to_string(example).unwrap());
-    let files =
-        [(service, &*example), ("password-auth", AUTH), ("system-auth", AUTH), ("postlogin", POSTLOGIN)];
+    stack_of(service, &example(service, change), POSTLOGIN)
+}
+
+fn stack_of(service: &str, lines: &str, postlogin: &str) -> Stack {
+    let files = [(service, lines), ("password-auth", AUTH), ("system-auth", AUTH), ("postlogin", postlogin)];
     let files =
         files.map(|(name, text)| (name, text.lines().map(with_stand_in).collect::<Vec<_>>().join("\n")));
     Stack::of(service, Some("nobody"), &files.each_ref().map(|(name, text)| (*name, text.as_str())))
@@ -138,5 +146,34 @@ fn the_other_lines_of_the_stacks_of_rhel_can_be_read() {
             let (code, logged) = stack.call(call, 0);
             assert_eq!(code, PAM_SUCCESS, "{service}: {logged:?}");
         }
+    }
+}
+
+/// The line of docs/rhel.md as authselect writes it: without its condition.
+fn line_of_the_custom_profile() -> String {
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rhel.md")).unwrap();
+    let mut lines =
+        document.lines().filter_map(|line| line.split_once("{include if \"with-idle-watchdog\"}"));
+    lines.next().expect("docs/rhel.md shows the line").0.trim().to_owned()
+}
+
+#[test]
+fn at_the_end_of_postlogin_the_line_of_the_custom_profile_runs_after_pam_systemd() {
+    let without_ours = |example: &str| {
+        let others = example.lines().filter(|line| !line.contains("pam_idle_watchdog.so"));
+        others.collect::<Vec<_>>().join("\n")
+    };
+    // The session lines of RHEL 9's su. For su the lines of postlogin jump in another way than for sshd.
+    let su =
+        "session include system-auth\nsession include postlogin\nsession optional pam_xauth.so".to_owned();
+    let stacks =
+        [("sshd", example("sshd", without_ours)), ("login", example("login", without_ours)), ("su", su)];
+    for (service, lines) in stacks {
+        let postlogin = format!("{POSTLOGIN}{}", line_of_the_custom_profile());
+        let (code, logged) = unprivileged(move || stack_of(service, &lines, &postlogin));
+        assert_eq!(code, PAM_SUCCESS, "{service}: {logged:?}");
+        let [(_, systemd), (_, tried), (_, on)] = logged.as_slice() else { panic!("{service}: {logged:?}") };
+        assert!(systemd.starts_with("function=["), "{logged:?}");
+        assert!(tried.contains("cannot be started") && on.starts_with("unguarded"), "{logged:?}");
     }
 }
