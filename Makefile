@@ -20,6 +20,8 @@
 # make deb        the Debian package into target/deb; needs build-essential and debhelper
 # make check-deb  build the Debian package in Debian 12 and 13, install and remove it there in many ways; as root, installs
 #                 what it lacks, three minutes
+# make rpm        the RPM packages into target/rpm; needs rpm-build. RPMFLAGS are options for rpmbuild: packaging/rpm/README.md
+# make check-rpm  build the RPM packages in Debian 13, install and remove them there; as root, installs what it lacks, three minutes
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -235,6 +237,9 @@ release:
 deb: dist
 	packaging/build-deb
 
+rpm: dist
+	packaging/build-rpm $(RPMFLAGS)
+
 # If Rust is too old, this says so before anything is installed for tests. dist/cargo does the same for a build.
 rust:
 	@sh dist/find-cargo >/dev/null
@@ -268,6 +273,9 @@ check-targets: rust
 check-deb: rust
 	sh tests/prepare "make check-deb" chroot && $(MAKE) dist && tests/deb/all; status=$$?; $(GIVE_BACK); exit $$status
 
+check-rpm: rust
+	sh tests/prepare "make check-rpm" chroot && $(MAKE) dist && tests/rpm/all; status=$$?; $(GIVE_BACK); exit $$status
+
 compare: rust
 	sh tests/prepare "make compare" vm && $(MAKE) all && \
 		tests/vm/compare; status=$$?; $(GIVE_BACK); exit $$status
@@ -300,4 +308,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor uninstall dist sbom copyright deny release deb rpm tests-built completions check check-vm check-builds check-targets check-deb check-rpm compare fuzz demo pictures bench accuracy clean
