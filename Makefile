@@ -237,6 +237,7 @@ release:
 deb: dist
 	packaging/build-deb
 
+.PHONY: rpm check-rpm
 rpm: dist
 	packaging/build-rpm $(RPMFLAGS)
 
@@ -308,4 +309,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor uninstall dist sbom copyright deny release deb rpm tests-built completions check check-vm check-builds check-targets check-deb check-rpm compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
