@@ -25,6 +25,8 @@
 # make deb        the Debian package into target/deb; needs build-essential and debhelper
 # make check-deb  build the Debian package in Debian 12 and 13, install and remove it there in many ways; as root, installs
 #                 what it lacks, three minutes
+# make rpm        the RPM packages into target/rpm; needs rpm-build. RPMFLAGS are options for rpmbuild: packaging/rpm/README.md
+# make check-rpm  build the RPM packages in Debian 13, install and remove them there; as root, installs what it lacks, three minutes
 # make compare    measure other ways to end idle sessions in the same machines, and write docs/comparison.md; as root, half an hour
 # make fuzz       random input for every parser, a minute each; as root, installs what it lacks
 # make demo       watch a real ssh session being warned and ended; as root, installs what it lacks
@@ -281,6 +283,10 @@ release:
 deb: dist
 	packaging/build-deb
 
+.PHONY: rpm check-rpm
+rpm: dist
+	packaging/build-rpm $(RPMFLAGS)
+
 # If Rust is too old, this says so before anything is installed for tests. dist/cargo does the same for a build.
 rust:
 	@sh dist/find-cargo >/dev/null
@@ -313,6 +319,9 @@ check-targets: rust
 
 check-deb: rust
 	sh tests/prepare "make check-deb" chroot && $(MAKE) dist && tests/deb/all; status=$$?; $(GIVE_BACK); exit $$status
+
+check-rpm: rust
+	sh tests/prepare "make check-rpm" chroot && $(MAKE) dist && tests/rpm/all; status=$$?; $(GIVE_BACK); exit $$status
 
 compare: rust
 	sh tests/prepare "make compare" vm && $(MAKE) all && \

@@ -153,3 +153,34 @@ fn contributing_says_of_every_dependency_why_it_is_there_and_of_nothing_else() {
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     assert_eq!(rows.map(str::to_owned).collect::<BTreeSet<_>>(), needed);
 }
+
+/// The values of a tag in the spec file of the RPM.
+fn tag<'a>(spec: &'a str, tag: &str) -> Vec<&'a str> {
+    let lines = spec.lines().take_while(|line| *line != "%description");
+    let values = lines.filter_map(|line| line.strip_prefix(tag)?.strip_prefix(':'));
+    values.map(str::trim).collect()
+}
+
+#[test]
+fn the_rpm_names_the_crates_that_are_in_the_programs_and_their_licences() {
+    let spec = text("packaging/rpm/pam_idle_watchdog.spec");
+    let crates = graph::crates().unwrap();
+    let ours = env!("CARGO_PKG_NAME");
+    let ids = PROGRAMS.iter().flat_map(|(_, features)| linked(features, TARGET).unwrap().into_keys());
+    let ids: BTreeSet<Id> = ids.filter(|id| id.name != ours).collect();
+    let wanted: Vec<String> =
+        ids.iter().map(|id| format!("bundled(crate({})) = {}", id.name, id.version)).collect();
+    assert!(tag(&spec, "Provides") == wanted, "write Provides: {}", wanted.join("\nProvides: "));
+
+    let [license] = tag(&spec, "License")[..] else { panic!("a licence of the package") };
+    let without_brackets = |term: &str| term.trim_matches(['(', ')']).to_owned();
+    let named: BTreeSet<String> = license.split(" AND ").map(without_brackets).collect();
+    // Apache-2.0 OR MIT is the same as MIT OR Apache-2.0.
+    let sorted = |expression: &str| expression.split(" OR ").map(str::to_owned).collect::<BTreeSet<_>>();
+    let terms = |expressions: BTreeSet<String>| -> BTreeSet<_> {
+        expressions.iter().map(|expression| sorted(expression)).collect()
+    };
+    let mut used: BTreeSet<String> = ids.iter().map(|id| crates[id].license.clone()).collect();
+    used.insert(env!("CARGO_PKG_LICENSE").to_owned());
+    assert_eq!(terms(named), terms(used), "License in the spec file");
+}

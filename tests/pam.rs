@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "pam/examples.rs"]
+mod examples;
 #[path = "support/libpam.rs"]
 mod libpam;
 
@@ -137,14 +139,23 @@ fn mount(kind: Option<&CStr>, target: &CStr, flags: libc::c_ulong) {
 impl Stack {
     /// A service with these lines. `@MODULE@` means our module.
     fn new(service: &str, user: Option<&str>, lines: &str) -> Self {
+        Self::of(service, user, &[(service, lines)])
+    }
+
+    /// A service with these files: the name and the lines of each. `@DIRECTORY@` means the directory of the files,
+    /// because some versions of libpam look for included files in /etc/pam.d only.
+    fn of(service: &str, user: Option<&str>, files: &[(&str, &str)]) -> Self {
         hide_the_hosts_policy();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory =
             std::env::temp_dir().join(format!("idle-watchdog-pam-{}-{serial}", std::process::id()));
         fs::create_dir(&directory).unwrap();
-        let lines = lines.replace("@MODULE@", module().to_str().unwrap());
-        fs::write(directory.join(service), lines + "\n").unwrap();
+        for (name, lines) in files {
+            let lines = lines.replace("@MODULE@", module().to_str().unwrap());
+            let lines = lines.replace("@DIRECTORY@", directory.to_str().unwrap());
+            fs::write(directory.join(name), lines + "\n").unwrap();
+        }
         let handle = start(&directory, service, user);
         Self { directory, handle }
     }
@@ -356,13 +367,21 @@ fn open_unprivileged_with(
     words: &'static str,
     env: &'static [&'static str],
 ) -> (c_int, Vec<(c_int, String)>) {
+    unprivileged(move || {
+        let stack = Stack::session("sshd", words);
+        env.iter().for_each(|setting| stack.put_env(setting));
+        stack
+    })
+}
+
+/// Opens a session of a stack in a thread that does not run as root.
+fn unprivileged(stack: impl FnOnce() -> Stack + Send + 'static) -> (c_int, Vec<(c_int, String)>) {
     // A process with several sessions is another matter, so there is one at a time.
     static ONE: Mutex<()> = Mutex::new(());
     let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unprivileged = move || {
         // libpam reads and loads all that it needs now, because later the thread may not be allowed to.
-        let stack = Stack::session("sshd", words);
-        env.iter().for_each(|setting| stack.put_env(setting));
+        let stack = stack();
         if nix::unistd::geteuid().is_root() {
             const NOBODY: libc::uid_t = 65_534;
             // SAFETY: a system call on integers. Without glibc's wrapper only this thread changes its IDs, and

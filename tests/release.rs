@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 const VERSION: &str = "3.2.1";
 /// Half an hour before midnight in UTC, which is already the next day in Berlin.
 const COMMITTED: &str = "2026-03-04T23:30:00+00:00";
+/// The spec file of the RPM.
+const SPEC: &str = "packaging/rpm/pam_idle_watchdog.spec";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -48,6 +50,9 @@ impl Tree {
         );
         let entry = "libpam-idle-watchdog (3.2.1-1) unstable; urgency=medium\n\n  * New.\n";
         tree.write("packaging/debian/changelog", entry);
+        let spec =
+            "Version:        3.2.1\n\n%changelog\n* Wed Mar 04 2026 We <we@example.org> - 3.2.1-1\n- New.\n";
+        tree.write(SPEC, spec);
         tree.write(".gitignore", "target\n");
         // A release of this tree writes two small files.
         let makefile = "dist sbom:\n\tmkdir -p target/tarballs target/dist\n\techo $$SOURCE_DATE_EPOCH >target/tarballs/source\n\techo >target/dist/idle-watchdog.cdx.json\n";
@@ -213,7 +218,7 @@ fn a_word_that_is_no_version_is_refused() {
 }
 
 /// A file, what is changed in it, and the message that follows.
-const DISAGREEMENTS: [(&str, &str, &str, &str); 9] = [
+const DISAGREEMENTS: [(&str, &str, &str, &str); 11] = [
     (
         "Cargo.toml",
         "version = \"3.2.1\"",
@@ -267,6 +272,18 @@ const DISAGREEMENTS: [(&str, &str, &str, &str); 9] = [
         "unstable",
         "UNRELEASED",
         "packaging/debian/changelog: the first entry is \"libpam-idle-watchdog (3.2.1-1) UNRELEASED; urgency=medium\": write the distribution, such as unstable, instead of UNRELEASED",
+    ),
+    (
+        SPEC,
+        "Version:        3.2.1",
+        "Version:        3.2.0",
+        "packaging/rpm/pam_idle_watchdog.spec: the version is 3.2.0: write Version: 3.2.1",
+    ),
+    (
+        SPEC,
+        " - 3.2.1-1",
+        " - 3.2.0-1",
+        "packaging/rpm/pam_idle_watchdog.spec: the first entry is \"* Wed Mar 04 2026 We <we@example.org> - 3.2.0-1\": add one for 3.2.1-1",
     ),
 ];
 
