@@ -11,6 +11,7 @@ use super::pam_stack::simulation::Simulation;
 use super::pam_stack::stack::{Entry, Runs, Stack};
 use super::sshd::Sshd;
 use crate::protocol::start::HELPER;
+use crate::sys::kernel;
 
 #[derive(Debug)]
 pub struct Machine {
@@ -57,7 +58,7 @@ impl Machine {
     /// Why its helper cannot guard any session, if it cannot. The helper is tried once.
     pub fn helper_fails(&self) -> Option<&str> {
         let why = || {
-            let kernel = fs::read_to_string(self.file("/proc/sys/kernel/osrelease")).ok();
+            let kernel = fs::read_to_string(self.file(kernel::RELEASE)).ok();
             let old = kernel.and_then(|release| installed_helper::old_kernel(&release));
             old.or_else(|| installed_helper::fails(&self.file(HELPER)))
         };

@@ -30,8 +30,10 @@ pub enum Client {
 #[derive(Debug)]
 pub struct ClientConnection {
     connection: Connection,
-    /// `sock_diag` has found it once. If it does not find it later, the connection is gone.
+    /// `sock_diag` has found it once. If neither it nor the leader's descriptor finds it later, the connection is gone.
     found: bool,
+    /// Only the leader's descriptor has found it, so `sock_diag` is not asked each time.
+    unlisted: bool,
     /// The time when it was first missing. No key can have come later.
     gone: Option<Witness>,
 }
@@ -40,7 +42,7 @@ impl ClientConnection {
     /// A connection that has not been asked yet.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
-        Self { connection, found: false, gone: None }
+        Self { connection, found: false, unlisted: false, gone: None }
     }
 
     /// When the client last sent data. After the connection is gone, the answer no longer changes. `None` if
@@ -48,7 +50,7 @@ impl ClientConnection {
     ///
     /// # Errors
     ///
-    /// Neither the leader's descriptor nor the kernel's list can be asked.
+    /// Neither the kernel's list nor the leader's descriptor can be asked.
     pub fn ask(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Witness>> {
         match self.silence(proc, pid, leader)? {
             Some(silence) => Ok(Some(since(silence.received))),
@@ -63,19 +65,27 @@ impl ClientConnection {
     ///
     /// Neither the kernel's list nor the leader's descriptor can be asked.
     pub fn silence(&mut self, proc: &Proc, pid: Pid, leader: &PidFd) -> io::Result<Option<Silence>> {
-        let listed = sock_diag::silence(&self.connection);
-        if let Ok(Some(_)) = listed {
-            self.found = true;
-            return listed;
+        if !self.unlisted {
+            if let Ok(Some(silence)) = sock_diag::silence(&self.connection) {
+                self.found = true;
+                return Ok(Some(silence));
+            }
         }
         // The list has neither a connection that was reset, nor one in another network namespace. The leader's
         // descriptor has both. It is asked second, because that needs the right to trace the leader.
         match by_descriptor(proc, pid, leader, self.connection.cookie) {
-            Ok(None) => listed,
-            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
-                listed
+            Ok(Some(silence)) => {
+                self.unlisted = !self.found;
+                Ok(Some(silence))
             }
-            asked => asked,
+            Err(e) if !matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                Err(e)
+            }
+            Ok(None) | Err(_) => {
+                let silence = sock_diag::silence(&self.connection)?;
+                self.found |= silence.is_some();
+                Ok(silence)
+            }
         }
     }
 }

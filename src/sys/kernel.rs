@@ -1,16 +1,20 @@
-//! The version of the kernel (uname(2)).
+//! The version of the kernel.
+#![forbid(unsafe_code)]
 
 /// The two numbers that name a version of Linux, as 6.12. `None` if the text is not the release of a kernel.
 #[must_use]
 pub fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(str::parse);
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
+
+/// The file that has the release of the running kernel.
+pub const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
 /// The release of the running kernel. Empty if /proc is not mounted.
 #[must_use]
 pub fn release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+    std::fs::read_to_string(RELEASE).unwrap_or_default()
 }
 
 #[cfg(test)]

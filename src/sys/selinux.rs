@@ -13,7 +13,7 @@ pub fn hint(error: &io::Error) -> String {
     let denied = error.kind() == io::ErrorKind::PermissionDenied;
     let context = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
     foreign_domain(&context).filter(|_| denied).map_or_else(String::new, |domain| {
-        format!(" (SELinux: no policy module for the helper, so it runs in {domain})")
+        format!(" (SELinux: no policy module gives the helper a domain of its own, so it runs in {domain}: see docs/selinux.md)")
     })
 }
 
@@ -22,7 +22,8 @@ pub fn hint(error: &io::Error) -> String {
 fn foreign_domain(context: &str) -> Option<&str> {
     let mut parts = context.trim_end_matches(['\n', '\0']).split(':');
     let domain = parts.nth(2)?;
-    (domain != OURS).then_some(domain)
+    let is_name = domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (is_name && domain != OURS).then_some(domain)
 }
 
 #[cfg(test)]
@@ -34,7 +35,8 @@ mod tests {
         assert_eq!(foreign_domain("system_u:system_r:sshd_t:s0-s0:c0.c1023\0"), Some("sshd_t"));
         assert_eq!(foreign_domain("system_u:system_r:local_login_t\n"), Some("local_login_t"));
         assert_eq!(foreign_domain("system_u:system_r:pam_idle_watchdog_t:s0\0"), None);
-        for other in ["", "unconfined\n", "pam_idle_watchdog_helper (enforce)\n", "/usr/sbin/sshd//null:x\n"]
+        for other in
+            ["", "unconfined\n", "pam_idle_watchdog_helper (enforce)\n", "a//&:ns:unconfined (enforce)\n"]
         {
             assert_eq!(foreign_domain(other), None, "{other}");
         }

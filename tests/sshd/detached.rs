@@ -32,7 +32,7 @@ fn start_tmux(sshd: &Sshd, alice: &Client) {
     wait_some(server, SOON).expect("a server");
 }
 
-/// Leaves the session. Returns when that was asked for.
+/// Leaves the session. Returns the time of the last key.
 fn log_out(alice: &Client) -> Instant {
     alice.type_line("exit");
     assert!(alice.exit(SOON).is_some());

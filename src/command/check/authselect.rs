@@ -1,5 +1,5 @@
-//! Whether authselect will overwrite a line of ours. It writes some files in `/etc/pam.d`, which are links into
-//! `/etc/authselect`, from a profile.
+//! Whether authselect will overwrite a line of ours. It writes files from a profile into `/etc/authselect`. Files in
+//! `/etc/pam.d` are links to them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ const CONF: &str = "/etc/authselect/authselect.conf";
 
 /// Where the administrator should put the line.
 const INSTEAD: &str =
-    "put it at the end of the service's own file, such as /etc/pam.d/sshd, or into a custom profile";
+    "put it at the end of the service's own file, such as /etc/pam.d/sshd, or see docs/rhel.md";
 
 /// The lines of ours that authselect will overwrite.
 #[must_use]
@@ -40,7 +40,7 @@ pub fn note(machine: &Machine, services: &[Service]) -> Option<String> {
 /// `place` is the file and the number of a line.
 fn lost(machine: &Machine, place: &str) -> Option<String> {
     let (file, _) = place.rsplit_once(':')?;
-    let target = machine.own_path(&fs::read_link(machine.file(file)).ok()?);
+    let target = machine.own_path(&fs::canonicalize(machine.file(file)).ok()?);
     let name = target.strip_prefix(PROFILES).ok()?;
     if profile_has_line(machine, name) {
         return None;

@@ -32,7 +32,9 @@ pub fn findings(machine: &Machine) -> Vec<String> {
         Err(e) => return vec![unknown(&e.to_string())],
     };
     let files = modules(machine).into_iter().chain([machine.file(HELPER)]);
-    files.filter_map(|file| distrusted(&database, &machine.own_path(&file), size(&file)?)).collect()
+    // fapolicyd knows the real paths.
+    let real = files.filter_map(|file| fs::canonicalize(file).ok());
+    real.filter_map(|file| distrusted(&database, &machine.own_path(&file), size(&file)?)).collect()
 }
 
 /// The files of our module that PAM lines name.

@@ -14,8 +14,16 @@ const TYPE: &str = "pam_idle_watchdog_exec_t";
 /// What prevents the helper from having its domain, on a machine where SELinux enforces its policy.
 #[must_use]
 pub fn finding(machine: &Machine) -> Option<String> {
-    let enforce = fs::read_to_string(machine.file("/sys/fs/selinux/enforce")).ok()?;
-    let label = xattr::get(&machine.file(HELPER), c"security.selinux").ok();
+    let enforce = match fs::read_to_string(machine.file("/sys/fs/selinux/enforce")) {
+        Ok(enforce) => enforce,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        Err(e) => return Some(format!("SELinux: cannot tell whether it enforces a policy: {e}")),
+    };
+    // Another finding says that there is no helper.
+    let label = match xattr::get(&machine.file(HELPER), c"security.selinux") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        label => label.ok(),
+    };
     let label = label.map(|label| String::from_utf8_lossy(&label).trim_end_matches('\0').to_owned());
     judge(&enforce, knows_type(machine), label.as_deref())
 }

@@ -74,7 +74,8 @@ pub fn login(proc: &Proc, leader: &Process, all: &[Process], now: Nanos) -> Opti
 
 /// The user of a leader of sshd. After the login, the leader (`sshd: alice [priv]`, or `sshd-session: alice [postauth]`
 /// since OpenSSH 10.6) has a child with the title `sshd: alice@pts/0` or `sshd: alice@notty`, or `sshd: alice` as long as
-/// there is no shell. The child runs as the user. Until OpenSSH 9.7, root's leader has no such child, and has the title `sshd: root@pts/0` itself.
+/// there is no shell. The child runs as the user. Until OpenSSH 9.7, root's leader has no such child, and has the title
+/// `sshd: root@pts/0` itself.
 fn of_sshd<'a>(
     proc: &Proc,
     leader: &Process,

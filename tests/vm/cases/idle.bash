@@ -44,7 +44,8 @@ case_typing_user() {
 }
 
 # After the logout, a watched session disappears as fast as another one. The time is from sshd's last message
-# until logind has removed the session, on the guest's own clock. Beside other cases, the load of the moment decides.
+# until logind has removed the session, on the guest's own clock. This case runs alone, because the load of
+# other cases would change the times.
 alone_logout() {
 	local n name watched=() others=()
 	local -A PORT
