@@ -203,6 +203,14 @@ mod tests {
         [listener.accept().unwrap().0, client]
     }
 
+    /// Waits until the kernel no longer lists a connection. A child that another test has forked may keep it for a
+    /// moment.
+    fn wait_until_gone(connection: &Connection) {
+        while sock_diag::silence(connection).unwrap().is_some() {
+            nix::poll::poll(&mut [], 10u16).unwrap();
+        }
+    }
+
     /// Whether the other side has closed the connection.
     fn is_closed(mut socket: &TcpStream) -> bool {
         socket.set_nonblocking(true).unwrap();
@@ -231,10 +239,7 @@ mod tests {
         let heard = leader.witness(&leader.connection).unwrap();
         // The client has not read the data that was sent to it, so its close resets the connection.
         drop(std::mem::replace(&mut leader.clients, connected()[0].try_clone().unwrap()));
-        let is_gone = || sock_diag::silence(&leader.connection).unwrap().is_none();
-        while !is_gone() {
-            nix::poll::poll(&mut [], 10u16).unwrap();
-        }
+        wait_until_gone(&leader.connection);
         let now = leader.witness(&leader.connection).unwrap();
         assert_eq!(now.steadied(Some(heard)), heard);
     }
@@ -244,11 +249,13 @@ mod tests {
         let [server, client] = connected();
         // The leader no longer has a descriptor of it, but another process has.
         let leader = LeaderProcess::start();
-        let mut asked = ClientConnection::new(Connection::of(&server).unwrap());
+        let connection = Connection::of(&server).unwrap();
+        let mut asked = ClientConnection::new(connection);
         let mut ask = || asked.ask(&Proc::default(), leader.pid(), &leader.pidfd).unwrap();
         assert!(ask().is_some());
         let before = Moment::now().boot;
         drop((client, server));
+        wait_until_gone(&connection);
         let gone = ask().unwrap();
         assert!(gone.heard >= before, "{gone:?}, {before}");
         nix::poll::poll(&mut [], 60u16).unwrap();
