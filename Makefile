@@ -283,7 +283,6 @@ release:
 deb: dist
 	packaging/build-deb
 
-.PHONY: rpm check-rpm
 rpm: dist
 	packaging/build-rpm $(RPMFLAGS)
 
@@ -355,4 +354,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor selinux install-selinux uninstall-selinux uninstall dist sbom copyright deny release deb tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor selinux install-selinux uninstall-selinux uninstall dist sbom copyright deny release deb rpm check-rpm tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean

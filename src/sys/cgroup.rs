@@ -201,8 +201,8 @@ pub fn leave(proc: &Proc, from: &Cgroups) -> io::Result<()> {
         return Ok(());
     }
     for cgroup in from.0.iter().filter(|cgroup| cgroup.path != "/" && cgroup.path != own) {
-        let own = cgroup.mount()?.join(OWN);
-        enter(&own).map_err(at(&own.to_string_lossy()))?;
+        let directory = cgroup.mount()?.join(OWN);
+        enter(&directory).map_err(at(&directory.to_string_lossy()))?;
     }
     if inside(&Cgroups::of(proc, getpid())) {
         return Err(io::Error::other("still in the session's control group"));

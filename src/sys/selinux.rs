@@ -7,7 +7,8 @@ use std::io;
 /// The domain that our policy module (`dist/selinux`) gives the helper.
 const OURS: &str = "pam_idle_watchdog_t";
 
-/// What to add to the text of an error, if the reason may be that the helper does not run in its own domain.
+/// A text to add to an error. It names the domain of the helper, if that is not its own. Empty for other errors than
+/// `PermissionDenied`, and without SELinux.
 #[must_use]
 pub fn hint(error: &io::Error) -> String {
     let denied = error.kind() == io::ErrorKind::PermissionDenied;

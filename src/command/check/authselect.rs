@@ -20,9 +20,7 @@ const INSTEAD: &str =
 /// The lines of ours that authselect will overwrite.
 #[must_use]
 pub fn findings(machine: &Machine) -> BTreeSet<String> {
-    let libpam = &machine.libpam;
-    let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
-    let lines = stacks.flat_map(|stack| stack.entries).filter(Entry::is_ours);
+    let lines = machine.libpam.stacks().flat_map(|stack| stack.entries).filter(Entry::is_ours);
     lines.filter_map(|line| lost(machine, &line.place)).collect()
 }
 

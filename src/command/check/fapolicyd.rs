@@ -19,11 +19,7 @@ pub fn findings(machine: &Machine) -> Vec<String> {
     if !machine.file(PID_FILE).exists() {
         return Vec::new();
     }
-    let output = Command::new(machine.file(ASKED))
-        .arg("--dump-db")
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .output();
+    let output = Command::new(machine.file(ASKED)).arg("--dump-db").stdin(Stdio::null()).output();
     let database = match output {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
         Ok(output) => {
@@ -39,9 +35,7 @@ pub fn findings(machine: &Machine) -> Vec<String> {
 
 /// The files of our module that PAM lines name.
 fn modules(machine: &Machine) -> BTreeSet<PathBuf> {
-    let libpam = &machine.libpam;
-    let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
-    stacks.flat_map(|stack| machine.modules(&stack)).collect()
+    machine.libpam.stacks().flat_map(|stack| machine.modules(&stack)).collect()
 }
 
 fn unknown(why: &str) -> String {

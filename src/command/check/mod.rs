@@ -203,10 +203,8 @@ fn decide(
 
 /// A note if no service has a line of our module. Then the policy applies to nobody.
 fn unguarded(machine: &Machine) -> Option<String> {
-    let libpam = &machine.libpam;
-    let stacks = libpam.services().into_iter().filter_map(|service| libpam.stack(&service));
     let has_ours = |stack: Stack| stack.of_type(LineType::Session).iter().any(Entry::is_ours);
-    if stacks.into_iter().any(has_ours) {
+    if machine.libpam.stacks().any(has_ours) {
         return None;
     }
     let why = machine.simulate_service(machine.sshd().service(), &|_| None).err()?;

@@ -11,7 +11,7 @@ use crate::sys::xattr;
 /// The type of the helper's file in the policy module.
 const TYPE: &str = "pam_idle_watchdog_exec_t";
 
-/// What prevents the helper from having its domain, on a machine where SELinux enforces its policy.
+/// Why the helper does not run in its own domain, if SELinux enforces its policy.
 #[must_use]
 pub fn finding(machine: &Machine) -> Option<String> {
     let enforce = match fs::read_to_string(machine.file("/sys/fs/selinux/enforce")) {

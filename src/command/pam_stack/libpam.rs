@@ -120,6 +120,11 @@ impl Libpam {
         })
     }
 
+    /// The lines of each service that has a file.
+    pub fn stacks(&self) -> impl Iterator<Item = Stack> + '_ {
+        self.services().into_iter().filter_map(|service| self.stack(&service))
+    }
+
     /// The names of all services that have a file, sorted.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
