@@ -21,8 +21,9 @@ case_apparmor() {
 	armed a
 	guest "grep -qx 'pam_idle_watchdog_helper (enforce)' /proc/${HELPER[a]}/attr/current" || fail 'the helper is not confined'
 	does a "aa-exec -p stubborn -- perl -e '$ignore' confined &"
-	runs 'perl -e .* confined'
-	guest 'grep -qx "stubborn (enforce)" /proc/$(pgrep -nxf "perl -e .* confined")/attr/current' || fail 'the process is not confined'
+	attended a runs 'perl -e .* confined'
+	attended a guest 'grep -qx "stubborn (enforce)" /proc/$(pgrep -nxf "perl -e .* confined")/attr/current' ||
+		fail 'the process is not confined'
 	ends_idle a
 	record a ': ended .*sigkill=1 survivors=0'
 	gone a

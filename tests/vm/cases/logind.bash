@@ -59,7 +59,7 @@ case_desktop_claimed() {
 	END_OF_SH
 	stack 2214 pam_loginuid.so pam_systemd.so 'pam_exec.so /bin/sh /run/claim' "$OURS"
 	login a alice -J backdoor -p 2214
-	guest grep -qx TYPE=x11 "/run/systemd/sessions/${ID[a]}" || fail 'logind was not told'
+	attended a guest grep -qx TYPE=x11 "/run/systemd/sessions/${ID[a]}" || fail 'logind was not told'
 	armed a
 	ends_idle a
 	gone a
@@ -70,7 +70,7 @@ case_desktop_claimed_nested() {
 	put_desktop
 	login d dave
 	does d 'perl /run/desktop.pl $XDG_SESSION_ID /tmp/claimed.$$ & until [ -e /tmp/claimed.$$ ]; do sleep 0.1; done'
-	guest grep -qx TYPE=x11 "/run/systemd/sessions/${ID[d]}" || fail 'logind was not told'
+	attended d guest grep -qx TYPE=x11 "/run/systemd/sessions/${ID[d]}" || fail 'logind was not told'
 	answers d 'su - nest' 'nest@.*[$] '
 	record d ': armed user=nest .*members-by=descendants'
 	keys d 'exit\nkill %1; exit\n'
