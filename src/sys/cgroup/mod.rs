@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod freeze;
+mod freezer;
 mod leave;
 
 use std::fs::{self, OpenOptions};
