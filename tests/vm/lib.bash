@@ -11,7 +11,8 @@ SLACK=${VM_SLACK:-7} # an emulated machine is slow to read what was typed
 SOON=120 # the longest wait for anything that happens at once; it only bounds a failure
 
 # LAST and ANSWERED: when the last key was sent, and when it had certainly been read.
-declare -A IN OUT PID LAST ANSWERED SEEN ID HELPER
+# TYPES: the function that types at a terminal of the guest itself.
+declare -A IN OUT PID LAST ANSWERED SEEN ID HELPER TYPES
 
 # says TEXT: prints it now, and keeps it in the case's log.
 says() {
@@ -69,7 +70,7 @@ within() {
 attended() {
 	local name=$1 outcome=0 presser
 	shift
-	if [ -z "${IN[$name]:-}" ]; then "$@"; return; fi
+	if [ -z "${IN[$name]:-}${TYPES[$name]:-}" ]; then "$@"; return; fi
 	pressing "$name"
 	presser=$PRESSER
 	"$@" || outcome=$?
@@ -185,6 +186,10 @@ by_audit() {
 
 # keys NAME TEXT: types the text. \n is Enter.
 keys() {
+	if [ -n "${TYPES[$1]:-}" ]; then
+		"${TYPES[$1]}" "$2"
+		return
+	fi
 	LAST[$1]=$(now)
 	ANSWERED[$1]=${LAST[$1]}
 	SEEN[$1]=$(stat -c %s "${OUT[$1]}")

@@ -16,7 +16,7 @@ alone_adopt_after_kill() {
 	# All helpers are there, so the timer has nothing to do, and says nothing. It leaves logins to the module.
 	guest 'systemctl show -p ExecMainExitTimestampMonotonic idle-watchdog-adopt.service' | grep -q '=[1-9]' || fail 'it has not run'
 	# Debian 11's systemd logs that each run succeeded, in spite of the unit's LogLevelMax. There only the service must be silent.
-	[ "$release" != bullseye ] || of=_SYSTEMD_UNIT=idle-watchdog-adopt.service
+	[ "$debian" != bullseye ] || of=_SYSTEMD_UNIT=idle-watchdog-adopt.service
 	[ -z "$(guest "journalctl -q -o cat --since=@$since $of")" ] || fail 'it says something'
 	keys a '\n'
 	killed=$(now)

@@ -9,7 +9,7 @@ case_idle_user() {
 	# The group is removed with the last helper. On Debian 11 no control group gets a share of the processor, until a unit
 	# asks for one.
 	local weight=10000
-	[ "$release" != bullseye ] || weight=none
+	[ "$debian" != bullseye ] || weight=none
 	[ "$(attended a guest 'cd /sys/fs/cgroup/idle_watchdog; if [ -e cpu.weight ]; then cat cpu.weight; else echo none; fi')" = "$weight" ] ||
 		fail 'the helpers wait for others'
 	does a 'true'
@@ -128,7 +128,8 @@ case_forged_with_keepalives() {
 	keys l 't=$(tty); while sleep 1; do touch -a $t; done\n'
 	ends_between l $((2 * LIMIT)) "$SOON"
 	STEP=$((3 * LIMIT + 4 * BY_STAMPS + 14)) decided l ': ending '
-	record l ': tampering .*believed=yes credits=0'
+	# A stamp is no longer believed when no credit is left. What cost the last one is not always on record.
+	record l ': tampering .*believed=yes credits=[0-2]'
 	record l ': tampering .*stamp=doubtful believed=no'
 	record l ': ended .*disbelieved=[1-9].* survivors=0'
 	gone l

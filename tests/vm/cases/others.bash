@@ -78,6 +78,7 @@ case_console() {
 	answers_tty 'alice\n' '[$] '
 	answers_tty 'echo "id=$XDG_SESSION_ID."\n' 'id=[a-z0-9]*\.'
 	ID[tty]=$(grep -ao 'id=[a-z0-9]*\.' "$RUN/tty" | tail -n 1 | tr -cd '0-9')
+	TYPES[tty]=tty_keys
 	armed tty 'terminals-by=own members-by=scope'
 	tty_keys 'true\n'
 	local before
@@ -125,17 +126,22 @@ vt_login() {
 	vt_answers 'alice\n' '[$] *$'
 	vt_answers 'echo "id=$XDG_SESSION_ID."\n' '^id=[0-9]*\.'
 	ID[tty]=$(vt_screen | sed -n 's/^id=\([0-9]*\)\..*/\1/p')
+	TYPES[tty]=vt_keys
 }
 # The screen, without empty lines.
 vt_screen() { guest "fold -w \"\$(stty size </dev/tty$vt | cut -d ' ' -f 2)\" /dev/vcs$vt" | sed -e 's/ *$//' -e '/^$/d'; }
 vt_shows() { vt_screen | tail -n 4 | grep -Eaq "$1"; }
-vt_answers() {
+vt_keys() {
 	local started
 	started=$(now)
 	# This number is TIOCSTI.
 	printf '%b' "$1" | ssh -F "$RUN/ssh_config" backdoor \
 		'perl -e '\''open my $tty, "+<", shift or die; ioctl($tty, 0x5412, $_) || die $! for split //, join "", <STDIN>'\'" /dev/tty$vt"
 	LAST[tty]=$started
+	ANSWERED[tty]=$(now)
+}
+vt_answers() {
+	vt_keys "$1"
 	within "$SOON" vt_shows "$2" || fail "no answer to: $1"
 	ANSWERED[tty]=$(now)
 }
@@ -150,7 +156,7 @@ case_unkillable() {
 	afterwards 'fsfreeze -u /run/hung; umount /run/hung; rm -r /run/hung*; systemctl stop getty@tty2'
 	vt_login 2
 	armed tty 'terminals-by=own members-by=scope'
-	guest fsfreeze -f /run/hung
+	attended tty guest fsfreeze -f /run/hung
 	vt_answers 'exec 3>/run/hung/file\n' 'hung/file$'
 	STEP=$BY_STAMPS decided tty ': ending '
 	within "$SOON" vt_shows 'login: *$' || fail 'not ended'

@@ -27,7 +27,7 @@ alone_policy() {
 case_check_system() {
 	local found=0
 	guest idle-watchdog check --system >found || found=$?
-	case $release in
+	case $debian in
 	bullseye | bookworm)
 		[ "$found" = 1 ] || fail "exit status $found"
 		[ "$(grep -c '^warning: ' found)" = 2 ] || fail 'there are not two warnings'

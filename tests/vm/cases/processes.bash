@@ -142,7 +142,7 @@ case_moved() {
 case_moved_and_killed() {
 	login a alice
 	moves_to moved-2
-	if [ "$release" = bullseye ]; then
+	if [ "$debian" = bullseye ]; then
 		guest "kill -KILL \$(loginctl show-session -P Leader ${ID[a]})"
 	else
 		keys a 'loginctl kill-session $XDG_SESSION_ID --kill-who=leader -s KILL\n'

@@ -31,8 +31,8 @@ case_status() {
 	login p dave -J backdoor -p 2262
 	vt_login 11
 	# The logins may have taken more than a minute.
-	does d true
-	status
+	attended tty does d true
+	attended tty status
 	[ "$CODE" = 1 ] || fail "exit status $CODE"
 	status_says "^${ID[d]} +dave +[0-9.]+ +pts/[0-9]+ +sshd +[0-9]+s +10m +9m[0-9]+s +watched +-\$"
 	status_says "^${ID[tty]} +alice +- +tty11 +login .* (watched|warned) +-\$"
