@@ -13,6 +13,7 @@ use pam_idle_watchdog::sys::cgroup::Cgroups;
 use pam_idle_watchdog::sys::proc::Proc;
 
 use crate::guest::{assert_done, in_child};
+use crate::policy::{error, refused};
 use crate::promise::*;
 use crate::support::SOON;
 use crate::support::process::{Process, wait_some};
@@ -70,6 +71,22 @@ fn the_helper_leaves_each_hierarchy() {
     assert_eq!(scopes_of(&sshd.helper()), Vec::<String>::new());
     assert!(sshd.helper().text("cgroup").contains(":name=systemd:/idle_watchdog\n"), "a group of its own");
     assert_ended_on_time(&sshd, &alice);
+}
+
+/// As in a container whose control groups cannot be changed.
+#[test]
+fn a_helper_that_cannot_leave_one_hierarchy_does_not_start() {
+    let make = "session required pam_exec.so quiet @DIR@/make-scopes systemd freezer";
+    let forbid = "session required pam_exec.so quiet /bin/mount -o remount,bind,ro /sys/fs/cgroup/freezer";
+    let sshd = Sshd::with(OPTIONS).on_a_host(VERSION_1).before(&[make, forbid]).start();
+    sshd.script("make-scopes", MAKE_SCOPES);
+    refused(&sshd, "alice");
+    let text = error(&sshd, "session", "alice").text;
+    // So that the scope can be removed.
+    let allow = ["-o", "remount,bind,rw", "/sys/fs/cgroup/freezer"];
+    assert!(sshd.inside("mount").args(allow).status().unwrap().success());
+    let why = "control group: /sys/fs/cgroup/freezer: Read-only file system";
+    assert!(text.contains(why), "{text}");
 }
 
 /// A user has as many processes as the session may have, so no process there can start another.
