@@ -242,8 +242,8 @@ install-completions:
 	install -D -m 0644 dist/completions/_idle-watchdog $(DESTDIR)$(ZSHCOMPDIR)/_idle-watchdog
 	install -D -m 0644 dist/completions/idle-watchdog.fish $(DESTDIR)$(FISHCOMPDIR)/idle-watchdog.fish
 
-# The control group of the watchdogs, in each hierarchy. It remains while there are watchdogs.
-OWN_GROUPS := $(foreach place,. unified systemd,$(DESTDIR)/sys/fs/cgroup/$(place)/idle_watchdog)
+# The control groups of the watchdogs, in each hierarchy. They remain while there are watchdogs.
+OWN_GROUPS := $(foreach group,idle_watchdog unified/idle_watchdog systemd/idle_watchdog freezer/idle_watchdog-*,$(DESTDIR)/sys/fs/cgroup/$(group))
 
 # Remove the line from /etc/pam.d first, because a line without its module fails the login. Disable the timer first.
 uninstall:

@@ -118,9 +118,11 @@ fn an_installation_can_be_removed() {
     let group = |place: &str| directory.join("sys/fs/cgroup").join(place).join("idle_watchdog");
     fs::create_dir_all(group("")).unwrap();
     fs::create_dir_all(group("systemd").join("in-use")).unwrap();
+    let frozen = directory.join("sys/fs/cgroup/freezer/idle_watchdog-7");
+    fs::create_dir_all(&frozen).unwrap();
     make("uninstall", &directory, &[]);
     assert_eq!(files(&directory), Vec::<PathBuf>::new());
-    assert!(!group("").exists() && group("systemd").exists());
+    assert!(!group("").exists() && !frozen.exists() && group("systemd").exists());
     fs::remove_dir_all(group("systemd")).unwrap();
 
     // Without scdoc everything except the man pages is installed.

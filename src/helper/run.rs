@@ -119,18 +119,12 @@ impl Watchdog {
         let process = proc.process(assignment.leader);
         let process = if leader.has_exited() { None } else { process };
         let process = process.ok_or("the leader is not visible in /proc")?;
-        // The module starts us in the leader's control group. The user may be able to stop all processes there.
-        // In other groups only root can do that. The command starts us in its own group.
-        let (cgroups, own) =
-            (Cgroups::of(&proc, assignment.leader), Cgroups::of(&proc, nix::unistd::getpid()));
+        let cgroups = Cgroups::of(&proc, assignment.leader);
         let owner = Owner { name: login.user().to_owned(), uid: login.uid };
         let identity = SessionIdentity::of(&proc, &process, &cgroups, owner);
-        match cgroup::leave(&proc, &own) {
-            Err(e) if own.are_a_users() => {
-                return Err(format!("cannot leave the user's control group: {e}{}", selinux::hint(&e)));
-            }
-            _ => {}
-        }
+        // The module starts us in the leader's control groups.
+        cgroup::leave(&proc)
+            .map_err(|e| format!("cannot leave the user's control group: {e}{}", selinux::hint(&e)))?;
         let finder = Finder::new(proc.clone(), &process, login.tty.as_deref());
         let ses = proc.audit_session(process.id.pid);
         let debug = assignment.settings.debug;

@@ -96,6 +96,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_access,
     libc::SYS_fork,
     libc::SYS_lstat,
+    libc::SYS_mkdir,
     libc::SYS_open,
     libc::SYS_pipe,
     libc::SYS_poll,
@@ -240,6 +241,14 @@ mod tests {
 
     fn with(first: impl Into<c_long>) -> [c_long; 6] {
         [first.into(), 0, 0, 0, 0, 0]
+    }
+
+    /// The helper does this when it freezes a session with control groups of version 1.
+    #[test]
+    fn a_directory_may_be_made_and_removed() {
+        let root = c"/".as_ptr() as c_long;
+        assert_eq!(call(libc::SYS_mkdir, [root, 0o755, 0, 0, 0, 0]), Err(Errno::EEXIST));
+        assert_eq!(call(libc::SYS_rmdir, with(root)), Err(Errno::EBUSY));
     }
 
     #[test]

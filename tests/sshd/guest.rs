@@ -246,7 +246,7 @@ fn own_hierarchy(name: &str) -> PathBuf {
 }
 
 /// Does something in a child, which may move to other control groups. Returns the child.
-fn in_child(work: impl FnOnce() -> bool) -> Pid {
+pub fn in_child(work: impl FnOnce() -> bool) -> Pid {
     // SAFETY: the child makes system calls, and exits without running code of its parent.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
@@ -258,8 +258,9 @@ fn in_child(work: impl FnOnce() -> bool) -> Pid {
     }
 }
 
+/// The child has done it.
 #[track_caller]
-fn assert_done(child: Pid) {
+pub fn assert_done(child: Pid) {
     assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
 }
 

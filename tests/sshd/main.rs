@@ -28,6 +28,7 @@
 //! | [`load`] | fifty sessions at once |
 //! | [`status`] | the state of a session, and an administrator who extends or ends it |
 //! | [`superserver`] | `sshd -i`, started by another program |
+//! | [`version1`] | control groups of version 1 |
 //! | [`warnings`] | several warnings, and the administrator's own text |
 //! | [`witness`] | the client's connection: which connection it is, and how it is asked |
 
@@ -64,5 +65,6 @@ mod reload;
 mod report;
 mod status;
 mod superserver;
+mod version1;
 mod warnings;
 mod witness;

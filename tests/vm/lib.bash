@@ -8,6 +8,8 @@ LIMIT=12 # of the watched users, in seconds; see install
 STEP=1   # the end may be decided on this much later than the limit, where the ssh client sends nothing but keys
 BY_STAMPS=9 # and this much where stamps alone tell of keys, because the kernel sets them in steps of 8 s
 SLACK=${VM_SLACK:-7} # an emulated machine is slow to read what was typed
+SYSTEMD= # where systemd's hierarchy of control groups is, below /sys/fs/cgroup
+case $release in *-cgroup1) SYSTEMD=systemd ;; esac
 SOON=120 # the longest wait for anything that happens at once; it only bounds a failure
 
 # LAST and ANSWERED: when the last key was sent, and when it had certainly been read.
@@ -305,7 +307,9 @@ armed() { attended "$1" is_armed "$@"; }
 is_armed() {
 	record "$1" ": armed .*${2:-}"
 	HELPER[$1]=$(records "$1" | sed -n 's/^[^]]*\] [^ ]*\[\([0-9]*\)\]: .*: armed .*/\1/p' | tail -n 1)
-	guest "grep -qx 0::/idle_watchdog /proc/${HELPER[$1]}/cgroup" || fail "$1: no helper in a cgroup of its own"
+	# With version 1 the helper is in the root group of each controller.
+	guest "cd /proc/${HELPER[$1]} && grep -q :/idle_watchdog\$ cgroup && ! grep -vE ':/(idle_watchdog)?\$' cgroup" ||
+		fail "$1: the helper has not left the control groups"
 	helper_lives "$1"
 }
 helper_lives() {
@@ -320,7 +324,7 @@ gone() {
 vanished() {
 	# loginctl comes last, because each call is work for the guest.
 	guest "for i in \$(seq 75); do
-		if ! [ -d /sys/fs/cgroup/user.slice/*/session-${ID[$1]}.scope ] && ! [ -d /proc/${HELPER[$1]:-none} ] &&
+		if ! [ -d /sys/fs/cgroup/$SYSTEMD/user.slice/*/session-${ID[$1]}.scope ] && ! [ -d /proc/${HELPER[$1]:-none} ] &&
 			! [ -e /run/systemd/sessions/${ID[$1]} ] &&
 			! loginctl --no-legend list-sessions | awk '{print \$1}' | grep -qx ${ID[$1]}; then exit 0; fi
 		sleep 0.2

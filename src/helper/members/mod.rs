@@ -154,8 +154,8 @@ impl SessionIdentity {
 
     /// Freezes the session's own scope, if it has one, until the returned value is dropped.
     #[must_use]
-    pub fn freeze(&self) -> Option<Frozen> {
-        self.scope.as_ref().and_then(SessionScope::freeze)
+    pub fn freeze(&self, proc: &Proc) -> Option<Frozen> {
+        self.scope.as_ref().and_then(|scope| scope.freeze(proc))
     }
 
     /// Whether the audit session ID distinguishes the session's processes.

@@ -156,7 +156,7 @@ impl Termination<'_> {
     /// closing the session.
     fn kill_found(&mut self, restless: bool) -> KilledNow {
         let freeze = restless && self.reach == Reach::Session;
-        let frozen = if freeze { self.session.identity.freeze() } else { None };
+        let frozen = if freeze { self.session.identity.freeze(&self.session.proc) } else { None };
         let (mut killed, mut last) = (Vec::new(), None);
         let (mut tried, mut denied) = (std::mem::take(&mut self.killed), 0);
         let room = room_for_pidfds();

@@ -86,6 +86,22 @@ case_restless() {
 	no_record a 'incomplete'
 }
 
+# The session has as many processes as it may have, so none of them can start another. The helper's own child writes the warning.
+case_task_limit() {
+	local fill='$SIG{$_} = "IGNORE" for qw(HUP TERM); while (defined(my $child = fork)) { $child or sleep(1008), exit }'
+	login a alice
+	armed a
+	attended a guest "systemctl set-property --runtime session-${ID[a]}.scope TasksMax=20"
+	answers a "perl -e '\$| = 1; $fill print qq(fu), qq(ll\\\\n); sleep 1008' task-limit &" 'full'
+	warned a
+	ends_idle a
+	record a ': warned '
+	record a ': ended .*sigkill=1[0-9] survivors=0'
+	no_record a 'not-shown|incomplete'
+	gone a
+	not_runs 'perl -e .* task-limit'
+}
+
 # A user may send any signal to all processes of their session through logind. The helper does not get it, and
 # no login goes on without the helper: the signal ends the login, or it is ended when it is idle.
 signalled() {
