@@ -9,10 +9,12 @@ use crate::helper::judgement::schedule::{Due, JudgedBy};
 use crate::helper::kept::{self, KeptConnection, KeptUntil, LOOKS};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
+use crate::helper::terminals::terminal::Terminal;
 use crate::helper::terminate::Reach;
 use crate::policy::Kill;
 use crate::record::Event;
 use crate::sys::clock::{Moment, SECOND, pause};
+use crate::sys::devnode::DeviceId;
 
 impl Watchdog {
     /// The work that keeps the connection although the session has reached its limit. `None` if there is none,
@@ -41,7 +43,10 @@ impl Watchdog {
         };
         kept.results = self.carry_out(Reach::Terminals, Vec::new(), ending, None);
         let due = Moment::now().mono.saturating_add(kept::TERMINAL_CLOSES);
-        while !self.session.finder.find().is_empty() && Moment::now().mono < due {
+        // A new terminal of a person who comes back at once does not count.
+        let ended: Vec<DeviceId> = self.session.terminals.iter().map(|terminal| terminal.id).collect();
+        let is_open = |terminals: Vec<Terminal>| terminals.iter().any(|one| ended.contains(&one.id));
+        while is_open(self.session.finder.find()) && Moment::now().mono < due {
             pause(SECOND / 20);
         }
         self.session.ending = None;
