@@ -41,8 +41,8 @@ case_selinux_confined() {
 	not_runs '[a-z/]*sleep 1303\..'
 }
 
-# A connection without a terminal.
-case_selinux_notty() {
+# A connection without a terminal. No other case of erin's runs at the same time.
+alone_selinux_notty() {
 	ssh -F "$RUN/ssh_config" -N -l erin guest </dev/null >a.screen 2>&1 &
 	within "$SOON" logged ': armed user=erin .*notty=12' || fail 'not armed'
 	ID[a]=$(logged ': armed user=erin .*notty=12' | sed -n 's/.* session=\([a-z0-9]*\) .*/\1/p' | tail -n 1)
