@@ -25,8 +25,7 @@ case_apparmor() {
 	attended a guest 'grep -qx "stubborn (enforce)" /proc/$(pgrep -nxf "perl -e .* confined")/attr/current' ||
 		fail 'the process is not confined'
 	ends_idle a
-	# On a slow machine the shell, too, may need longer than the grace period.
-	record a ': ended .*sigkill=[12] survivors=0'
+	record a ': ended .*sigkill=1 survivors=0'
 	gone a
 	not_runs 'perl -e .* confined'
 }

@@ -70,8 +70,7 @@ case_stubborn() {
 	ends_idle a
 	gone a
 	not_runs 'perl -e .* stubborn'
-	# On a slow machine the shell, too, may need longer than the grace period.
-	record a ': ended .*sigkill=[12] survivors=0'
+	record a ': ended .*sigkill=1 survivors=0'
 }
 
 # These processes fork and exit all the time. Their scope is frozen to end them.

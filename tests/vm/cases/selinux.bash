@@ -5,7 +5,7 @@
 # Not on trixie.
 # Not on forky.
 
-# domain_of PID
+# domain_of PID: the type in the SELinux context of a process.
 domain_of() { guest "ps -o label= -p $1" | cut -d : -f 3; }
 
 # The helper has a domain of its own, and what sshd starts for the user has the user's.
