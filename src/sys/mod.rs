@@ -5,6 +5,8 @@ pub mod aside;
 pub mod audit;
 pub mod cgroup;
 pub mod clock;
+#[cfg(any(feature = "module", feature = "command"))]
+mod close_from;
 pub mod confine;
 pub mod devlog;
 pub mod devnode;
@@ -19,6 +21,7 @@ pub mod local_time;
 pub mod log;
 pub mod logind;
 mod netlink;
+pub mod newer_calls;
 pub mod nss;
 pub mod offload;
 #[cfg(feature = "module")]

@@ -148,9 +148,12 @@ const MACHINE: u32 = 0xC000_003E;
 ///
 /// Those of seccomp(2). For example, a container may not allow filters.
 pub fn install() -> io::Result<()> {
+    install_program(program())
+}
+
+fn install_program(mut code: Vec<libc::sock_filter>) -> io::Result<()> {
     const SET_MODE_FILTER: c_uint = 1;
     const LOG: c_uint = 2;
-    let mut code = program();
     let length = c_ushort::try_from(code.len()).map_err(io::Error::other)?;
     let program = libc::sock_fprog { len: length, filter: code.as_mut_ptr() };
     // SAFETY: the kernel reads the program and its instructions, which live until the call returns.
@@ -214,6 +217,21 @@ const fn jump(comparison: u32, value: c_int, yes: u8, no: u8) -> libc::sock_filt
 const fn returned(decision: u32) -> libc::sock_filter {
     let code = libc::BPF_RET | libc::BPF_K;
     libc::sock_filter { code: code as c_ushort, jt: 0, jf: 0, k: decision }
+}
+
+/// Lets these calls answer ENOSYS in this thread, as if the kernel did not have them.
+#[cfg(test)]
+pub(super) fn deny(calls: &[c_long]) -> io::Result<()> {
+    const ALWAYS: c_long = 1;
+    // SAFETY: prctl(2) takes integers here.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, ALWAYS, 0, 0, 0) };
+    let mut code = vec![load(offset_of!(libc::seccomp_data, nr))];
+    for call in calls {
+        let missing = returned(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+        code.extend([jump(libc::BPF_JEQ, *call as c_int, 0, 1), missing]);
+    }
+    code.push(ALLOW);
+    install_program(code)
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ use nix::unistd::{Pid, pipe2};
 
 use crate::protocol::start::{ARMED, LEADER_FD, NOT_EXECUTED, REFUSED, STATUS_FD};
 use crate::sys::clock::{Moment, Nanos, from_duration, poll_until};
+use crate::sys::close_from::close_from;
 use crate::sys::limits;
+use crate::sys::newer_calls::CLOSE_RANGE;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
 
@@ -186,6 +188,8 @@ struct Plan {
     argv: *const *const c_char,
     leader: c_int,
     status: c_int,
+    /// The kernel lacks close_range(2).
+    lacks_close_range: bool,
     stack: *mut c_void,
     helper: c_int,
 }
@@ -214,6 +218,7 @@ fn run(path: &CStr, args: &[CString], leader: &PidFd, status: &OwnedFd) -> Resul
         argv: argv.as_ptr(),
         leader: leader.as_raw_fd(),
         status: status.as_raw_fd(),
+        lacks_close_range: CLOSE_RANGE.is_missing(),
         stack: helper_top,
         helper: 0,
     };
@@ -274,7 +279,7 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
         limits::reset();
         // The personality also decides about the memory layout at the next exec.
         libc::syscall(libc::SYS_personality, 0);
-        let Some(status) = arrange((*plan).leader, (*plan).status) else {
+        let Some(status) = arrange((*plan).leader, (*plan).status, (*plan).lacks_close_range) else {
             fail((*plan).status, STEP_DESCRIPTORS)
         };
         if libc::chdir(c"/".as_ptr()) < 0 {
@@ -305,13 +310,13 @@ unsafe fn open(path: &CStr, flags: c_int) -> c_int {
     c_int::try_from(fd).unwrap_or(-1)
 }
 
-/// Leaves only /dev/null, the leader's pidfd and the status pipe open, each at its fixed number. Returns the
+/// Leaves only /dev/null, the leader's handle and the status pipe open, each at its fixed number. Returns the
 /// number of the status pipe.
 ///
 /// # Safety
 ///
 /// Only in a child with its own descriptor table.
-unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
+unsafe fn arrange(leader: c_int, status: c_int, lacks_close_range: bool) -> Option<c_int> {
     // These numbers are above all fixed ones, so that no dup2 replaces a descriptor that is still needed.
     const ABOVE: c_int = 10;
     // SAFETY: system calls on integers and on one constant path.
@@ -323,7 +328,7 @@ unsafe fn arrange(leader: c_int, status: c_int) -> Option<c_int> {
             return None;
         }
         let first = STATUS_FD + 1;
-        (libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) == 0).then_some(STATUS_FD)
+        close_from(first, lacks_close_range).then_some(STATUS_FD)
     }
 }
 
