@@ -1,14 +1,12 @@
 //! The processes that ask this helper something. [`crate::protocol::request`] says what they can ask.
 
-use std::os::unix::net::UnixDatagram;
-
-use crate::protocol::request::{MESSAGE_MAX, Reply, Request};
+use crate::protocol::request::{Reply, Request};
 use crate::protocol::start::REQUEST_SIGNAL;
 use crate::protocol::status::Status;
+use crate::sys::channel::Channel;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{AuditSession, Proc};
 use crate::sys::signals::{Received, Signals};
-use crate::sys::socket;
 
 /// The answer to a request that comes too late.
 pub const ENDING: &str = "the session is being ended";
@@ -25,7 +23,7 @@ pub struct Requester {
 /// A process that has sent a request and waits for the answer.
 #[derive(Debug)]
 pub struct Caller {
-    socket: UnixDatagram,
+    channel: Channel,
     pub requester: Requester,
     /// The request, or what is wrong with it.
     pub request: Result<Request, String>,
@@ -35,7 +33,7 @@ impl Caller {
     /// Takes over what the sender of a signal asks. `None` if the signal brings no request.
     ///
     /// The sender of [`REQUEST_SIGNAL`] writes its PID and user into the signal itself. So `/proc` must confirm
-    /// that this process runs as root, and the socket must confirm that this process made it as root. By now
+    /// that this process runs as root, and the channel must confirm that root made it. By now
     /// the PID may belong to another process, such as a su that inherited descriptors from its user. The sender
     /// writes the message before it sends the signal, so nothing waits here.
     ///
@@ -54,25 +52,20 @@ impl Caller {
         }
         let requester =
             Requester { login_uid: proc.login_uid(came.sender), ses: proc.audit_session(came.sender) };
-        let socket = sender.duplicate(came.value).map_err(|e| {
+        let channel = Channel::take(proc, came.sender, &sender, came.value).map_err(|e| {
             format!("descriptor {} of process {} cannot be taken: {e}", came.value, came.sender)
         })?;
-        if socket::maker(&socket) != Some((came.sender, 0)) {
-            return Err(format!("descriptor {} of process {} is not its own", came.value, came.sender));
-        }
-        let socket = UnixDatagram::from(socket);
-        let mut message = vec![0; MESSAGE_MAX + 1];
-        let length = socket
-            .set_nonblocking(true)
-            .and_then(|()| socket.recv(&mut message))
+        let channel = channel
+            .ok_or_else(|| format!("descriptor {} of process {} is not its own", came.value, came.sender))?;
+        let message = channel
+            .receive()
             .map_err(|e| format!("the message of process {} cannot be read: {e}", came.sender))?;
-        message.truncate(length);
-        Ok(Self { socket, requester, request: Request::read(&message) })
+        Ok(Self { channel, requester, request: Request::read(&message) })
     }
 
     /// Sends an answer. The caller may have ended.
     pub fn answer(&self, answer: &Reply) {
-        let _ = self.socket.send(&answer.message());
+        let _ = self.channel.send(&answer.message());
     }
 
     /// Answers that nothing was done.

@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::helper::judgement::schedule::Due;
 use crate::helper::notice;
@@ -16,9 +16,9 @@ use crate::helper::terminate::{Reach, commands};
 use crate::protocol::status::State;
 use crate::record::{Event, Key, Severity};
 use crate::sys::aside;
-use crate::sys::clock::{Moment, Nanos, SECOND, poll_until, timeout};
+use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::heap;
-use crate::sys::pidfd::PidFd;
+use crate::sys::pidfd::{self, PidFd};
 use crate::sys::proc::{ProcId, Process};
 
 /// How long the processes of a session may take to leave after its close. After that they count as left behind.
@@ -91,11 +91,9 @@ impl Watchdog {
         let mut leaving = self.opened(leaving.iter().map(|process| process.id));
         loop {
             leaving.retain(|process| !process.has_exited());
-            let mut fds: Vec<PollFd<'_>> = leaving.iter().map(readable).collect();
-            if !self.session.leader.has_exited() {
-                fds.push(readable(&self.session.leader));
-            }
-            if fds.is_empty() || !poll_until(&mut fds, until).is_ok_and(|woken| woken) {
+            let leader = Some(&self.session.leader).filter(|leader| !leader.has_exited());
+            let awaited: Vec<&PidFd> = leaving.iter().chain(leader).collect();
+            if awaited.is_empty() || !pidfd::wait(&awaited, &mut [], until).is_ok_and(|woken| woken) {
                 return;
             }
         }
@@ -106,11 +104,8 @@ impl Watchdog {
     fn leader_exits(&mut self) -> bool {
         let until = Moment::now().mono.saturating_add(LEADER_EXITS);
         while !self.session.leader.has_exited() {
-            let mut fds = [
-                readable(&self.session.leader),
-                PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
-            ];
-            if !poll_until(&mut fds, until).is_ok_and(|woken| woken) {
+            let mut signals = [PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN)];
+            if !pidfd::wait(&[&self.session.leader], &mut signals, until).is_ok_and(|woken| woken) {
                 return false;
             }
             let came = self.session.signals.take();
@@ -171,17 +166,15 @@ impl Watchdog {
     /// had made a terminal.
     fn doze(&mut self, holders: &[PidFd]) -> bool {
         heap::trim();
+        let holders: Vec<&PidFd> = holders.iter().collect();
         loop {
             let own = [self.session.signals.as_fd(), self.alarm.as_fd(), self.steps.as_fd()];
-            let own = own.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            let mut fds: Vec<PollFd<'_>> = own.into_iter().chain(holders.iter().map(readable)).collect();
-            let longest = if self.journal.is_behind() { timeout(RETRY) } else { PollTimeout::NONE };
-            let woken = poll(&mut fds, longest);
-            let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(false));
-            let (_, alarm, step) = (ready.next(), ready.next() == Some(true), ready.next() == Some(true));
-            let gone = ready.any(|ready| ready);
-            drop(fds);
-            if woken == Ok(0) {
+            let mut own = own.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let longest = if self.journal.is_behind() { RETRY } else { Nanos::MAX };
+            let woken = pidfd::wait(&holders, &mut own, Moment::now().mono.saturating_add(longest));
+            let [_, alarm, step] = own.map(|fd| fd.any().unwrap_or(false));
+            let gone = holders.iter().any(|holder| holder.has_exited());
+            if woken == Ok(false) {
                 self.journal.flush();
             }
             if woken.is_err() {
@@ -209,8 +202,4 @@ impl Watchdog {
         let reason = notice::reason(idle, self.assignment.settings.detached.unwrap_or_default());
         self.terminate(Reach::Session, Event::Ending, idle, &reason, None);
     }
-}
-
-fn readable(process: &PidFd) -> PollFd<'_> {
-    PollFd::new(process.as_fd(), PollFlags::POLLIN)
 }

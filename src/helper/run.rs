@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::helper::audit::LeaderIds;
 use crate::helper::connection::Client;
@@ -30,7 +30,7 @@ use crate::sys::confine::confine;
 use crate::sys::heap;
 use crate::sys::inherit;
 use crate::sys::offload::Offload;
-use crate::sys::pidfd::PidFd;
+use crate::sys::pidfd::{self, PidFd};
 use crate::sys::proc::{Proc, Process};
 use crate::sys::selinux;
 use crate::sys::signals::{self, Signals};
@@ -224,27 +224,28 @@ impl Watchdog {
         loop {
             let mut fds = [
                 PollFd::new(self.session.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.session.leader.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.steps.as_fd(), PollFlags::POLLIN),
             ];
             // No event tells when a log daemon comes back, or when a leader executes a program.
             let longest = match (self.journal.is_behind(), self.leader_may_change) {
-                (true, _) => timeout(RETRY),
-                (_, true) => timeout(CHANGE),
-                _ => PollTimeout::NONE,
+                (true, _) => RETRY,
+                (_, true) => CHANGE,
+                _ => Nanos::MAX,
             };
-            let woken = poll(&mut fds, longest);
-            let [_, leader, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
-            if woken == Ok(0) {
+            let due = Moment::now().mono.saturating_add(longest);
+            let woken = pidfd::wait(&[&self.session.leader], &mut fds, due);
+            let [_, alarm, step] = fds.map(|fd| fd.any().unwrap_or(false));
+            if woken == Ok(false) {
                 self.journal.flush();
                 self.leader_may_change = false;
             }
             if woken.is_err() {
                 continue;
             }
-            // Signals are read before the leader's exit counts, because a leader closes the session before it
-            // exits.
+            // The leader is looked at before the signals are read, and the signals count first, because a leader closes the
+            // session before it exits.
+            let leader_is_gone = self.session.leader.has_exited();
             let came = self.session.signals.take();
             let leader_pid = self.assignment.leader.as_raw();
             let said = |signal| came.iter().any(|came| (came.signal, came.value) == (signal, leader_pid));
@@ -256,7 +257,7 @@ impl Watchdog {
             }
             let replaced = self.leader.is_replaced(&self.session.proc);
             self.hear(&came);
-            if leader {
+            if leader_is_gone {
                 return if replaced { Wake::ProgramEnded } else { Wake::LeaderGone };
             }
             if step {

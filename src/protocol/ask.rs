@@ -3,17 +3,17 @@
 
 use std::fmt::{self, Display};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use crate::protocol::request::{MESSAGE_MAX, Reply, Request};
+use crate::protocol::request::{Reply, Request};
 use crate::protocol::start::REQUEST_SIGNAL;
-use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, pause, poll_until};
-use crate::sys::pidfd::PidFd;
+use crate::sys::channel::{Channel, Offer};
+use crate::sys::clock::{Moment, Nanos, SECOND, from_duration, pause};
+use crate::sys::pidfd::{self, PidFd};
 use crate::sys::proc::{Proc, ProcId};
 
 /// How long to wait before a helper is tried again that has not taken an earlier request.
@@ -43,9 +43,9 @@ impl Display for NoAnswer {
 /// A request that was sent to a helper.
 #[derive(Debug)]
 pub struct Call {
-    ours: UnixDatagram,
-    /// The helper duplicates this end, so it must stay open until then.
-    _theirs: UnixDatagram,
+    ours: Channel,
+    /// The helper takes this end, so it must stay open until then.
+    _theirs: Offer,
     pidfd: PidFd,
 }
 
@@ -83,13 +83,12 @@ impl Call {
             _ => return Err(NoAnswer::Ended),
         };
         let failed = |what: &'static str| move |e: io::Error| NoAnswer::Failed(format!("{what}: {e}"));
-        let (ours, theirs) = match UnixDatagram::pair() {
+        let (ours, theirs) = match Channel::offer() {
             Err(e) if is_full(&e) => return Ok(None),
-            pair => pair.map_err(failed("a pair of sockets cannot be created"))?,
+            channel => channel.map_err(failed("a channel cannot be created"))?,
         };
-        ours.set_nonblocking(true).map_err(failed("a socket cannot be set up"))?;
         ours.send(message).map_err(failed("the message cannot be sent"))?;
-        pidfd.queue(REQUEST_SIGNAL, theirs.as_raw_fd()).map_err(failed("the signal cannot be sent"))?;
+        pidfd.queue(REQUEST_SIGNAL, theirs.number).map_err(failed("the signal cannot be sent"))?;
         Ok(Some(Self { ours, _theirs: theirs, pidfd }))
     }
 
@@ -97,10 +96,9 @@ impl Call {
     fn take(&self) -> Option<Result<Reply, NoAnswer>> {
         // The helper may have answered and then ended. The answer counts, so it is read last.
         let ended = self.pidfd.has_exited();
-        let mut answer = vec![0; MESSAGE_MAX + 1];
-        match self.ours.recv(&mut answer) {
-            Ok(length) => {
-                let answer = Reply::read(answer.get(..length).unwrap_or_default());
+        match self.ours.receive() {
+            Ok(answer) => {
+                let answer = Reply::read(&answer);
                 Some(answer.map_err(|e| NoAnswer::Failed(format!("its answer cannot be read: {e}"))))
             }
             Err(_) if ended => Some(Err(NoAnswer::Ended)),
@@ -109,8 +107,8 @@ impl Call {
         }
     }
 
-    fn fds(&self) -> [PollFd<'_>; 2] {
-        [self.ours.as_fd(), self.pidfd.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+    fn answered(&self) -> PollFd<'_> {
+        PollFd::new(self.ours.as_fd(), PollFlags::POLLIN)
     }
 
     /// Waits for the next answer.
@@ -124,7 +122,7 @@ impl Call {
             if let Some(answer) = self.take() {
                 return answer;
             }
-            if !poll_until(&mut self.fds(), due).map_err(waiting_failed)? {
+            if !pidfd::wait(&[&self.pidfd], &mut [self.answered()], due).map_err(waiting_failed)? {
                 return Err(NoAnswer::Late);
             }
         }
@@ -155,14 +153,15 @@ pub fn ask_all(helpers: &[ProcId], request: &Request, budget: Duration) -> Vec<R
         let calls = stages
             .iter()
             .filter_map(|stage| if let Question::Asked(call) = stage { Some(call) } else { None });
-        let mut fds: Vec<PollFd> = calls.flat_map(Call::fds).collect();
+        let (helpers, mut answers): (Vec<&PidFd>, Vec<PollFd>) =
+            calls.map(|call| (&call.pidfd, call.answered())).unzip();
         let now = Moment::now().mono;
-        if (fds.is_empty() && !again) || now >= due {
+        if (helpers.is_empty() && !again) || now >= due {
             break;
         }
         let until = if again { due.min(now.saturating_add(TRY_AGAIN)) } else { due };
-        if let Err(e) = poll_until(&mut fds, until) {
-            drop(fds);
+        if let Err(e) = pidfd::wait(&helpers, &mut answers, until) {
+            drop((helpers, answers));
             stages.iter_mut().for_each(|stage| stage.fail(&waiting_failed(e)));
             break;
         }

@@ -1,8 +1,8 @@
 //! What the command asks a running helper, and what the helper answers.
 //!
-//! The command creates a pair of sockets and writes a request into one. Then it sends the helper
-//! [`REQUEST_SIGNAL`](crate::protocol::start::REQUEST_SIGNAL), whose value is the descriptor of the other socket.
-//! The helper takes that descriptor with pidfd_getfd(2), reads the request from it, and answers on it.
+//! The command creates a [channel](crate::sys::channel) and writes a request into it. Then it sends the helper
+//! [`REQUEST_SIGNAL`](crate::protocol::start::REQUEST_SIGNAL), whose value is the number of a descriptor. By that number
+//! the helper takes the other end of the channel. It reads the request there, and answers.
 //! [`crate::protocol::ask`] is the side of the command, [`crate::helper::caller`] is the side of the helper.
 //!
 //! A message is the version of the protocol, a verb and its arguments, separated by NUL.

@@ -20,7 +20,7 @@ use crate::sys::socket::Connection;
 /// The version of the protocol. Raise it if an old helper could misread a new module.
 pub const PROTOCOL: u32 = 6;
 
-/// Where the helper finds a pidfd of the leader.
+/// Where the helper finds the [`PidFd`](crate::sys::pidfd::PidFd) of the leader.
 pub const LEADER_FD: i32 = 3;
 /// Where the helper finds the write end of the status pipe.
 pub const STATUS_FD: i32 = 4;

@@ -4,6 +4,7 @@
 pub mod aside;
 pub mod audit;
 pub mod cgroup;
+pub mod channel;
 pub mod clock;
 #[cfg(any(feature = "module", feature = "command"))]
 mod close_from;
@@ -36,6 +37,7 @@ pub mod sock_diag;
 pub mod socket;
 #[cfg(any(feature = "module", feature = "command"))]
 pub mod spawn;
+mod stat_file;
 pub mod subuid;
 mod syscall;
 mod timer;

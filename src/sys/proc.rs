@@ -206,6 +206,12 @@ impl Proc {
         descriptors(&self.path(pid, "fdinfo"), index)?.collect()
     }
 
+    /// The path that leads to what the process has open under this number.
+    #[must_use]
+    pub fn descriptor(&self, pid: Pid, fd: RawFd) -> PathBuf {
+        self.path(pid, "fd").join(fd.to_string())
+    }
+
     /// The numbers of the process's descriptors. Each is read when the iterator reaches it.
     pub fn descriptors(&self, pid: Pid) -> impl Iterator<Item = RawFd> + use<> {
         numbers(&self.path(pid, "fd"))

@@ -1,7 +1,7 @@
 //! The members that get signals. Each has a pidfd, so that no other process can get its signal.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use nix::libc::SIGCONT;
 use nix::poll::{PollFd, PollFlags};
@@ -9,8 +9,8 @@ use nix::poll::{PollFd, PollFlags};
 use crate::helper::caller;
 use crate::helper::members::Member;
 use crate::helper::session::WatchedSession;
-use crate::sys::clock::{Moment, Nanos, SECOND, poll_until};
-use crate::sys::pidfd::PidFd;
+use crate::sys::clock::{Moment, Nanos, SECOND};
+use crate::sys::pidfd::{self, PidFd};
 use crate::sys::proc::{ProcId, Process};
 use crate::sys::signals;
 
@@ -77,21 +77,17 @@ impl Target {
         }
     }
 
-    fn fd<'a>(&'a self, session: &'a WatchedSession) -> Option<BorrowedFd<'a>> {
+    fn pidfd<'a>(&'a self, session: &'a WatchedSession) -> Option<&'a PidFd> {
         match &self.handle {
-            Handle::Leader => Some(session.leader.as_fd()),
-            Handle::Open(pidfd) => Some(pidfd.as_fd()),
+            Handle::Leader => Some(&session.leader),
+            Handle::Open(pidfd) => Some(pidfd),
             Handle::ById => None,
         }
     }
 
     /// Whether it has exited. `false` if it has no open descriptor.
     pub fn has_exited(&self, session: &WatchedSession) -> bool {
-        match &self.handle {
-            Handle::Leader => session.leader.has_exited(),
-            Handle::Open(pidfd) => pidfd.has_exited(),
-            Handle::ById => false,
-        }
+        self.pidfd(session).is_some_and(PidFd::has_exited)
     }
 }
 
@@ -123,17 +119,13 @@ pub(in crate::helper) fn wait_for_exit(session: &WatchedSession, targets: &mut V
         if targets.is_empty() || now >= until {
             return;
         }
-        let mut fds: Vec<PollFd> = targets
-            .iter()
-            .filter_map(|one| one.fd(session))
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let due = if fds.is_empty() { until.min(now.saturating_add(AGAIN)) } else { until };
-        fds.push(PollFd::new(session.signals.as_fd(), PollFlags::POLLIN));
-        if poll_until(&mut fds, due).is_err() {
+        let open: Vec<&PidFd> = targets.iter().filter_map(|one| one.pidfd(session)).collect();
+        let due = if open.is_empty() { until.min(now.saturating_add(AGAIN)) } else { until };
+        let mut asked = [PollFd::new(session.signals.as_fd(), PollFlags::POLLIN)];
+        if pidfd::wait(&open, &mut asked, due).is_err() {
             return;
         }
-        if fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
+        if asked.iter().any(|fd| fd.any().unwrap_or(false)) {
             caller::answer_meanwhile(&session.proc, &session.signals, session.ending.as_ref());
         }
         targets.retain(|one| !one.has_exited(session));
