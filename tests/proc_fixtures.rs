@@ -248,7 +248,7 @@ fn masters_are_the_descriptors_with_a_terminal_number() {
 
 #[test]
 fn sockets_are_recognized_by_their_links() {
-    let mut sockets: Vec<i32> = fixtures().sockets(LEADER).unwrap().collect::<Result<_, _>>().unwrap();
+    let mut sockets: Vec<i32> = fixtures().sockets(LEADER).unwrap().map(|socket| socket.unwrap().0).collect();
     sockets.sort_unstable();
     assert_eq!(sockets, [3, 5]);
     assert_eq!(fixtures().sockets(NOBODY).err().unwrap().kind(), io::ErrorKind::NotFound);

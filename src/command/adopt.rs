@@ -14,8 +14,7 @@ use crate::command::decisions::Decisions;
 use crate::command::machine::Machine;
 use crate::command::output::{BROKEN, CLEAN, FINDINGS, complain};
 use crate::command::sessions::unwatched::{self, Guard, Unwatched};
-use crate::command::sessions::{self, Session};
-use crate::helper::connection;
+use crate::command::sessions::{self, Session, streams};
 use crate::protocol::client;
 use crate::protocol::start::{Assignment, HELPER};
 use crate::record::shown;
@@ -151,11 +150,11 @@ fn arm(session: &Session, process: &Process, guard: &Guard) -> Result<(), String
         .map_err(|e| format!("{HELPER} {e}"))
 }
 
-/// The client's connection, from the leader's descriptors.
+/// The client's connection, from the leader's sockets.
 fn client_of(session: &Session, leader: &PidFd) -> Option<Connection> {
     let rhost: &OsString = session.login.rhost.as_ref()?;
-    let sockets = connection::sockets(&Proc::default(), session.leader, leader).ok()?;
-    client::of_client(sockets.flatten(), rhost)
+    let streams = streams(&Proc::default(), session.leader, leader);
+    client::of_client(streams.into_iter(), rhost)
 }
 
 #[cfg(test)]

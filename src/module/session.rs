@@ -26,6 +26,7 @@ use crate::sys::nss::Person;
 use crate::sys::pam::{self as libpam, Ended, Opened, State};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId};
+use crate::sys::socket::Stream;
 use crate::sys::spawn;
 
 /// Why a session could not be guarded, and what follows.
@@ -244,8 +245,8 @@ fn guard(pamh: &mut PamHandle, login: Login, line: Line, decided: Decided) -> Re
         return Err(refusal(&"no user is named"));
     }
     let leader = getpid();
-    let descriptors = || Proc::default().descriptors(leader);
-    let client = |rhost: &OsString| client::of_client(descriptors(), rhost);
+    let streams = || Proc::default().descriptors(leader).map(|fd| Stream::of(&fd));
+    let client = |rhost: &OsString| client::of_client(streams(), rhost);
     let connection = login.rhost.as_ref().and_then(client);
     let login = Login { uid, ..login };
     let assignment = Assignment { login, leader, connection, adopted: None, line: line.words, settings };

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
-use std::os::fd::AsRawFd;
 
 use crate::policy;
 use crate::sys::socket::{Connection, Stream};
@@ -11,21 +10,21 @@ use crate::sys::socket::{Connection, Stream};
 /// thousands have been looked at.
 const DESCRIPTORS_MAX: usize = 1024;
 
-/// The TCP connection of the client whom PAM calls `rhost`, from descriptors of the leader. `None` if it is not
-/// certain which descriptor it is.
+/// The TCP connection of the client whom PAM calls `rhost`, from the streams of the leader's descriptors. Other
+/// descriptors are `None`. Returns `None` if it is not certain which stream it is.
 #[must_use]
-pub fn of_client(descriptors: impl Iterator<Item = impl AsRawFd>, rhost: &OsStr) -> Option<Connection> {
+pub fn of_client(descriptors: impl Iterator<Item = Option<Stream>>, rhost: &OsStr) -> Option<Connection> {
     let rhost = rhost.to_str()?;
     let address = policy::address(rhost);
     if address.is_none() && !policy::is_host_name(rhost) {
         return None;
     }
     let mut found: Option<Stream> = None;
-    for (count, fd) in descriptors.enumerate() {
+    for (count, stream) in descriptors.enumerate() {
         if count == DESCRIPTORS_MAX {
             return None;
         }
-        let Some(stream) = Stream::of(&fd) else { continue };
+        let Some(stream) = stream else { continue };
         // A PAM module may have left its own connection to a server behind.
         if stream.peer.is_some() && address.is_some() && stream.peer != address {
             continue;
@@ -43,6 +42,7 @@ pub fn of_client(descriptors: impl Iterator<Item = impl AsRawFd>, rhost: &OsStr)
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     /// The accepted end of a connection, and the client's.
@@ -54,7 +54,7 @@ mod tests {
     }
 
     fn found(rhost: &str, sockets: &[&dyn AsRawFd]) -> Option<u64> {
-        let descriptors = sockets.iter().map(|socket| socket.as_raw_fd());
+        let descriptors = sockets.iter().map(|socket| Stream::of(&socket.as_raw_fd()));
         of_client(descriptors, rhost.as_ref()).map(|connection| connection.cookie)
     }
 
@@ -112,10 +112,10 @@ mod tests {
     fn a_connection_among_thousands_of_descriptors_is_not_looked_for() {
         let [server, _client] = connected("127.0.0.1:0", "127.0.0.1");
         let mut asked = 0;
-        let endless = std::iter::repeat(server.as_raw_fd()).inspect(|_| asked += 1);
+        let endless = std::iter::repeat(Stream::of(&server)).inspect(|_| asked += 1);
         assert_eq!(of_client(endless, "127.0.0.1".as_ref()), None);
         assert!(asked < 5000, "{asked}");
-        let few = std::iter::repeat_n(server.as_raw_fd(), 100);
+        let few = std::iter::repeat_n(Stream::of(&server), 100);
         assert!(of_client(few, "127.0.0.1".as_ref()).is_some());
     }
 }

@@ -12,6 +12,7 @@ pub mod confine;
 pub mod devlog;
 pub mod devnode;
 pub mod heap;
+pub mod held;
 pub mod inherit;
 pub mod journald;
 pub mod kernel;
@@ -34,6 +35,8 @@ mod seccomp;
 pub mod selinux;
 pub mod signals;
 pub mod sock_diag;
+#[cfg(feature = "command")]
+pub mod sock_list;
 pub mod socket;
 #[cfg(any(feature = "module", feature = "command"))]
 pub mod spawn;

@@ -234,17 +234,14 @@ impl Proc {
         })
     }
 
-    /// The descriptors of the process that are sockets. Each is read when the iterator reaches it.
+    /// The descriptors of the process that are sockets, each with the kernel's number of the socket. Each is read when the
+    /// iterator reaches it.
     ///
     /// # Errors
     ///
     /// `PermissionDenied` if the process may not be traced, `NotFound` if it is gone.
-    pub fn sockets(&self, pid: Pid) -> io::Result<impl Iterator<Item = io::Result<RawFd>> + use<>> {
-        let socket = |path: &Path| {
-            let target = fs::read_link(path)?;
-            Ok(target.to_string_lossy().starts_with("socket:[").then_some(()))
-        };
-        Ok(descriptors(&self.path(pid, "fd"), socket)?.map(|found| found.map(|(fd, ())| fd)))
+    pub fn sockets(&self, pid: Pid) -> io::Result<impl Iterator<Item = io::Result<(RawFd, u32)>> + use<>> {
+        descriptors(&self.path(pid, "fd"), |path| Ok(parse_socket(&fs::read_link(path)?.to_string_lossy())))
     }
 
     /// The path of the program that the process runs. It ends in ` (deleted)` if the file is gone.
@@ -392,6 +389,12 @@ pub fn parse_pending(status: &str) -> Option<u64> {
 #[must_use]
 pub fn parse_tty_index(fdinfo: &str) -> Option<u32> {
     field(fdinfo, "tty-index:")?.trim().parse().ok()
+}
+
+/// The number of a socket, from the target of a link such as `/proc/PID/fd/0`: `socket:[4711]`.
+#[must_use]
+pub fn parse_socket(target: &str) -> Option<u32> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The newest PID, from the text of `/proc/loadavg`.

@@ -42,13 +42,22 @@ impl Connection {
     pub fn of(socket: &impl AsRawFd) -> Option<Self> {
         silence(socket)?;
         let stream = as_stream(socket);
-        let interface: c_int = option(socket, libc::SOL_SOCKET, SO_BINDTOIFINDEX).ok()?;
+        let interface = interface(socket)?;
         Some(Self {
             local: plain(stream.local_addr().ok()?),
             remote: plain(stream.peer_addr().ok()?),
-            interface: interface.try_into().ok()?,
+            interface,
             cookie: cookie(socket)?,
         })
+    }
+}
+
+/// The number of the interface to which a socket is bound. 0 means none. A kernel before 5.1 does not tell it. There we
+/// assume that the socket is bound to none: if it is bound, nobody finds the connection later.
+fn interface(socket: &impl AsRawFd) -> Option<u32> {
+    match option::<c_int>(socket, libc::SOL_SOCKET, SO_BINDTOIFINDEX) {
+        Ok(interface) => interface.try_into().ok(),
+        Err(e) => (e.raw_os_error() == Some(Errno::ENOPROTOOPT as i32)).then_some(0),
     }
 }
 

@@ -6,6 +6,8 @@
 mod leaders;
 pub mod unwatched;
 
+use std::io;
+
 use nix::unistd::{Pid, getpid};
 
 use self::leaders::LeaderProgram;
@@ -20,6 +22,7 @@ use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::logind::{self, Kind, LogindSession};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, Process};
+use crate::sys::sock_list;
 use crate::sys::socket::Stream;
 
 /// How old a session of another program than sshd or login(1) must be. While it is younger, its login may not
@@ -191,9 +194,8 @@ impl Sources {
     fn client_of(&self, leader: &Process) -> String {
         let pid = leader.id.pid;
         let pidfd = PidFd::of(&self.proc, leader.id);
-        let sockets = pidfd.as_ref().and_then(|pidfd| connection::sockets(&self.proc, pid, pidfd).ok());
-        let mut peers: Vec<_> =
-            sockets.into_iter().flatten().flatten().filter_map(|socket| Stream::of(&socket)?.peer).collect();
+        let streams = pidfd.map(|pidfd| streams(&self.proc, pid, &pidfd)).unwrap_or_default();
+        let mut peers: Vec<_> = streams.into_iter().flatten().filter_map(|stream| stream.peer).collect();
         peers.sort();
         peers.dedup();
         match peers.as_slice() {
@@ -229,6 +231,27 @@ impl Sources {
             helper,
         }
     }
+}
+
+/// The streams among the leader's sockets. Another socket is `None`. A socket that may not be looked at is left out.
+#[must_use]
+pub fn streams(proc: &Proc, pid: Pid, leader: &PidFd) -> Vec<Option<Stream>> {
+    let mut found = Vec::new();
+    for socket in connection::sockets(proc, pid, leader).into_iter().flatten() {
+        match socket {
+            Ok(socket) => found.push(Stream::of(&socket)),
+            // The kernel is too old. It tells the same without a descriptor.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                return sock_list::streams(proc, pid, leader)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(Some)
+                    .collect();
+            }
+            Err(_) => {}
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use once_cell::sync::OnceCell;
 use crate::helper::members::controlling::ControllingSessions;
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
+use crate::sys::held;
 use crate::sys::kernel;
 use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
@@ -105,8 +106,9 @@ pub(super) fn peers(proc: &Proc, holder: &Process) -> io::Result<Vec<io::Result<
     let Some(pidfd) = PidFd::of(proc, holder.id).filter(|_| !masters.is_empty()) else {
         return Ok(Vec::new());
     };
-    let peer = |fd| unless_denied(pidfd.duplicate(fd).and_then(|master| tty::peer(&master)));
-    Ok(masters.into_iter().filter_map(|(fd, _)| peer(fd).transpose()).collect())
+    let pid = holder.id.pid;
+    let peer = |(fd, number)| unless_denied(held::peer(proc, pid, &pidfd, fd, number)).transpose();
+    Ok(masters.into_iter().filter_map(peer).collect())
 }
 
 /// The thing that was looked for, or `None` if it is gone.

@@ -17,6 +17,7 @@ use crate::helper::judgement::activity::Sample;
 use crate::helper::terminals::inner_pty::{self, unless_denied};
 use crate::helper::terminals::terminal::Terminal;
 use crate::sys::devnode::{self, DeviceId, Stamps};
+use crate::sys::held;
 use crate::sys::offload::{self, Offload};
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{Proc, ProcId, Process, Started};
@@ -97,9 +98,9 @@ fn tell_all(proc: &Proc, process: &Process, pipe: &mut File) -> io::Result<()> {
     let mut seen = BTreeSet::new();
     for device in proc.devices(process.id.pid)? {
         let device = unless_denied(device)?.filter(|(_, id)| is_read(*id) && seen.insert(*id));
-        let Some((fd, _)) = device else { continue };
-        if let Some(terminal) = unless_denied(holder.duplicate(fd))? {
-            say(None, &terminal.into())?;
+        let Some((fd, id)) = device else { continue };
+        if let Some(terminal) = unless_denied(held::terminal(proc, process.id.pid, &holder, fd, id))? {
+            say(None, &terminal)?;
         }
     }
     Ok(())
