@@ -214,6 +214,8 @@ named! {
         Witness = "witness",
         /// Which rights the helper could not give up, and why.
         Unconfined = "unconfined",
+        /// `old` if the kernel lacks system calls, so that weaker ways are used.
+        Kernel = "kernel",
         /// How many seconds remain until the end.
         Remaining = "remaining",
         /// The setting `quiet`: nothing was written on the terminals.

@@ -29,6 +29,7 @@ use crate::sys::clock::{Alarm, Moment, Nanos, SECOND, StepWatch, timeout};
 use crate::sys::confine::confine;
 use crate::sys::heap;
 use crate::sys::inherit;
+use crate::sys::newer_calls::kernel_is_old;
 use crate::sys::offload::Offload;
 use crate::sys::pidfd::{self, PidFd};
 use crate::sys::proc::{Proc, Process};
@@ -164,6 +165,8 @@ impl Watchdog {
     fn note_arming(&mut self) {
         inherit::reset_the_rest();
         signals::settle();
+        // The kernel is asked first, because afterwards not all of its calls are allowed.
+        let old_kernel = kernel_is_old();
         let unconfined = confine().err();
         self.session.finder.choose_how_to_find();
         if self.judge.choose_witness(&self.session, &self.assignment) {
@@ -176,6 +179,7 @@ impl Watchdog {
             .with(Key::MembersBy, self.session.identity.word())
             .with(Key::Witness, self.witness)
             .with_some(Key::Unconfined, unconfined)
+            .with_some(Key::Kernel, old_kernel.then_some("old"))
             .with_some(Key::Reason, self.assignment.adopted.as_ref());
         self.journal.write(&record);
     }

@@ -92,12 +92,12 @@ mod tests {
         let tree = Tree::with("session include postlogin");
         tree.put("etc/authselect/postlogin", "session required pam_idle_watchdog.so timeout=15m\n");
         tree.link("etc/pam.d/postlogin", "etc/authselect/postlogin");
-        tree.put("proc/sys/kernel/osrelease", "4.18.0-553.el8_10.x86_64\n");
+        tree.put("proc/sys/kernel/osrelease", "3.10.0-1160.el7.x86_64\n");
         tree.put("run/fapolicyd.pid", "7\n");
         tree.put("sys/fs/selinux/enforce", "1");
         let found = check(&tree.machine(), &Policies::new(Some(Policy::default()))).findings;
         for begin in
-            ["the kernel is Linux 4.18.0-", "fapolicyd runs", "SELinux: ", "/etc/pam.d/postlogin:1: "]
+            ["the kernel is Linux 3.10.0-", "fapolicyd runs", "SELinux: ", "/etc/pam.d/postlogin:1: "]
         {
             assert!(found.iter().any(|finding| finding.starts_with(begin)), "{begin}: {found:#?}");
         }
