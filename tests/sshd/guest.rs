@@ -13,10 +13,10 @@ use nix::unistd::{ForkResult, Pid, close, fork, pipe, read, write};
 use pam_idle_watchdog::sys::cgroup::{enter, remove_if_alone};
 
 use crate::promise::*;
-use crate::support::SOON;
 use crate::support::log::Line;
 use crate::support::process::{self, Process, wait_some};
 use crate::support::sshd::{Builder, Sshd};
+use crate::support::{SOON, old_kernel};
 
 /// Moves the leader into its own scope, as pam_systemd and logind do. It runs from pam_exec, whose parent is
 /// the leader.
@@ -83,10 +83,11 @@ fn the_helper_has_nothing_of_the_session_open() {
     wait_some(autogroup, SOON).expect("urgent among sessions, too");
     assert_eq!(helper.status("Uid").split_whitespace().collect::<Vec<_>>(), ["0"; 4]);
 
-    let mut pidfds = 0;
+    let mut handles = 0;
     for link in links(&helper) {
         match link.as_str() {
-            "anon_inode:[pidfd]" => pidfds += 1,
+            "anon_inode:[pidfd]" => handles += 1,
+            stat if old_kernel() && stat == leader.file("stat").to_str().unwrap() => handles += 1,
             "/dev/null"
             | "anon_inode:[timerfd]"
             | "anon_inode:[signalfd]"
@@ -102,7 +103,9 @@ fn the_helper_has_nothing_of_the_session_open() {
             other => panic!("the helper holds {other}"),
         }
     }
-    assert_eq!(pidfds, 1, "the leader's");
+    assert_eq!(handles, 1, "the leader's");
+    let armed = sshd.log.wait_for_event("armed", "alice", SOON);
+    assert_eq!(armed.field("kernel"), old_kernel().then_some("old"), "{}", armed.text);
     assert_ended_on_time(&sshd, &alice);
 }
 

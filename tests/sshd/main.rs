@@ -31,6 +31,15 @@
 //! | [`version1`] | control groups of version 1 |
 //! | [`warnings`] | several warnings, and the administrator's own text |
 //! | [`witness`] | the client's connection: which connection it is, and how it is asked |
+//!
+//! `tests/old-kernel` runs them as on Linux 4.18: it denies the system calls that this kernel lacks. These tests then expect
+//! something else. They ask [`support::old_kernel`].
+//!
+//! | test | what differs, and why |
+//! |---|---|
+//! | `guest::the_helper_has_nothing_of_the_session_open` | The helper has the leader's `stat` open, because there is no pidfd. |
+//! | `hostile::input::a_session_that_outlives_its_connection_gains_nothing` | It ends later. Only the leader's descriptor knows a connection that was reset, and the helper cannot duplicate it. |
+//! | `witness::the_leaders_descriptor_is_asked_in_another_network_namespace` | `witness=none`, for the same reason. |
 
 // Functions that the tests share are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

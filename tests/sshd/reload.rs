@@ -1,8 +1,9 @@
 //! New settings for sessions that are already watched.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::{Pid, Uid};
 use pam_idle_watchdog::command::machine::Machine;
 use pam_idle_watchdog::command::reload::{Reloaded, reload as reload_with};
@@ -11,6 +12,7 @@ use pam_idle_watchdog::protocol::ask::{NoAnswer, ask};
 use pam_idle_watchdog::protocol::request::{Reply, Request};
 use pam_idle_watchdog::protocol::running;
 use pam_idle_watchdog::protocol::start::REQUEST_SIGNAL;
+use pam_idle_watchdog::sys::channel::Channel;
 use pam_idle_watchdog::sys::clock::SECOND;
 use pam_idle_watchdog::sys::pidfd::PidFd;
 use pam_idle_watchdog::sys::proc::{ProcId, Started};
@@ -165,25 +167,23 @@ fn a_malformed_reload_changes_nothing() {
     let alice = sshd.login("alice");
     let helper = sshd.helper();
     let pidfd = PidFd::open(Pid::from_raw(helper.pid)).unwrap();
-    // These are no descriptor, one that is not a socket, one without a message, and one with a malformed
-    // message.
+    // These are no descriptor, one that is no channel, one without a message, and one with a malformed message.
     pidfd.queue(REQUEST_SIGNAL, 100_000).unwrap();
     sshd.log.wait_for_event("error", "alice", SOON);
     let null = std::fs::File::open("/dev/null").unwrap();
     pidfd.queue(REQUEST_SIGNAL, null.as_raw_fd()).unwrap();
-    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    let value = theirs.as_raw_fd();
-    pidfd.queue(REQUEST_SIGNAL, value).unwrap();
+    let (_silent, nothing) = Channel::offer().unwrap();
+    pidfd.queue(REQUEST_SIGNAL, nothing.number).unwrap();
     let error = |line: &crate::support::log::Line| line.is("error");
     sshd.log.wait_for_count("failures", 3, error, SOON);
     let mut broken = Request::Reload(Box::new(settings(LONG))).message();
     broken.extend_from_slice(b"\0kill=everybody");
-    ours.set_read_timeout(Some(SOON)).unwrap();
+    let (ours, theirs) = Channel::offer().unwrap();
     ours.send(&broken).unwrap();
-    pidfd.queue(REQUEST_SIGNAL, value).unwrap();
-    let mut answer = [0; 200];
-    let length = ours.recv(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    pidfd.queue(REQUEST_SIGNAL, theirs.number).unwrap();
+    let mut answered = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut answered, 30_000u16), Ok(1), "the log:\n{}", sshd.log);
+    let answer = String::from_utf8(ours.receive().unwrap()).unwrap();
     assert!(answer.contains("\0refused\0") && answer.contains("kill=everybody"), "{answer}");
     assert_ended_on_time(&sshd, &alice);
     assert_eq!(sshd.log.events("reloaded", "alice").len(), 0, "the log:\n{}", sshd.log);

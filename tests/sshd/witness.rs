@@ -10,7 +10,7 @@ use crate::superserver::Superserver;
 use crate::support::client::Client;
 use crate::support::process::wait_some;
 use crate::support::sshd::{Sshd, free_port};
-use crate::support::{SOON, secs, until};
+use crate::support::{SOON, old_kernel, secs, until};
 
 const NOTTY: &str = "timeout=10s warn=4s grace=2s notty=10s debug";
 /// Sets the terminal's read time once a second, after the first look at the terminal.
@@ -142,7 +142,8 @@ fn the_leaders_descriptor_is_asked_in_another_network_namespace() {
     let sshd = Sshd::with(OPTIONS).start();
     let superserver = Superserver::with(&sshd, "127.0.0.1", "exec unshare --net @SSHD@");
     let _alice = superserver.login(&sshd, "alice");
-    assert_witness(&sshd, "alice", "connection");
+    // An old kernel does not let the helper have that descriptor.
+    assert_witness(&sshd, "alice", if old_kernel() { "none" } else { "connection" });
 }
 
 /// A client whose port sshd forwards, and a process on the server that keeps sending to that port.

@@ -27,6 +27,11 @@ pub const CHAFF_TEXT: &str = "chaff packets sent";
 /// share two cores. A test that succeeds does not take longer because of it.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// Whether `tests/old-kernel` runs the tests, which denies the system calls that Linux 4.18 lacks.
+pub fn old_kernel() -> bool {
+    std::env::var_os("OLD_KERNEL").is_some()
+}
+
 /// The clock of the tests.
 #[allow(clippy::disallowed_methods)] // time is what ring 2 measures
 pub fn now() -> Instant {
