@@ -17,6 +17,7 @@
 #                 make uninstall-selinux removes it. Read docs/selinux.md first
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
+# make check-old  the same as on Linux 4.18: with the system calls denied that it lacks. Eight minutes
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 #                 RELEASE names other releases of Debian: make check-vm RELEASE='bullseye forky'
 # make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library, and the SELinux module; as
@@ -303,6 +304,12 @@ check: rust
 		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
 		$(MAKE) -j3 all tests-built && sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
 
+check-old: rust
+	@printf '\n=== %s\n' "1 of 5: install what the tests need (up to two minutes the first time)"
+	@sh tests/prepare "make check-old" names shells openssh && \
+		printf '\n=== %s\n' "2 of 5: build the product as it is shipped, and the tests (a minute and a half)" && \
+		$(MAKE) -j3 all tests-built && tests/old-kernel sh tests/all; status=$$?; $(GIVE_BACK); exit $$status
+
 check-vm: rust
 	@printf '\n=== %s\n' "1 of 3: install what the tests need (up to two minutes the first time)"
 	@sh tests/prepare "make check-vm" vm && \
@@ -354,4 +361,4 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor selinux install-selinux uninstall-selinux uninstall dist sbom copyright deny release deb rpm check-rpm tests-built completions check check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
+.PHONY: FORCE all rust man install $(PARTS) install-sbom install-apparmor selinux install-selinux uninstall-selinux uninstall dist sbom copyright deny release deb rpm check-rpm tests-built completions check check-old check-vm check-builds check-targets check-deb compare fuzz demo pictures bench accuracy clean
