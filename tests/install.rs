@@ -120,7 +120,8 @@ fn an_installation_can_be_removed() {
     fs::create_dir_all(group("systemd").join("in-use")).unwrap();
     let frozen = directory.join("sys/fs/cgroup/freezer/idle_watchdog-7");
     fs::create_dir_all(&frozen).unwrap();
-    make("uninstall", &directory, &[]);
+    let said = make("uninstall", &directory, &[]);
+    assert!(!said.contains("SELinux"), "{said}");
     assert_eq!(files(&directory), Vec::<PathBuf>::new());
     assert!(!group("").exists() && !frozen.exists() && group("systemd").exists());
     fs::remove_dir_all(group("systemd")).unwrap();
@@ -130,7 +131,11 @@ fn an_installation_can_be_removed() {
     assert!(said.contains("man pages are not installed"), "{said}");
     assert_eq!(mode("usr/libexec/pam_idle_watchdog_helper"), 0o755);
     assert_eq!(files(&directory.join("usr/share/man")), Vec::<PathBuf>::new());
-    make("uninstall", &directory, &[]);
+    // Only `make uninstall-selinux` removes the policy module.
+    fs::create_dir_all(directory.join("var/lib/selinux/default/active/modules/400/pam_idle_watchdog"))
+        .unwrap();
+    let said = make("uninstall", &directory, &[]);
+    assert!(said.contains("run: make uninstall-selinux"), "{said}");
     assert_eq!(files(&directory), Vec::<PathBuf>::new());
     fs::remove_dir_all(directory).unwrap();
 }

@@ -23,7 +23,9 @@ pub fn findings(machine: &Machine) -> Vec<String> {
     let database = match output {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
         Ok(output) => {
-            return vec![unknown(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default())];
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = said.lines().last().map_or_else(|| output.status.to_string(), str::to_owned);
+            return vec![unknown(&why)];
         }
         Err(e) => return vec![unknown(&e.to_string())],
     };
@@ -96,6 +98,8 @@ mod tests {
         let says = |text: &str| tree.program("usr/sbin/fapolicyd-cli", &format!("#!/bin/sh\n{text}\n"));
         says("echo 'no database' >&2; exit 1");
         assert!(found()[0].ends_with(": no database"));
+        says("exit 4");
+        assert!(found()[0].ends_with(": exit status: 4"));
         let trusts = |path: &str| format!("rpmdb {path} {} 00", size(&machine.file(path)).unwrap());
         says(&format!("echo '{}'", trusts(HELPER)));
         assert_eq!(found().len(), 1);
