@@ -258,8 +258,8 @@ uninstall:
 	rm -f $(foreach directory,. abstractions/base.d,$(DESTDIR)$(APPARMORDIR)/$(directory)/pam_idle_watchdog_helper)
 	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	for group in $(OWN_GROUPS); do rmdir "$$group" 2>/dev/null || :; done
-	@for module in $(DESTDIR)/var/lib/selinux/*/active/modules/*/pam_idle_watchdog; do \
-		[ ! -e "$$module" ] || echo "The SELinux policy module is still loaded. To remove it, run: make uninstall-selinux"; \
+	@for module in $(DESTDIR)/var/lib/selinux/*/active/modules/400/pam_idle_watchdog; do \
+		[ ! -e "$$module" ] || echo "The SELinux policy module is still loaded. When no watched session is open, run: make uninstall-selinux"; \
 	done
 
 dist: rust

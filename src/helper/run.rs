@@ -247,8 +247,8 @@ impl Watchdog {
             if woken.is_err() {
                 continue;
             }
-            // The leader is looked at before the signals are read, and the signals count first, because a leader closes the
-            // session before it exits.
+            // A leader closes the session before it exits. So this looks at the leader first, then reads the signals, and
+            // lets the signals decide.
             let leader_is_gone = self.session.leader.has_exited();
             let came = self.session.signals.take();
             let leader_pid = self.assignment.leader.as_raw();

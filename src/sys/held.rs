@@ -28,7 +28,8 @@ pub fn peer(proc: &Proc, pid: Pid, process: &PidFd, fd: RawFd, number: u32) -> i
     }
 }
 
-/// A terminal that a process has open by its own node, and not by one that several terminals share. Opening it may hang.
+/// A terminal that a process has opened by its own node. A node that several terminals share, as `/dev/tty`, does not count.
+/// Opening it may hang.
 ///
 /// # Errors
 ///

@@ -217,8 +217,8 @@ fn look_again_and_again(processes: &[&PidFd], fds: &mut [PollFd<'_>], due: Nanos
 
 /// The pause before the next look at processes that have been waited for this long.
 ///
-/// An exit is noticed after at most an eighth of the whole wait. In a long wait there is one look a second, which takes
-/// about ten microseconds for each process.
+/// An exit is noticed late by at most an eighth of the wait, or 20 ms if that is longer, but never by more than a second.
+/// One look takes about ten microseconds for each process.
 fn pause_after(waited: Nanos) -> Nanos {
     const FIRST_PAUSE: Nanos = SECOND / 50;
     const LAST_PAUSE: Nanos = SECOND;

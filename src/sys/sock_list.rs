@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 /// A connection, and the number that `/proc/PID/fd` shows for its socket.
 type Listed = (u32, Connection);
 
-/// The TCP connections that a process has open. Others of its streams are not known.
+/// The TCP connections that a process has open. Its other streams are not in the list.
 ///
 /// # Errors
 ///

@@ -240,7 +240,7 @@ pub fn streams(proc: &Proc, pid: Pid, leader: &PidFd) -> Vec<Option<Stream>> {
     for socket in connection::sockets(proc, pid, leader).into_iter().flatten() {
         match socket {
             Ok(socket) => found.push(Stream::of(&socket)),
-            // The kernel is too old. It tells the same without a descriptor.
+            // The kernel is too old to duplicate a socket. It can list the connections instead.
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
                 return sock_list::streams(proc, pid, leader)
                     .unwrap_or_default()

@@ -11,8 +11,8 @@ use crate::sys::proc::Proc;
 /// How long the kernel may take to freeze a scope. It takes as long as the slowest system call there.
 const FREEZING: Nanos = SECOND / 5;
 
-/// A frozen scope. Dropping this value thaws it. SIGKILL ends a frozen process, but with the freezer of version 1
-/// only after that.
+/// A frozen scope. Dropping this value thaws it. SIGKILL ends a frozen process at once. With the freezer of version 1 it
+/// ends it only after the thaw.
 pub struct Frozen {
     /// The whole scope is frozen. If not, a process there is still in a system call, or cannot be frozen.
     pub whole: bool,

@@ -51,8 +51,8 @@ impl Freezer {
         }
     }
 
-    /// Moves the processes of the scope to the group and freezes them, until none is outside of it. Returns whether all
-    /// of them are frozen when the monotonic clock reaches `due`, or before that.
+    /// Moves the processes of the scope to the group and freezes them, until none is outside of it. It stops when the
+    /// monotonic clock reaches `due`. Returns whether all of them are frozen.
     pub(super) fn freeze(&self, proc: &Proc, scope: &Path, due: Nanos) -> bool {
         while Moment::now().mono < due {
             let gathered = self.gather(proc, scope, due);
@@ -118,8 +118,8 @@ impl Freezer {
 }
 
 /// Whether a process in this group of the freezer must stay there, because somebody else has put it there, for example a
-/// manager of containers. A process is taken out of the root group, and out of the group of a helper that was killed while
-/// its session was frozen.
+/// manager of containers. We move a process only out of the root group, or out of the group of a helper that was killed
+/// while its session was frozen.
 fn is_foreign(group: &str) -> bool {
     group != "/" && !group.trim_start_matches('/').starts_with(GROUP_NAME)
 }

@@ -37,8 +37,8 @@ impl Cgroup {
     }
 }
 
-/// Moves this process out of its groups, in each hierarchy. If somebody signals, stops or limits all processes of
-/// a session, this does not affect this process then. In groups that are not a user's, only root can do that. So a
+/// Moves this process out of its groups, in each hierarchy. Afterwards this process is not affected if somebody signals,
+/// stops or limits all processes of a session. In groups that are not a user's, only root can do that. So a
 /// failure to leave such a group is no error.
 ///
 /// # Errors
