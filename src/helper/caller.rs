@@ -55,8 +55,9 @@ impl Caller {
         let channel = Channel::take(proc, came.sender, &sender, came.value).map_err(|e| {
             format!("descriptor {} of process {} cannot be taken: {e}", came.value, came.sender)
         })?;
-        let channel = channel
-            .ok_or_else(|| format!("descriptor {} of process {} is not its own", came.value, came.sender))?;
+        let channel = channel.ok_or_else(|| {
+            format!("descriptor {} of process {} is no channel of its own", came.value, came.sender)
+        })?;
         let message = channel
             .receive()
             .map_err(|e| format!("the message of process {} cannot be read: {e}", came.sender))?;

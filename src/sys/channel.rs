@@ -14,7 +14,6 @@ use std::os::unix::net::UnixDatagram;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, pipe2};
 
-use super::newer_calls::PIDFD_GETFD;
 use super::pidfd::PidFd;
 use super::proc::Proc;
 use super::socket;
@@ -47,7 +46,7 @@ impl Channel {
     ///
     /// `EMFILE` or `ENFILE` if no descriptor is free.
     pub fn offer() -> io::Result<(Self, Offer)> {
-        if PIDFD_GETFD.is_missing() { Pipes::offer() } else { socket_pair() }
+        if PidFd::can_duplicate() { socket_pair() } else { Pipes::offer() }
     }
 
     /// Takes the channel that a process of root offers. `None` if the descriptor is not a channel that root has made.
@@ -56,7 +55,7 @@ impl Channel {
     ///
     /// `PermissionDenied` without the right to trace the process. `EBADF` or `NotFound` if there is no such descriptor.
     pub fn take(proc: &Proc, pid: Pid, process: &PidFd, number: RawFd) -> io::Result<Option<Self>> {
-        if PIDFD_GETFD.is_missing() {
+        if !PidFd::can_duplicate() {
             return Ok(Pipes::take(proc, pid, process, number)?.map(Way::Pipes).map(Self));
         }
         let socket = process.duplicate(number)?;
@@ -264,7 +263,12 @@ mod tests {
             assert!(taken(offer.number, true).unwrap().is_none(), "the answers");
         }
         let (null, (socket, _other)) = (File::open("/dev/null").unwrap(), UnixDatagram::pair().unwrap());
-        for number in [users.as_raw_fd(), null.as_raw_fd(), socket.as_raw_fd()] {
+        // To open a named pipe may take forever.
+        let named = std::env::temp_dir().join(format!("pam_idle_watchdog-fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&named, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+        let fifo = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&named);
+        fs::remove_file(&named).unwrap();
+        for number in [users.as_raw_fd(), null.as_raw_fd(), socket.as_raw_fd(), fifo.unwrap().as_raw_fd()] {
             assert!(taken(number, true).unwrap().is_none(), "{number}");
         }
         assert!(taken(i32::MAX, true).is_err() || !nix::unistd::geteuid().is_root());

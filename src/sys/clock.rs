@@ -79,7 +79,7 @@ impl Moment {
     }
 }
 
-/// clock_gettime(2) does not fail for a clock that the kernel knows, and every kernel with pidfds knows these
+/// clock_gettime(2) does not fail for a clock that the kernel knows, and every kernel since 2.6.39 knows these
 /// clocks.
 fn read(clock: Clock) -> Nanos {
     clock_gettime(clock).map_or(0, |t| nanos(t.tv_sec(), t.tv_nsec()))

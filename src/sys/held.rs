@@ -23,7 +23,7 @@ use super::tty;
 /// terminal it is. Others if the descriptor is closed.
 pub fn peer(proc: &Proc, pid: Pid, process: &PidFd, fd: RawFd, number: u32) -> io::Result<File> {
     match process.duplicate(fd) {
-        Err(e) if e.kind() == io::ErrorKind::Unsupported => peer_by_number(&proc.descriptor(pid, fd), number),
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => peer_by_number(proc, pid, fd, number),
         master => tty::peer(&master?),
     }
 }
@@ -47,14 +47,24 @@ pub fn terminal(proc: &Proc, pid: Pid, process: &PidFd, fd: RawFd, id: DeviceId)
 
 /// The terminal with this number, if the master was opened by our own `/dev/ptmx`. A master that was opened by another node
 /// may belong to another instance of devpts, which has the same numbers.
-fn peer_by_number(master: &Path, number: u32) -> io::Result<File> {
-    if place(master)? != place(Path::new("/dev/ptmx"))? {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the master may be of another devpts"));
-    }
+fn peer_by_number(proc: &Proc, pid: Pid, fd: RawFd, number: u32) -> io::Result<File> {
+    let check = || match is_ours(&proc.descriptor(pid, fd))? && proc.pty_number(pid, fd)? == Some(number) {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "the master may be of another devpts")),
+    };
+    check()?;
     let path = format!("/dev/pts/{number}");
     let path = Path::new(&path);
     let (id, _) = devnode::stat(path)?;
-    devnode::open(path, id, OpenOptions::new().read(true))
+    let peer = devnode::open(path, id, OpenOptions::new().read(true))?;
+    // If the master was closed meanwhile, the number may belong to another pty by now.
+    check()?;
+    Ok(peer)
+}
+
+/// Whether a master was opened by our own `/dev/ptmx`.
+fn is_ours(master: &Path) -> io::Result<bool> {
+    Ok(place(master)? == place(Path::new("/dev/ptmx"))?)
 }
 
 /// Where a node is: its mount and its number there. Two mounts of the same file system differ.
@@ -87,8 +97,11 @@ mod tests {
             let found = terminal(&proc, me, &process, slave_fd, id(&slave)).unwrap();
             assert_eq!(id(&found), id(&slave));
             assert!(peer(&proc, me, &process, i32::MAX, number).is_err());
+            assert!(peer(&proc, me, &process, slave_fd, number).is_err());
         }
-        // By now the descriptor is another terminal.
+        // By now the descriptor is another master, or another terminal.
+        let other = peer(&proc, me, &PidFd::without_pidfd(me), master_fd, number + 1).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::PermissionDenied);
         let other = DeviceId { device: id(&slave).device + 1, ..id(&slave) };
         assert!(terminal(&proc, me, &PidFd::without_pidfd(me), slave_fd, other).is_err());
     }
@@ -96,9 +109,10 @@ mod tests {
     #[test]
     fn a_master_of_another_place_is_not_known_by_its_number() {
         // The tests need not be root, who alone may open the other node of devpts.
-        for master in ["/dev/pts/ptmx", "/dev/null"] {
-            let denied = peer_by_number(Path::new(master), 0).unwrap_err();
-            assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied, "{master}: {denied}");
+        for master in ["/dev/pts/ptmx", "/dev/null"].map(Path::new) {
+            // In a container one may be a link to the other.
+            let same = fs::canonicalize("/dev/ptmx").is_ok_and(|path| path == master);
+            assert_eq!(is_ours(master).unwrap(), same, "{}", master.display());
         }
     }
 }

@@ -110,14 +110,15 @@ fn share_the_machine() {
     const INIT: c_int = 1;
     // There is room for the largest number of processors of any kernel.
     let mut processors = [0u8; 1024];
-    let scheduling = Scheduling {
+    let mut scheduling = Scheduling {
         size: size_of::<Scheduling>() as u32,
         flags: KEEP_POLICY_AND_PARAMETERS | CLAMP_UTILIZATION,
         util_min: DEFAULT_CLAMP,
         util_max: DEFAULT_CLAMP,
         ..Scheduling::default()
     };
-    // SAFETY: the mask and the attributes outlive the calls, and their sizes are correct.
+    // SAFETY: the mask and the attributes outlive the calls, and their sizes are correct. A kernel before 5.3 does not know
+    // attributes of this size: it fails, and writes its own size into them.
     unsafe {
         // The mask is that of init, because the administrator may have reserved some processors.
         let (room, mask) = (size_of_val(&processors), processors.as_mut_ptr());
@@ -125,7 +126,7 @@ fn share_the_machine() {
         if let Ok(length @ 1..) = usize::try_from(known) {
             libc::syscall(libc::SYS_sched_setaffinity, 0, length, mask);
         }
-        libc::syscall(libc::SYS_sched_setattr, 0, &raw const scheduling, 0);
+        libc::syscall(libc::SYS_sched_setattr, 0, &raw mut scheduling, 0);
         // The priority depends on the niceness, as if it had never been set.
         libc::syscall(libc::SYS_ioprio_set, THIS_PROCESS, 0, 0);
         // This is MPOL_DEFAULT, which has no nodes.

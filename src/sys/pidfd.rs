@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use super::clock::{Moment, Nanos, SECOND, poll_until, timeout};
-use super::newer_calls::{PIDFD_OPEN, PIDFD_SEND_SIGNAL};
+use super::newer_calls::{PIDFD_GETFD, PIDFD_OPEN, PIDFD_SEND_SIGNAL};
 use super::proc::{Proc, ProcId};
 use super::stat_file::StatFile;
 use super::syscall::new_descriptor;
@@ -139,6 +139,12 @@ impl PidFd {
         let _ = wait(&[self], &mut [], Moment::now().mono.saturating_add(longest));
     }
 
+    /// Whether the kernel can duplicate descriptors of other processes at all.
+    #[must_use]
+    pub fn can_duplicate() -> bool {
+        has_pidfds() && !PIDFD_GETFD.is_missing()
+    }
+
     /// Duplicates one of the process's descriptors (pidfd_getfd(2), Linux 5.6).
     ///
     /// # Errors
@@ -147,6 +153,9 @@ impl PidFd {
     /// lacks the call.
     pub fn duplicate(&self, target: RawFd) -> io::Result<OwnedFd> {
         let OpenProcess::Pidfd(fd) = &self.0 else { return Err(Errno::ENOSYS.into()) };
+        if !Self::can_duplicate() {
+            return Err(Errno::ENOSYS.into());
+        }
         // SAFETY: pidfd_getfd takes three integers and does not touch our memory.
         let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, fd.as_raw_fd(), target, 0) };
         // SAFETY: pidfd_getfd(2) returns a new descriptor.

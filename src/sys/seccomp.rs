@@ -219,15 +219,15 @@ const fn returned(decision: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as c_ushort, jt: 0, jf: 0, k: decision }
 }
 
-/// Lets these calls answer ENOSYS in this thread, as if the kernel did not have them.
+/// Lets these calls fail with this error in this thread. ENOSYS means that the kernel does not have them.
 #[cfg(test)]
-pub(super) fn deny(calls: &[c_long]) -> io::Result<()> {
+pub(super) fn deny(calls: &[c_long], answer: Errno) -> io::Result<()> {
     const ALWAYS: c_long = 1;
     // SAFETY: prctl(2) takes integers here.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, ALWAYS, 0, 0, 0) };
     let mut code = vec![load(offset_of!(libc::seccomp_data, nr))];
     for call in calls {
-        let missing = returned(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+        let missing = returned(libc::SECCOMP_RET_ERRNO | answer as u32);
         code.extend([jump(libc::BPF_JEQ, *call as c_int, 0, 1), missing]);
     }
     code.push(ALLOW);

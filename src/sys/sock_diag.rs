@@ -118,7 +118,6 @@ fn info(mut attributes: &[u8]) -> Option<Silence> {
 #[cfg(test)]
 mod tests {
     use super::super::clock::{Moment, from_duration};
-    use super::super::newer_calls::kernel_is_old;
     use super::*;
     use libc::c_int;
     use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -180,11 +179,6 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         let connection = Connection::of(&server).unwrap();
-        if kernel_is_old() {
-            // It does not tell the interface, so the connection is not found.
-            assert_eq!(connection.interface, 0);
-            return assert_eq!(silence(&connection).unwrap(), None);
-        }
         assert_eq!(connection.interface, 1);
         assert!(silence(&connection).unwrap().is_some());
         assert_eq!(silence(&Connection { interface: 0, ..connection }).unwrap(), None);

@@ -90,9 +90,12 @@ fn read_part(mut part: &[u8], found: &mut Vec<Listed>) -> io::Result<bool> {
         let length = usize::try_from(number(part, 0).ok_or_else(invalid)?).map_err(io::Error::other)?;
         let message = part.get(..length.max(HEADER)).ok_or_else(invalid)?;
         match i32::from(short(message, 4).ok_or_else(invalid)?) {
-            libc::NLMSG_DONE => return Ok(true),
-            libc::NLMSG_ERROR => {
+            // Both have a number: 0, or an error as a negative number.
+            end @ (libc::NLMSG_DONE | libc::NLMSG_ERROR) => {
                 let errno = number(message, HEADER).ok_or_else(invalid)? as i32;
+                if end == libc::NLMSG_DONE && errno >= 0 {
+                    return Ok(true);
+                }
                 return Err(io::Error::from_raw_os_error(errno.saturating_neg()));
             }
             kind if kind == i32::from(BY_FAMILY) => {
@@ -182,6 +185,8 @@ mod tests {
         assert_eq!(found.len(), 2);
         let denied = read_part(&message(libc::NLMSG_ERROR, &(-libc::EPERM).to_ne_bytes()), &mut found);
         assert_eq!(denied.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let cannot = read_part(&message(libc::NLMSG_DONE, &(-libc::ENOENT).to_ne_bytes()), &mut found);
+        assert_eq!(cannot.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(read_part(connection.get(..connection.len() - 1).unwrap(), &mut found).is_err());
     }
 

@@ -1,6 +1,7 @@
 //! Asks the kernel about sockets: which TCP connection a socket is, how long the other side has been silent,
 //! and which process made a unix socket.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::mem::{ManuallyDrop, size_of, zeroed};
@@ -52,13 +53,25 @@ impl Connection {
     }
 }
 
-/// The number of the interface to which a socket is bound. 0 means none. A kernel before 5.1 does not tell it. There we
-/// assume that the socket is bound to none: if it is bound, nobody finds the connection later.
+/// The number of the interface to which a socket is bound. 0 means none.
 fn interface(socket: &impl AsRawFd) -> Option<u32> {
     match option::<c_int>(socket, libc::SOL_SOCKET, SO_BINDTOIFINDEX) {
         Ok(interface) => interface.try_into().ok(),
-        Err(e) => (e.raw_os_error() == Some(Errno::ENOPROTOOPT as i32)).then_some(0),
+        Err(e) if e.raw_os_error() == Some(Errno::ENOPROTOOPT as i32) => interface_by_name(socket),
+        Err(_) => None,
     }
+}
+
+/// The same on a kernel before 5.1, which tells only the name of the interface.
+fn interface_by_name(socket: &impl AsRawFd) -> Option<u32> {
+    let name: [u8; libc::IFNAMSIZ] = option(socket, libc::SOL_SOCKET, libc::SO_BINDTODEVICE).ok()?;
+    let name = CStr::from_bytes_until_nul(&name).ok()?;
+    if name.is_empty() {
+        return Some(0);
+    }
+    // SAFETY: the name is terminated and outlives the call.
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (number != 0).then_some(number)
 }
 
 /// The address in a form that can be printed and read back without a change.
@@ -210,6 +223,7 @@ trait Plain {}
 impl Plain for c_int {}
 impl Plain for u64 {}
 impl Plain for libc::tcp_info {}
+impl Plain for [u8; libc::IFNAMSIZ] {}
 
 fn option<T: Plain>(socket: &impl AsRawFd, level: c_int, name: c_int) -> io::Result<T> {
     // SAFETY: all-zero is a valid value of the plain types above.

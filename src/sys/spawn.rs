@@ -279,8 +279,9 @@ extern "C" fn become_helper(plan: *mut c_void) -> c_int {
         limits::reset();
         // The personality also decides about the memory layout at the next exec.
         libc::syscall(libc::SYS_personality, 0);
-        let Some(status) = arrange((*plan).leader, (*plan).status, (*plan).lacks_close_range) else {
-            fail((*plan).status, STEP_DESCRIPTORS)
+        let status = match arrange((*plan).leader, (*plan).status, (*plan).lacks_close_range) {
+            Ok(status) => status,
+            Err(status) => fail(status, STEP_DESCRIPTORS),
         };
         if libc::chdir(c"/".as_ptr()) < 0 {
             fail(status, STEP_CHDIR);
@@ -311,24 +312,27 @@ unsafe fn open(path: &CStr, flags: c_int) -> c_int {
 }
 
 /// Leaves only /dev/null, the leader's handle and the status pipe open, each at its fixed number. Returns the
-/// number of the status pipe.
+/// number that the status pipe has now, also if it fails.
 ///
 /// # Safety
 ///
 /// Only in a child with its own descriptor table.
-unsafe fn arrange(leader: c_int, status: c_int, lacks_close_range: bool) -> Option<c_int> {
+unsafe fn arrange(leader: c_int, status: c_int, lacks_close_range: bool) -> Result<c_int, c_int> {
     // These numbers are above all fixed ones, so that no dup2 replaces a descriptor that is still needed.
     const ABOVE: c_int = 10;
     // SAFETY: system calls on integers and on one constant path.
     unsafe {
         let null = open(c"/dev/null", libc::O_RDWR);
-        let [null, leader, status] = [null, leader, status].map(|fd| libc::fcntl(fd, libc::F_DUPFD, ABOVE));
-        let places = [(null, 0), (null, 1), (null, 2), (leader, LEADER_FD), (status, STATUS_FD)];
+        let [null, leader, above] = [null, leader, status].map(|fd| libc::fcntl(fd, libc::F_DUPFD, ABOVE));
+        if above < 0 {
+            return Err(status);
+        }
+        let places = [(null, 0), (null, 1), (null, 2), (leader, LEADER_FD), (above, STATUS_FD)];
         if places.iter().any(|&(from, to)| libc::dup2(from, to) < 0) {
-            return None;
+            return Err(above);
         }
         let first = STATUS_FD + 1;
-        close_from(first, lacks_close_range).then_some(STATUS_FD)
+        if close_from(first, lacks_close_range) { Ok(STATUS_FD) } else { Err(STATUS_FD) }
     }
 }
 

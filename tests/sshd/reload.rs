@@ -239,7 +239,7 @@ fn a_users_socket_in_a_root_process_is_not_a_reload() {
     let (_ours, theirs) = made.join().unwrap();
     PidFd::open(Pid::from_raw(helper.pid)).unwrap().queue(REQUEST_SIGNAL, theirs.as_raw_fd()).unwrap();
     let failed = sshd.log.wait_for_event("error", "alice", SOON);
-    assert!(failed.text.contains("is not its own"), "{}", failed.text);
+    assert!(failed.text.contains("is no channel of its own"), "{}", failed.text);
     assert_ended_on_time(&sshd, &alice);
 }
 

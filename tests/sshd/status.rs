@@ -376,8 +376,9 @@ fn a_users_request_is_not_taken() {
         let before = sshd.log.events("error", "alice").len();
         let pidfd = pam_idle_watchdog::sys::pidfd::PidFd::open(Pid::from_raw(helper.pid)).unwrap();
         pidfd.queue(REQUEST_SIGNAL, std::os::fd::AsRawFd::as_raw_fd(&theirs)).unwrap();
-        let refused =
-            |line: &crate::support::log::Line| line.is("error") && line.text.contains("is not its own");
+        let refused = |line: &crate::support::log::Line| {
+            line.is("error") && line.text.contains("is no channel of its own")
+        };
         sshd.log.wait_for_count("refusals", before + 1, refused, SOON);
         ours.set_nonblocking(true).unwrap();
         assert!(ours.recv(&mut [0; 100]).is_err(), "{request:?} was answered");

@@ -141,7 +141,7 @@ type Told = Option<ProcId>;
 /// A child does this, because our copy of the master may be the last one. Closing the last one hangs up the
 /// terminal, and the terminal's owner can make that take long.
 fn sessions(proc: &Proc, masters: &[Master<'_>], offload: &mut Offload) -> BTreeMap<usize, Told> {
-    if masters.is_empty() {
+    if masters.is_empty() || !PidFd::can_duplicate() {
         return BTreeMap::new();
     }
     let answer = offload.run(|pipe| {

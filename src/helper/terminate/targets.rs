@@ -1,4 +1,4 @@
-//! The members that get signals. Each has a pidfd, so that no other process can get its signal.
+//! The members that get signals. Each has a handle of its own, so that no other process can get its signal.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;

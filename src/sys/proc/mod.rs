@@ -210,6 +210,16 @@ impl Proc {
         descriptors(&self.path(pid, "fdinfo"), index)?.collect()
     }
 
+    /// The number of the pty whose master this descriptor is. `None` if it is none.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` if the process may not be traced, `NotFound` if it or the descriptor is gone.
+    pub fn pty_number(&self, pid: Pid, fd: RawFd) -> io::Result<Option<u32>> {
+        let fdinfo = fs::read_to_string(self.path(pid, "fdinfo").join(fd.to_string()))?;
+        Ok(parse_tty_index(&fdinfo))
+    }
+
     /// The path that leads to what the process has open under this number.
     #[must_use]
     pub fn descriptor(&self, pid: Pid, fd: RawFd) -> PathBuf {
