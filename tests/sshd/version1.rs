@@ -207,6 +207,9 @@ fn a_helper_that_has_given_up_its_rights_uses_the_freezer() {
     let ended = sshd.log.wait_for_event("ended", "alice", SOON);
     assert_eq!((ended.field("survivors"), ended.field("incomplete")), (Some("0"), None), "{}", ended.text);
     let mut events = [0; 4096];
-    let length = made.read(&mut events).expect("no group of the freezer was made");
-    assert!(String::from_utf8_lossy(&events[..length]).contains(&group));
+    let length = made
+        .read(&mut events)
+        .unwrap_or_else(|e| panic!("no group of the freezer was made: {e}; the log:\n{}", sshd.log));
+    let events = String::from_utf8_lossy(&events[..length]).into_owned();
+    assert!(events.contains(&group), "{group}: {events:?}; the log:\n{}", sshd.log);
 }

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, getpid};
 use crate::helper::members::controlling::ControllingSessions;
 use crate::helper::members::descendants::Descendants;
 use crate::sys::cgroup::{Cgroups, Frozen, SessionScope};
+use crate::sys::clock::{Moment, Nanos, SECOND};
 use crate::sys::proc::{AuditSession, Proc, ProcId, Process};
 use crate::sys::subuid::Subuids;
 
@@ -202,11 +203,11 @@ impl SessionIdentity {
         let mut survey = Survey::default();
         let strangers = Strangers::new(proc, &self.owner);
         let me = getpid();
+        let now = Moment::now().boot;
         for (age, pid) in pids.into_iter().enumerate() {
-            let Some(process) = descendants.get(pid) else {
-                survey.incomplete |= age < NEWEST_STAY;
-                continue;
-            };
+            let process = descendants.get(pid);
+            survey.incomplete |= age < NEWEST_STAY && has_just_ended(process.as_ref(), now);
+            let Some(process) = process else { continue };
             if process.dead || pid == me {
                 continue;
             }
@@ -309,8 +310,15 @@ impl SessionIdentity {
     }
 }
 
-/// If one of this many newest processes vanishes during a survey, the survey is incomplete.
+/// If one of this many newest processes has just ended, the survey is incomplete.
 const NEWEST_STAY: usize = 64;
+
+/// Whether a process that was listed a moment ago has ended so soon that it may have started another one, which the list
+/// lacks. It is gone, or it is a zombie that started a moment ago. If nobody reaps them, zombies stay for long, so an older
+/// one means nothing. `now` is on the boot clock.
+fn has_just_ended(process: Option<&Process>, now: Nanos) -> bool {
+    process.is_none_or(|process| process.dead && now.saturating_sub(process.id.started.0) < SECOND)
+}
 
 /// Recognizes processes that run neither as the session's user nor with another ID that this user may take on.
 struct Strangers<'a> {
@@ -347,6 +355,7 @@ impl<'a> Strangers<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::Started;
 
     const NONE: Traits = Traits {
         leader: false,
@@ -357,6 +366,24 @@ mod tests {
         on_terminal: false,
         other_user: false,
     };
+
+    #[test]
+    fn a_zombie_counts_as_just_ended_only_if_it_has_just_started() {
+        let started = |dead, started| Process {
+            id: ProcId { pid: Pid::from_raw(7), started: Started(started) },
+            parent: Pid::from_raw(1),
+            session: Pid::from_raw(7),
+            tty: 0,
+            dead,
+        };
+        let now = 100 * SECOND;
+        assert!(has_just_ended(None, now));
+        assert!(has_just_ended(Some(&started(true, now - SECOND / 100)), now));
+        // The start is exact to 10 ms, and may seem to lie ahead.
+        assert!(has_just_ended(Some(&started(true, now + SECOND / 100)), now));
+        assert!(!has_just_ended(Some(&started(true, now - 2 * SECOND)), now));
+        assert!(!has_just_ended(Some(&started(false, now - SECOND / 100)), now));
+    }
 
     /// All possible processes.
     fn all() -> impl Iterator<Item = Traits> {

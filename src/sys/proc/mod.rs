@@ -114,9 +114,10 @@ impl Proc {
     /// is below that, the older the process is.
     #[must_use]
     pub fn newest_first(&self) -> Vec<Pid> {
+        let mut pids: Vec<i32> = numbers(&self.root).collect();
+        // This is read after the list. Otherwise a process that starts meanwhile would pass for one of the oldest.
         let loadavg = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
         let newest = parse_newest(&loadavg).unwrap_or(i32::MAX);
-        let mut pids: Vec<i32> = numbers(&self.root).collect();
         // PIDs above the newest one are the oldest.
         pids.sort_by_key(|pid| (*pid > newest, newest.wrapping_sub(*pid)));
         pids.into_iter().map(Pid::from_raw).collect()
