@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # Sessions that Ansible opens. Ansible runs on this machine; see tests/prepare.
+# Not on bookworm, to save time: this does not depend on the release.
 
 # with_ansible PROGRAM [ARGUMENT...]: runs a program of Ansible.
 with_ansible() {

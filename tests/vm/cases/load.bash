@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # Many sessions at the same time, and the cost of their watchdogs. No other case runs at the same time.
+# Not on bookworm, to save time: this does not depend on the release.
 
 alone_load() {
 	local many=${VM_SESSIONS:-32} logind n clients=()

@@ -120,11 +120,7 @@ case_signal_stop() {
 	record a ': ended .*survivors=0'
 }
 case_signal_kill() { signalled KILL; }
-case_signal_term() { signalled TERM; }
-case_signal_hup() { signalled HUP; }
-case_signal_usr1() { signalled USR1; }
-case_signal_pipe() { signalled PIPE; }
-case_signal_cont() { signalled CONT; }
+# signals.bash has the other signals.
 
 # The session is stopped, and nothing continues it.
 case_frozen() {

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # expressions for the guest; variables of lib.bash
 # The report about a machine's own journal, and the page for the auditor.
+# Not on bookworm, to save time: this does not depend on the release.
 
 # reported USER FILE: the numbers of the report about a user, one `name value` a line.
 reported() {
