@@ -205,10 +205,16 @@ impl SessionIdentity {
         let me = getpid();
         let now = Moment::now().boot;
         for (age, pid) in pids.into_iter().enumerate() {
-            let process = descendants.get(pid);
-            survey.incomplete |= age < NEWEST_STAY && has_just_ended(process.as_ref(), now);
-            let Some(process) = process else { continue };
-            if process.dead || pid == me {
+            let Some(process) = descendants.get(pid) else {
+                survey.incomplete |= age < NEWEST_STAY;
+                continue;
+            };
+            if process.dead {
+                let missed = age < NEWEST_STAY && has_just_started(&process, now);
+                survey.incomplete |= missed && !strangers.surely_include(pid);
+                continue;
+            }
+            if pid == me {
                 continue;
             }
             let leader = leader_lives && pid == self.leader.id.pid;
@@ -310,14 +316,14 @@ impl SessionIdentity {
     }
 }
 
-/// If one of this many newest processes has just ended, the survey is incomplete.
+/// If one of this many newest processes vanishes during a survey, the survey is incomplete. It is, too, if one of them is a
+/// zombie of the session's user that has just started: it may have started another process, which the survey missed.
 const NEWEST_STAY: usize = 64;
 
-/// Whether a process that was listed a moment ago has ended so soon that it may have started another one, which the list
-/// lacks. It is gone, or it is a zombie that started a moment ago. If nobody reaps them, zombies stay for long, so an older
-/// one means nothing. `now` is on the boot clock.
-fn has_just_ended(process: Option<&Process>, now: Nanos) -> bool {
-    process.is_none_or(|process| process.dead && now.saturating_sub(process.id.started.0) < SECOND)
+/// Whether a zombie started a moment ago. If nobody reaps them, zombies stay for long, so an older one means nothing. `now` is
+/// on the boot clock.
+fn has_just_started(zombie: &Process, now: Nanos) -> bool {
+    now.saturating_sub(zombie.id.started.0) < SECOND
 }
 
 /// Recognizes processes that run neither as the session's user nor with another ID that this user may take on.
@@ -344,6 +350,11 @@ impl<'a> Strangers<'a> {
         }
     }
 
+    /// The same, but `false` if the IDs do not tell, as in a session of root.
+    fn surely_include(&self, pid: Pid) -> bool {
+        self.owner.uid.is_some_and(|uid| uid != 0) && self.include(pid)
+    }
+
     /// Whether the user may take on one of the IDs. Even outside of a user namespace they may, with a setuid
     /// program that was made inside.
     fn are_taken_on(&self, uid: u32, ids: [u32; 4]) -> bool {
@@ -368,21 +379,19 @@ mod tests {
     };
 
     #[test]
-    fn a_zombie_counts_as_just_ended_only_if_it_has_just_started() {
-        let started = |dead, started| Process {
+    fn an_old_zombie_has_not_just_started() {
+        let zombie = |started| Process {
             id: ProcId { pid: Pid::from_raw(7), started: Started(started) },
             parent: Pid::from_raw(1),
             session: Pid::from_raw(7),
             tty: 0,
-            dead,
+            dead: true,
         };
         let now = 100 * SECOND;
-        assert!(has_just_ended(None, now));
-        assert!(has_just_ended(Some(&started(true, now - SECOND / 100)), now));
+        assert!(has_just_started(&zombie(now - SECOND / 100), now));
         // The start is exact to 10 ms, and may seem to lie ahead.
-        assert!(has_just_ended(Some(&started(true, now + SECOND / 100)), now));
-        assert!(!has_just_ended(Some(&started(true, now - 2 * SECOND)), now));
-        assert!(!has_just_ended(Some(&started(false, now - SECOND / 100)), now));
+        assert!(has_just_started(&zombie(now + SECOND / 100), now));
+        assert!(!has_just_started(&zombie(now - 2 * SECOND), now));
     }
 
     /// All possible processes.
