@@ -313,7 +313,7 @@ mod tests {
             child.kill().unwrap();
             assert_eq!(wait(&processes, &mut [], due), Ok(true));
             assert!(processes[0].has_exited());
-            // What is ready is told, too, after an exit.
+            // After an exit, it also tells which descriptors are ready.
             let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
             assert_eq!((wait(&processes, &mut fds, due), ready(&fds)), (Ok(true), true));
             assert!(Moment::now().mono < due);
