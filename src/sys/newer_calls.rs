@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::sys::seccomp;
 
-    const ALL: [&NewerCall; 4] = [&PIDFD_SEND_SIGNAL, &PIDFD_OPEN, &PIDFD_GETFD, &CLOSE_RANGE];
+    static ALL: [&NewerCall; 4] = [&PIDFD_SEND_SIGNAL, &PIDFD_OPEN, &PIDFD_GETFD, &CLOSE_RANGE];
 
     #[test]
     fn a_call_is_missing_if_the_kernel_says_so() {
