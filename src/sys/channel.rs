@@ -31,7 +31,7 @@ enum Way {
     Pipes(Pipes),
 }
 
-/// What the command keeps open until the helper has taken the channel.
+/// The descriptors that the command keeps open until the helper has taken the channel.
 #[derive(Debug)]
 pub struct Offer {
     /// The number by which the helper takes the channel.
@@ -159,7 +159,7 @@ impl Pipes {
 #[derive(Debug)]
 struct MessageReader {
     pipe: File,
-    /// What was read and is not a whole message yet.
+    /// The bytes of a message that is not complete yet.
     part: RefCell<Vec<u8>>,
 }
 
@@ -216,7 +216,7 @@ mod tests {
     use crate::sys::stat_file::asleep;
     use std::os::unix::fs::fchown;
 
-    /// What this process as a helper gets from itself.
+    /// Takes a channel that this process has offered itself.
     fn taken(number: RawFd, pipes: bool) -> io::Result<Option<Channel>> {
         let (proc, pid) = (Proc::default(), Pid::this());
         let process = PidFd::open(pid).unwrap();

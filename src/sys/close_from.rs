@@ -117,7 +117,7 @@ mod tests {
         ] {
             assert_eq!(number(name), expected, "{name:?}");
         }
-        // What is cut has no more names.
+        // A list that is cut off has no more names.
         assert_eq!(Names(&[0; 18]).count() + Names(&[255; 40]).count(), 0);
     }
 }

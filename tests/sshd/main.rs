@@ -39,7 +39,7 @@
 //! |---|---|
 //! | `guest::the_helper_has_nothing_of_the_session_open` | The helper has the leader's `stat` open, because there is no pidfd. |
 //! | `hostile::input::a_session_that_outlives_its_connection_gains_nothing` | It ends later. Only the leader's descriptor knows a connection that was reset, and the helper cannot duplicate it. |
-//! | `witness::the_leaders_descriptor_is_asked_in_another_network_namespace` | `witness=none`, for the same reason. |
+//! | `witness::the_leaders_descriptor_is_asked_in_another_network_namespace` | `witness=none`, because the helper cannot duplicate the leader's descriptor. |
 
 // Functions that the tests share are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

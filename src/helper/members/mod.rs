@@ -115,7 +115,7 @@ pub struct Survey {
     pub members: Vec<Member>,
     /// The processes that look like members and are left alone.
     pub spared: Vec<Pid>,
-    /// Processes were started or vanished during the survey, so one may have been missed.
+    /// Processes have just ended, so the survey may have missed one that they had started.
     pub incomplete: bool,
 }
 
