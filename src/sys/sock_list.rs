@@ -171,16 +171,18 @@ mod tests {
 
     #[test]
     fn a_list_ends_with_its_end_or_an_error() {
-        let mut answer = [0; ANSWER];
-        answer[0] = libc::AF_INET as u8;
-        answer[68] = 7;
-        let connection = message(BY_FAMILY.into(), &answer);
+        let connection_with = |inode: u32| {
+            let mut answer = [0; ANSWER];
+            answer[0] = libc::AF_INET as u8;
+            answer[68..72].copy_from_slice(&inode.to_ne_bytes());
+            message(BY_FAMILY.into(), &answer)
+        };
+        let connection = connection_with(7);
         let mut found = Vec::new();
         assert!(!read_part(&[connection.clone(), connection.clone()].concat(), &mut found).unwrap());
         assert_eq!(found.iter().map(|(inode, _)| *inode).collect::<Vec<_>>(), [7, 7]);
         // A socket that nobody has open.
-        answer[68] = 0;
-        let unused = message(BY_FAMILY.into(), &answer);
+        let unused = connection_with(0);
         assert!(read_part(&[unused, message(libc::NLMSG_DONE, &[0; 4])].concat(), &mut found).unwrap());
         assert_eq!(found.len(), 2);
         let denied = read_part(&message(libc::NLMSG_ERROR, &(-libc::EPERM).to_ne_bytes()), &mut found);
