@@ -232,11 +232,18 @@ impl Judge {
         self.disbelieved
     }
 
-    /// How long no data has gone over the connection, in either direction. `None` if it cannot be asked.
-    pub fn silence(&mut self, session: &WatchedSession, assignment: &Assignment) -> Option<Duration> {
-        let connection = self.connection.as_mut()?;
-        let silence = connection.silence(&session.proc, assignment.leader, &session.leader);
-        silence.ok().flatten().map(Silence::both_ways)
+    /// How long no data has gone over the connection. `None` if it is gone.
+    ///
+    /// # Errors
+    ///
+    /// It is not known, or cannot be asked.
+    pub fn silence(
+        &mut self,
+        session: &WatchedSession,
+        assignment: &Assignment,
+    ) -> io::Result<Option<Silence>> {
+        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        connection.silence(&session.proc, assignment.leader, &session.leader)
     }
 
     /// Notes that we have just written to the terminals. This is not activity.

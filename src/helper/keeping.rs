@@ -6,7 +6,7 @@ use crate::helper::actions::Ending;
 use crate::helper::audit::Cause;
 use crate::helper::judge::Look;
 use crate::helper::judgement::schedule::{Due, JudgedBy};
-use crate::helper::kept::{self, KeptConnection, KeptUntil, LOOKS};
+use crate::helper::kept::{self, KeptConnection, KeptUntil, LOOKS, Traffic};
 use crate::helper::run::Watchdog;
 use crate::helper::terminals::FoundBy;
 use crate::helper::terminals::terminal::Terminal;
@@ -25,13 +25,13 @@ impl Watchdog {
             && !self.session.identity.nested()
             && self.session.finder.found_by() == FoundBy::Masters
             && self.judge.judged_by() == JudgedBy::Terminals;
-        if applies && self.is_busy() { KeptConnection::find(&self.session) } else { None }
+        if applies && self.traffic() == Traffic::Some { KeptConnection::find(&self.session) } else { None }
     }
 
-    /// Whether data went over the connection a short time ago.
-    fn is_busy(&mut self) -> bool {
+    /// Asks the connection.
+    fn traffic(&mut self) -> Traffic {
         let silence = self.judge.silence(&self.session, &self.assignment);
-        kept::is_busy(silence, self.assignment.settings.limit)
+        Traffic::of(silence, self.assignment.settings.limit)
     }
 
     /// Ends what is on the terminals, and keeps the connection.
@@ -66,10 +66,10 @@ impl Watchdog {
     /// Looks at a kept connection, if there is one.
     pub(super) fn look_at_kept(&mut self) -> Option<Look> {
         self.kept.as_ref()?;
-        let (now, is_busy) = (Moment::now(), self.is_busy());
+        let (now, traffic) = (Moment::now(), self.traffic());
         self.session.terminals = self.session.finder.find();
         let has_terminal = !self.session.terminals.is_empty();
-        let is_over = self.kept.as_mut()?.is_over(&self.session.proc, has_terminal, is_busy);
+        let is_over = self.kept.as_mut()?.is_over(&self.session.proc, has_terminal, traffic);
         Some(Look { now, due: is_over.then_some(Due::End), next: now.boot.saturating_add(LOOKS) })
     }
 }

@@ -2,6 +2,7 @@
 //! on it. A session that opens there ends it, as soon as a look finds that session.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -10,6 +11,7 @@ use crate::helper::session::WatchedSession;
 use crate::helper::terminate::{Outcome, commands};
 use crate::sys::clock::{Nanos, SECOND, from_duration};
 use crate::sys::proc::{Proc, ProcId, Process};
+use crate::sys::socket::Silence;
 
 /// A connection is kept until no data has gone either way for this long, or for the limit if that is shorter.
 const SILENT: Nanos = 30 * SECOND;
@@ -55,6 +57,32 @@ pub(super) struct KeptConnection {
     pub results: Results,
     /// Why it is kept no longer.
     pub until: Option<KeptUntil>,
+    /// A look has found that the client has closed the connection.
+    is_closing: bool,
+}
+
+/// What goes over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Data went over it a short time ago.
+    Some,
+    /// None for a longer time, or it cannot be asked.
+    None,
+    /// None can, because one side has closed it.
+    Closed,
+}
+
+impl Traffic {
+    /// From what the connection has answered. It is `None` if the connection is gone.
+    pub fn of(silence: io::Result<Option<Silence>>, limit: Option<Duration>) -> Self {
+        let patience = limit.map_or(SILENT, |limit| from_duration(limit).min(SILENT));
+        match silence {
+            Ok(None) => Self::Closed,
+            Ok(Some(silence)) if !silence.is_open => Self::Closed,
+            Ok(Some(silence)) if from_duration(silence.both_ways()) < patience => Self::Some,
+            Ok(Some(_)) | Err(_) => Self::None,
+        }
+    }
 }
 
 /// The results of an end, for its record.
@@ -86,13 +114,6 @@ fn sessions(table: impl Iterator<Item = Process>, hosts: &BTreeSet<Pid>) -> impl
     })
 }
 
-/// Whether data went over a connection a short time ago. `silence` is `None` if the connection is gone or
-/// cannot be asked.
-pub(super) fn is_busy(silence: Option<Duration>, limit: Option<Duration>) -> bool {
-    let patience = limit.map_or(SILENT, |limit| from_duration(limit).min(SILENT));
-    silence.is_some_and(|silence| from_duration(silence) < patience)
-}
-
 impl KeptConnection {
     /// The commands without a terminal on the session's connection. `None` if there is none. Then nothing keeps
     /// the connection.
@@ -107,7 +128,7 @@ impl KeptConnection {
         if work.is_empty() {
             return None;
         }
-        Some(Self { hosts, work, results: Results::default(), until: None })
+        Some(Self { hosts, work, results: Results::default(), until: None, is_closing: false })
     }
 
     /// The sessions that are not among the work: they have opened since.
@@ -122,23 +143,33 @@ impl KeptConnection {
     }
 
     /// Looks at the sessions. Returns whether the connection is kept no longer.
-    pub fn is_over(&mut self, proc: &Proc, has_terminal: bool, is_busy: bool) -> bool {
+    pub fn is_over(&mut self, proc: &Proc, has_terminal: bool, traffic: Traffic) -> bool {
         let sessions: Vec<ProcId> = sessions(proc.processes(), &self.hosts).map(|one| one.id).collect();
-        self.until = self.judge(&sessions, has_terminal, is_busy);
+        self.looked(&sessions, has_terminal, traffic)
+    }
+
+    fn looked(&mut self, sessions: &[ProcId], has_terminal: bool, traffic: Traffic) -> bool {
+        self.until = self.judge(sessions, has_terminal, traffic);
+        // sshd closes the session by itself when the client has closed the connection. It has time until the next look.
+        if self.until == Some(KeptUntil::Closed) && !self.is_closing {
+            self.is_closing = true;
+            self.until = None;
+        }
         self.until.is_some()
     }
 
     /// Decides why the connection is kept no longer, from the present sessions. `None` if it is still kept.
-    fn judge(&self, sessions: &[ProcId], has_terminal: bool, is_busy: bool) -> Option<KeptUntil> {
+    fn judge(&self, sessions: &[ProcId], has_terminal: bool, traffic: Traffic) -> Option<KeptUntil> {
         // A person who comes back must authenticate. A terminal that stays belongs to a process that has left it
         // and may still read it.
         if has_terminal || sessions.iter().any(|id| !self.work.contains(id)) {
             return Some(KeptUntil::Opened);
         }
-        match (sessions, is_busy) {
+        match (sessions, traffic) {
+            (_, Traffic::Closed) => Some(KeptUntil::Closed),
             ([], _) => Some(KeptUntil::Done),
-            (_, false) => Some(KeptUntil::Silent),
-            (_, true) => None,
+            (_, Traffic::None) => Some(KeptUntil::Silent),
+            (_, Traffic::Some) => None,
         }
     }
 }
@@ -159,7 +190,13 @@ mod tests {
     /// sshd's two processes are 100 and 101. A transfer is 120.
     fn kept() -> KeptConnection {
         let hosts = [100, 101].map(Pid::from_raw).into();
-        KeptConnection { hosts, work: [id(120)].into(), results: Results::default(), until: None }
+        KeptConnection {
+            hosts,
+            work: [id(120)].into(),
+            results: Results::default(),
+            until: None,
+            is_closing: false,
+        }
     }
 
     #[test]
@@ -182,33 +219,58 @@ mod tests {
     #[test]
     fn a_connection_is_kept_while_its_work_goes_on() {
         let kept = kept();
-        assert_eq!(kept.judge(&[id(120)], false, true), None);
-        assert_eq!(kept.judge(&[id(120)], false, false), Some(KeptUntil::Silent));
-        for is_busy in [false, true] {
-            assert_eq!(kept.judge(&[], false, is_busy), Some(KeptUntil::Done));
+        assert_eq!(kept.judge(&[id(120)], false, Traffic::Some), None);
+        assert_eq!(kept.judge(&[id(120)], false, Traffic::None), Some(KeptUntil::Silent));
+        for traffic in [Traffic::Some, Traffic::None] {
+            assert_eq!(kept.judge(&[], false, traffic), Some(KeptUntil::Done));
         }
+    }
+
+    #[test]
+    fn sshd_has_until_the_next_look_to_close_what_the_client_has_closed() {
+        // The commands of such a session may be gone before sshd is, or stay.
+        for sessions in [&[][..], &[id(120)]] {
+            let mut kept = kept();
+            assert!(!kept.looked(sessions, false, Traffic::Closed));
+            assert!(kept.looked(sessions, false, Traffic::Closed));
+            assert_eq!(kept.until, Some(KeptUntil::Closed));
+        }
+        let mut kept = kept();
+        assert!(kept.looked(&[], false, Traffic::None));
+        assert_eq!(kept.until, Some(KeptUntil::Done));
     }
 
     #[test]
     fn whatever_opens_ends_it() {
         let kept = kept();
-        for is_busy in [false, true] {
-            assert_eq!(kept.judge(&[id(120)], true, is_busy), Some(KeptUntil::Opened));
-            assert_eq!(kept.judge(&[id(120), id(150)], false, is_busy), Some(KeptUntil::Opened));
-            assert_eq!(kept.judge(&[id(150)], false, is_busy), Some(KeptUntil::Opened));
+        for traffic in [Traffic::Some, Traffic::None, Traffic::Closed] {
+            assert_eq!(kept.judge(&[id(120)], true, traffic), Some(KeptUntil::Opened));
+            assert_eq!(kept.judge(&[id(120), id(150)], false, traffic), Some(KeptUntil::Opened));
+            assert_eq!(kept.judge(&[id(150)], false, traffic), Some(KeptUntil::Opened));
             // The PID was used again.
             let again = ProcId { started: Started(7), ..id(120) };
-            assert_eq!(kept.judge(&[again], false, is_busy), Some(KeptUntil::Opened));
+            assert_eq!(kept.judge(&[again], false, traffic), Some(KeptUntil::Opened));
         }
     }
 
     #[test]
     fn silence_is_half_a_minute_or_the_limit() {
-        let busy =
-            |silence, limit| is_busy(Some(Duration::from_secs(silence)), Some(Duration::from_secs(limit)));
-        assert!(busy(29, 900) && !busy(30, 900));
-        assert!(busy(9, 10) && !busy(10, 10));
-        assert!(!is_busy(None, Some(Duration::from_secs(900))));
+        let traffic = |silence, limit| {
+            let [received, sent] = [silence, silence + 5].map(Duration::from_secs);
+            Traffic::of(Ok(Some(Silence { received, sent, is_open: true })), Some(Duration::from_secs(limit)))
+        };
+        assert_eq!([traffic(29, 900), traffic(30, 900)], [Traffic::Some, Traffic::None]);
+        assert_eq!([traffic(9, 10), traffic(10, 10)], [Traffic::Some, Traffic::None]);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_or_that_a_side_has_closed_has_no_traffic() {
+        let of = |answer| Traffic::of(answer, Some(Duration::from_secs(900)));
+        let [received, sent] = [Duration::ZERO; 2];
+        assert_eq!(of(Ok(Some(Silence { received, sent, is_open: true }))), Traffic::Some);
+        assert_eq!(of(Ok(Some(Silence { received, sent, is_open: false }))), Traffic::Closed);
+        assert_eq!(of(Ok(None)), Traffic::Closed);
+        assert_eq!(of(Err(io::ErrorKind::PermissionDenied.into())), Traffic::None);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn info(mut attributes: &[u8]) -> Option<Silence> {
             let state = *value.get(offset_of!(tcp_info, tcpi_state))?;
             let received = number(value, offset_of!(tcp_info, tcpi_last_data_recv))?;
             let sent = number(value, offset_of!(tcp_info, tcpi_last_data_sent))?;
-            return socket::is_connected(state).then(|| Silence::of(received, sent));
+            return socket::is_connected(state).then(|| Silence::of(state, received, sent));
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
@@ -249,14 +249,14 @@ mod tests {
     #[test]
     fn a_closed_connection_is_none() {
         assert_eq!(read_answer(&answer(5, 7, 1, 1), 5).unwrap(), None);
-        assert_eq!(read_answer(&answer(5, 1, 1234, 56), 5).unwrap(), Some(Silence::of(1234, 56)));
+        assert_eq!(read_answer(&answer(5, 1, 1234, 56), 5).unwrap(), Some(Silence::of(1, 1234, 56)));
     }
 
     proptest! {
         #[test]
         fn only_the_answer_about_this_connection_counts(cookie: u64, other: u64, received: u32, sent: u32) {
             let bytes = answer(cookie, 1, received, sent);
-            let expected = Silence::of(received, sent);
+            let expected = Silence::of(1, received, sent);
             prop_assert_eq!(read_answer(&bytes, cookie).unwrap(), Some(expected));
             prop_assert_eq!(read_answer(&bytes, other).unwrap().is_some(), other == cookie);
         }

@@ -16,6 +16,8 @@ use nix::unistd::Pid;
 
 /// `TCP_CLOSE` and `TCP_LISTEN` in include/net/tcp_states.h: sockets without a connection.
 const NOT_CONNECTED: [u8; 2] = [7, 10];
+/// `TCP_ESTABLISHED` in the same file.
+const ESTABLISHED: u8 = 1;
 
 /// `SO_COOKIE` in include/uapi/asm-generic/socket.h. Only the newest versions of the libc crate have it.
 const SO_COOKIE: c_int = if cfg!(target_arch = "sparc64") { 0x003b } else { 57 };
@@ -121,14 +123,16 @@ pub struct Silence {
     pub received: Duration,
     /// No data to the other side.
     pub sent: Duration,
+    /// Neither side has closed the connection.
+    pub is_open: bool,
 }
 
 impl Silence {
-    /// From what the kernel tells, in milliseconds.
-    pub(super) fn of(last_data_recv: u32, last_data_sent: u32) -> Self {
+    /// From what the kernel tells: the state, and two times in milliseconds.
+    pub(super) fn of(state: u8, last_data_recv: u32, last_data_sent: u32) -> Self {
         let [received, sent] =
             [last_data_recv, last_data_sent].map(|time| Duration::from_millis(time.into()));
-        Self { received, sent }
+        Self { received, sent, is_open: state == ESTABLISHED }
     }
 
     /// No data either way.
@@ -141,7 +145,7 @@ impl Silence {
 /// The silence of a socket that may no longer be connected: the kernel remembers when data last went.
 #[must_use]
 pub fn silence_of_once_connected(socket: &impl AsRawFd) -> Option<Silence> {
-    info(socket).map(|info| Silence::of(info.tcpi_last_data_recv, info.tcpi_last_data_sent))
+    info(socket).map(|info| Silence::of(info.tcpi_state, info.tcpi_last_data_recv, info.tcpi_last_data_sent))
 }
 
 /// What the kernel tells about a TCP socket. `None` if the descriptor is not a TCP socket.
