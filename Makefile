@@ -17,7 +17,7 @@
 #                 make uninstall-selinux removes it. Read docs/selinux.md first
 # make man        the man pages into target/man; needs scdoc
 # make check      run the tests of rings 1 and 2, about eight minutes; as root, installs what it lacks
-# make check-old  the same as on Linux 4.18: with the system calls denied that it lacks. Eight minutes
+# make check-old  the same without the system calls that Linux 4.18 lacks. Eight minutes
 # make check-vm   run the tests of ring 3, Debian 12 and 13 in QEMU, half an hour; one case: make check-vm CASE=su
 #                 RELEASE names other releases of Debian: make check-vm RELEASE='bullseye forky'
 # make check-builds  build the product as packagers do, with Debian 13's Rust and an old C library, and the SELinux module; as

@@ -46,13 +46,19 @@ fn lost(machine: &Machine, place: &str) -> Option<String> {
     Some(format!("{place}: authselect writes this file, so the line is lost at the next change: {INSTEAD}"))
 }
 
-/// Whether the profile in use is a custom one that has our line in this file.
+/// Whether the profile in use is a custom one that has our line in this file. The line may need a feature, which must be on.
 fn profile_has_line(machine: &Machine, name: &Path) -> bool {
-    let conf = fs::read_to_string(machine.file(CONF));
-    let profile = conf.ok().and_then(|conf| Some(conf.lines().next()?.trim().to_owned()));
-    let Some(profile) = profile.filter(|profile| profile.starts_with("custom/")) else { return false };
+    let conf = fs::read_to_string(machine.file(CONF)).unwrap_or_default();
+    let mut words = conf.lines().map(str::trim);
+    let Some(profile) = words.next().filter(|profile| profile.starts_with("custom/")) else { return false };
+    let features: Vec<&str> = words.collect();
+    let is_on = |line: &str| {
+        let needed = line.split_once("{include if \"").and_then(|(_, rest)| rest.split_once('"'));
+        needed.is_none_or(|(feature, _)| features.contains(&feature))
+    };
     let text = fs::read_to_string(machine.file(PROFILES).join(profile).join(name));
-    let ours = |line: &str| line.trim_start().starts_with(['-', 's', '{']) && line.contains(MODULE);
+    let ours =
+        |line: &str| line.trim_start().starts_with(['-', 's', '{']) && line.contains(MODULE) && is_on(line);
     text.is_ok_and(|text| text.lines().any(ours))
 }
 
@@ -80,6 +86,11 @@ mod tests {
         tree.put("etc/authselect/custom/ours/postlogin", "# pam_idle_watchdog.so\n");
         assert_eq!(findings(&tree.machine()).len(), 1);
         tree.put("etc/authselect/custom/ours/postlogin", line);
+        assert_eq!(findings(&tree.machine()).len(), 0);
+        let template = line.replace("15m", "15m {include if \"with-idle-watchdog\"}");
+        tree.put("etc/authselect/custom/ours/postlogin", &template);
+        assert_eq!(findings(&tree.machine()).len(), 1, "the feature is off");
+        tree.put("etc/authselect/authselect.conf", "custom/ours\nwith-mkhomedir\nwith-idle-watchdog\n");
         assert_eq!(findings(&tree.machine()).len(), 0);
     }
 }

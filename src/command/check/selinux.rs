@@ -11,13 +11,27 @@ use crate::sys::xattr;
 /// The type of the helper's file in the policy module.
 const TYPE: &str = "pam_idle_watchdog_exec_t";
 
-/// Why the helper does not run in its own domain, if SELinux enforces its policy.
+const NO_MODULE: &str = "the policy lacks the module pam_idle_watchdog, so it may deny the helper what it needs: install the \
+                         module (see docs/selinux.md)";
+
+/// Why the helper does not run in its own domain, or would not.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// SELinux enforces its policy.
+    Now(String),
+    /// SELinux only logs what it would deny.
+    IfEnforced(String),
+}
+
+/// Why the helper does not run in its own domain, or would not if SELinux enforced its policy.
 #[must_use]
-pub fn finding(machine: &Machine) -> Option<String> {
+pub fn problem(machine: &Machine) -> Option<Problem> {
     let enforce = match fs::read_to_string(machine.file("/sys/fs/selinux/enforce")) {
         Ok(enforce) => enforce,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
-        Err(e) => return Some(format!("SELinux: cannot tell whether it enforces a policy: {e}")),
+        Err(e) => {
+            return Some(Problem::Now(format!("SELinux: cannot tell whether it enforces a policy: {e}")));
+        }
     };
     // Another finding says that there is no helper.
     let label = match xattr::get(&machine.file(HELPER), c"security.selinux") {
@@ -42,25 +56,23 @@ fn knows_type(machine: &Machine) -> io::Result<bool> {
 }
 
 /// `label` is the label of the helper's file.
-fn judge(enforce: &str, knows_type: io::Result<bool>, label: Option<&str>) -> Option<String> {
-    if enforce.trim() != "1" {
-        return None;
-    }
-    match knows_type {
-        Ok(true) if label.is_some_and(|label| label.split(':').nth(2) == Some(TYPE)) => None,
-        Ok(true) => Some(format!(
-            "SELinux: the label of {HELPER} is {}, not {TYPE}: run `restorecon -v {HELPER}`",
-            label.unwrap_or("missing")
-        )),
-        Ok(false) => Some(
-            "SELinux enforces a policy without the module pam_idle_watchdog, so it may deny the helper what it \
-             needs: install the module (see selinux.md in the documentation)"
-                .to_owned(),
-        ),
-        Err(e) => Some(format!(
-            "SELinux: cannot tell whether the policy has the module pam_idle_watchdog: /sys/fs/selinux: {e}"
-        )),
-    }
+fn judge(enforce: &str, knows_type: io::Result<bool>, label: Option<&str>) -> Option<Problem> {
+    let problem = match knows_type {
+        Ok(true) if label.is_some_and(|label| label.split(':').nth(2) == Some(TYPE)) => return None,
+        Ok(true) => {
+            let label = label.unwrap_or("missing");
+            format!("the label of {HELPER} is {label}, not {TYPE}: run `restorecon -v {HELPER}`")
+        }
+        Ok(false) => NO_MODULE.to_owned(),
+        Err(e) => {
+            format!("cannot tell whether the policy has the module pam_idle_watchdog: /sys/fs/selinux: {e}")
+        }
+    };
+    Some(if enforce.trim() == "1" {
+        Problem::Now(format!("SELinux: {problem}"))
+    } else {
+        Problem::IfEnforced(format!("SELinux does not enforce its policy now. If it did: {problem}"))
+    })
 }
 
 #[cfg(test)]
@@ -71,14 +83,18 @@ mod tests {
     #[test]
     fn a_missing_module_and_a_wrong_label_are_found() {
         let ours = format!("system_u:object_r:{TYPE}:s0");
-        assert_eq!(judge("0", Ok(false), None), None);
+        let permissive = judge("0\n", Ok(false), None).unwrap();
+        assert!(
+            matches!(&permissive, Problem::IfEnforced(text) if text.contains("If it did: the policy lacks"))
+        );
+        assert_eq!(judge("0", Ok(true), Some(&ours)), None);
         assert_eq!(judge("1\n", Ok(true), Some(&ours)), None);
         assert_eq!(judge("1", Ok(true), Some("system_u:object_r:pam_idle_watchdog_exec_t")), None);
         let says = |knows, label, text: &str| {
             let said = judge("1", knows, label).unwrap();
-            assert!(said.contains(text), "{said}");
+            assert!(matches!(&said, Problem::Now(said) if said.contains(text)), "{said:?}");
         };
-        says(Ok(false), Some("system_u:object_r:bin_t:s0"), "without the module");
+        says(Ok(false), Some("system_u:object_r:bin_t:s0"), "lacks the module");
         says(Ok(true), Some("system_u:object_r:bin_t:s0"), "is system_u:object_r:bin_t:s0, not ");
         says(Ok(true), None, "is missing, not ");
         says(Err(io::ErrorKind::PermissionDenied.into()), None, "cannot tell");
@@ -87,12 +103,14 @@ mod tests {
     #[test]
     fn a_machine_without_selinux_has_no_finding() {
         let tree = Tree::with("");
-        assert_eq!(finding(&tree.machine()), None);
+        assert_eq!(problem(&tree.machine()), None);
         tree.put("sys/fs/selinux/enforce", "1");
-        assert!(finding(&tree.machine()).is_some_and(|text| text.contains("cannot tell")));
+        let finds =
+            |what: &str| matches!(problem(&tree.machine()), Some(Problem::Now(text)) if text.contains(what));
+        assert!(finds("cannot tell"));
         // The kernel accepts a context with a type that it knows, as a file accepts it.
         tree.put("sys/fs/selinux/mls", "1");
         tree.put("sys/fs/selinux/context", "");
-        assert!(finding(&tree.machine()).is_some_and(|text| text.contains("restorecon")));
+        assert!(finds("restorecon"));
     }
 }

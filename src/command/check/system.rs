@@ -5,8 +5,9 @@ use std::fs;
 use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 
+use super::selinux::{self, Problem};
 use super::services::{self, Policies, Service};
-use super::{authselect, fapolicyd, selinux};
+use super::{authselect, fapolicyd};
 use crate::command::installed_helper::unsafe_file;
 use crate::command::machine::Machine;
 use crate::helper::terminals::inner_pty;
@@ -32,7 +33,11 @@ pub fn check(machine: &Machine, policies: &Policies) -> SystemReport {
     let helper = machine.file(HELPER);
     findings.extend(machine.helper_fails().map(str::to_owned).or_else(|| unsafe_file(&helper)));
     findings.extend(services.iter().flat_map(|service| service.findings.iter().cloned()));
-    findings.extend(selinux::finding(machine));
+    match selinux::problem(machine) {
+        Some(Problem::Now(text)) => findings.push(text),
+        Some(Problem::IfEnforced(text)) => notes.push(text),
+        None => {}
+    }
     findings.extend(fapolicyd::findings(machine));
     findings.extend(authselect::findings(machine));
     notes.extend(authselect::note(machine, &services));
