@@ -199,7 +199,8 @@ fn leaders_state(sshd: &Sshd) -> BTreeMap<&'static str, String> {
     let children: Vec<_> = leader
         .text(&format!("task/{}/children", leader.pid))
         .split_whitespace()
-        .map(|pid| Process::read(pid.parse().unwrap()).map(|p| (p.comm, p.state)))
+        // A child that works or waits is alike. One that nobody has reaped is not.
+        .map(|pid| Process::read(pid.parse().unwrap()).map(|p| (p.comm, p.state == 'Z')))
         .collect();
     let mut state = BTreeMap::from([
         ("descriptors", format!("{descriptors:#?}")),
