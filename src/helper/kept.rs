@@ -61,7 +61,7 @@ pub(super) struct KeptConnection {
     is_closing: bool,
 }
 
-/// What goes over a connection.
+/// Whether data goes over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Traffic {
     /// Data went over it a short time ago.
