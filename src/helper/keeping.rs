@@ -25,10 +25,10 @@ impl Watchdog {
             && !self.session.identity.nested()
             && self.session.finder.found_by() == FoundBy::Masters
             && self.judge.judged_by() == JudgedBy::Terminals;
-        if applies && self.traffic() == Traffic::Some { KeptConnection::find(&self.session) } else { None }
+        if applies && self.traffic() == Traffic::Busy { KeptConnection::find(&self.session) } else { None }
     }
 
-    /// Asks the connection.
+    /// Asks the connection whether data goes over it.
     fn traffic(&mut self) -> Traffic {
         let silence = self.judge.silence(&self.session, &self.assignment);
         Traffic::of(silence, self.assignment.settings.limit)

@@ -65,10 +65,10 @@ pub(super) struct KeptConnection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Traffic {
     /// Data went over it a short time ago.
-    Some,
-    /// None for a longer time, or it cannot be asked.
-    None,
-    /// None can, because one side has closed it.
+    Busy,
+    /// No data for a longer time, or it cannot be asked.
+    Silent,
+    /// One side has closed it.
     Closed,
 }
 
@@ -79,8 +79,8 @@ impl Traffic {
         match silence {
             Ok(None) => Self::Closed,
             Ok(Some(silence)) if !silence.is_open => Self::Closed,
-            Ok(Some(silence)) if from_duration(silence.both_ways()) < patience => Self::Some,
-            Ok(Some(_)) | Err(_) => Self::None,
+            Ok(Some(silence)) if from_duration(silence.both_ways()) < patience => Self::Busy,
+            Ok(Some(_)) | Err(_) => Self::Silent,
         }
     }
 }
@@ -168,8 +168,8 @@ impl KeptConnection {
         match (sessions, traffic) {
             (_, Traffic::Closed) => Some(KeptUntil::Closed),
             ([], _) => Some(KeptUntil::Done),
-            (_, Traffic::None) => Some(KeptUntil::Silent),
-            (_, Traffic::Some) => None,
+            (_, Traffic::Silent) => Some(KeptUntil::Silent),
+            (_, Traffic::Busy) => None,
         }
     }
 }
@@ -219,9 +219,9 @@ mod tests {
     #[test]
     fn a_connection_is_kept_while_its_work_goes_on() {
         let kept = kept();
-        assert_eq!(kept.judge(&[id(120)], false, Traffic::Some), None);
-        assert_eq!(kept.judge(&[id(120)], false, Traffic::None), Some(KeptUntil::Silent));
-        for traffic in [Traffic::Some, Traffic::None] {
+        assert_eq!(kept.judge(&[id(120)], false, Traffic::Busy), None);
+        assert_eq!(kept.judge(&[id(120)], false, Traffic::Silent), Some(KeptUntil::Silent));
+        for traffic in [Traffic::Busy, Traffic::Silent] {
             assert_eq!(kept.judge(&[], false, traffic), Some(KeptUntil::Done));
         }
     }
@@ -236,14 +236,14 @@ mod tests {
             assert_eq!(kept.until, Some(KeptUntil::Closed));
         }
         let mut kept = kept();
-        assert!(kept.looked(&[], false, Traffic::None));
+        assert!(kept.looked(&[], false, Traffic::Silent));
         assert_eq!(kept.until, Some(KeptUntil::Done));
     }
 
     #[test]
     fn whatever_opens_ends_it() {
         let kept = kept();
-        for traffic in [Traffic::Some, Traffic::None, Traffic::Closed] {
+        for traffic in [Traffic::Busy, Traffic::Silent, Traffic::Closed] {
             assert_eq!(kept.judge(&[id(120)], true, traffic), Some(KeptUntil::Opened));
             assert_eq!(kept.judge(&[id(120), id(150)], false, traffic), Some(KeptUntil::Opened));
             assert_eq!(kept.judge(&[id(150)], false, traffic), Some(KeptUntil::Opened));
@@ -259,18 +259,18 @@ mod tests {
             let [received, sent] = [silence, silence + 5].map(Duration::from_secs);
             Traffic::of(Ok(Some(Silence { received, sent, is_open: true })), Some(Duration::from_secs(limit)))
         };
-        assert_eq!([traffic(29, 900), traffic(30, 900)], [Traffic::Some, Traffic::None]);
-        assert_eq!([traffic(9, 10), traffic(10, 10)], [Traffic::Some, Traffic::None]);
+        assert_eq!([traffic(29, 900), traffic(30, 900)], [Traffic::Busy, Traffic::Silent]);
+        assert_eq!([traffic(9, 10), traffic(10, 10)], [Traffic::Busy, Traffic::Silent]);
     }
 
     #[test]
     fn a_connection_that_is_gone_or_that_a_side_has_closed_has_no_traffic() {
         let of = |answer| Traffic::of(answer, Some(Duration::from_secs(900)));
         let [received, sent] = [Duration::ZERO; 2];
-        assert_eq!(of(Ok(Some(Silence { received, sent, is_open: true }))), Traffic::Some);
+        assert_eq!(of(Ok(Some(Silence { received, sent, is_open: true }))), Traffic::Busy);
         assert_eq!(of(Ok(Some(Silence { received, sent, is_open: false }))), Traffic::Closed);
         assert_eq!(of(Ok(None)), Traffic::Closed);
-        assert_eq!(of(Err(io::ErrorKind::PermissionDenied.into())), Traffic::None);
+        assert_eq!(of(Err(io::ErrorKind::PermissionDenied.into())), Traffic::Silent);
     }
 
     #[test]

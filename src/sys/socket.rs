@@ -257,6 +257,7 @@ pub fn maker(socket: &impl AsRawFd) -> Option<(Pid, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sock_diag;
     use super::*;
     use std::fs::File;
     use std::io::{Read, Write};
@@ -282,6 +283,22 @@ mod tests {
         let fresh = silence(&server).unwrap();
         pause();
         assert!(silence(&server).unwrap() > fresh);
+    }
+
+    #[test]
+    fn a_connection_is_open_until_a_side_closes_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let connection = Connection::of(&server).unwrap();
+        let is_open = |answer: Option<Silence>| answer.unwrap().is_open;
+        let asked = |server: &TcpStream| {
+            [silence_of_once_connected(server), sock_diag::silence(&connection).unwrap()].map(is_open)
+        };
+        assert_eq!(asked(&server), [true; 2]);
+        drop(client);
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        assert_eq!(asked(&server), [false; 2]);
     }
 
     #[test]

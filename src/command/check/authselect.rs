@@ -10,7 +10,7 @@ use crate::command::machine::Machine;
 use crate::command::pam_stack::stack::{Entry, MODULE};
 
 const PROFILES: &str = "/etc/authselect";
-/// The first line is the name of the profile.
+/// The first line is the name of the profile. Each other line is a feature that is on.
 const CONF: &str = "/etc/authselect/authselect.conf";
 
 /// Where the administrator should put the line.
@@ -49,9 +49,9 @@ fn lost(machine: &Machine, place: &str) -> Option<String> {
 /// Whether the profile in use is a custom one that has our line in this file. The line may need a feature, which must be on.
 fn profile_has_line(machine: &Machine, name: &Path) -> bool {
     let conf = fs::read_to_string(machine.file(CONF)).unwrap_or_default();
-    let mut words = conf.lines().map(str::trim);
-    let Some(profile) = words.next().filter(|profile| profile.starts_with("custom/")) else { return false };
-    let features: Vec<&str> = words.collect();
+    let mut lines = conf.lines().map(str::trim);
+    let Some(profile) = lines.next().filter(|profile| profile.starts_with("custom/")) else { return false };
+    let features: Vec<&str> = lines.collect();
     let is_on = |line: &str| {
         let needed = line.split_once("{include if \"").and_then(|(_, rest)| rest.split_once('"'));
         needed.is_none_or(|(feature, _)| features.contains(&feature))
