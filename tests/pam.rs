@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use libpam::*;
@@ -91,10 +91,12 @@ extern "C" fn pam_syslog(_: *const c_void, priority: c_int, format: *const c_cha
     LOGGED.with_borrow_mut(|logged| logged.push((priority, text.to_string_lossy().into_owned())));
 }
 
-/// A PAM stack of one service, and a handle on it.
+/// A PAM stack of one service, and a handle on it. There is one at a time in all threads, because the module guards
+/// none of several sessions of one process.
 struct Stack {
     directory: PathBuf,
     handle: *mut c_void,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// The module that was built.
@@ -145,6 +147,8 @@ impl Stack {
     /// A service with these files: the name and the lines of each. `@DIRECTORY@` means the directory of the files,
     /// because some versions of libpam look for included files in /etc/pam.d only.
     fn of(service: &str, user: Option<&str>, files: &[(&str, &str)]) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         hide_the_hosts_policy();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +161,7 @@ impl Stack {
             fs::write(directory.join(name), lines + "\n").unwrap();
         }
         let handle = start(&directory, service, user);
-        Self { directory, handle }
+        Self { directory, handle, _alone }
     }
 
     /// A session stack with only our line. The line has these options.
@@ -350,6 +354,7 @@ fn a_session_that_cannot_be_guarded_fails() {
     assert_eq!(code, PAM_SESSION_ERR, "{logged:?}");
     let [(libc::LOG_ERR, text)] = logged.as_slice() else { panic!("{logged:?}") };
     assert_eq!(text, "error error=\"no user is named\"");
+    drop(stack);
 
     let stack = Stack::new("sshd", None, &format!("{line} onerr=succeed"));
     let (code, logged) = stack.open();
@@ -376,9 +381,6 @@ fn open_unprivileged_with(
 
 /// Opens a session of a stack in a thread that does not run as root.
 fn unprivileged(stack: impl FnOnce() -> Stack + Send + 'static) -> (c_int, Vec<(c_int, String)>) {
-    // A process with several sessions is another matter, so there is one at a time.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unprivileged = move || {
         // libpam reads and loads all that it needs now, because later the thread may not be allowed to.
         let stack = stack();
