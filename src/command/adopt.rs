@@ -163,6 +163,7 @@ mod tests {
     use crate::command::test_tree::Tree;
     use crate::login::Login;
     use crate::sys::logind::Kind;
+    use crate::sys::once_closed::once_closed;
 
     /// A session of this service whose leader is this process. Its user should be root, because another name may
     /// load name services, which stay loaded in the other tests.
@@ -231,7 +232,11 @@ mod tests {
         let (other, errno) = Flock::lock(other, FlockArg::LockExclusiveNonblock).unwrap_err();
         assert_eq!(errno, nix::errno::Errno::EWOULDBLOCK);
         drop(first);
-        assert!(Flock::lock(other, FlockArg::LockExclusiveNonblock).is_ok());
+        drop(other);
+        once_closed(|| {
+            let file = std::fs::File::open(&path).unwrap();
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+        });
         std::fs::remove_file(&path).unwrap();
         // A link that somebody has put there is not followed.
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();

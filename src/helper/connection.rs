@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::sys::clock::{Nanos, SECOND};
     use crate::sys::newer_calls::kernel_is_old;
+    use crate::sys::once_closed::once_closed;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::process::{Child, Command};
@@ -204,12 +205,9 @@ mod tests {
         [listener.accept().unwrap().0, client]
     }
 
-    /// Waits until the kernel no longer lists a connection. A child that another test has forked may keep it for a
-    /// moment.
+    /// Waits until the kernel no longer lists a connection.
     fn wait_until_gone(connection: &Connection) {
-        while sock_diag::silence(connection).unwrap().is_some() {
-            nix::poll::poll(&mut [], 10u16).unwrap();
-        }
+        once_closed(|| sock_diag::silence(connection).unwrap().is_none());
     }
 
     /// Whether the other side has closed the connection.

@@ -59,6 +59,7 @@ fn connected(kind: c_int, path: &Path) -> io::Result<OwnedFd> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::sys::once_closed::once_closed;
     use std::fs;
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
@@ -74,7 +75,7 @@ pub(super) mod tests {
         let datagrams = UnixDatagram::bind(&path).unwrap();
         assert!(matches!(connect(&path), Ok(LoggerBackend::Unix(_))));
         drop(datagrams);
-        assert_eq!(connect(&path).err().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        once_closed(|| connect(&path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused));
         fs::remove_file(&path).unwrap();
         assert_eq!(connect(&path).err().unwrap().kind(), io::ErrorKind::NotFound);
 

@@ -204,6 +204,7 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use crate::record::Event;
+    use crate::sys::once_closed::once_closed;
 
     /// The path of a socket. Dropping it removes the socket.
     struct SocketPath(PathBuf);
@@ -328,6 +329,7 @@ mod tests {
         assert_eq!((messages(&native), lines(&old)), (vec!["one".to_owned()], vec![]));
         // journald ends, and its socket stays. Then it is started again.
         drop(native);
+        once_closed(|| UnixDatagram::unbound().unwrap().connect(&journald.0).is_err());
         fill(&mut log, ["two".to_owned()]);
         fs::remove_file(&journald.0).unwrap();
         let native = UnixDatagram::bind(&journald.0).unwrap();

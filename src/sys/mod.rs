@@ -26,6 +26,8 @@ mod netlink;
 pub mod newer_calls;
 pub mod nss;
 pub mod offload;
+#[cfg(test)]
+pub mod once_closed;
 #[cfg(feature = "module")]
 pub mod pam;
 pub mod pidfd;

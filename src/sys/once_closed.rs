@@ -1,0 +1,17 @@
+//! For tests that close a descriptor.
+
+/// Waits until something is so because this test has closed a descriptor.
+///
+/// A test that runs at the same time may be starting a child. The child has a copy of each descriptor until it executes a
+/// program or exits.
+pub fn once_closed(mut is_so: impl FnMut() -> bool) {
+    const TRIES: usize = 1000;
+    let so = (0..TRIES).any(|_| {
+        let so = is_so();
+        if !so {
+            nix::poll::poll(&mut [], 10u16).unwrap();
+        }
+        so
+    });
+    assert!(so, "the descriptor is closed, and nothing has changed in ten seconds");
+}
