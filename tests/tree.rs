@@ -572,7 +572,6 @@ fn no_two_modules_import_each_other_in_a_circle() {
     assert!(needs.is_empty(), "{needs:#?}");
 }
 
-/// Cases run beside each other in one guest, so two sshd at one port would disturb each other.
 /// All files are read into one shell. If two of them set one variable, the second value applies in both.
 #[test]
 fn no_two_files_of_ring_3_set_the_same_variable() {
@@ -589,8 +588,10 @@ fn no_two_files_of_ring_3_set_the_same_variable() {
     }
 }
 
+/// Cases run beside each other in one guest. Two sshd at one port would disturb each other, and so would two sessions on one
+/// virtual console.
 #[test]
-fn no_two_cases_of_ring_3_use_the_same_port() {
+fn no_two_cases_of_ring_3_use_the_same_port_or_console() {
     let mut users: BTreeMap<String, String> = BTreeMap::new();
     for entry in fs::read_dir(root().join("tests/vm/cases")).unwrap() {
         let mut function = String::new();
@@ -600,15 +601,28 @@ fn no_two_cases_of_ring_3_use_the_same_port() {
             {
                 function = name.to_owned();
             }
-            let words: Vec<&str> = line.split_whitespace().collect();
-            for pair in words.windows(2).filter(|pair| ["stack", "another_sshd"].contains(&pair[0])) {
-                if pair[1].parse::<u16>().is_err() {
-                    continue;
-                }
-                let other = users.insert(pair[1].to_owned(), function.clone());
-                assert!(other.is_none_or(|other| other == function), "{function} uses port {}, too", pair[1]);
+            for used in ports_and_consoles(line) {
+                let other = users.insert(used.clone(), function.clone());
+                let alone = other.as_ref().is_none_or(|other| *other == function);
+                assert!(alone, "{function} and {other:?} use {used}");
             }
         }
     }
-    assert!(users.len() > 10, "{users:?}");
+    for prefix in ["port", "tty"] {
+        assert!(users.keys().filter(|used| used.starts_with(prefix)).count() > 5, "{users:?}");
+    }
+}
+
+/// The ports and virtual consoles that a line of a case names.
+fn ports_and_consoles(line: &str) -> Vec<String> {
+    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let named = words.windows(2).filter_map(|pair| match pair[0] {
+        "stack" | "another_sshd" => Some(("port ", number(pair[1]))),
+        "vt_login" | "greeter_ends" => Some(("tty", number(pair[1]))),
+        _ => None,
+    });
+    let written = line.split("tty").skip(1).map(|text| ("tty", number(text)));
+    let all = named.chain(written).filter(|(_, number)| !number.is_empty());
+    all.map(|(prefix, number)| format!("{prefix}{number}")).collect()
 }

@@ -70,7 +70,7 @@ case_stack_selinux() {
 # logind. (With sshd, pam_systemd chooses them, because the terminal is "ssh".) This tests login(1) on a
 # terminal of the machine, and for a remote host.
 case_greeter_claimed() {
-	afterwards 'systemctl stop greeter-1 greeter-2 2>/dev/null
+	afterwards 'systemctl stop greeter-21 greeter-22 2>/dev/null
 		rm -f /home/erin/.pam_environment; [ -s /etc/pam.d/remote ] || rm -f /etc/pam.d/remote'
 	printf '%s\n' XDG_SESSION_CLASS=greeter XDG_SESSION_TYPE=wayland | put /home/erin/.pam_environment
 	printf '%s\n' 'cp "/run/systemd/sessions/$XDG_SESSION_ID" "/run/greeter.${PAM_RHOST:-here}"' | put /run/greeter.keep
@@ -78,16 +78,16 @@ case_greeter_claimed() {
 		'session required pam_env.so user_readenv=1 envfile=/dev/null conffile=/dev/null' \
 		'session required pam_systemd.so' 'session required pam_exec.so /bin/sh /run/greeter.keep' "$OURS" | put /run/greeter.pam
 	guest '[ -e /etc/pam.d/remote ] || touch /etc/pam.d/remote'
-	greeter_ends 1 here '' ''
-	greeter_ends 2 192.0.2.7 '-h 192.0.2.7' 'rhost=192.0.2.7 '
+	greeter_ends 21 here '' ''
+	greeter_ends 22 192.0.2.7 '-h 192.0.2.7' 'rhost=192.0.2.7 '
 }
-# greeter_ends NUMBER HOST OPTIONS FIELD: logs in with these options of login(1). This field must be in the
+# greeter_ends NUMBER HOST OPTIONS FIELD: logs in on this virtual console, with these options of login(1). This field must be in the
 # records.
 greeter_ends() {
 	# This runs login(1) as getty does, on its own virtual console. Nobody types.
 	guest "systemd-run -q --unit=greeter-$1 -p BindPaths=/run/greeter.pam:/etc/pam.d/login \
 		-p BindPaths=/run/greeter.pam:/etc/pam.d/remote -p StandardInput=tty -p StandardOutput=tty -p StandardError=tty \
-		-p TTYPath=/dev/tty1$1 -p TTYReset=yes -p TTYVHangup=yes login $3 -f erin"
+		-p TTYPath=/dev/tty$1 -p TTYReset=yes -p TTYVHangup=yes login $3 -f erin"
 	within "$SOON" logged "pam_idle_watchdog.*: (armed|skipped) user=erin (uid=[0-9]* )?$4(session|reason)=" >judged ||
 		fail "$2: no session"
 	guest grep -qx CLASS=greeter "/run/greeter.$2" || fail "$2: logind keeps it as of another class"
@@ -95,7 +95,7 @@ greeter_ends() {
 	ID[g]=$(sed -n 's/.*: armed .* session=\([a-z0-9]*\) .*/\1/p' judged)
 	[ -n "${ID[g]}" ] || fail "$2: not watched: $(cat judged)"
 	record g ': armed .*terminals-by=own '
-	record g ": ended .*tty=tty1$1 .*survivors=0"
+	record g ": ended .*tty=tty$1 .*survivors=0"
 	HELPER[g]=
 	gone g
 }
