@@ -229,10 +229,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("idle-watchdog-lock-{}", std::process::id()));
         let first = locked(&path).unwrap();
         let other = std::fs::File::open(&path).unwrap();
-        let (other, errno) = Flock::lock(other, FlockArg::LockExclusiveNonblock).unwrap_err();
+        let (_, errno) = Flock::lock(other, FlockArg::LockExclusiveNonblock).unwrap_err();
         assert_eq!(errno, nix::errno::Errno::EWOULDBLOCK);
         drop(first);
-        drop(other);
         once_closed(|| {
             let file = std::fs::File::open(&path).unwrap();
             Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()

@@ -6,12 +6,11 @@
 /// program or exits.
 pub fn once_closed(mut is_so: impl FnMut() -> bool) {
     const TRIES: usize = 1000;
-    let so = (0..TRIES).any(|_| {
-        let so = is_so();
-        if !so {
-            nix::poll::poll(&mut [], 10u16).unwrap();
+    for _ in 0..TRIES {
+        if is_so() {
+            return;
         }
-        so
-    });
-    assert!(so, "the descriptor is closed, and nothing has changed in ten seconds");
+        nix::poll::poll(&mut [], 10u16).unwrap();
+    }
+    panic!("the descriptor is closed, and nothing has changed in ten seconds");
 }
