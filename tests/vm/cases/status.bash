@@ -34,7 +34,8 @@ case_status() {
 	attended tty does d true
 	attended tty status
 	[ "$CODE" = 1 ] || fail "exit status $CODE"
-	status_says "^${ID[d]} +dave +[0-9.]+ +pts/[0-9]+ +sshd +[0-9]+s +10m +9m[0-9]+s +watched +-\$"
+	# Of ten minutes ten are left in the second of the last key.
+	status_says "^${ID[d]} +dave +[0-9.]+ +pts/[0-9]+ +sshd +(0s +10m +10m|[0-9]+s +10m +9m[0-9]+s) +watched +-\$"
 	status_says "^${ID[tty]} +alice +- +tty11 +login .* (watched|warned) +-\$"
 	status_says "^${ID[e]} +erin .* - +- +- +unwatched +-\$"
 	status_says "^${ID[p]}: unwatched: opened before installation\$"
